@@ -1,0 +1,2 @@
+//! The `dismax` command.
+fn main() {}

@@ -1,0 +1,161 @@
+//! What can go wrong: a run's failure ([`Error`]) and one row's failure ([`RowError`]) are different things.
+//!
+//! A run that fails stops. A row that fails keeps its input columns, gets nulls for its scores and the
+//! [`RowError`] as text in the column `error`.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Result of the fallible functions of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a run cannot go on. The message names the file, column or row and says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// A dataset cannot be used: wrong columns, wrong types, damaged files.
+    #[error("{origin}: {message}")]
+    Data {
+        /// File, column or row the message is about.
+        origin: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// A Parquet file cannot be read or written.
+    #[error("{origin}: {source}")]
+    Parquet {
+        /// The file.
+        origin: String,
+        /// The Parquet library's answer.
+        source: parquet::errors::ParquetError,
+    },
+    /// An Arrow array, schema or IPC stream cannot be used.
+    #[error("{origin}: {source}")]
+    Arrow {
+        /// The file or the step that failed.
+        origin: String,
+        /// The Arrow library's answer.
+        source: arrow::error::ArrowError,
+    },
+    /// Options that do not fit each other, the data or the machine.
+    #[error("{0}")]
+    Config(String),
+    /// A model bundle is missing, damaged, of a newer format or does not reproduce its expected outputs.
+    #[error("model {}: {message}", path.display())]
+    Model {
+        /// The bundle's folder, or the file in it.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Tensor(#[from] tch::TchError),
+    /// More rows failed than the caller allows.
+    #[error("{failed} of {rows} rows failed, more than {allowed} allowed; most frequent: {example}")]
+    TooManyRowErrors {
+        /// Rows that failed so far.
+        failed: u64,
+        /// Rows seen so far.
+        rows: u64,
+        /// The limit, as the caller wrote it.
+        allowed: String,
+        /// One of the failures.
+        example: String,
+    },
+    /// The caller asked to stop.
+    #[error("stopped on request")]
+    Cancelled,
+    /// A fault of this crate, for example a worker thread that ended unexpectedly.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
+}
+
+impl Error {
+    /// An [`Error::Io`] about `path`.
+    pub fn io(path: impl AsRef<Path>, source: io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// An [`Error::Data`] about `origin`.
+    pub fn data(origin: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self::Data { origin: origin.to_string(), message: message.into() }
+    }
+
+    /// An [`Error::Model`] about `path`.
+    pub fn model(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Self::Model { path: path.as_ref().to_path_buf(), message: message.into() }
+    }
+}
+
+/// Stable code of a row's failure: the first word of the column `error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum RowErrorCode {
+    /// The image is null.
+    NullImage,
+    /// The image has zero bytes.
+    EmptyImage,
+    /// The bytes are no image format that this build reads.
+    UnknownFormat,
+    /// The bytes begin like an image but cannot be decoded.
+    DecodeFailed,
+    /// The image's header promises more pixels than the limit allows; nothing was allocated.
+    TooManyPixels,
+    /// Raw pixels whose shape is not height x width x channels with 1, 3 or 4 channels.
+    WrongShape,
+    /// The file that a path column names cannot be read.
+    FileNotReadable,
+    /// The network gave a value that is not finite.
+    NonFiniteScore,
+}
+
+impl RowErrorCode {
+    /// The code as it stands in the column `error`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NullImage => "null_image",
+            Self::EmptyImage => "empty_image",
+            Self::UnknownFormat => "unknown_format",
+            Self::DecodeFailed => "decode_failed",
+            Self::TooManyPixels => "too_many_pixels",
+            Self::WrongShape => "wrong_shape",
+            Self::FileNotReadable => "file_not_readable",
+            Self::NonFiniteScore => "non_finite_score",
+        }
+    }
+}
+
+/// Why one row could not be scored. Displays as `code` or `code: detail`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowError {
+    /// Stable code, for counting.
+    pub code: RowErrorCode,
+    /// Cause in words; may be empty.
+    pub detail: String,
+}
+
+impl RowError {
+    /// A failure with its cause in words.
+    pub fn new(code: RowErrorCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code.as_str())?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
+    }
+}
+
+impl std::error::Error for RowError {}

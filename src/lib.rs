@@ -1,0 +1,5 @@
+//! Scores image datasets with DisMax networks.
+
+pub mod error;
+
+pub use error::{Error, Result, RowError, RowErrorCode};
