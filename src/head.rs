@@ -1,0 +1,98 @@
+//! Heads that turn features into logits: SoftMax's linear layer and the distances of IsoMax, IsoMax+ and DisMax.
+//!
+//! Macêdo et al., arXiv 2205.05874, section 3; IsoMax: arXiv 1908.05569; IsoMax+: arXiv 2105.14399.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::error::Result;
+use crate::network::{Init, WeightPath};
+
+/// Norms below this count as this, as in PyTorch's `normalize`.
+const SMALLEST_NORM: f64 = 1e-12;
+/// `cdist` without the dot-product identity, which loses half of f32's digits near zero.
+const DIRECT_DISTANCES: i64 = 2;
+
+/// Which head a network has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadKind {
+    /// A linear layer.
+    Softmax,
+    /// Minus the distances to the prototypes.
+    Isomax,
+    /// Minus the scaled distances between normalised features and prototypes.
+    IsomaxPlus,
+    /// IsoMax+'s distances divided by the root of 2, plus their mean over all prototypes.
+    Dismax,
+}
+
+/// A head with its weights.
+#[derive(Debug)]
+pub enum Head {
+    /// A linear layer.
+    Linear {
+        /// `[C, D]`.
+        weight: Tensor,
+        /// `[C]`.
+        bias: Tensor,
+    },
+    /// Distances to trained prototypes.
+    Distances {
+        /// Which of the three.
+        kind: HeadKind,
+        /// `[C, D]`.
+        prototypes: Tensor,
+        /// `[1]`, used as its absolute value; IsoMax has none.
+        distance_scale: Option<Tensor>,
+    },
+}
+
+impl Head {
+    /// A head for features of length `features`. Prototypes begin N(0, 1) as in the paper's section 3, IsoMax's at
+    /// 0; the distance scale begins at 1.
+    pub fn new(mut path: WeightPath<'_>, kind: HeadKind, features: i64, classes: usize) -> Result<Self> {
+        let shape = [classes as i64, features];
+        if kind == HeadKind::Softmax {
+            let bound = 1.0 / (features as f64).sqrt();
+            let weight = path.parameter("weight", &shape, Init::Uniform(bound))?;
+            let bias = path.parameter("bias", &shape[..1], Init::Uniform(bound))?;
+            return Ok(Self::Linear { weight, bias });
+        }
+        let distance_scale = match kind {
+            HeadKind::Isomax => None,
+            _ => Some(path.parameter("distance_scale", &[1], Init::Constant(1.0))?),
+        };
+        let start = if kind == HeadKind::Isomax { Init::Constant(0.0) } else { Init::Normal(1.0) };
+        let prototypes = path.parameter("prototypes", &shape, start)?;
+        Ok(Self::Distances { kind, prototypes, distance_scale })
+    }
+
+    /// Features `[B, D]` f32 to logits `[B, C]` f32, before temperature. Those of distances are at most 0.
+    pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
+        let (kind, prototypes, scale) = match self {
+            Self::Linear { weight, bias } => return Ok(features.f_linear(weight, Some(bias))?),
+            Self::Distances { kind, prototypes, distance_scale } => (*kind, prototypes, distance_scale),
+        };
+        let distances = match scale {
+            None => distances(features, prototypes)?,
+            Some(scale) => distances(&normalise(features)?, &normalise(prototypes)?)?.f_mul(&scale.f_abs()?)?,
+        };
+        if kind != HeadKind::Dismax {
+            return Ok(distances.f_neg()?);
+        }
+        let distances = distances.f_mul_scalar(std::f64::consts::FRAC_1_SQRT_2)?;
+        // Cancels in every softmax and every gradient; it is there for the scores.
+        let mean = distances.f_mean_dim([1i64].as_slice(), true, None)?;
+        Ok(distances.f_add(&mean)?.f_neg()?)
+    }
+}
+
+fn normalise(rows: &Tensor) -> Result<Tensor> {
+    let norms = rows.f_norm_scalaropt_dim(2.0, [1i64].as_slice(), true)?.f_clamp_min(SMALLEST_NORM)?;
+    Ok(rows.f_div(&norms)?)
+}
+
+fn distances(features: &Tensor, prototypes: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::f_cdist(features, prototypes, 2.0, DIRECT_DISTANCES)?)
+}

@@ -1,0 +1,118 @@
+//! DenseNet-BC with depth 100 and growth rate 12: Huang et al., *Densely Connected Convolutional Networks*
+//! (arXiv 1608.06993), section 3, in the layout of the reference's checkpoints.
+
+use tch::Tensor;
+
+use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool, relu};
+use super::weights::WeightPath;
+use crate::error::Result;
+
+const GROWTH: i64 = 12;
+/// (100 - 4) / 3 layers a block, of which each dense layer takes two.
+const LAYERS: usize = 16;
+const BLOCKS: usize = 3;
+
+/// DenseNet-BC100 without its classifier: 342 features.
+#[derive(Debug)]
+pub struct DenseNet {
+    stem: Conv,
+    blocks: Vec<(Vec<DenseLayer>, Option<Transition>)>,
+    last: Norm,
+    features: i64,
+}
+
+impl DenseNet {
+    /// Builds the network at `path`.
+    pub fn bc100(mut path: WeightPath<'_>) -> Result<Self> {
+        let mut channels = 2 * GROWTH;
+        let stem = Conv::new(path.sub("conv1"), ConvShape::three(3, channels, 1))?;
+        let mut blocks = Vec::new();
+        for number in 1..=BLOCKS {
+            let mut layers = Vec::new();
+            let mut block = path.sub(format_args!("block{number}"));
+            let mut block = block.sub("layer");
+            for index in 0..LAYERS {
+                layers.push(DenseLayer::new(block.sub(index), channels)?);
+                channels += GROWTH;
+            }
+            let transition = match number < BLOCKS {
+                true => Some(Transition::new(path.sub(format_args!("trans{number}")), channels)?),
+                false => None,
+            };
+            if transition.is_some() {
+                channels /= 2;
+            }
+            blocks.push((layers, transition));
+        }
+        let last = Norm::new(path.sub("bn1"), channels)?;
+        Ok(Self { stem, blocks, last, features: channels })
+    }
+
+    /// Normalised images `[B, 3, H, W]` to features `[B, 342]`.
+    pub fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+        let mut x = self.stem.forward(images)?;
+        for (layers, transition) in &self.blocks {
+            for layer in layers {
+                x = layer.forward(&x, training)?;
+            }
+            if let Some(transition) = transition {
+                x = transition.forward(&x, training)?;
+            }
+        }
+        global_average_pool(&relu(self.last.forward(&x, training)?)?)
+    }
+
+    /// Length of a feature vector.
+    pub fn features(&self) -> i64 {
+        self.features
+    }
+
+    /// Folds the batch norms that follow a convolution directly. Those in front of a dense layer see a concatenation
+    /// of many layers' outputs and stay.
+    pub fn fold(&mut self) -> Result<()> {
+        self.blocks.iter_mut().flat_map(|(layers, _)| layers).try_for_each(|layer| layer.bottleneck.fold())
+    }
+}
+
+#[derive(Debug)]
+struct DenseLayer {
+    norm: Norm,
+    bottleneck: ConvNorm,
+    conv: Conv,
+}
+
+impl DenseLayer {
+    fn new(mut path: WeightPath<'_>, channels: i64) -> Result<Self> {
+        let norm = Norm::new(path.sub("bn1"), channels)?;
+        let bottleneck = Conv::new(path.sub("conv1"), ConvShape::one(channels, 4 * GROWTH, 1))?;
+        let bottleneck = ConvNorm::new(bottleneck, Norm::new(path.sub("bn2"), 4 * GROWTH)?);
+        let conv = Conv::new(path.sub("conv2"), ConvShape::three(4 * GROWTH, GROWTH, 1))?;
+        Ok(Self { norm, bottleneck, conv })
+    }
+
+    fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
+        let x = relu(self.norm.forward(input, training)?)?;
+        let x = relu(self.bottleneck.forward(&x, training)?)?;
+        Ok(Tensor::f_cat(&[input, &self.conv.forward(&x)?], 1)?)
+    }
+}
+
+/// Halves channels, height and width between two blocks.
+#[derive(Debug)]
+struct Transition {
+    norm: Norm,
+    conv: Conv,
+}
+
+impl Transition {
+    fn new(mut path: WeightPath<'_>, channels: i64) -> Result<Self> {
+        let norm = Norm::new(path.sub("bn1"), channels)?;
+        let conv = Conv::new(path.sub("conv1"), ConvShape::one(channels, channels / 2, 1))?;
+        Ok(Self { norm, conv })
+    }
+
+    fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
+        let x = self.conv.forward(&relu(self.norm.forward(input, training)?)?)?;
+        Ok(x.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?)
+    }
+}

@@ -1,0 +1,151 @@
+//! Layers that the networks share: convolution, batch norm, and the two together.
+
+use tch::Tensor;
+
+use super::weights::{Init, WeightPath, channels_last};
+use crate::error::Result;
+
+/// Added to the variance before its root is taken, as in PyTorch.
+const EPSILON: f64 = 1e-5;
+/// Weight of the newest batch in the running statistics, as in PyTorch.
+const MOMENTUM: f64 = 0.1;
+
+/// What a convolution looks like; `[C_in, kernel, stride]` and so on are the field's usual meanings.
+#[derive(Debug, Clone, Copy)]
+pub struct ConvShape {
+    /// Input channels.
+    pub inputs: i64,
+    /// Output channels.
+    pub outputs: i64,
+    /// Height and width of the kernel.
+    pub kernel: i64,
+    /// Step in both directions.
+    pub stride: i64,
+    /// Zeros added on every side.
+    pub padding: i64,
+    /// Whether a bias per output channel is added.
+    pub bias: bool,
+}
+
+impl ConvShape {
+    /// 3x3 with padding 1, no bias.
+    pub fn three(inputs: i64, outputs: i64, stride: i64) -> Self {
+        Self { inputs, outputs, kernel: 3, stride, padding: 1, bias: false }
+    }
+
+    /// 1x1 without padding, no bias.
+    pub fn one(inputs: i64, outputs: i64, stride: i64) -> Self {
+        Self { inputs, outputs, kernel: 1, stride, padding: 0, bias: false }
+    }
+}
+
+/// A convolution.
+#[derive(Debug)]
+pub struct Conv {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    shape: ConvShape,
+}
+
+impl Conv {
+    /// A convolution whose weights begin He-normal over the outputs (He et al. 2015), biases 0.
+    pub fn new(mut path: WeightPath<'_>, shape: ConvShape) -> Result<Self> {
+        let fan_out = (shape.outputs * shape.kernel * shape.kernel) as f64;
+        let size = [shape.outputs, shape.inputs, shape.kernel, shape.kernel];
+        let weight = path.parameter("weight", &size, Init::Normal((2.0 / fan_out).sqrt()))?;
+        let bias = match shape.bias {
+            true => Some(path.parameter("bias", &[shape.outputs], Init::Constant(0.0))?),
+            false => None,
+        };
+        Ok(Self { weight, bias, shape })
+    }
+
+    /// `[B, C_in, H, W]` to `[B, C_out, H', W']`.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let ConvShape { stride, padding, .. } = self.shape;
+        Ok(input.f_conv2d(&self.weight, self.bias.as_ref(), [stride, stride], [padding, padding], [1, 1], 1)?)
+    }
+}
+
+/// Batch norm over the channels of `[B, C, H, W]`.
+#[derive(Debug)]
+pub struct Norm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl Norm {
+    /// Batch norm of `channels` channels that begins as the identity.
+    pub fn new(mut path: WeightPath<'_>, channels: i64) -> Result<Self> {
+        Ok(Self {
+            weight: path.parameter("weight", &[channels], Init::Constant(1.0))?,
+            bias: path.parameter("bias", &[channels], Init::Constant(0.0))?,
+            running_mean: path.buffer("running_mean", &[channels], Init::Constant(0.0))?,
+            running_var: path.buffer("running_var", &[channels], Init::Constant(1.0))?,
+        })
+    }
+
+    /// Normalises with the batch's statistics (and updates the running ones) in training, else with the running ones.
+    pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
+        let (weight, bias) = (Some(&self.weight), Some(&self.bias));
+        let (mean, variance) = (Some(&self.running_mean), Some(&self.running_var));
+        Ok(input.f_batch_norm(weight, bias, mean, variance, training, MOMENTUM, EPSILON, true)?)
+    }
+
+    /// Scale and shift per channel that the running statistics amount to.
+    fn scale_and_shift(&self) -> Result<(Tensor, Tensor)> {
+        let scale = &self.weight / (&self.running_var + EPSILON).f_sqrt()?;
+        let shift = &self.bias - &self.running_mean * &scale;
+        Ok((scale, shift))
+    }
+}
+
+/// A convolution and the batch norm after it. Folded for scoring, the pair is one convolution with a bias.
+#[derive(Debug)]
+pub struct ConvNorm {
+    conv: Conv,
+    norm: Option<Norm>,
+}
+
+impl ConvNorm {
+    /// The pair, from weights already built.
+    pub fn new(conv: Conv, norm: Norm) -> Self {
+        Self { conv, norm: Some(norm) }
+    }
+
+    /// `[B, C_in, H, W]` to `[B, C_out, H', W']`.
+    pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
+        let output = self.conv.forward(input)?;
+        match &self.norm {
+            Some(norm) => norm.forward(&output, training),
+            None => Ok(output),
+        }
+    }
+
+    /// Multiplies the running statistics into the convolution: a convolution costs the same with a bias, and the
+    /// pass over memory that batch norm takes is gone. Scoring only; the weights no longer follow their store.
+    pub fn fold(&mut self) -> Result<()> {
+        let Some(norm) = self.norm.take() else { return Ok(()) };
+        let (scale, shift) = norm.scale_and_shift()?;
+        let bias = match &self.conv.bias {
+            Some(bias) => shift + bias * &scale,
+            None => shift,
+        };
+        self.conv.weight = channels_last(&(&self.conv.weight * scale.f_view([-1, 1, 1, 1])?))?;
+        self.conv.bias = Some(bias);
+        Ok(())
+    }
+}
+
+/// In-place rectifier: batch norm and convolution keep their inputs, not their outputs, so overwriting is safe.
+pub(crate) fn relu(mut tensor: Tensor) -> Result<Tensor> {
+    let _ = tensor.f_relu_()?;
+    Ok(tensor)
+}
+
+/// Mean over height and width: `[B, C, H, W]` to `[B, C]`.
+pub(crate) fn global_average_pool(tensor: &Tensor) -> Result<Tensor> {
+    Ok(tensor.f_mean_dim([2i64, 3].as_slice(), false, None)?)
+}

@@ -1,0 +1,160 @@
+//! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits.
+
+mod densenet;
+mod layers;
+mod resnet;
+mod wide_resnet;
+mod weights;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+pub use self::weights::{Init, Weight, WeightPath, Weights, WeightsBuilder};
+use crate::error::{Error, Result};
+use crate::head::{Head, HeadKind};
+
+/// The networks that this crate builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Architecture {
+    /// ResNet-20 for small images (0.27 million parameters).
+    #[serde(rename = "resnet20")]
+    Resnet20,
+    /// The reference's ResNet-34 for 32x32 images (21 million parameters).
+    #[serde(rename = "resnet34")]
+    Resnet34,
+    /// DenseNet-BC with depth 100 and growth 12 for 32x32 images (0.77 million parameters).
+    #[serde(rename = "densenet-bc100")]
+    DensenetBc100,
+    /// Wide ResNet 28-10 for 32x32 images (36 million parameters).
+    #[serde(rename = "wrn-28-10")]
+    Wrn2810,
+    /// ImageNet's ResNet-18 for images of about 224x224 (11 million parameters).
+    #[serde(rename = "resnet18")]
+    Resnet18,
+}
+
+impl Architecture {
+    /// All architectures.
+    pub const ALL: [Self; 5] = [Self::Resnet20, Self::Resnet34, Self::DensenetBc100, Self::Wrn2810, Self::Resnet18];
+
+    /// Name in configurations and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resnet20 => "resnet20",
+            Self::Resnet34 => "resnet34",
+            Self::DensenetBc100 => "densenet-bc100",
+            Self::Wrn2810 => "wrn-28-10",
+            Self::Resnet18 => "resnet18",
+        }
+    }
+
+    /// Name of the head in the reference's checkpoints: timm's ImageNet networks say `fc`, the others `classifier`.
+    pub const fn head_name(self) -> &'static str {
+        match self {
+            Self::Resnet18 => "fc",
+            _ => "classifier",
+        }
+    }
+
+    /// Smallest height and width that leave at least one pixel at the end, and two in front of the last stride.
+    pub const fn smallest_image(self) -> u32 {
+        match self {
+            Self::Resnet18 => 32,
+            _ => 8,
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|architecture| architecture.name() == text).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|architecture| architecture.name()).collect();
+            Error::Config(format!("unknown architecture {text:?}; choose one of {}", names.join(", ")))
+        })
+    }
+}
+
+#[derive(Debug)]
+enum Backbone {
+    ResNet(resnet::ResNet),
+    DenseNet(densenet::DenseNet),
+    WideResNet(wide_resnet::WideResNet),
+}
+
+/// A network with its head and weights. One thread owns it: tensors may move between threads but not be shared.
+#[derive(Debug)]
+pub struct Network {
+    backbone: Backbone,
+    head: Head,
+    weights: Weights,
+}
+
+impl Network {
+    /// A network with initial weights fixed by `seed`, on `device`.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses, for example a device without memory.
+    pub fn new(architecture: Architecture, head: HeadKind, classes: usize, device: Device, seed: u64) -> Result<Self> {
+        let mut builder = WeightsBuilder::new(device, seed);
+        let root = builder.root();
+        let backbone = match architecture {
+            Architecture::Resnet20 => Backbone::ResNet(resnet::ResNet::resnet20(root)?),
+            Architecture::Resnet34 => Backbone::ResNet(resnet::ResNet::resnet34(root)?),
+            Architecture::Resnet18 => Backbone::ResNet(resnet::ResNet::resnet18(root)?),
+            Architecture::DensenetBc100 => Backbone::DenseNet(densenet::DenseNet::bc100(root)?),
+            Architecture::Wrn2810 => Backbone::WideResNet(wide_resnet::WideResNet::wrn28_10(root)?),
+        };
+        let features = match &backbone {
+            Backbone::ResNet(network) => network.features(),
+            Backbone::DenseNet(network) => network.features(),
+            Backbone::WideResNet(network) => network.features(),
+        };
+        let head = Head::new(builder.root().sub(architecture.head_name()), head, features, classes)?;
+        Ok(Self { backbone, head, weights: builder.finish() })
+    }
+
+    /// Normalised images `[B, 3, H, W]` f32 to features `[B, D]`. `training` makes batch norm use the batch.
+    pub fn features(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+        match &self.backbone {
+            Backbone::ResNet(network) => network.forward(images, training),
+            Backbone::DenseNet(network) => network.forward(images, training),
+            Backbone::WideResNet(network) => network.forward(images, training),
+        }
+    }
+
+    /// Normalised images `[B, 3, H, W]` f32 to logits `[B, C]` f32, before temperature.
+    pub fn logits(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+        self.head.logits(&self.features(images, training)?)
+    }
+
+    /// The head.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The named tensors.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Folds batch norm into the convolutions where it can be, for scoring. The network no longer follows
+    /// [`Network::weights`] afterwards and must not be trained.
+    pub fn fold(&mut self) -> Result<()> {
+        tch::no_grad(|| match &mut self.backbone {
+            Backbone::ResNet(network) => network.fold(),
+            Backbone::DenseNet(network) => network.fold(),
+            Backbone::WideResNet(network) => network.fold(),
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! Residual networks: He et al., *Deep Residual Learning for Image Recognition* (arXiv 1512.03385).
+//!
+//! Three of one kind: ResNet-20 (section 4.2 there, with projections in the shortcuts), the reference's ResNet-34
+//! for 32x32 images, and ImageNet's ResNet-18 with its large stem.
+
+use tch::Tensor;
+
+use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool, relu};
+use super::weights::WeightPath;
+use crate::error::Result;
+
+/// What tells the residual networks apart.
+struct Plan {
+    channels: &'static [i64],
+    blocks: &'static [usize],
+    imagenet_stem: bool,
+    /// Name of a block's projection in the checkpoints: the reference says `shortcut`, torchvision `downsample`.
+    projection: &'static str,
+}
+
+const RESNET20: Plan =
+    Plan { channels: &[16, 32, 64], blocks: &[3, 3, 3], imagenet_stem: false, projection: "shortcut" };
+const RESNET34: Plan =
+    Plan { channels: &[64, 128, 256, 512], blocks: &[3, 4, 6, 3], imagenet_stem: false, projection: "shortcut" };
+const RESNET18: Plan =
+    Plan { channels: &[64, 128, 256, 512], blocks: &[2, 2, 2, 2], imagenet_stem: true, projection: "downsample" };
+
+/// A residual network of basic blocks, without its classifier.
+#[derive(Debug)]
+pub struct ResNet {
+    stem: ConvNorm,
+    max_pool: bool,
+    blocks: Vec<BasicBlock>,
+    features: i64,
+}
+
+impl ResNet {
+    /// ResNet-20 for small images: 3 stages of 3 blocks, 64 features.
+    pub fn resnet20(path: WeightPath<'_>) -> Result<Self> {
+        Self::new(path, &RESNET20)
+    }
+
+    /// The reference's ResNet-34 for 32x32 images: 512 features.
+    pub fn resnet34(path: WeightPath<'_>) -> Result<Self> {
+        Self::new(path, &RESNET34)
+    }
+
+    /// ImageNet's ResNet-18 (torchvision's layout): 7x7 stem with stride 2 and max pooling, 512 features.
+    pub fn resnet18(path: WeightPath<'_>) -> Result<Self> {
+        Self::new(path, &RESNET18)
+    }
+
+    fn new(mut path: WeightPath<'_>, plan: &Plan) -> Result<Self> {
+        let mut inputs = plan.channels[0];
+        let stem = match plan.imagenet_stem {
+            true => ConvShape { inputs: 3, outputs: inputs, kernel: 7, stride: 2, padding: 3, bias: false },
+            false => ConvShape::three(3, inputs, 1),
+        };
+        let stem = ConvNorm::new(Conv::new(path.sub("conv1"), stem)?, Norm::new(path.sub("bn1"), inputs)?);
+        let mut blocks = Vec::new();
+        for (stage, (&outputs, &count)) in plan.channels.iter().zip(plan.blocks).enumerate() {
+            let mut layer = path.sub(format_args!("layer{}", stage + 1));
+            for index in 0..count {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                blocks.push(BasicBlock::new(layer.sub(index), inputs, outputs, stride, plan.projection)?);
+                inputs = outputs;
+            }
+        }
+        Ok(Self { stem, max_pool: plan.imagenet_stem, blocks, features: inputs })
+    }
+
+    /// Normalised images `[B, 3, H, W]` to features `[B, D]`.
+    pub fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+        let mut x = relu(self.stem.forward(images, training)?)?;
+        if self.max_pool {
+            x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+        }
+        for block in &self.blocks {
+            x = block.forward(&x, training)?;
+        }
+        global_average_pool(&x)
+    }
+
+    /// Length of a feature vector.
+    pub fn features(&self) -> i64 {
+        self.features
+    }
+
+    /// Folds batch norm into the convolutions, for scoring.
+    pub fn fold(&mut self) -> Result<()> {
+        self.stem.fold()?;
+        self.blocks.iter_mut().try_for_each(BasicBlock::fold)
+    }
+}
+
+#[derive(Debug)]
+struct BasicBlock {
+    first: ConvNorm,
+    second: ConvNorm,
+    projection: Option<ConvNorm>,
+}
+
+impl BasicBlock {
+    fn new(mut path: WeightPath<'_>, inputs: i64, outputs: i64, stride: i64, projection: &str) -> Result<Self> {
+        let first = Conv::new(path.sub("conv1"), ConvShape::three(inputs, outputs, stride))?;
+        let first = ConvNorm::new(first, Norm::new(path.sub("bn1"), outputs)?);
+        let second = Conv::new(path.sub("conv2"), ConvShape::three(outputs, outputs, 1))?;
+        let second = ConvNorm::new(second, Norm::new(path.sub("bn2"), outputs)?);
+        let projection = match stride != 1 || inputs != outputs {
+            true => {
+                let mut path = path.sub(projection);
+                let conv = Conv::new(path.sub("0"), ConvShape::one(inputs, outputs, stride))?;
+                Some(ConvNorm::new(conv, Norm::new(path.sub("1"), outputs)?))
+            }
+            false => None,
+        };
+        Ok(Self { first, second, projection })
+    }
+
+    fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
+        let x = relu(self.first.forward(input, training)?)?;
+        let mut x = self.second.forward(&x, training)?;
+        let _ = match &self.projection {
+            Some(projection) => x.f_add_(&projection.forward(input, training)?)?,
+            None => x.f_add_(input)?,
+        };
+        relu(x)
+    }
+
+    fn fold(&mut self) -> Result<()> {
+        self.first.fold()?;
+        self.second.fold()?;
+        self.projection.as_mut().map_or(Ok(()), ConvNorm::fold)
+    }
+}

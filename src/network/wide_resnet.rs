@@ -1,0 +1,98 @@
+//! WRN-28-10: Zagoruyko and Komodakis, *Wide Residual Networks* (arXiv 1605.07146), in the layout of the reference's
+//! checkpoints (convolutions with biases, no dropout).
+
+use tch::Tensor;
+
+use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool, relu};
+use super::weights::WeightPath;
+use crate::error::Result;
+
+const CHANNELS: [i64; 3] = [160, 320, 640];
+/// (28 - 4) / 6 blocks a stage.
+const BLOCKS: usize = 4;
+
+/// WRN-28-10 without its classifier: 640 features.
+#[derive(Debug)]
+pub struct WideResNet {
+    stem: Conv,
+    blocks: Vec<WideBlock>,
+    last: Norm,
+}
+
+impl WideResNet {
+    /// Builds the network at `path`.
+    pub fn wrn28_10(mut path: WeightPath<'_>) -> Result<Self> {
+        let mut inputs = 16;
+        let stem = Conv::new(path.sub("conv1"), with_bias(ConvShape::three(3, inputs, 1)))?;
+        let mut blocks = Vec::new();
+        for (stage, outputs) in CHANNELS.into_iter().enumerate() {
+            let mut layer = path.sub(format_args!("layer{}", stage + 1));
+            for index in 0..BLOCKS {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                blocks.push(WideBlock::new(layer.sub(index), inputs, outputs, stride)?);
+                inputs = outputs;
+            }
+        }
+        let last = Norm::new(path.sub("bn1"), inputs)?;
+        Ok(Self { stem, blocks, last })
+    }
+
+    /// Normalised images `[B, 3, H, W]` to features `[B, 640]`.
+    pub fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+        let mut x = self.stem.forward(images)?;
+        for block in &self.blocks {
+            x = block.forward(&x, training)?;
+        }
+        global_average_pool(&relu(self.last.forward(&x, training)?)?)
+    }
+
+    /// Length of a feature vector.
+    pub fn features(&self) -> i64 {
+        CHANNELS[CHANNELS.len() - 1]
+    }
+
+    /// Folds the batch norms that follow a convolution directly; the others see a sum and stay.
+    pub fn fold(&mut self) -> Result<()> {
+        self.blocks.iter_mut().try_for_each(|block| block.first.fold())
+    }
+}
+
+fn with_bias(shape: ConvShape) -> ConvShape {
+    ConvShape { bias: true, ..shape }
+}
+
+#[derive(Debug)]
+struct WideBlock {
+    norm: Norm,
+    first: ConvNorm,
+    second: Conv,
+    projection: Option<Conv>,
+}
+
+impl WideBlock {
+    fn new(mut path: WeightPath<'_>, inputs: i64, outputs: i64, stride: i64) -> Result<Self> {
+        let norm = Norm::new(path.sub("bn1"), inputs)?;
+        let first = Conv::new(path.sub("conv1"), with_bias(ConvShape::three(inputs, outputs, 1)))?;
+        let first = ConvNorm::new(first, Norm::new(path.sub("bn2"), outputs)?);
+        let second = Conv::new(path.sub("conv2"), with_bias(ConvShape::three(outputs, outputs, stride)))?;
+        let projection = match stride != 1 || inputs != outputs {
+            true => {
+                let shape = with_bias(ConvShape::one(inputs, outputs, stride));
+                Some(Conv::new(path.sub("shortcut").sub("0"), shape)?)
+            }
+            false => None,
+        };
+        Ok(Self { norm, first, second, projection })
+    }
+
+    fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
+        let x = relu(self.norm.forward(input, training)?)?;
+        let x = relu(self.first.forward(&x, training)?)?;
+        let mut x = self.second.forward(&x)?;
+        let _ = match &self.projection {
+            Some(projection) => x.f_add_(&projection.forward(input)?)?,
+            None => x.f_add_(input)?,
+        };
+        Ok(x)
+    }
+}
