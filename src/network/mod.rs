@@ -1,10 +1,11 @@
 //! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits.
 
 mod densenet;
+mod input;
 mod layers;
 mod resnet;
-mod wide_resnet;
 mod weights;
+mod wide_resnet;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
+pub use self::input::Normalizer;
 pub use self::weights::{Init, Weight, WeightPath, Weights, WeightsBuilder};
 use crate::error::{Error, Result};
 use crate::head::{Head, HeadKind};

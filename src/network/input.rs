@@ -1,0 +1,35 @@
+//! From u8 pixels to the network's input: bytes cross to the device as they are and are normalised there.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::error::Result;
+
+/// Turns batches of u8 pixels into normalised images on one device.
+#[derive(Debug)]
+pub struct Normalizer {
+    mean: Tensor,
+    inverse_std: Tensor,
+    device: Device,
+}
+
+impl Normalizer {
+    /// `mean` and `std` per channel (red, green, blue) on the scale 0 to 1.
+    pub fn new(mean: [f32; 3], std: [f32; 3], device: Device) -> Result<Self> {
+        Ok(Self {
+            mean: Tensor::f_from_slice(&mean.map(|value| value * 255.0))?.f_to_device(device)?,
+            inverse_std: Tensor::f_from_slice(&std.map(|value| 1.0 / (value * 255.0)))?.f_to_device(device)?,
+            device,
+        })
+    }
+
+    /// Pixels `[B, H, W, 3]` u8, row-major, to images `[B, 3, H, W]` f32 laid out channels-last.
+    pub fn images(&self, pixels: &[u8], height: u32, width: u32) -> Result<Tensor> {
+        let (height, width) = (i64::from(height), i64::from(width));
+        let rows = pixels.len() as i64 / (height * width * 3).max(1);
+        let bytes = Tensor::f_from_data_size(pixels, &[rows, height, width, 3], Kind::Uint8)?;
+        let mut images = bytes.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
+        let _ = images.f_sub_(&self.mean)?;
+        let _ = images.f_mul_(&self.inverse_std)?;
+        Ok(images.f_permute([0, 3, 1, 2])?)
+    }
+}

@@ -1,0 +1,111 @@
+//! The state of a training between two epochs, in one file that is replaced atomically.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::history::EpochRecord;
+use super::options::TrainOptions;
+use crate::error::{Error, Result};
+
+/// Key of the JSON text in the file's metadata.
+const STATE: &str = "dismax_training_state";
+
+/// Everything but the tensors.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TrainingState {
+    /// What the training was asked to do.
+    pub options: TrainOptions,
+    /// Class names.
+    pub classes: Vec<String>,
+    /// Rows trained on and rows held out.
+    pub rows: (usize, usize),
+    /// SHA-256 of the labels in order: another dataset cannot be continued on.
+    pub data_digest: String,
+    /// Finished epochs.
+    pub history: Vec<EpochRecord>,
+}
+
+/// A training between two epochs.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Everything but the tensors.
+    pub state: TrainingState,
+    /// Parameters `[P]`.
+    pub parameters: Vec<f32>,
+    /// Momentum `[P]`.
+    pub momentum: Vec<f32>,
+    /// Running statistics `[Q]`.
+    pub buffers: Vec<f32>,
+}
+
+impl Checkpoint {
+    /// Writes the file beside `path`, syncs it and renames it over `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that fails; the old file is then still whole.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let parts = [("parameters", &self.parameters), ("momentum", &self.momentum), ("buffers", &self.buffers)];
+        let bytes: Vec<(&str, Vec<u8>)> = parts
+            .into_iter()
+            .map(|(name, values)| (name, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+            .collect();
+        let broken = |error: String| Error::Internal(format!("writing a checkpoint: {error}"));
+        let mut views = Vec::new();
+        for (name, bytes) in &bytes {
+            let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(|e| broken(e.to_string()))?;
+            views.push((*name, view));
+        }
+        let state = serde_json::to_string(&self.state).map_err(|error| broken(error.to_string()))?;
+        let metadata = HashMap::from([(STATE.to_string(), state)]);
+        let bytes = serialize(views, Some(metadata)).map_err(|error| broken(error.to_string()))?;
+        write_atomically(path, &bytes)
+    }
+
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is no checkpoint of this version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+        let broken = |error: String| {
+            Error::model(path, format!("not a usable checkpoint ({error}); train again without --resume"))
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
+        let state = header.metadata().as_ref().and_then(|metadata| metadata.get(STATE));
+        let state = state.ok_or_else(|| broken("no training state in it".into()))?;
+        let state = serde_json::from_str(state).map_err(|error| broken(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
+        let values = |name: &str| -> Result<Vec<f32>> {
+            let view = tensors.tensor(name).map_err(|error| broken(error.to_string()))?;
+            let (numbers, _) = view.data().as_chunks::<4>();
+            Ok(numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+        };
+        Ok(Self {
+            state,
+            parameters: values("parameters")?,
+            momentum: values("momentum")?,
+            buffers: values("buffers")?,
+        })
+    }
+}
+
+/// Copies a tensor of any shape to the host.
+pub(super) fn to_host(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(Vec::<f32>::try_from(&tensor.f_reshape([-1])?.f_to_device(tch::Device::Cpu)?)?)
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let fail = |error| Error::io(path, error);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}

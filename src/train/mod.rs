@@ -1,0 +1,25 @@
+//! Training: labelled images to the weights of a network.
+
+mod augment;
+mod checkpoint;
+mod data;
+mod history;
+mod loader;
+mod mix;
+mod optimizer;
+mod options;
+mod run;
+mod schedule;
+mod split;
+mod worker;
+
+pub use self::augment::{Augmentation, Augmenter};
+pub use self::checkpoint::{Checkpoint, TrainingState};
+pub use self::data::{Example, Examples, InMemory, LabelledImages};
+pub use self::history::{EpochRecord, to_csv};
+pub use self::mix::{mix_labels, mix_quadrants};
+pub use self::optimizer::{Sgd, SgdOptions, flatten, unflatten};
+pub use self::options::TrainOptions;
+pub use self::run::{TrainContext, TrainEvent, Trained, run};
+pub use self::schedule::Schedule;
+pub use self::split::{Split, stratified_split};

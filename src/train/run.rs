@@ -1,0 +1,330 @@
+//! The training loop: workers compute gradients, one thread takes the steps.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use tch::{Device, Tensor};
+
+use super::checkpoint::{Checkpoint, TrainingState, to_host};
+use super::data::{Examples, LabelledImages};
+use super::history::EpochRecord;
+use super::loader::{BatchPlan, Preparation, load_epoch};
+use super::optimizer::{Sgd, flatten, unflatten};
+use super::worker::{Answer, Command, StepResult, Worker, WorkerPlan};
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+
+/// Batches made ahead, for each worker.
+const BATCHES_AHEAD: usize = 2;
+/// Images of one evaluation batch.
+const EVALUATION_ROWS: usize = 128;
+
+/// What the caller hears while a training runs.
+#[derive(Debug, Clone, Copy)]
+pub enum TrainEvent<'a> {
+    /// An optimiser step was taken.
+    Step {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Steps taken in it.
+        step: usize,
+        /// Steps in it.
+        steps: usize,
+        /// Rows of this step.
+        rows: usize,
+        /// Training objective of this step.
+        objective: f64,
+    },
+    /// An epoch ended and its checkpoint is written.
+    Epoch(&'a EpochRecord),
+}
+
+/// Surroundings of a training that do not change its result.
+pub struct TrainContext<'a> {
+    /// One device per worker (repeated as needed).
+    pub devices: &'a [Device],
+    /// Where the checkpoint is kept; none is written without.
+    pub checkpoint: Option<&'a Path>,
+    /// Stops at the next step; the checkpoint of the last whole epoch stays.
+    pub cancel: Cancel,
+    /// Called after every step and epoch.
+    pub observe: &'a mut dyn FnMut(TrainEvent<'_>),
+}
+
+/// Trained weights by name, on the host.
+#[derive(Debug)]
+pub struct Trained {
+    /// Parameters and running statistics under the reference's names.
+    pub weights: HashMap<String, Tensor>,
+    /// All epochs.
+    pub history: Vec<EpochRecord>,
+}
+
+/// Trains from the beginning, or from `resume`, to the last epoch of `state.options`.
+///
+/// `examples` are the rows to train on; `validation` are the held-out rows, looked at after every epoch and never
+/// learnt from.
+///
+/// # Errors
+/// [`Error::Config`] for options that do not fit, [`Error::Cancelled`] after a stop, and whatever reading, libtorch or
+/// writing the checkpoint give.
+pub fn run(
+    examples: &dyn Examples,
+    validation: (&LabelledImages, &[usize]),
+    mut state: TrainingState,
+    resume: Option<Checkpoint>,
+    context: &mut TrainContext<'_>,
+) -> Result<Trained> {
+    let options = state.options.clone();
+    options.check()?;
+    let workers = options.usable_workers(examples.len())?;
+    let plan = BatchPlan::new(examples.len(), options.batch_size, workers);
+    let mut replicas = Vec::new();
+    for index in 0..workers {
+        let device = context.devices.get(index % context.devices.len().max(1)).copied().unwrap_or(Device::Cpu);
+        replicas.push(Worker::new(WorkerPlan {
+            architecture: options.architecture,
+            loss: options.loss,
+            classes: state.classes.len(),
+            alpha: options.fractional_probability_weight,
+            size: options.size,
+            mean: options.mean,
+            std: options.std,
+            device,
+            seed: options.seed,
+            threads: if workers == 1 { thread::available_parallelism().map_or(1, usize::from) } else { 1 },
+        })?);
+    }
+    // A network of its own gives names and shapes back at the end.
+    let template = Worker::new(WorkerPlan { device: Device::Cpu, ..replicas[0].plan() })?;
+    let weights = template.network().weights();
+    let (mut parameters, mut buffers, mut momentum) =
+        tch::no_grad(|| Ok::<_, Error>((flatten(&weights.trainable())?, flatten(&weights.buffers())?, None)))?;
+    if let Some(checkpoint) = resume {
+        let fits = checkpoint.parameters.len() == parameters.numel() && checkpoint.buffers.len() == buffers.numel();
+        if !fits || checkpoint.momentum.len() != checkpoint.parameters.len() {
+            return Err(Error::Config(
+                "the checkpoint belongs to another network; train again without --resume".into(),
+            ));
+        }
+        parameters = Tensor::f_from_slice(&checkpoint.parameters)?;
+        buffers = Tensor::f_from_slice(&checkpoint.buffers)?;
+        momentum = Some(Tensor::f_from_slice(&checkpoint.momentum)?);
+        state.history = checkpoint.state.history;
+    }
+    let device = replicas[0].plan().device;
+    let momentum = momentum.map(|momentum| momentum.f_to_device(device)).transpose()?;
+    let mut sgd = Sgd::new(parameters.f_to_device(device)?, momentum, options.sgd)?;
+    let preparation = Preparation {
+        augmentation: options.augmentation,
+        target: options.size,
+        fractional_probability: options.loss.fractional_probability(),
+        seed: options.seed,
+    };
+
+    let classes = state.classes.len();
+    thread::scope(|scope| -> Result<()> {
+        let team = Team::start(scope, replicas);
+        for epoch in state.history.len()..options.epochs {
+            let start = Instant::now();
+            team.load(sgd.parameters(), &buffers)?;
+            let (sender, batches) = bounded(BATCHES_AHEAD * workers);
+            scope.spawn(move || load_epoch(examples, plan, preparation, epoch, &sender));
+            let mut sums = Sums::default();
+            let mut factor = 0.0;
+            for step in 0..plan.steps {
+                context.cancel.check()?;
+                let results = team.step(&batches, sgd.parameters())?;
+                factor = options.schedule.factor(epoch * plan.steps + step, options.epochs * plan.steps);
+                let rows: usize = results.iter().map(|result| result.rows).sum();
+                let gradient = mean_gradient(&results, rows, device)?;
+                tch::no_grad(|| sgd.step(&gradient, factor))?;
+                let objective = sums.add(&results, rows);
+                if !objective.is_finite() {
+                    return Err(Error::Config(format!(
+                        "the loss is no longer a number in epoch {}; lower --lr (now {})",
+                        epoch + 1,
+                        options.sgd.learning_rate
+                    )));
+                }
+                let event = TrainEvent::Step { epoch: epoch + 1, step: step + 1, steps: plan.steps, rows, objective };
+                (context.observe)(event);
+            }
+            let trained_in = start.elapsed().as_secs_f64();
+            buffers = team.mean_buffers()?;
+            team.load(sgd.parameters(), &buffers)?;
+            let (validation_nll, validation_accuracy) = team.validate(validation.0, validation.1, classes)?;
+            let record = EpochRecord {
+                epoch: epoch + 1,
+                learning_rate: options.sgd.learning_rate * factor,
+                train_objective: sums.objective / sums.rows as f64,
+                train_nll: sums.nll / sums.plain as f64,
+                train_accuracy: sums.correct as f64 / sums.plain as f64,
+                validation_nll,
+                validation_accuracy,
+                images_per_second: sums.rows as f64 / trained_in,
+                seconds: start.elapsed().as_secs_f64(),
+            };
+            state.history.push(record);
+            if let Some(path) = context.checkpoint {
+                let (parameters, momentum) = (to_host(sgd.parameters())?, to_host(sgd.momentum())?);
+                let buffers = to_host(&buffers)?;
+                Checkpoint { state: state.clone(), parameters, momentum, buffers }.write(path)?;
+            }
+            (context.observe)(TrainEvent::Epoch(&record));
+        }
+        Ok(())
+    })?;
+
+    unflatten(&sgd.parameters().f_to_device(Device::Cpu)?, &weights.trainable())?;
+    unflatten(&buffers.f_to_device(Device::Cpu)?, &weights.buffers())?;
+    let weights = tch::no_grad(|| {
+        weights.iter().map(|w| Ok((w.name.clone(), w.tensor.f_detach()?))).collect::<Result<HashMap<_, _>>>()
+    })?;
+    Ok(Trained { weights, history: state.history })
+}
+
+#[derive(Debug, Default)]
+struct Sums {
+    rows: usize,
+    plain: usize,
+    objective: f64,
+    nll: f64,
+    correct: i64,
+}
+
+impl Sums {
+    /// Adds a step; gives its objective.
+    fn add(&mut self, results: &[StepResult], rows: usize) -> f64 {
+        let objective: f64 = results.iter().map(|result| result.objective * result.rows as f64).sum();
+        self.rows += rows;
+        self.plain += results.iter().map(|result| result.plain).sum::<usize>();
+        self.objective += objective;
+        self.nll += results.iter().map(|result| result.nll_sum).sum::<f64>();
+        self.correct += results.iter().map(|result| result.correct).sum::<i64>();
+        objective / rows as f64
+    }
+}
+
+/// Mean over all rows, always summed in the workers' order so that a run repeats itself bit for bit.
+fn mean_gradient(results: &[StepResult], rows: usize, device: Device) -> Result<Tensor> {
+    let mut sum: Option<Tensor> = None;
+    for result in results {
+        let part = result.gradient.f_to_device(device)?.f_mul_scalar(result.rows as f64 / rows as f64)?;
+        sum = Some(match sum {
+            None => part,
+            Some(sum) => sum.f_add(&part)?,
+        });
+    }
+    sum.ok_or_else(|| Error::Internal("a step without workers".into()))
+}
+
+/// The workers' ends of their channels.
+struct Team {
+    commands: Vec<Sender<Command>>,
+    answers: Receiver<(usize, Result<Answer>)>,
+}
+
+impl Team {
+    fn start<'scope>(scope: &'scope thread::Scope<'scope, '_>, workers: Vec<Worker>) -> Self {
+        let (sender, answers) = bounded(workers.len());
+        let mut commands = Vec::new();
+        for (index, worker) in workers.into_iter().enumerate() {
+            let (command_sender, command_receiver) = bounded(1);
+            let sender = sender.clone();
+            scope.spawn(move || worker.run(index, &command_receiver, &sender));
+            commands.push(command_sender);
+        }
+        Self { commands, answers }
+    }
+
+    /// Sends one command to each of the first workers and gathers their answers in the workers' order.
+    fn ask(&self, commands: Vec<Command>) -> Result<Vec<Answer>> {
+        let gone = || Error::Internal("a training worker ended unexpectedly".into());
+        let count = commands.len();
+        for (worker, command) in self.commands.iter().zip(commands) {
+            worker.send(command).map_err(|_| gone())?;
+        }
+        let mut answers: Vec<Option<Answer>> = (0..count).map(|_| None).collect();
+        for _ in 0..count {
+            let (index, answer) = self.answers.recv().map_err(|_| gone())?;
+            answers[index] = Some(answer?);
+        }
+        answers.into_iter().map(|answer| answer.ok_or_else(gone)).collect()
+    }
+
+    fn load(&self, parameters: &Tensor, buffers: &Tensor) -> Result<()> {
+        let load = |_: &Sender<Command>| Command::Load(parameters.shallow_clone(), buffers.shallow_clone());
+        self.ask(self.commands.iter().map(load).collect()).map(|_| ())
+    }
+
+    fn step(
+        &self,
+        batches: &Receiver<Result<super::loader::TrainingBatch>>,
+        parameters: &Tensor,
+    ) -> Result<Vec<StepResult>> {
+        let mut commands = Vec::new();
+        for _ in &self.commands {
+            let batch =
+                batches.recv().map_err(|_| Error::Internal("the training loader ended unexpectedly".into()))??;
+            // Workers only read the shared parameters, and all are done before the next step writes them.
+            commands.push(Command::Step(batch, parameters.shallow_clone()));
+        }
+        let results = self.ask(commands)?.into_iter().map(|answer| match answer {
+            Answer::Step(result) => Ok(result),
+            other => Err(Error::Internal(format!("a training worker answered {other:?} to a step"))),
+        });
+        results.collect()
+    }
+
+    /// Mean of the workers' running statistics.
+    fn mean_buffers(&self) -> Result<Tensor> {
+        let mut all = Vec::new();
+        for answer in self.ask(self.commands.iter().map(|_| Command::Buffers).collect())? {
+            match answer {
+                Answer::Buffers(buffers) => all.push(buffers.f_to_device(Device::Cpu)?),
+                other => return Err(Error::Internal(format!("a training worker answered {other:?} to buffers"))),
+            }
+        }
+        Ok(Tensor::f_stack(&all, 0)?.f_mean_dim([0i64].as_slice(), false, None)?)
+    }
+
+    /// Mean negative log-likelihood (nats, temperature 1) and accuracy on `rows`; not a number without rows.
+    fn validate(&self, images: &LabelledImages, rows: &[usize], classes: usize) -> Result<(f64, f64)> {
+        let (mut nll, mut correct) = (0.0, 0usize);
+        let pieces: Vec<&[usize]> = rows.chunks(EVALUATION_ROWS).collect();
+        for round in pieces.chunks(self.commands.len()) {
+            let mut commands = Vec::new();
+            for piece in round {
+                let mut pixels = Vec::with_capacity(piece.len() * images.image_bytes());
+                for &row in *piece {
+                    pixels.extend_from_slice(images.image(row)?);
+                }
+                commands.push(Command::Logits(pixels));
+            }
+            for (answer, piece) in self.ask(commands)?.into_iter().zip(round) {
+                let Answer::Logits(logits) = answer else {
+                    return Err(Error::Internal("a training worker did not answer with logits".into()));
+                };
+                for (logits, &row) in logits.chunks_exact(classes).zip(*piece) {
+                    let label = images.labels.get(row).copied().unwrap_or(0) as usize;
+                    let (row_nll, right) = judge(logits, label);
+                    nll += row_nll;
+                    correct += usize::from(right);
+                }
+            }
+        }
+        Ok((nll / rows.len() as f64, correct as f64 / rows.len() as f64))
+    }
+}
+
+/// Negative log-likelihood of `label` in nats and whether it has the largest logit.
+fn judge(logits: &[f32], label: usize) -> (f64, bool) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
+    let own = logits.get(label).copied().unwrap_or(f32::NEG_INFINITY);
+    (sum.ln() - f64::from(own - largest), logits.iter().position(|&logit| logit == largest) == Some(label))
+}
