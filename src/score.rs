@@ -125,11 +125,7 @@ pub fn row(logits: &[f32], temperature: f32, score: Score, probabilities: &mut [
         *out = (softmax.term(logit) / softmax.sum) as f32;
     }
     let at_one = if temperature == 1.0 { softmax } else { Softmax::of(logits, 1.0) };
-    RowScores {
-        class: softmax.class,
-        confidence: softmax.confidence() as f32,
-        score: score.combine(logits, &at_one),
-    }
+    RowScores { class: softmax.class, confidence: softmax.confidence() as f32, score: score.combine(logits, &at_one) }
 }
 
 /// Writes `ln softmax(logits / temperature)` to `out`, each value <= 0. Stable: finite for finite logits as long as the result

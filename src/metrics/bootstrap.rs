@@ -49,11 +49,7 @@ pub fn ece_interval(
         .collect();
     eces.sort_by(f64::total_cmp);
     let tail = 100.0 * (1.0 - level) / 2.0;
-    Ok(Interval {
-        lower: percentile_of_sorted(&eces, tail),
-        upper: percentile_of_sorted(&eces, 100.0 - tail),
-        level,
-    })
+    Ok(Interval { lower: percentile_of_sorted(&eces, tail), upper: percentile_of_sorted(&eces, 100.0 - tail), level })
 }
 
 #[cfg(test)]

@@ -56,9 +56,11 @@ mod tests {
     #[test]
     fn known_intervals() {
         // `binom.test(hits, rows)$conf.int` of R.
-        for (hits, rows, lower, upper) in
-            [(5, 100, 0.016_431_9, 0.112_834_9), (1, 10, 0.002_528_6, 0.445_016_1), (500, 1000, 0.468_549_2, 0.531_450_8)]
-        {
+        for (hits, rows, lower, upper) in [
+            (5, 100, 0.016_431_9, 0.112_834_9),
+            (1, 10, 0.002_528_6, 0.445_016_1),
+            (500, 1000, 0.468_549_2, 0.531_450_8),
+        ] {
             let got = share_interval(hits, rows, 0.95).unwrap();
             assert!((got.lower - lower).abs() < 1e-6 && (got.upper - upper).abs() < 1e-6, "{hits}/{rows}: {got:?}");
         }

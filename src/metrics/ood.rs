@@ -94,7 +94,8 @@ struct Step {
 impl Step {
     fn descending(in_dist: &[f32], ood: &[f32]) -> Vec<Self> {
         // Adding 0.0 makes -0.0 and 0.0 one score, as comparison has it.
-        let tagged = |scores: &[f32], is_in_dist| scores.iter().map(move |&s| (s + 0.0, is_in_dist)).collect::<Vec<_>>();
+        let tagged =
+            |scores: &[f32], is_in_dist| scores.iter().map(move |&s| (s + 0.0, is_in_dist)).collect::<Vec<_>>();
         let mut rows = tagged(in_dist, true);
         rows.extend(tagged(ood, false));
         rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
@@ -114,7 +115,9 @@ fn check(what: &str, scores: &[f32]) -> Result<()> {
     }
     match scores.iter().position(|score| !score.is_finite()) {
         None => Ok(()),
-        Some(row) => Err(Error::data(what, format!("row {row} is not finite: leave rows that failed out and count them"))),
+        Some(row) => {
+            Err(Error::data(what, format!("row {row} is not finite: leave rows that failed out and count them")))
+        }
     }
 }
 
