@@ -1,10 +1,13 @@
 //! Scores image datasets with DisMax networks.
 
+pub mod calibration;
 pub mod cancel;
 pub mod error;
 pub mod head;
 pub mod loss;
+pub mod metrics;
 pub mod network;
+pub mod score;
 pub mod train;
 
 pub use error::{Error, Result, RowError, RowErrorCode};
