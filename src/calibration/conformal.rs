@@ -85,11 +85,10 @@ impl ConformalScores {
         let flagged_ranks = partition_point(self.rows() + 1, |rank| self.p_value_of_rank(rank) <= alpha);
         match flagged_ranks.checked_sub(1) {
             None => None,
-            Some(rank) => self.sorted.get(rank).map_or(Some(f32::MAX), |&above| {
-                // The next lower float; of two zeros, which compare equal, the step is taken from the lower one.
-                let below = (above + 0.0).next_down();
-                Some(if above == 0.0 { (-0.0f32).next_down() } else { below }).filter(|below| below.is_finite())
-            }),
+            Some(rank) => match self.sorted.get(rank) {
+                None => Some(f32::MAX),
+                Some(above) => Some(above.next_down()).filter(|below| below.is_finite()),
+            },
         }
     }
 

@@ -97,9 +97,9 @@ pub fn fit_temperature(rows: &LabelledLogits, search: &TemperatureSearch) -> Res
             Objective::Ece => minimum_of_ece(rows, &eces, search),
             Objective::Nll => minimum_of_nll(rows, search)?,
         };
-        refuse_ends(temperature, accuracy, search)?;
         (temperature, Selection::Minimum)
     };
+    refuse_ends(temperature, accuracy, search)?;
     Ok(TemperatureFit {
         temperature,
         objective: search.objective,
@@ -129,7 +129,7 @@ fn check(search: &TemperatureSearch) -> Result<()> {
 /// The global minimum of the ECE over every temperature tried, 1 among them.
 fn minimum_of_ece(rows: &LabelledLogits, eces: &EceOf, search: &TemperatureSearch) -> f32 {
     let (low, high) = (f64::from(search.lowest).ln(), f64::from(search.highest).ln());
-    // Steps in log T over the default range: 2.9 %, then 0.09 %, then 0.005 %.
+    // Steps in log T over the default range: 2.9 %, then 0.09 % in the 16 best cells, then 0.006 % in the 8 best of those.
     const COARSE: usize = 400;
     const ROUNDS: [(usize, usize); 2] = [(16, 32), (8, 16)];
 
@@ -137,10 +137,10 @@ fn minimum_of_ece(rows: &LabelledLogits, eces: &EceOf, search: &TemperatureSearc
     let coarse = (0..COARSE).map(|point| low + step * point as f64);
     let mut tried = eces.at_all(coarse.chain([0.0]), search);
     for (best, points) in ROUNDS {
-        let fine = 2.0 * step / points as f64;
+        let fine = step / points as f64;
         let around = best_of(&tried, best).into_iter().flat_map(|(_, centre)| {
             let centre = f64::from(centre).ln();
-            (0..=points).map(move |point| centre - step + fine * point as f64)
+            (0..=points).map(move |point| centre - 0.5 * step + fine * point as f64)
         });
         let around: Vec<f64> = around.collect();
         tried.extend(eces.at_all(around, search));

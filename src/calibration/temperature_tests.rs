@@ -55,15 +55,15 @@ fn nll_minimum_is_a_minimum() {
 fn all_rows_right_is_not_endless_confidence() {
     let labels: Vec<i64> = (0..98).map(|row| row % 2).collect();
     let logits: Vec<f32> = labels.iter().flat_map(|&label| [0.3 * (1 - label) as f32, 0.3 * label as f32]).collect();
-    let fit = fit(&logits, 2, &labels, Objective::Ece).unwrap();
-    assert_eq!(fit.selection, Selection::AllRowsRight);
+    let fitted = fit(&logits, 2, &labels, Objective::Ece).unwrap();
+    assert_eq!(fitted.selection, Selection::AllRowsRight);
     // 1 / (1 + exp(-0.3 / T)) = 99 / 100 at T = 0.3 / ln 99.
-    assert!((fit.temperature - 0.3 / 99f32.ln()).abs() < 1e-4, "{}", fit.temperature);
-    assert!((fit.ece_after - 0.01).abs() < 1e-5 && fit.ece_after <= fit.ece_before);
+    assert!((fitted.temperature - 0.3 / 99f32.ln()).abs() < 1e-4, "{}", fitted.temperature);
+    assert!((fitted.ece_after - 0.01).abs() < 1e-5 && fitted.ece_after <= fitted.ece_before);
 
     // Rows that are surer than that at temperature 1 stay as they are.
     let sure: Vec<f32> = logits.iter().map(|z| z * 100.0).collect();
-    assert_eq!(super::tests::fit(&sure, 2, &labels, Objective::Ece).unwrap().temperature, 1.0);
+    assert_eq!(fit(&sure, 2, &labels, Objective::Ece).unwrap().temperature, 1.0);
 }
 
 #[test]
