@@ -10,8 +10,10 @@
 pub mod conformal;
 pub mod mondrian;
 pub mod quantiles;
+pub mod record;
 pub mod temperature;
 
 pub use conformal::{ConformalScores, Verdict};
 pub use mondrian::MondrianScores;
+pub use record::{Calibration, CalibrationOptions, CalibrationScores, Estimate};
 pub use temperature::{Objective, Selection, TemperatureFit, TemperatureSearch, fit_temperature};

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn flatten_and_unflatten_are_inverse() -> Result<()> {
-        let tensors = [Tensor::f_from_slice(&[1.0f32, 2.0, 3.0, 4.0])?.f_view([2, 2])?.f_t()?, Tensor::from(5.0f32)];
+        let tensors = [Tensor::f_from_slice(&[1.0f32, 2.0, 3.0, 4.0])?.f_view([2, 2])?.f_tr()?, Tensor::from(5.0f32)];
         let flat = flatten(&tensors)?;
         assert_eq!(Vec::<f32>::try_from(&flat)?, [1.0, 3.0, 2.0, 4.0, 5.0]);
         unflatten(&flat.f_mul_scalar(2.0)?, &tensors)?;

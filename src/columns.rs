@@ -1,0 +1,168 @@
+//! The columns that scoring appends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, DictionaryArray, FixedSizeListArray, Float32Array, Float32Builder, Int32Builder,
+    RecordBatch, StringArray, StringBuilder,
+};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::calibration::Calibration;
+use crate::dataset::extend_features;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::stage::Scored;
+
+/// Builds record batches with the scored columns appended:
+///
+/// | name | type | meaning |
+/// | --- | --- | --- |
+/// | `prediction` | dictionary of utf8 | name of the class with the largest probability |
+/// | `confidence` | f32 in (0, 1] | its calibrated probability |
+/// | `probabilities` | fixed-size list of f32 | calibrated probability of every class, in the model's order |
+/// | `ood_score` | f32 | minus the in-distribution score: higher is more out-of-distribution |
+/// | `ood_p_value` | f32 in (0, 1] | conformal p-value: small is out-of-distribution |
+/// | `is_ood` | bool | whether the p-value is at most alpha |
+/// | `error` | utf8 | null for a scored row, else `code` or `code: detail`; all others are null then |
+#[derive(Debug, Clone)]
+pub struct Columns {
+    fields: Vec<Field>,
+    class_names: Arc<StringArray>,
+    calibration: Calibration,
+    metadata: HashMap<String, String>,
+}
+
+impl Columns {
+    /// The columns of `model`, each name with `prefix` in front.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.
+    pub fn new(model: &Model, prefix: &str) -> Result<Self> {
+        let calibration = model.require_calibration()?.clone();
+        let classes = i32::try_from(model.classes().len())
+            .map_err(|_| Error::Config(format!("{} classes are too many for a column", model.classes().len())))?;
+        let item = Arc::new(Field::new("item", DataType::Float32, false));
+        let types = [
+            ("prediction", DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))),
+            ("confidence", DataType::Float32),
+            ("probabilities", DataType::FixedSizeList(item, classes)),
+            ("ood_score", DataType::Float32),
+            ("ood_p_value", DataType::Float32),
+            ("is_ood", DataType::Boolean),
+            ("error", DataType::Utf8),
+        ];
+        let fields = types.into_iter().map(|(name, data_type)| Field::new(format!("{prefix}{name}"), data_type, true));
+        let metadata = [
+            ("dismax.model_digest", model.digest().to_owned()),
+            ("dismax.temperature", calibration.temperature.to_string()),
+            ("dismax.score", calibration.score.to_string()),
+            ("dismax.alpha", calibration.alpha.to_string()),
+        ];
+        Ok(Self {
+            fields: fields.collect(),
+            class_names: Arc::new(StringArray::from_iter_values(model.classes())),
+            calibration,
+            metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        })
+    }
+
+    /// The appended fields, in order.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Schema of the output: the input's columns and metadata, then the appended ones.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the input has a column of one of these names; the message names `--prefix`.
+    pub fn schema(&self, input: &Schema) -> Result<SchemaRef> {
+        if let Some(taken) = self.fields.iter().find(|field| input.column_with_name(field.name()).is_some()) {
+            return Err(Error::Config(format!(
+                "the input already has a column \"{}\"; give the new columns another name with --prefix, for example --prefix dismax_",
+                taken.name()
+            )));
+        }
+        let mut fields = input.fields().to_vec();
+        fields.extend(self.fields.iter().cloned().map(Arc::new));
+        let mut metadata = input.metadata().clone();
+        if let Some(features) = metadata.remove("huggingface") {
+            metadata.extend(extend_features(&features, &self.fields).map(|features| ("huggingface".into(), features)));
+        }
+        metadata.extend(self.metadata.clone());
+        Ok(Arc::new(Schema::new_with_metadata(fields, metadata)))
+    }
+
+    /// `record_batch` with the columns of `scored` appended; `schema` is what [`Columns::schema`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] if the two do not belong together.
+    pub fn append(&self, record_batch: &RecordBatch, scored: &Scored, schema: &SchemaRef) -> Result<RecordBatch> {
+        let mut columns = record_batch.columns().to_vec();
+        columns.extend(self.arrays(scored)?);
+        RecordBatch::try_new(Arc::clone(schema), columns)
+            .map_err(|source| Error::Arrow { origin: "appending the scored columns".into(), source })
+    }
+
+    /// The appended columns alone.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] if arrays of these types cannot be built.
+    pub fn arrays(&self, scored: &Scored) -> Result<Vec<ArrayRef>> {
+        let rows = scored.rows().len();
+        let classes = self.class_names_len();
+        let mut prediction = Int32Builder::with_capacity(rows);
+        let mut confidence = Float32Builder::with_capacity(rows);
+        let mut probabilities = vec![0.0f32; rows * classes];
+        let mut ood_score = Float32Builder::with_capacity(rows);
+        let mut p_value = Float32Builder::with_capacity(rows);
+        let mut is_ood = BooleanBuilder::with_capacity(rows);
+        let mut error = StringBuilder::new();
+        let mut valid = Vec::with_capacity(rows);
+        for (row, out) in probabilities.chunks_exact_mut(classes).enumerate() {
+            let judged = scored.judge(row, &self.calibration, out);
+            valid.push(judged.is_ok());
+            match judged {
+                Ok((scores, verdict)) => {
+                    prediction.append_value(scores.class as i32);
+                    confidence.append_value(scores.confidence);
+                    ood_score.append_value(-scores.score);
+                    p_value.append_value(verdict.p_value as f32);
+                    is_ood.append_value(verdict.is_ood);
+                    error.append_null();
+                }
+                Err(fault) => {
+                    out.fill(0.0);
+                    prediction.append_null();
+                    confidence.append_null();
+                    ood_score.append_null();
+                    p_value.append_null();
+                    is_ood.append_null();
+                    error.append_value(fault.to_string());
+                }
+            }
+        }
+        let fault = |source| Error::Arrow { origin: "building the scored columns".into(), source };
+        let names: ArrayRef = Arc::clone(&self.class_names) as ArrayRef;
+        let prediction = DictionaryArray::try_new(prediction.finish(), names).map_err(fault)?;
+        let item = Arc::new(Field::new("item", DataType::Float32, false));
+        let values: ArrayRef = Arc::new(Float32Array::from(probabilities));
+        let lists = FixedSizeListArray::try_new(item, classes as i32, values, Some(NullBuffer::from(valid)));
+        Ok(vec![
+            Arc::new(prediction),
+            Arc::new(confidence.finish()),
+            Arc::new(lists.map_err(fault)?),
+            Arc::new(ood_score.finish()),
+            Arc::new(p_value.finish()),
+            Arc::new(is_ood.finish()),
+            Arc::new(error.finish()),
+        ])
+    }
+
+    fn class_names_len(&self) -> usize {
+        use arrow::array::Array;
+        self.class_names.len()
+    }
+}

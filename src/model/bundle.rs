@@ -1,0 +1,222 @@
+//! Reading and writing the folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::config::FORMAT_VERSION;
+use super::self_check::SelfCheck;
+use super::{Model, ModelConfig, card, weights_file};
+use crate::error::{Error, Result};
+use crate::train::{self, EpochRecord};
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const CALIBRATION: &str = "calibration.json";
+const SELF_CHECK: &str = "self_check.safetensors";
+const METRICS: &str = "metrics.json";
+const CARD: &str = "README.md";
+const HISTORY: &str = "training.json";
+const HISTORY_CSV: &str = "training.csv";
+const HISTORY_CHART: &str = "training.svg";
+const DIGESTS: &str = "SHA256SUMS";
+
+pub(super) fn read(folder: &Path) -> Result<Model> {
+    let digests_path = folder.join(DIGESTS);
+    let listing = fs::read(&digests_path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::model(
+            folder,
+            format!("not a model bundle: there is no {DIGESTS} in it; give the folder that `dismax train` wrote"),
+        ),
+        _ => Error::io(&digests_path, error),
+    })?;
+    let mut files = Files { folder, contents: verified(folder, &listing)? };
+
+    // The version first: a newer layout may have other keys.
+    let config: serde_json::Value = files.json(CONFIG)?;
+    let version = config.get("format_version").and_then(serde_json::Value::as_u64);
+    match version {
+        Some(version) if version == u64::from(FORMAT_VERSION) => {}
+        Some(version) => {
+            return Err(Error::model(
+                folder,
+                format!("format version {version}, but this program reads version {FORMAT_VERSION}; update dismax"),
+            ));
+        }
+        None => return Err(Error::model(folder, format!("{CONFIG} has no format_version"))),
+    }
+    let config: ModelConfig = files.json(CONFIG)?;
+    config.validate().map_err(|error| Error::model(folder, format!("{CONFIG}: {error}")))?;
+    let self_check = SelfCheck::from_bytes(files.bytes(SELF_CHECK)?, &config.preprocessing, config.classes.len())
+        .map_err(|error| Error::model(folder, format!("{SELF_CHECK}: {error}")))?;
+    let calibration = files.contents.contains_key(CALIBRATION).then(|| files.json(CALIBRATION)).transpose()?;
+    let metrics = files.json(METRICS)?;
+    let history: Vec<EpochRecord> =
+        files.contents.contains_key(HISTORY).then(|| files.json(HISTORY)).transpose()?.unwrap_or_default();
+    let weights = files.contents.remove(WEIGHTS).ok_or_else(|| files.missing(WEIGHTS))?;
+    let model = Model {
+        config,
+        weights: weights.into(),
+        calibration,
+        self_check,
+        metrics,
+        history,
+        digest: hex(&listing),
+        path: folder.to_path_buf(),
+    };
+    // Loading finds weights that are missing, misshapen or not finite, here and not in the middle of a run.
+    model.scorer(tch::Device::Cpu)?;
+    Ok(model)
+}
+
+struct Files<'a> {
+    folder: &'a Path,
+    contents: BTreeMap<String, Vec<u8>>,
+}
+
+impl Files<'_> {
+    fn missing(&self, name: &str) -> Error {
+        Error::model(self.folder, format!("{name} is missing; copy the bundle again, all files of it"))
+    }
+
+    fn bytes(&self, name: &str) -> Result<&[u8]> {
+        self.contents.get(name).map(Vec::as_slice).ok_or_else(|| self.missing(name))
+    }
+
+    fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        serde_json::from_slice(self.bytes(name)?).map_err(|error| Error::model(self.folder, format!("{name}: {error}")))
+    }
+}
+
+/// Reads every file that the listing names and compares its digest.
+fn verified(folder: &Path, listing: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
+    let listing = std::str::from_utf8(listing).unwrap_or_default();
+    let mut contents = BTreeMap::new();
+    for line in listing.lines().filter(|line| !line.is_empty()) {
+        let parts = line.split_once("  ").filter(|(digest, name)| digest.len() == 64 && is_plain_name(name));
+        let Some((digest, name)) = parts else {
+            return Err(Error::model(folder, format!("{DIGESTS} has a line that is no digest: {line:?}")));
+        };
+        let path = folder.join(name);
+        let bytes = fs::read(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::model(folder, format!("{name} is missing; copy the bundle again, all files of it"))
+            }
+            _ => Error::io(&path, error),
+        })?;
+        if hex(&bytes) != digest {
+            return Err(Error::model(
+                folder,
+                format!("{name} was altered: its digest is not the one in {DIGESTS}; restore the file"),
+            ));
+        }
+        contents.insert(name.to_owned(), bytes);
+    }
+    Ok(contents)
+}
+
+/// A listing must not lead out of the folder.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '\\']) && name != ".."
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Error::Internal(format!("JSON: {error}")))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Numbers by the thousand stand on one line instead of one line each.
+fn compact_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(value).map_err(|error| Error::Internal(format!("JSON: {error}")))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+pub(super) fn write(model: &mut Model, folder: &Path, force: bool) -> Result<()> {
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&parent).map_err(|error| Error::io(&parent, error))?;
+    refuse_foreign(folder, force)?;
+
+    let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    files.insert(CONFIG, json(&model.config)?);
+    files.insert(WEIGHTS, model.weights.to_vec());
+    files.insert(SELF_CHECK, model.self_check.to_bytes(&model.config.preprocessing)?);
+    files.insert(METRICS, json(&model.metrics)?);
+    if let Some(calibration) = &model.calibration {
+        files.insert(CALIBRATION, compact_json(calibration)?);
+    }
+    if !model.history.is_empty() {
+        files.insert(HISTORY, json(&model.history)?);
+        files.insert(HISTORY_CSV, train::to_csv(&model.history).into_bytes());
+        files.insert(HISTORY_CHART, crate::charts::training(&model.history)?.into_bytes());
+    }
+    files.insert(CARD, card::render(model)?.into_bytes());
+    let listing: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(bytes))).collect();
+    model.digest = hex(listing.as_bytes());
+    files.insert(DIGESTS, listing.into_bytes());
+
+    let staging = tempfile::Builder::new()
+        .prefix(".dismax-")
+        .tempdir_in(&parent)
+        .map_err(|error| Error::io(&parent, error))?;
+    let inner = staging.path().join("new");
+    fs::create_dir(&inner).map_err(|error| Error::io(&inner, error))?;
+    for (name, bytes) in &files {
+        write_synced(&inner.join(name), bytes)?;
+    }
+    // The old folder steps aside into the staging folder, which is removed at the end; if the second rename fails, it
+    // steps back.
+    let aside = staging.path().join("old");
+    let replaced = folder.exists();
+    if replaced {
+        fs::rename(folder, &aside).map_err(|error| Error::io(folder, error))?;
+    }
+    if let Err(error) = fs::rename(&inner, folder) {
+        if replaced {
+            fs::rename(&aside, folder).map_err(|error| Error::io(folder, error))?;
+        }
+        return Err(Error::io(folder, error));
+    }
+    model.path = folder.to_path_buf();
+    Ok(())
+}
+
+/// Only a bundle may be replaced, and only on request: a folder of something else never is.
+fn refuse_foreign(folder: &Path, force: bool) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    if !force {
+        return Err(Error::Config(format!("{} exists; give --force to replace it", folder.display())));
+    }
+    let empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if !empty && !folder.join(DIGESTS).is_file() {
+        return Err(Error::Config(format!(
+            "{} exists and is not a model bundle; it is not replaced even with --force, choose another place",
+            folder.display()
+        )));
+    }
+    Ok(())
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    let write = || {
+        let mut file = fs::File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| Error::io(path, error))
+}

@@ -1,0 +1,191 @@
+//! The model bundle: a folder that holds everything scoring needs.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `config.json` | architecture, loss, classes, preprocessing, format version |
+//! | `model.safetensors` | weights under the reference's names |
+//! | `calibration.json` | temperature, thresholds, ECE before and after; absent until calibrated |
+//! | `self_check.safetensors` | generated images and their logits |
+//! | `metrics.json` | figures measured on held-out rows |
+//! | `README.md` | model card |
+//! | `training.csv`, `training.svg` | epochs of the training, where this crate trained the model |
+//! | `SHA256SUMS` | digests of all of them, as `sha256sum --check` reads them |
+
+mod bundle;
+mod card;
+mod config;
+mod self_check;
+mod weights_file;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+use tch::Device;
+
+pub use self::config::{FORMAT_VERSION, ModelConfig};
+pub use self::self_check::SelfCheck;
+pub use self::weights_file::NamedTensors;
+use crate::calibration::Calibration;
+use crate::error::{Error, Result};
+use crate::metrics::ClassificationMetrics;
+use crate::network::Network;
+use crate::stage::Scorer;
+use crate::train::EpochRecord;
+
+/// A model in memory. It holds no tensors, so threads can share it; each builds its own network from it.
+#[derive(Clone)]
+pub struct Model {
+    config: ModelConfig,
+    weights: Arc<[u8]>,
+    calibration: Option<Calibration>,
+    self_check: SelfCheck,
+    metrics: BTreeMap<String, Value>,
+    history: Vec<EpochRecord>,
+    digest: String,
+    path: PathBuf,
+}
+
+impl Model {
+    /// A model from trained weights, not yet calibrated and not yet on disk. Its expected outputs are recorded here, on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an unusable configuration, weights that do not fit the architecture or are not finite.
+    pub fn new(config: ModelConfig, weights: &NamedTensors, history: Vec<EpochRecord>) -> Result<Self> {
+        config.validate()?;
+        let network = empty_network(&config, Device::Cpu)?;
+        network.weights().load(weights).map_err(Error::Config)?;
+        let scorer = Scorer::new(network, &config.preprocessing)?;
+        let self_check = SelfCheck::record(&scorer, &config.preprocessing)?;
+        let weights = weights_file::to_bytes(weights).map_err(Error::Internal)?.into();
+        let metrics = BTreeMap::new();
+        let (digest, path) = (String::new(), PathBuf::new());
+        Ok(Self { config, weights, calibration: None, self_check, metrics, history, digest, path })
+    }
+
+    /// Reads a checkpoint of the reference or another safetensors file with its names. The reference's bookkeeping in the
+    /// head (temperature, thresholds) is left out: calibration replaces it.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the file cannot be read or lacks weights; the message names them.
+    pub fn import(checkpoint: &Path, config: ModelConfig) -> Result<Self> {
+        let bytes = std::fs::read(checkpoint).map_err(|error| Error::io(checkpoint, error))?;
+        let mut weights = weights_file::from_bytes(&bytes)
+            .map_err(|error| Error::model(checkpoint, format!("not a safetensors file that can be read: {error}")))?;
+        let head = config.architecture.head_name();
+        for name in ["temperature", "validationset_available", "precomputed_thresholds"] {
+            weights.remove(&format!("{head}.{name}"));
+        }
+        // Saved from a model in DataParallel, every name begins like this.
+        let weights = weights.into_iter().map(|(name, value)| match name.strip_prefix("module.") {
+            Some(rest) => (rest.to_owned(), value),
+            None => (name, value),
+        });
+        Self::new(config, &weights.collect(), Vec::new()).map_err(|error| match error {
+            Error::Config(message) => Error::model(checkpoint, message),
+            other => other,
+        })
+    }
+
+    /// Reads a bundle, checks every file's digest and that the weights fit and are finite.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a folder that is no bundle, a missing or altered file, a newer format or unusable weights.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
+        bundle::read(folder.as_ref())
+    }
+
+    /// Writes the bundle beside `folder` and renames it: it appears whole or not at all. Sets the digest.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `folder` exists and `force` is not given; [`Error::Io`] if it cannot be written.
+    pub fn write(&mut self, folder: impl AsRef<Path>, force: bool) -> Result<()> {
+        bundle::write(self, folder.as_ref(), force)
+    }
+
+    /// Configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Class names in the order of the logits.
+    pub fn classes(&self) -> &[String] {
+        &self.config.classes
+    }
+
+    /// Temperature and thresholds, once calibrated.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
+    }
+
+    /// Temperature and thresholds.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the model was never calibrated: without thresholds nothing can be flagged.
+    pub fn require_calibration(&self) -> Result<&Calibration> {
+        self.calibration.as_ref().ok_or_else(|| {
+            Error::model(&self.path, "not calibrated; run `dismax calibrate MODEL --data VALIDATION` first")
+        })
+    }
+
+    /// Replaces the calibration and the figures that belong to it.
+    pub fn set_calibration(&mut self, calibration: Calibration, held_out: &ClassificationMetrics) -> Result<()> {
+        let fault = |error: serde_json::Error| Error::Internal(format!("figures as JSON: {error}"));
+        self.metrics.insert("held_out".into(), serde_json::to_value(held_out).map_err(fault)?);
+        self.calibration = Some(calibration);
+        Ok(())
+    }
+
+    /// Figures by name, as in `metrics.json`.
+    pub fn metrics(&self) -> &BTreeMap<String, Value> {
+        &self.metrics
+    }
+
+    /// Epochs of the training; empty for an imported model.
+    pub fn history(&self) -> &[EpochRecord] {
+        &self.history
+    }
+
+    /// SHA-256 over the digests of all files, as 64 hexadecimal digits; empty before the bundle was written.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Folder it was read from or written to.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Generated images and expected logits.
+    pub fn self_check(&self) -> &SelfCheck {
+        &self.self_check
+    }
+
+    /// A network with this model's weights on `device`, ready to score.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses, for example too little memory on the device.
+    pub fn scorer(&self, device: Device) -> Result<Scorer> {
+        let weights = weights_file::from_bytes(&self.weights).map_err(|error| Error::model(&self.path, error))?;
+        let network = empty_network(&self.config, device)?;
+        network.weights().load(&weights).map_err(|error| Error::model(&self.path, error))?;
+        Scorer::new(network, &self.config.preprocessing)
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("config", &self.config)
+            .field("digest", &self.digest)
+            .field("path", &self.path)
+            .field("calibrated", &self.calibration.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn empty_network(config: &ModelConfig, device: Device) -> Result<Network> {
+    Network::new(config.architecture, config.loss.head(), config.classes.len(), device, 0)
+}

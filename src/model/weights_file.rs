@@ -1,0 +1,48 @@
+//! `model.safetensors`: weights by name. Only safetensors is read; no format that can run code.
+
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use safetensors::SafeTensors;
+use tch::{Kind, Tensor};
+
+/// Weights by name, on the host, f32.
+pub type NamedTensors = HashMap<String, Tensor>;
+
+/// Serialises weights in the order of their names, so that equal weights give equal bytes.
+pub(super) fn to_bytes(tensors: &NamedTensors) -> Result<Vec<u8>, String> {
+    let mut values = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let tensor = tensor.f_to_device(tch::Device::Cpu).and_then(|tensor| tensor.f_to_kind(Kind::Float));
+        let shape: Vec<usize> = tensor.as_ref().map_err(|e| e.to_string())?.size().iter().map(|&n| n as usize).collect();
+        let flat = tensor.and_then(|tensor| tensor.f_reshape([-1])).map_err(|error| error.to_string())?;
+        let flat = Vec::<f32>::try_from(&flat).map_err(|error| error.to_string())?;
+        values.push((name.as_str(), shape, flat.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>()));
+    }
+    values.sort_by(|a, b| a.0.cmp(b.0));
+    let mut views = Vec::with_capacity(values.len());
+    for (name, shape, bytes) in &values {
+        views.push((*name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|error| error.to_string())?));
+    }
+    serialize(views, None).map_err(|error| error.to_string())
+}
+
+/// Reads weights of any float type as f32; integers (PyTorch's counters of batches) are left out.
+pub(super) fn from_bytes(bytes: &[u8]) -> Result<NamedTensors, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let mut tensors = HashMap::new();
+    for (name, view) in file.iter() {
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F64 => Kind::Double,
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
+            Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U8 | Dtype::BOOL => continue,
+            other => return Err(format!("{name} has the type {other:?}; f32, f64, f16 and bf16 are read")),
+        };
+        let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).and_then(|t| t.f_to_kind(Kind::Float));
+        tensors.insert(name.to_owned(), tensor.map_err(|error| format!("{name}: {error}"))?);
+    }
+    Ok(tensors)
+}

@@ -1,0 +1,195 @@
+//! The streaming stage: record batches in, logits out, in order, with bounded memory.
+//!
+//! A pool of threads decodes and scores; on a CPU each owns a network, on a GPU one thread owns the device. Any number of
+//! streams share the pool. A stream keeps a fixed number of record batches in flight and yields them in their order.
+
+mod options;
+mod scored;
+mod scorer;
+mod worker;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+pub use self::options::StageOptions;
+pub use self::scored::Scored;
+pub use self::scorer::Scorer;
+use self::worker::{DeviceJob, Engine, Job, Worker};
+use crate::dataset::{Chunk, ImageColumn};
+use crate::error::{Error, Result};
+use crate::model::Model;
+
+/// Record batches that a stream keeps in flight for each worker: one being scored, one waiting.
+const IN_FLIGHT_PER_WORKER: usize = 2;
+/// Passes through the network that one record batch should feed.
+const PASSES_PER_BATCH: usize = 2;
+
+/// A pool of workers that score images with one model. Dropping it ends the workers.
+#[derive(Debug)]
+pub struct Stage {
+    jobs: Option<Sender<Job>>,
+    workers: Vec<thread::JoinHandle<()>>,
+    image: Option<String>,
+    batch_rows: usize,
+    device: tch::Device,
+}
+
+impl Stage {
+    /// Builds the networks on the device, checks on the first that the bundle's expected outputs are reproduced, and
+    /// starts the workers.
+    ///
+    /// # Errors
+    /// A device that is not there, a model that gives other outputs here than where it was made, too little memory.
+    pub fn new(model: &Model, options: &StageOptions) -> Result<Self> {
+        let device = options.device.resolve()?;
+        let batch_rows = options.batch_rows_on(device);
+        let count = options.worker_count()?;
+        let first = model.scorer(device)?;
+        model.self_check().verify(&first).map_err(|message| Error::model(model.path(), message))?;
+
+        let (jobs, job_receiver) = bounded::<Job>(count);
+        let mut workers = Vec::new();
+        let mut engines = Vec::new();
+        if device.is_cuda() {
+            let (sender, device_jobs) = bounded::<DeviceJob>(count);
+            workers.push(spawn("dismax-device", move || run_device(&first, &device_jobs))?);
+            engines.extend((0..count).map(|_| Engine::Device(sender.clone())));
+        } else {
+            engines.push(Engine::Own(Box::new(first)));
+            for _ in 1..count {
+                engines.push(Engine::Own(Box::new(model.scorer(device)?)));
+            }
+        }
+        for engine in engines {
+            let worker = Worker {
+                engine,
+                preprocessing: model.config().preprocessing.clone(),
+                classes: model.classes().len(),
+                batch_rows,
+                load: options.load.clone(),
+            };
+            let jobs = job_receiver.clone();
+            workers.push(spawn("dismax-worker", move || worker.run(&jobs))?);
+        }
+        Ok(Self { jobs: Some(jobs), workers, image: options.image.clone(), batch_rows, device })
+    }
+
+    /// Where the network runs.
+    pub fn device(&self) -> tch::Device {
+        self.device
+    }
+
+    /// Rows that a record batch should have to keep a worker busy without waiting long for the first result.
+    pub fn chunk_rows(&self) -> usize {
+        self.batch_rows * PASSES_PER_BATCH
+    }
+
+    /// The image column that the stage reads from record batches of this schema.
+    ///
+    /// # Errors
+    /// As [`ImageColumn::find`].
+    pub fn image_column(&self, schema: &Schema) -> Result<ImageColumn> {
+        ImageColumn::find(schema, self.image.as_deref())
+    }
+
+    /// Scores record batches as they come. The iterator yields each with its scores, in order, and reads ahead only as
+    /// far as the workers need; dropping it stops reading.
+    pub fn score<I>(&self, column: ImageColumn, chunks: I) -> ScoreStream<'_, I::IntoIter>
+    where
+        I: IntoIterator<Item = Result<Chunk>>,
+    {
+        let limit = self.worker_threads() * IN_FLIGHT_PER_WORKER;
+        ScoreStream { stage: self, column, chunks: chunks.into_iter(), in_flight: VecDeque::new(), limit, ended: false }
+    }
+
+    fn worker_threads(&self) -> usize {
+        self.workers.len().max(1)
+    }
+
+    fn submit(&self, column: &ImageColumn, chunk: &Chunk) -> Result<Receiver<Result<Scored>>> {
+        let (answer, answers) = bounded(1);
+        let job = Job {
+            record_batch: chunk.record_batch.clone(),
+            column: column.clone(),
+            file: Arc::clone(&chunk.file),
+            answer,
+        };
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        if sent { Ok(answers) } else { Err(ended()) }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Without a sender the workers' loops end, and with them the device's.
+        self.jobs = None;
+        for worker in self.workers.drain(..).rev() {
+            // A worker that panicked has already failed its stream.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// Iterator over scored record batches; see [`Stage::score`].
+#[derive(Debug)]
+pub struct ScoreStream<'a, I> {
+    stage: &'a Stage,
+    column: ImageColumn,
+    chunks: I,
+    in_flight: VecDeque<(Chunk, Receiver<Result<Scored>>)>,
+    limit: usize,
+    ended: bool,
+}
+
+impl<I: Iterator<Item = Result<Chunk>>> ScoreStream<'_, I> {
+    fn advance(&mut self) -> Result<Option<(Chunk, Scored)>> {
+        while !self.ended && self.in_flight.len() < self.limit {
+            match self.chunks.next() {
+                Some(chunk) => {
+                    let chunk = chunk?;
+                    let answer = self.stage.submit(&self.column, &chunk)?;
+                    self.in_flight.push_back((chunk, answer));
+                }
+                None => self.ended = true,
+            }
+        }
+        let Some((chunk, answer)) = self.in_flight.pop_front() else { return Ok(None) };
+        let scored = answer.recv().map_err(|_| ended())??;
+        Ok(Some((chunk, scored)))
+    }
+}
+
+impl<I: Iterator<Item = Result<Chunk>>> Iterator for ScoreStream<'_, I> {
+    /// The input rows and their scores.
+    type Item = Result<(Chunk, Scored)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.advance();
+        if next.is_err() {
+            // The first error ends the stream.
+            self.ended = true;
+            self.in_flight.clear();
+        }
+        next.transpose()
+    }
+}
+
+fn run_device(scorer: &Scorer, jobs: &Receiver<DeviceJob>) {
+    for job in jobs {
+        // The worker that asked may be gone with its stream.
+        let _ = job.answer.send(scorer.logits(&job.pixels));
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name.into()).spawn(body).map_err(|error| Error::io(name, error))
+}
+
+fn ended() -> Error {
+    Error::Internal("a scoring worker ended unexpectedly".into())
+}

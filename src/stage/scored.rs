@@ -1,0 +1,55 @@
+//! What comes out of the stage for one record batch.
+
+use crate::calibration::{Calibration, Verdict};
+use crate::error::{RowError, RowErrorCode};
+use crate::score::{self, RowScores};
+
+/// Logits of a record batch, row by row, or why a row has none.
+#[derive(Debug, Clone, Default)]
+pub struct Scored {
+    rows: Vec<Result<(), RowError>>,
+    logits: Vec<f32>,
+    classes: usize,
+}
+
+impl Scored {
+    /// `logits [N, C]` row-major; those of failed rows are not looked at.
+    pub(super) fn new(rows: Vec<Result<(), RowError>>, logits: Vec<f32>, classes: usize) -> Self {
+        Self { rows, logits, classes }
+    }
+
+    /// For each row whether it has logits.
+    pub fn rows(&self) -> &[Result<(), RowError>] {
+        &self.rows
+    }
+
+    /// Logits `[C]` of a row, before temperature.
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub fn logits(&self, row: usize) -> Result<&[f32], RowError> {
+        match self.rows.get(row) {
+            Some(Ok(())) => Ok(&self.logits[row * self.classes..(row + 1) * self.classes]),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(RowError::new(RowErrorCode::NonFiniteScore, format!("there is no row {row}"))),
+        }
+    }
+
+    /// Probabilities (written to `probabilities [C]`), scores and flag of a row.
+    ///
+    /// # Errors
+    /// Why the row has none.
+    pub fn judge(
+        &self,
+        row: usize,
+        calibration: &Calibration,
+        probabilities: &mut [f32],
+    ) -> Result<(RowScores, Verdict), RowError> {
+        let scores = score::row(self.logits(row)?, calibration.temperature, calibration.score, probabilities);
+        if !scores.is_finite() {
+            return Err(RowError::new(RowErrorCode::NonFiniteScore, "the network gave a value that is not finite"));
+        }
+        let verdict = calibration.verdict(scores.class, scores.score)?;
+        Ok((scores, verdict))
+    }
+}

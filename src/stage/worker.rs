@@ -1,0 +1,122 @@
+//! What a worker does with one record batch.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use super::scored::Scored;
+use super::scorer::Scorer;
+use crate::dataset::{self, ImageColumn, Images, LoadOptions};
+use crate::error::{Error, Result, RowError};
+use crate::image::{Preprocessing, ReusableResizer};
+
+/// A record batch to score and where the answer goes.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub record_batch: RecordBatch,
+    pub column: ImageColumn,
+    /// File that relative image paths are resolved against.
+    pub file: Arc<str>,
+    pub answer: Sender<Result<Scored>>,
+}
+
+/// Preprocessed images for the thread that owns a device.
+#[derive(Debug)]
+pub(super) struct DeviceJob {
+    pub pixels: Vec<u8>,
+    pub answer: Sender<Result<Vec<f32>>>,
+}
+
+/// Where a worker gets its logits.
+#[derive(Debug)]
+pub(super) enum Engine {
+    /// A network of its own: on a CPU nothing is handed over while it is in the cache.
+    Own(Box<Scorer>),
+    /// The thread that owns the device.
+    Device(Sender<DeviceJob>),
+}
+
+impl Engine {
+    fn logits(&self, pixels: Vec<u8>) -> Result<Vec<f32>> {
+        match self {
+            Self::Own(scorer) => scorer.logits(&pixels),
+            Self::Device(device) => {
+                let gone = || Error::Internal("the device thread ended unexpectedly".into());
+                let (answer, answers) = bounded(1);
+                device.send(DeviceJob { pixels, answer }).map_err(|_| gone())?;
+                answers.recv().map_err(|_| gone())?
+            }
+        }
+    }
+}
+
+/// Decodes and scores record batches, one at a time.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub engine: Engine,
+    pub preprocessing: Preprocessing,
+    pub classes: usize,
+    pub batch_rows: usize,
+    pub load: LoadOptions,
+}
+
+impl Worker {
+    /// Answers jobs until the stage is dropped.
+    pub fn run(self, jobs: &Receiver<Job>) {
+        // One thread in libtorch per worker: a worker per core beats operators that split themselves over the cores.
+        tch::set_num_threads(1);
+        let mut resizer = ReusableResizer::default();
+        for job in jobs {
+            // Nobody waits for the answer of a stream that was dropped.
+            let _ = job.answer.send(self.score(&job, &mut resizer));
+        }
+    }
+
+    fn score(&self, job: &Job, resizer: &mut ReusableResizer) -> Result<Scored> {
+        let images = job.column.values(&job.record_batch)?;
+        let count = job.record_batch.num_rows();
+        let mut rows: Vec<Result<(), RowError>> = Vec::with_capacity(count);
+        let mut logits = vec![0.0f32; count * self.classes];
+        let mut start = 0;
+        while start < count {
+            let end = (start + self.batch_rows).min(count);
+            let mut pixels = Vec::with_capacity((end - start) * self.preprocessing.image_bytes());
+            let mut scored_rows = Vec::with_capacity(end - start);
+            for row in start..end {
+                let outcome = self.prepare(&images, row, &job.file, resizer, &mut pixels);
+                if outcome.is_ok() {
+                    scored_rows.push(row);
+                }
+                rows.push(outcome);
+            }
+            if !scored_rows.is_empty() {
+                let values = self.engine.logits(pixels)?;
+                for (values, row) in values.chunks_exact(self.classes).zip(scored_rows) {
+                    logits[row * self.classes..(row + 1) * self.classes].copy_from_slice(values);
+                }
+            }
+            start = end;
+        }
+        Ok(Scored::new(rows, logits, self.classes))
+    }
+
+    /// Appends the row's preprocessed image to `pixels`; on failure `pixels` is as before.
+    fn prepare(
+        &self,
+        images: &Images,
+        row: usize,
+        file: &str,
+        resizer: &mut ReusableResizer,
+        pixels: &mut Vec<u8>,
+    ) -> Result<(), RowError> {
+        let image = dataset::load(&images.get(row)?, file, &self.load)?;
+        let start = pixels.len();
+        pixels.resize(start + self.preprocessing.image_bytes(), 0);
+        let written = self.preprocessing.apply_into(&image, resizer, &mut pixels[start..]);
+        if written.is_err() {
+            pixels.truncate(start);
+        }
+        written
+    }
+}
