@@ -36,6 +36,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -370,12 +371,19 @@ def fetch_wheel(web, wheel, take, staging, downloads):
         archive = zipfile.ZipFile(fetch_whole(web, url, wheel, downloads, label))
     try:
         check(wheel, take, extract(archive, wanted(archive, take), staging))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error) as error:
+        discard(wheel, downloads)
         raise SetupError("{}: {}; run the same command again".format(wheel["file"], error))
-    finally:
-        # Good or damaged, these bytes are not needed any more.
-        for part in downloads.glob(wheel["sha256"][:16] + ".*"):
-            part.unlink()
+    except SetupError:
+        discard(wheel, downloads)
+        raise
+    discard(wheel, downloads)
+
+
+def discard(wheel, downloads):
+    """Remove what was downloaded of a wheel: used up, or damaged."""
+    for part in downloads.glob(wheel["sha256"][:16] + ".*"):
+        part.unlink()
 
 
 # ------------------------------------------------------------------------------------------------ layout
@@ -465,7 +473,8 @@ def run(options):
                 continue
             install(part, lock, dest)
             stamp.write_text(digest)
-    say("libtorch {} ({}) is ready in {}".format(lock["libtorch"], " and ".join(parts).upper(), dest))
+    names = " and ".join(part.upper() for part in parts)
+    say("libtorch {} ({}) is ready in {}".format(lock["libtorch"], names, dest))
 
 
 def main():
