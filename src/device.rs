@@ -104,16 +104,15 @@ fn cuda_device(index: usize) -> Result<tch::Device, String> {
     static LOADED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let library = LOADED.get_or_init(load_cuda_libraries).as_ref().map_err(Clone::clone)?;
 
-    let device = tch::Device::Cuda(index);
     let count = tch::Cuda::device_count();
     if usize::try_from(count).is_ok_and(|count| index < count) {
-        return Ok(device);
+        return Ok(tch::Device::Cuda(index));
     }
     if count > 0 {
         return Err(format!("this machine has {count} (cuda:0 to cuda:{})", count - 1));
     }
     // With no device to list, using one makes libtorch say why.
-    let reason = match tch::Tensor::f_zeros([1], (tch::Kind::Float, device)) {
+    let reason = match tch::Tensor::f_zeros([1], (tch::Kind::Float, tch::Device::Cuda(0))) {
         Err(error) if error.to_string().contains("without ATen_cuda") => {
             "libtorch was asked about CUDA (by tch::manual_seed or tch::Cuda) before Device::resolve loaded it; \
              resolve the device first"
@@ -125,8 +124,9 @@ fn cuda_device(index: usize) -> Result<tch::Device, String> {
     Err(format!("{reason} (CUDA libraries: {}; --device cpu works without)", library.display()))
 }
 
-/// A libtorch message without its stack trace.
+/// A libtorch message without tch's prefix and the stack trace.
 fn first_lines(message: &str) -> String {
+    let message = message.trim_start_matches("Internal torch error: ");
     let end = message.find("\nException raised from").unwrap_or(message.len());
     message[..end].lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn libtorch_messages_lose_their_stack_trace() {
-        let message = "Found no NVIDIA driver.\nPlease check.\nException raised from f at x.cpp:1\nframe #0: g";
+        let message = "Internal torch error: Found no NVIDIA driver.\nPlease check.\nException raised from f at x.cpp:1\nframe #0: g";
         assert_eq!(first_lines(message), "Found no NVIDIA driver. Please check.");
     }
 }
