@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 OUT = Path(__file__).resolve().parent.parent / "examples" / "data" / "digits"
 KNOWN = 8  # digits 0 to 7 are the classes, 8 and 9 stay unseen
-TRAIN_SHARE = 0.7
+SHARES = {"train": 0.6, "validation": 0.15}  # the rest is the test set
 SEED = 0
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -74,20 +74,22 @@ def main():
     images = [{"bytes": png(p), "path": f"{i:04}.png"} for i, p in enumerate(digits.images)]
 
     random = np.random.RandomState(SEED)
-    train, test = [], []
+    parts = {"train": [], "validation": [], "test": []}
     for digit in range(KNOWN):
         rows = random.permutation(np.flatnonzero(labels == digit))
-        cut = round(len(rows) * TRAIN_SHARE)
-        train += rows[:cut].tolist()
-        test += rows[cut:].tolist()
-    train, test = sorted(train), sorted(test)
+        for name, share in SHARES.items():
+            cut = round(np.count_nonzero(labels == digit) * share)
+            parts[name] += rows[:cut].tolist()
+            rows = rows[cut:]
+        parts["test"] += rows.tolist()
     unseen = np.flatnonzero(labels >= KNOWN).tolist()
 
     OUT.mkdir(parents=True, exist_ok=True)
-    images_and_labels("train.parquet", images, labels, train, KNOWN)
-    images_and_labels("test.parquet", images, labels, test, KNOWN)
+    for name, rows in parts.items():
+        images_and_labels(name + ".parquet", images, labels, sorted(rows), KNOWN)
     images_and_labels("unseen.parquet", images, labels, unseen, len(digits.target_names))
 
+    test = sorted(parts["test"])
     mixed = [(images[i], int(labels[i]), "known digit") for i in test]
     mixed += [(images[i], int(labels[i]), "unseen digit") for i in unseen]
     mixed += [(image, None, source) for image, source in broken_rows(images[test[0]])]
