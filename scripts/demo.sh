@@ -17,7 +17,8 @@ mkdir -p "$out"
 
 step "Train on the digits 0 to 7 (866 images)"
 "${dismax[@]}" train "$data/train.parquet" --out "$out/model" --force \
-    --arch resnet20 --loss dismax --schedule one-cycle --epochs 15 --batch-size 64 --lr 0.1 --validation "$data/validation.parquet" --seed 1
+    --arch resnet20 --loss dismax --schedule one-cycle --epochs 15 --batch-size 64 --lr 0.1 \
+    --validation "$data/validation.parquet" --seed 1
 
 step "Calibrate probabilities and thresholds on 216 images kept out of the training"
 "${dismax[@]}" calibrate "$out/model" --data "$data/validation.parquet"

@@ -32,13 +32,14 @@ def main():
     for what, value in table:
         print("{:<{}}  {}".format(what, width, value))
     print()
+    print("Everything is in {}:".format(out))
     for name, what in (
         ("model", "the model bundle; start with its README.md"),
         ("scored.parquet", "the mixed file with the new columns"),
         ("failed-rows.parquet", "the rows with errors"),
         ("evaluation.json", "all figures"),
     ):
-        print("{:<{}}  {}".format(str(out / name), width, what))
+        print("{:<{}}  {}".format(name, width, what))
 
 
 if __name__ == "__main__":
