@@ -14,7 +14,7 @@ DISMAX = -p dismax-cli --bin dismax --profile $(PROFILE) $(CARGO_FLAGS)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
-setup: ## fetch libtorch into .libtorch (131 MB; several GB more with an NVIDIA GPU), unless LIBTORCH is set
+setup: ## fetch libtorch into .libtorch (131 MB; 2.3 GB more with an NVIDIA GPU), unless LIBTORCH is set
 	@python3 scripts/setup_libtorch.py
 
 demo: setup ## train, calibrate, score and evaluate on handwritten digits

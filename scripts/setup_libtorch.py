@@ -2,7 +2,7 @@
 """Fetch the libtorch files that this project needs into .libtorch/.
 
     scripts/setup_libtorch.py            the CPU files; with an NVIDIA GPU in the machine the CUDA files too
-    scripts/setup_libtorch.py --cuda     both, GPU or not (several GB)
+    scripts/setup_libtorch.py --cuda     both, GPU or not (2.3 GB more)
 
 libtorch comes out of the wheel of PyTorch, together with the small CUDA wheels that libtorch_cpu.so needs.
 `libtorch.lock.json` beside this script pins the wheels and the SHA-256 of what is taken from them, so the
