@@ -2,6 +2,7 @@
 
 pub mod calibration;
 pub mod cancel;
+pub mod device;
 pub mod error;
 pub mod head;
 pub mod loss;
@@ -10,4 +11,5 @@ pub mod network;
 pub mod score;
 pub mod train;
 
+pub use device::Device;
 pub use error::{Error, Result, RowError, RowErrorCode};

@@ -1,0 +1,35 @@
+# `make` alone lists the targets.
+
+# The dev profile optimises dependencies and our crates enough for the demo and builds faster than release.
+PROFILE ?= dev
+# More flags for cargo, for example --locked or --offline.
+CARGO_FLAGS ?=
+# The output of `make demo`.
+DEMO_OUTPUT ?= demo-output
+
+DISMAX = -p dismax-cli --bin dismax --profile $(PROFILE) $(CARGO_FLAGS)
+
+.PHONY: help setup demo test lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+setup: ## fetch libtorch into .libtorch (131 MB; 2.3 GB more with an NVIDIA GPU), unless LIBTORCH is set
+	@python3 scripts/setup_libtorch.py
+
+demo: setup ## train, calibrate, score and evaluate on handwritten digits
+	cargo build $(DISMAX)
+	@DISMAX="cargo run --quiet $(DISMAX) --" scripts/demo.sh $(DEMO_OUTPUT)
+
+test: setup ## run every test
+	python3 -m unittest discover --start-directory scripts
+	cargo test --workspace $(CARGO_FLAGS)
+
+lint: setup ## formatting, clippy and rustdoc, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(CARGO_FLAGS)
+
+clean: ## remove what was built and the demo's output; .libtorch stays
+	cargo clean
+	rm -rf $(DEMO_OUTPUT)

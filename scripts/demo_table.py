@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""Print what `scripts/demo.sh` found: a table from evaluation.json and score.json of its output folder."""
+
+import json
+import sys
+from pathlib import Path
+
+
+def rows(evaluation, scoring):
+    """(what, value) for every line of the table."""
+    (unseen,) = evaluation["ood"]
+    detection = unseen["scores"][evaluation["score"]]
+    errors = scoring["errors"]
+    by_code = ", ".join("{} {}".format(count, code) for code, count in sorted(errors.items()))
+    return [
+        ("accuracy on the test digits", "{:.1%}".format(evaluation["accuracy"])),
+        ("ECE before calibration", "{:.4f}".format(evaluation["ece_before"])),
+        ("ECE after calibration", "{:.4f}".format(evaluation["ece"])),
+        ("AUROC, digits 8 and 9 unseen", "{:.4f}".format(detection["auroc"])),
+        ("FPR95, digits 8 and 9 unseen", "{:.1%}".format(detection["fpr95"])),
+        ("flagged in the mixed file", "{:.1%} of {:,} rows".format(scoring["flagged"] / scoring["rows"], scoring["rows"])),
+        ("rows with errors", "{} ({})".format(sum(errors.values()), by_code)),
+        ("scoring speed", "{:,.0f} images/s".format(scoring["images_per_second"])),
+    ]
+
+
+def main():
+    out = Path(sys.argv[1])
+    evaluation, scoring = (json.loads((out / name).read_text()) for name in ("evaluation.json", "score.json"))
+    table = rows(evaluation, scoring)
+    width = max(len(what) for what, _ in table)
+    for what, value in table:
+        print("{:<{}}  {}".format(what, width, value))
+    print()
+    print("Everything is in {}:".format(out))
+    for name, what in (
+        ("model", "the model bundle; start with its README.md"),
+        ("scored.parquet", "the mixed file with the new columns"),
+        ("failed-rows.parquet", "the rows with errors"),
+        ("evaluation.json", "all figures"),
+    ):
+        print("{:<{}}  {}".format(name, width, what))
+
+
+if __name__ == "__main__":
+    main()
