@@ -1,0 +1,120 @@
+//! Mapping a stream on several threads while its order is kept and memory stays bounded.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use crate::error::{Error, Result};
+
+/// Items in flight for each thread: one being worked on, one waiting.
+const IN_FLIGHT_PER_THREAD: usize = 2;
+
+type Task<T, R> = (T, Sender<R>);
+
+/// Iterator over `function(item)` in the order of the items. Dropping it stops the threads after their current item.
+#[derive(Debug)]
+pub struct OrderedMap<I: Iterator, R> {
+    items: I,
+    tasks: Option<Sender<Task<I::Item, R>>>,
+    in_flight: VecDeque<Receiver<R>>,
+    limit: usize,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+/// Maps `items` on `threads` threads.
+///
+/// # Errors
+/// [`Error::Io`] if the system gives no more threads.
+pub fn ordered_map<I, R, F>(items: I, threads: usize, function: F) -> Result<OrderedMap<I, R>>
+where
+    I: Iterator,
+    I::Item: Send + 'static,
+    R: Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+{
+    let threads = threads.max(1);
+    let limit = threads * IN_FLIGHT_PER_THREAD;
+    let (tasks, receiver) = bounded::<Task<I::Item, R>>(limit);
+    let function = Arc::new(function);
+    let mut handles = Vec::with_capacity(threads);
+    for _ in 0..threads {
+        let (receiver, function) = (receiver.clone(), Arc::clone(&function));
+        let body = move || {
+            for (item, answer) in receiver {
+                // Nobody listens any more once the iterator was dropped.
+                let _ = answer.send(function(item));
+            }
+        };
+        let handle = thread::Builder::new().name("dismax-decode".into()).spawn(body);
+        handles.push(handle.map_err(|error| Error::io("starting a thread", error))?);
+    }
+    Ok(OrderedMap { items, tasks: Some(tasks), in_flight: VecDeque::new(), limit, threads: handles })
+}
+
+impl<I: Iterator, R> Iterator for OrderedMap<I, R> {
+    type Item = Result<R>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.in_flight.len() < self.limit
+            && let Some(tasks) = &self.tasks
+        {
+            match self.items.next() {
+                Some(item) => {
+                    let (answer, receiver) = bounded(1);
+                    // The queue takes as many as are in flight, so this never waits; a dead pool shows below.
+                    let _ = tasks.send((item, answer));
+                    self.in_flight.push_back(receiver);
+                }
+                None => self.tasks = None,
+            }
+        }
+        let answer = self.in_flight.pop_front()?;
+        Some(answer.recv().map_err(|_| Error::Internal("a decoding thread ended unexpectedly".into())))
+    }
+}
+
+impl<I: Iterator, R> Drop for OrderedMap<I, R> {
+    fn drop(&mut self) {
+        self.tasks = None;
+        for thread in self.threads.drain(..) {
+            // A panic has already shown as an error to whoever asked for the item.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn order_is_kept_and_reading_ahead_is_bounded() {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&read);
+        let items = (0..1000usize).inspect(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        let slow_first = |item: usize| {
+            thread::sleep(std::time::Duration::from_micros(if item % 7 == 0 { 300 } else { 1 }));
+            item * 2
+        };
+        let mut map = ordered_map(items, 3, slow_first).unwrap();
+        for expected in 0..1000 {
+            assert_eq!(map.next().unwrap().unwrap(), expected * 2);
+            assert!(read.load(Ordering::SeqCst) <= expected + 1 + 6);
+        }
+        assert!(map.next().is_none());
+    }
+
+    #[test]
+    fn a_panic_becomes_an_error_and_dropping_early_ends_the_threads() {
+        let mut map = ordered_map(0..10, 1, |item| assert!(item != 2, "two")).unwrap();
+        assert!(map.next().unwrap().is_ok());
+        assert!(map.next().unwrap().is_ok());
+        assert!(matches!(map.next().unwrap(), Err(Error::Internal(_))));
+        drop(map);
+    }
+}
