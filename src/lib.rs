@@ -4,6 +4,7 @@ pub mod calibration;
 pub mod cancel;
 pub mod error;
 pub mod head;
+pub mod image;
 pub mod loss;
 pub mod metrics;
 pub mod network;
