@@ -2,6 +2,7 @@
 
 pub mod calibration;
 pub mod cancel;
+pub mod dataset;
 pub mod error;
 pub mod head;
 pub mod image;

@@ -38,7 +38,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Refuses an image of more than `max_pixels`, naming its size and the limit.
-    fn check(&self, width: u64, height: u64) -> Result<(), RowError> {
+    pub(crate) fn check(&self, width: u64, height: u64) -> Result<(), RowError> {
         let pixels = width.saturating_mul(height);
         if pixels <= self.max_pixels {
             return Ok(());

@@ -8,7 +8,8 @@
 //!
 //! - alpha is dropped, not composited on a background;
 //! - 16-bit channels keep their high byte;
-//! - the EXIF orientation is not applied (Pillow and torchvision's datasets leave it alone as well);
+//! - the EXIF orientation is not applied (Pillow and torchvision leave it alone as well; Hugging Face's `datasets`
+//!   applies it);
 //! - of animated or multi-page files the first picture counts.
 
 mod decode;
