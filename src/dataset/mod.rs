@@ -15,6 +15,8 @@ mod parquet;
 mod raw_pixels;
 mod reader;
 mod schema;
+mod sink;
+mod writer;
 
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};
@@ -22,3 +24,4 @@ pub use inputs::{Input, resolve};
 pub use label_column::{LabelColumn, LabelKind, Labels};
 pub use load::{LoadOptions, load};
 pub use reader::{Chunk, Chunks, Dataset};
+pub use writer::{Compression, DatasetWriter, WriteOptions};
