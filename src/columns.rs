@@ -11,7 +11,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::calibration::Calibration;
-use crate::dataset::extend_features;
+use crate::dataset::huggingface::{METADATA_KEY, extend_features};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::stage::Scored;
@@ -88,8 +88,9 @@ impl Columns {
         let mut fields = input.fields().to_vec();
         fields.extend(self.fields.iter().cloned().map(Arc::new));
         let mut metadata = input.metadata().clone();
-        if let Some(features) = metadata.remove("huggingface") {
-            metadata.extend(extend_features(&features, &self.fields).map(|features| ("huggingface".into(), features)));
+        if let Some(features) = metadata.remove(METADATA_KEY) {
+            metadata
+                .extend(extend_features(&features, &self.fields).map(|features| (METADATA_KEY.to_owned(), features)));
         }
         metadata.extend(self.metadata.clone());
         Ok(Arc::new(Schema::new_with_metadata(fields, metadata)))

@@ -2,13 +2,20 @@
 
 pub mod calibration;
 pub mod cancel;
+pub mod charts;
+pub mod columns;
+pub mod dataset;
 pub mod device;
 pub mod error;
 pub mod head;
+pub mod image;
 pub mod loss;
 pub mod metrics;
+pub mod model;
 pub mod network;
+mod parallel;
 pub mod score;
+pub mod stage;
 pub mod train;
 
 pub use device::Device;

@@ -32,13 +32,7 @@ pub struct CalibrationOptions {
 
 impl Default for CalibrationOptions {
     fn default() -> Self {
-        Self {
-            alpha: 0.05,
-            score: Score::default(),
-            per_class: false,
-            search: TemperatureSearch::default(),
-            seed: 0,
-        }
+        Self { alpha: 0.05, score: Score::default(), per_class: false, search: TemperatureSearch::default(), seed: 0 }
     }
 }
 
@@ -111,9 +105,7 @@ impl CalibrationScores {
 
     fn of(rows: &Judged, options: &CalibrationOptions, classes: usize) -> Result<Self> {
         Ok(match options.per_class {
-            true => {
-                Self::PerClass(MondrianScores::try_new(&rows.scores, &rows.predicted, classes, options.alpha)?)
-            }
+            true => Self::PerClass(MondrianScores::try_new(&rows.scores, &rows.predicted, classes, options.alpha)?),
             false => Self::AllRows(ConformalScores::try_new(rows.scores.clone())?),
         })
     }
@@ -254,7 +246,9 @@ mod tests {
         let rows = LabelledLogits::try_new(&logits, 4, &labels).unwrap();
         let options = CalibrationOptions { per_class: true, score: Score::Mps, ..CalibrationOptions::default() };
         let calibration = Calibration::fit(&rows, &options, "made up").unwrap();
-        assert!(matches!(&calibration.scores, CalibrationScores::PerClass(scores) if scores.fallback_classes().is_empty()));
+        assert!(
+            matches!(&calibration.scores, CalibrationScores::PerClass(scores) if scores.fallback_classes().is_empty())
+        );
         let json = serde_json::to_string(&calibration).unwrap();
         assert_eq!(serde_json::from_str::<Calibration>(&json).unwrap(), calibration);
     }

@@ -167,10 +167,8 @@ pub(super) fn write(model: &mut Model, folder: &Path, force: bool) -> Result<()>
     model.digest = hex(listing.as_bytes());
     files.insert(DIGESTS, listing.into_bytes());
 
-    let staging = tempfile::Builder::new()
-        .prefix(".dismax-")
-        .tempdir_in(&parent)
-        .map_err(|error| Error::io(&parent, error))?;
+    let staging =
+        tempfile::Builder::new().prefix(".dismax-").tempdir_in(&parent).map_err(|error| Error::io(&parent, error))?;
     let inner = staging.path().join("new");
     fs::create_dir(&inner).map_err(|error| Error::io(&inner, error))?;
     for (name, bytes) in &files {

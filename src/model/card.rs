@@ -22,9 +22,11 @@ pub(super) fn render(model: &Model) -> Result<String> {
         }
         let fallback: Vec<&str> = match &calibration.scores {
             CalibrationScores::AllRows(_) => Vec::new(),
-            CalibrationScores::PerClass(scores) => {
-                scores.fallback_classes().into_iter().filter_map(|class| Some(model.classes().get(class)?.as_str())).collect()
-            }
+            CalibrationScores::PerClass(scores) => scores
+                .fallback_classes()
+                .into_iter()
+                .filter_map(|class| Some(model.classes().get(class)?.as_str()))
+                .collect(),
         };
         let per_class = matches!(calibration.scores, CalibrationScores::PerClass(_));
         context! { per_class, fallback, threshold => calibration.scores.all().threshold(calibration.alpha), ..value }

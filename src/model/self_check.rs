@@ -32,7 +32,9 @@ impl SelfCheck {
         let pixels = generate(preprocessing);
         let logits = scorer.logits(&pixels)?;
         if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(Error::Config("the network gives logits that are not finite; its weights cannot be used".into()));
+            return Err(Error::Config(
+                "the network gives logits that are not finite; its weights cannot be used".into(),
+            ));
         }
         Ok(Self { pixels, logits })
     }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use safetensors::tensor::{Dtype, TensorView, serialize};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, serialize};
 use tch::{Kind, Tensor};
 
 /// Weights by name, on the host, f32.
@@ -14,7 +14,8 @@ pub(super) fn to_bytes(tensors: &NamedTensors) -> Result<Vec<u8>, String> {
     let mut values = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let tensor = tensor.f_to_device(tch::Device::Cpu).and_then(|tensor| tensor.f_to_kind(Kind::Float));
-        let shape: Vec<usize> = tensor.as_ref().map_err(|e| e.to_string())?.size().iter().map(|&n| n as usize).collect();
+        let shape: Vec<usize> =
+            tensor.as_ref().map_err(|e| e.to_string())?.size().iter().map(|&n| n as usize).collect();
         let flat = tensor.and_then(|tensor| tensor.f_reshape([-1])).map_err(|error| error.to_string())?;
         let flat = Vec::<f32>::try_from(&flat).map_err(|error| error.to_string())?;
         values.push((name.as_str(), shape, flat.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>()));

@@ -89,9 +89,9 @@ impl FromStr for Architecture {
 
 #[derive(Debug)]
 enum Backbone {
-    ResNet(resnet::ResNet),
-    DenseNet(densenet::DenseNet),
-    WideResNet(wide_resnet::WideResNet),
+    Residual(resnet::ResNet),
+    Dense(densenet::DenseNet),
+    Wide(wide_resnet::WideResNet),
 }
 
 /// A network with its head and weights. One thread owns it: tensors may move between threads but not be shared.
@@ -111,16 +111,16 @@ impl Network {
         let mut builder = WeightsBuilder::new(device, seed);
         let root = builder.root();
         let backbone = match architecture {
-            Architecture::Resnet20 => Backbone::ResNet(resnet::ResNet::resnet20(root)?),
-            Architecture::Resnet34 => Backbone::ResNet(resnet::ResNet::resnet34(root)?),
-            Architecture::Resnet18 => Backbone::ResNet(resnet::ResNet::resnet18(root)?),
-            Architecture::DensenetBc100 => Backbone::DenseNet(densenet::DenseNet::bc100(root)?),
-            Architecture::Wrn2810 => Backbone::WideResNet(wide_resnet::WideResNet::wrn28_10(root)?),
+            Architecture::Resnet20 => Backbone::Residual(resnet::ResNet::resnet20(root)?),
+            Architecture::Resnet34 => Backbone::Residual(resnet::ResNet::resnet34(root)?),
+            Architecture::Resnet18 => Backbone::Residual(resnet::ResNet::resnet18(root)?),
+            Architecture::DensenetBc100 => Backbone::Dense(densenet::DenseNet::bc100(root)?),
+            Architecture::Wrn2810 => Backbone::Wide(wide_resnet::WideResNet::wrn28_10(root)?),
         };
         let features = match &backbone {
-            Backbone::ResNet(network) => network.features(),
-            Backbone::DenseNet(network) => network.features(),
-            Backbone::WideResNet(network) => network.features(),
+            Backbone::Residual(network) => network.features(),
+            Backbone::Dense(network) => network.features(),
+            Backbone::Wide(network) => network.features(),
         };
         let head = Head::new(builder.root().sub(architecture.head_name()), head, features, classes)?;
         Ok(Self { backbone, head, weights: builder.finish() })
@@ -129,9 +129,9 @@ impl Network {
     /// Normalised images `[B, 3, H, W]` f32 to features `[B, D]`. `training` makes batch norm use the batch.
     pub fn features(&self, images: &Tensor, training: bool) -> Result<Tensor> {
         match &self.backbone {
-            Backbone::ResNet(network) => network.forward(images, training),
-            Backbone::DenseNet(network) => network.forward(images, training),
-            Backbone::WideResNet(network) => network.forward(images, training),
+            Backbone::Residual(network) => network.forward(images, training),
+            Backbone::Dense(network) => network.forward(images, training),
+            Backbone::Wide(network) => network.forward(images, training),
         }
     }
 
@@ -154,9 +154,9 @@ impl Network {
     /// [`Network::weights`] afterwards and must not be trained.
     pub fn fold(&mut self) -> Result<()> {
         tch::no_grad(|| match &mut self.backbone {
-            Backbone::ResNet(network) => network.fold(),
-            Backbone::DenseNet(network) => network.fold(),
-            Backbone::WideResNet(network) => network.fold(),
+            Backbone::Residual(network) => network.fold(),
+            Backbone::Dense(network) => network.fold(),
+            Backbone::Wide(network) => network.fold(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::dataset::LoadOptions;
-use crate::device::DeviceChoice;
+use crate::device::Device;
 use crate::error::{Error, Result};
 
 /// Rows of one pass through the network on a CPU: activations of 32x32 images then stay in the cache.
@@ -15,7 +15,7 @@ const BATCH_ROWS_GPU: usize = 256;
 #[derive(Debug, Clone, Default)]
 pub struct StageOptions {
     /// Where the network runs.
-    pub device: DeviceChoice,
+    pub device: Device,
     /// Rows of one pass through the network; 0 chooses for the device.
     pub batch_rows: usize,
     /// Threads that decode, and on a CPU also run the network; 0 takes one per core.
@@ -39,7 +39,9 @@ impl StageOptions {
         match self.workers {
             0 => Ok(thread::available_parallelism().map_or(1, usize::from)),
             workers if workers <= 1024 => Ok(workers),
-            workers => Err(Error::Config(format!("{workers} workers are more than any machine has cores; give at most 1024"))),
+            workers => {
+                Err(Error::Config(format!("{workers} workers are more than any machine has cores; give at most 1024")))
+            }
         }
     }
 }

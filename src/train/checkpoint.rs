@@ -31,6 +31,34 @@ pub struct TrainingState {
     pub history: Vec<EpochRecord>,
 }
 
+impl TrainingState {
+    /// # Errors
+    /// [`Error::Config`] unless `wanted` asks for the training that this state belongs to, on the same data.
+    pub fn require_same(&self, wanted: &Self, path: &Path) -> Result<()> {
+        let same = |what: &str, here: String, there: String| match here == there {
+            true => Ok(()),
+            false => Err(Error::Config(format!(
+                "{}: this training was begun with other {what}: {here} instead of {there}; resume with the same, or begin \
+                 again with --force and without --resume",
+                path.display()
+            ))),
+        };
+        same("classes", self.classes.join(", "), wanted.classes.join(", "))?;
+        same("rows (trained on, held out)", format!("{:?}", self.rows), format!("{:?}", wanted.rows))?;
+        same("labels (digest)", self.data_digest.clone(), wanted.data_digest.clone())?;
+        let fields = |options: &TrainOptions| {
+            let value = serde_json::to_value(options).map_err(|error| Error::Internal(error.to_string()))?;
+            Ok::<_, Error>(value.as_object().cloned().unwrap_or_default())
+        };
+        let wanted = fields(&wanted.options)?;
+        for (name, value) in fields(&self.options)? {
+            let other = wanted.get(&name).map_or("nothing".to_owned(), ToString::to_string);
+            same(&name.replace('_', " "), value.to_string(), other)?;
+        }
+        Ok(())
+    }
+}
+
 /// A training between two epochs.
 #[derive(Debug)]
 pub struct Checkpoint {

@@ -71,6 +71,23 @@ impl LabelledImages {
             .get(row * size..(row + 1) * size)
             .ok_or_else(|| Error::Internal(format!("training image {row} of {} asked for", self.len())))
     }
+
+    /// Appends the middle `size` (height, width) of an image to `out`, as scoring cuts it.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a row that is not there or a size beyond the images'.
+    pub fn center_crop_into(&self, row: usize, size: (u32, u32), out: &mut Vec<u8>) -> Result<()> {
+        let image = self.image(row)?;
+        let margins = self.height.checked_sub(size.0).zip(self.width.checked_sub(size.1));
+        let Some((vertical, horizontal)) = margins else {
+            return Err(Error::Internal(format!("a crop of {size:?} from {}x{}", self.height, self.width)));
+        };
+        let (top, left) = (vertical as usize / 2, horizontal as usize / 2);
+        for line in image.chunks_exact(self.width as usize * 3).skip(top).take(size.0 as usize) {
+            out.extend_from_slice(&line[left * 3..(left + size.1 as usize) * 3]);
+        }
+        Ok(())
+    }
 }
 
 /// Some rows of [`LabelledImages`], shuffled anew in every epoch.

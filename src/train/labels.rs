@@ -49,7 +49,10 @@ impl RowLabels {
             (_, 0) => format!("all labels in \"{}\" are null; give labelled rows", column.name()),
             (_, 1) => {
                 let name = present.first().and_then(|&class| self.names.get(class as usize)).map_or("", String::as_str);
-                format!("all rows in \"{}\" belong to the class {name:?}; training needs at least two classes", column.name())
+                format!(
+                    "all rows in \"{}\" belong to the class {name:?}; training needs at least two classes",
+                    column.name()
+                )
             }
             _ => return Ok(()),
         };
@@ -81,7 +84,10 @@ fn found_names(dataset: &Dataset, column: &LabelColumn) -> Result<Vec<String>> {
         // A label of a million is a mistake in the column, not a class.
         (LabelKind::Index, Some(largest)) if largest >= 1_000_000 => Err(Error::data(
             "label column",
-            format!("\"{}\" holds the number {largest}; labels are class numbers from 0; name another with --label", column.name()),
+            format!(
+                "\"{}\" holds the number {largest}; labels are class numbers from 0; name another with --label",
+                column.name()
+            ),
         )),
         (LabelKind::Index, Some(largest)) => Ok((0..=largest).map(|class| class.to_string()).collect()),
     }

@@ -82,8 +82,8 @@ impl TrainOptions {
         if !positive(self.sgd.learning_rate) {
             return refuse(format!("the learning rate must be above 0, not {}", self.sgd.learning_rate));
         }
-        if !(0.0..1.0).contains(&self.sgd.momentum) || !(self.sgd.weight_decay >= 0.0) {
-            return refuse("momentum must lie in [0, 1) and weight decay must not be negative".into());
+        if !(0.0..1.0).contains(&self.sgd.momentum) || !(0.0..=1.0).contains(&self.sgd.weight_decay) {
+            return refuse("momentum must lie in [0, 1) and weight decay in [0, 1]".into());
         }
         let smallest = self.architecture.smallest_image();
         if self.size.0 < smallest || self.size.1 < smallest {

@@ -156,7 +156,8 @@ pub fn run(
             let trained_in = start.elapsed().as_secs_f64();
             buffers = team.mean_buffers()?;
             team.load(sgd.parameters(), &buffers)?;
-            let (validation_nll, validation_accuracy) = team.validate(validation.0, validation.1, classes)?;
+            let (validation_nll, validation_accuracy) =
+                team.validate(validation.0, validation.1, options.size, classes)?;
             let record = EpochRecord {
                 epoch: epoch + 1,
                 learning_rate: options.sgd.learning_rate * factor,
@@ -293,7 +294,13 @@ impl Team {
     }
 
     /// Mean negative log-likelihood (nats, temperature 1) and accuracy on `rows`; not a number without rows.
-    fn validate(&self, images: &LabelledImages, rows: &[usize], classes: usize) -> Result<(f64, f64)> {
+    fn validate(
+        &self,
+        images: &LabelledImages,
+        rows: &[usize],
+        size: (u32, u32),
+        classes: usize,
+    ) -> Result<(f64, f64)> {
         let (mut nll, mut correct) = (0.0, 0usize);
         let pieces: Vec<&[usize]> = rows.chunks(EVALUATION_ROWS).collect();
         for round in pieces.chunks(self.commands.len()) {
@@ -301,7 +308,7 @@ impl Team {
             for piece in round {
                 let mut pixels = Vec::with_capacity(piece.len() * images.image_bytes());
                 for &row in *piece {
-                    pixels.extend_from_slice(images.image(row)?);
+                    images.center_crop_into(row, size, &mut pixels)?;
                 }
                 commands.push(Command::Logits(pixels));
             }

@@ -1,0 +1,11 @@
+//! Pictures as SVG text, drawn with plotters. The vector format needs no font files and prints well.
+
+mod training;
+
+pub use self::training::training;
+
+use crate::error::Error;
+
+fn fault(error: impl std::fmt::Display) -> Error {
+    Error::Internal(format!("drawing a chart: {error}"))
+}

@@ -1,0 +1,241 @@
+//! Which column holds the images, and how to get one out of it.
+
+use arrow::array::{Array, AsArray, RecordBatch, StructArray};
+use arrow::datatypes::{DataType, Field, Schema};
+
+use super::bytes::{BytesColumn, is_binary, is_text};
+use super::raw_pixels::{NestedLists, Shape, nesting, shape_of, tensor_shape};
+use super::schema::list_columns;
+use crate::image::Layout;
+use crate::{Error, Result, RowError, RowErrorCode};
+
+/// The forms that are understood, for messages.
+const FORMS: &str = "an image column is binary (encoded images), the struct {bytes, path} of Hugging Face, \
+                     arrow.fixed_shape_tensor of uint8 or nested lists of uint8";
+
+/// The column that holds the images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageColumn {
+    name: String,
+    index: usize,
+    form: Form,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Form {
+    /// Encoded images as bytes.
+    Binary,
+    /// Hugging Face's `{bytes, path}`.
+    Struct,
+    /// Pixels of one shape.
+    Tensor(Shape),
+    /// Pixels as lists in lists.
+    Nested,
+    /// Names of files.
+    Path,
+}
+
+impl ImageColumn {
+    /// Finds the column by its type, or takes the one that the user named.
+    ///
+    /// Columns of text count only when named: they may hold anything.
+    ///
+    /// # Errors
+    /// When no column fits, several fit, or the named one does not exist or does not fit; the message lists the columns
+    /// in question with their types and names the option `--image COLUMN`.
+    pub fn find(schema: &Schema, wanted: Option<&str>) -> Result<Self> {
+        let column = |(index, field): (usize, &Field), form| Self { name: field.name().clone(), index, form };
+        let fields = || schema.fields().iter().map(AsRef::as_ref).enumerate();
+        let refuse = |message: String| Err(Error::data("image column", message));
+        if let Some(wanted) = wanted {
+            let Some(found) = fields().find(|(_, field)| field.name() == wanted) else {
+                return refuse(format!("there is no column \"{wanted}\"; the columns are {}", list_columns(fields())));
+            };
+            let form = form_of(found.1).or_else(|| is_text(found.1.data_type()).then_some(Form::Path));
+            return match form {
+                Some(form) => Ok(column(found, form)),
+                None => refuse(format!("\"{wanted}\" is {}; {FORMS}, or text (paths)", found.1.data_type())),
+            };
+        }
+        let mut fitting = fields().filter_map(|found| Some(column(found, form_of(found.1)?)));
+        match (fitting.next(), fitting.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => refuse(format!(
+                "no column fits: {FORMS}; the columns are {}; name a column of file paths with --image COLUMN",
+                list_columns(fields())
+            )),
+            (Some(_), Some(_)) => refuse(format!(
+                "several columns fit: {}; choose one with --image COLUMN",
+                list_columns(fields().filter(|(_, field)| form_of(field).is_some()))
+            )),
+        }
+    }
+
+    /// Name of the column.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Position of the column in the schema it was found in.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The images of a record batch that has this column, at any position.
+    ///
+    /// # Errors
+    /// When the batch lacks the column or has it with another type.
+    pub fn values(&self, record_batch: &RecordBatch) -> Result<Images> {
+        let schema = record_batch.schema_ref();
+        let (index, field) = schema
+            .column_with_name(&self.name)
+            .ok_or_else(|| Error::data("image column", format!("a record batch has no column \"{}\"", self.name)))?;
+        let array = record_batch.column(index);
+        let fits = match self.form {
+            Form::Path => is_text(field.data_type()),
+            // The shape of a tensor stands in the field's metadata, which a batch may have lost; the length must do.
+            Form::Tensor(shape) => {
+                nesting(field.data_type()) == Some(1)
+                    && matches!(field.data_type(), DataType::FixedSizeList(_, length) if i64::from(*length) == values_of(shape))
+            }
+            _ => form_of(field).as_ref() == Some(&self.form),
+        };
+        if !fits {
+            return Err(Error::data(
+                "image column",
+                format!("\"{}\" changed its type to {} in a record batch", self.name, field.data_type()),
+            ));
+        }
+        Ok(Images(match self.form {
+            Form::Binary => Values::Encoded(BytesColumn::try_new(array)?),
+            Form::Path => Values::Path(BytesColumn::try_new(array)?),
+            Form::Tensor(shape) => Values::Tensor(NestedLists::try_new(array)?, shape),
+            Form::Nested => Values::Nested(NestedLists::try_new(array)?),
+            Form::Struct => {
+                let parts = array.as_struct();
+                let part = |name, fits: fn(&DataType) -> bool| match parts.column_by_name(name) {
+                    Some(part) if fits(part.data_type()) => BytesColumn::try_new(part).map(Some),
+                    _ => Ok(None),
+                };
+                let (bytes, path) = (part("bytes", is_binary)?, part("path", is_text)?);
+                Values::Struct(Box::new(StructParts { array: parts.clone(), bytes, path }))
+            }
+        }))
+    }
+}
+
+/// Images of one record batch. Shares its memory.
+#[derive(Debug, Clone)]
+pub struct Images(Values);
+
+#[derive(Debug, Clone)]
+enum Values {
+    Encoded(BytesColumn),
+    Path(BytesColumn),
+    Struct(Box<StructParts>),
+    Tensor(NestedLists, Shape),
+    Nested(NestedLists),
+}
+
+/// Hugging Face's struct. A file may lack either part.
+#[derive(Debug, Clone)]
+struct StructParts {
+    array: StructArray,
+    bytes: Option<BytesColumn>,
+    path: Option<BytesColumn>,
+}
+
+/// One image as it lies in its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Image<'a> {
+    /// The bytes of an image file, at least one.
+    Encoded(&'a [u8]),
+    /// Unencoded `u8` pixels.
+    Raw {
+        /// `height * width * channels` values, unless the data are at fault.
+        values: &'a [u8],
+        /// Rows.
+        height: u32,
+        /// Columns.
+        width: u32,
+        /// Values of a pixel.
+        channels: u32,
+        /// Order of the values.
+        layout: Layout,
+    },
+    /// Name of a file, not yet opened.
+    Path(&'a str),
+}
+
+impl Images {
+    /// The image of a row of the record batch.
+    ///
+    /// # Errors
+    /// `null_image` for null (or rows beyond the end), `empty_image` for zero bytes, `wrong_shape` for lists that form no
+    /// rectangle of 1, 3 or 4 channels.
+    pub fn get(&self, row: usize) -> Result<Image<'_>, RowError> {
+        match &self.0 {
+            Values::Encoded(bytes) => encoded(bytes.get(row)),
+            Values::Path(paths) => path(paths.text(row)),
+            Values::Struct(parts) => {
+                if row >= parts.array.len() || parts.array.is_null(row) {
+                    return encoded(None);
+                }
+                match (parts.bytes.as_ref().and_then(|bytes| bytes.get(row)), &parts.path) {
+                    (None, Some(paths)) => path(paths.text(row)),
+                    (bytes, _) => encoded(bytes),
+                }
+            }
+            Values::Tensor(lists, shape) => raw(lists.get(row)?.0, *shape),
+            Values::Nested(lists) => {
+                let (values, sizes) = lists.get(row)?;
+                let shape = shape_of(&sizes).ok_or_else(|| {
+                    RowError::new(RowErrorCode::WrongShape, format!("{sizes:?} has not 1, 3 or 4 channels"))
+                })?;
+                raw(values, shape)
+            }
+        }
+    }
+}
+
+fn encoded(bytes: Option<&[u8]>) -> Result<Image<'_>, RowError> {
+    match bytes {
+        None => Err(RowError::new(RowErrorCode::NullImage, "")),
+        Some([]) => Err(RowError::new(RowErrorCode::EmptyImage, "")),
+        Some(bytes) => Ok(Image::Encoded(bytes)),
+    }
+}
+
+fn path(text: Option<&str>) -> Result<Image<'_>, RowError> {
+    match text {
+        None => Err(RowError::new(RowErrorCode::NullImage, "")),
+        Some("") => Err(RowError::new(RowErrorCode::EmptyImage, "the path is empty")),
+        Some(text) => Ok(Image::Path(text)),
+    }
+}
+
+fn raw(values: &[u8], shape: Shape) -> Result<Image<'_>, RowError> {
+    let Shape { height, width, channels, layout } = shape;
+    Ok(Image::Raw { values, height, width, channels, layout })
+}
+
+fn values_of(shape: Shape) -> i64 {
+    i64::from(shape.height).saturating_mul(shape.width.into()).saturating_mul(shape.channels.into())
+}
+
+/// How a column holds images, as far as its type tells; `None` when it does not look like one.
+fn form_of(field: &Field) -> Option<Form> {
+    if is_binary(field.data_type()) {
+        return Some(Form::Binary);
+    }
+    if let Some(shape) = tensor_shape(field) {
+        return Some(Form::Tensor(shape));
+    }
+    match field.data_type() {
+        DataType::Struct(parts) => {
+            let bytes = parts.iter().find(|part| part.name() == "bytes")?;
+            is_binary(bytes.data_type()).then_some(Form::Struct)
+        }
+        other => matches!(nesting(other), Some(2 | 3)).then_some(Form::Nested),
+    }
+}

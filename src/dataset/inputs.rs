@@ -1,0 +1,143 @@
+//! What a user named, as an ordered list of files and streams.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Format;
+use crate::{Error, Result};
+
+/// One file or stream of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A file; its format is found out from its content.
+    File(PathBuf),
+    /// An Arrow IPC stream on standard input.
+    Stdin,
+}
+
+/// Resolves files, folders, glob patterns and `-` (standard input).
+///
+/// The order of the arguments is kept. A folder stands for its files `*.parquet`, `*.pq`, `*.arrow`, `*.arrows`,
+/// `*.feather` and `*.ipc`, sorted by name; hidden files and names that begin with `_` are left out, and so are
+/// subfolders, because they often hold other splits of the data (`**` in a pattern reaches them). A file that is named
+/// twice is read twice.
+///
+/// # Errors
+/// An argument that matches nothing, a folder without such files, `-` given twice, or a folder that cannot be read.
+pub fn resolve<S: AsRef<str>>(arguments: &[S]) -> Result<Vec<Input>> {
+    let mut inputs = Vec::new();
+    for argument in arguments {
+        let argument = argument.as_ref();
+        let path = Path::new(argument);
+        if argument == "-" {
+            if inputs.contains(&Input::Stdin) {
+                return Err(Error::Config("standard input (`-`) can be read only once".into()));
+            }
+            inputs.push(Input::Stdin);
+        } else if path.is_dir() {
+            inputs.extend(folder(path)?.into_iter().map(Input::File));
+        } else if path.exists() {
+            inputs.push(Input::File(path.to_path_buf()));
+        } else if argument.contains(['*', '?', '[']) {
+            inputs.extend(pattern(argument)?.into_iter().map(Input::File));
+        } else {
+            return Err(Error::data(argument, "no such file or folder"));
+        }
+    }
+    if inputs.is_empty() {
+        return Err(Error::Config("no input given: name Parquet or Arrow files, folders, patterns or `-`".into()));
+    }
+    Ok(inputs)
+}
+
+fn folder(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(|source| Error::io(path, source))? {
+        let file = entry.map_err(|source| Error::io(path, source))?.path();
+        let hidden = file.file_name().is_none_or(|name| name.to_string_lossy().starts_with(['.', '_']));
+        if !hidden && Format::of_extension(&file).is_some() && file.is_file() {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::data(
+            path.display(),
+            format!(
+                "holds no .parquet, .pq, .arrow, .arrows, .feather or .ipc file; subfolders are not searched, a pattern \
+                 such as '{}/**/*.parquet' does that",
+                path.display()
+            ),
+        ));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn pattern(argument: &str) -> Result<Vec<PathBuf>> {
+    let paths = glob::glob(argument).map_err(|error| Error::data(argument, format!("not a valid pattern: {error}")))?;
+    let mut files = Vec::new();
+    for path in paths {
+        let path = path.map_err(|error| Error::Io { path: error.path().to_path_buf(), source: error.into() })?;
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::data(argument, "the pattern matches no file"));
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(folder: &Path, names: &[&str]) {
+        for name in names {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().expect("joined to a folder")).expect("temporary folder");
+            fs::write(path, b"").expect("temporary file");
+        }
+    }
+
+    fn names(arguments: &[String]) -> Vec<String> {
+        resolve(arguments)
+            .expect("resolves")
+            .into_iter()
+            .map(|input| match input {
+                Input::File(path) => path.file_name().expect("a file").to_string_lossy().into_owned(),
+                Input::Stdin => "-".into(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn folders_patterns_and_order() {
+        let temporary = tempfile::tempdir().expect("temporary folder");
+        let folder = temporary.path();
+        touch(folder, &["b.parquet", "a.arrow", "c.txt", "_meta.parquet", ".x.parquet", "test/d.parquet", "[1].pq"]);
+        let root = folder.display().to_string();
+        assert_eq!(names(std::slice::from_ref(&root)), ["[1].pq", "a.arrow", "b.parquet"]);
+        assert_eq!(names(&[format!("{root}/c.txt"), "-".into(), root.clone()])[..3], ["c.txt", "-", "[1].pq"]);
+        assert_eq!(names(&[format!("{root}/**/*.parquet")]).len(), 4);
+        assert_eq!(names(&[format!("{root}/[1].pq")]), ["[1].pq"], "an existing file is no pattern");
+    }
+
+    #[test]
+    fn nothing_found_says_so() {
+        let temporary = tempfile::tempdir().expect("temporary folder");
+        let root = temporary.path().display().to_string();
+        touch(temporary.path(), &["sub/a.parquet"]);
+        for (arguments, text) in [
+            (vec![root.clone()], "**/*.parquet"),
+            (vec![format!("{root}/*.parquet")], "the pattern matches no file"),
+            (vec![format!("{root}/a.parquet")], "no such file or folder"),
+            (vec!["-".to_string(), "-".to_string()], "only once"),
+            (vec![], "no input given"),
+        ] {
+            let error = resolve(&arguments).expect_err("nothing to read").to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! From a column's image to pixels, the one place where this room calls `image`.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use super::Image;
+use crate::image::{Limits, Pixels, decode, raw};
+use crate::{RowError, RowErrorCode};
+
+/// What may be done to get at an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// What a decoded image may cost.
+    pub limits: Limits,
+    /// Whether files that rows name are opened. A dataset from elsewhere could name any file of this machine, so this
+    /// is off unless the user asks for it.
+    pub read_paths: bool,
+}
+
+/// Decodes an image, opening its file where it is a path and `options` allow that.
+///
+/// `dataset_file` is the file that the row comes from ([`Chunk::file`](super::Chunk::file)); relative paths start in its
+/// folder.
+///
+/// # Errors
+/// Those of [`decode`] and [`raw`], `too_many_pixels` for unencoded pixels as well, and `file_not_readable`.
+pub fn load(image: &Image<'_>, dataset_file: &str, options: &LoadOptions) -> Result<Pixels, RowError> {
+    match *image {
+        Image::Encoded(bytes) => decode(bytes, &options.limits),
+        Image::Raw { values, height, width, channels, layout } => {
+            options.limits.check(width.into(), height.into())?;
+            raw(values, height, width, channels, layout)
+        }
+        Image::Path(path) => decode(&read(path, dataset_file, options)?, &options.limits),
+    }
+}
+
+fn read(path: &str, dataset_file: &str, options: &LoadOptions) -> Result<Vec<u8>, RowError> {
+    let refuse = |why: String| RowError::new(RowErrorCode::FileNotReadable, format!("{path}: {why}"));
+    if !options.read_paths {
+        return Err(refuse("the row holds a path instead of an image, and reading paths was not asked for".into()));
+    }
+    if path.contains("://") {
+        return Err(refuse("addresses are not fetched, only files are read".into()));
+    }
+    let full = Path::new(dataset_file).parent().unwrap_or(Path::new("")).join(path);
+    let metadata = fs::metadata(&full).map_err(|error| refuse(error.to_string()))?;
+    // A pipe or a device could keep the run waiting for ever.
+    if !metadata.is_file() {
+        return Err(refuse("is not a regular file".into()));
+    }
+    // No format needs more than 16 bytes for a pixel; the rest is room for profiles and notes.
+    let most = options.limits.max_pixels.saturating_mul(16).saturating_add(64 << 20);
+    if metadata.len() > most {
+        return Err(RowError::new(
+            RowErrorCode::TooManyPixels,
+            format!(
+                "{path}: {} bytes, more than the limit of {} pixels can need",
+                metadata.len(),
+                options.limits.max_pixels
+            ),
+        ));
+    }
+    let mut bytes = Vec::new();
+    File::open(&full)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(|error| refuse(error.to_string()))?;
+    Ok(bytes)
+}

@@ -1,0 +1,27 @@
+//! Datasets as streams of Arrow record batches: where they come from, which column holds what, where they go.
+//!
+//! [`Dataset`] opens Parquet and Arrow IPC files, folders, globs and streams as one sequence of [`Chunk`]s whose memory
+//! is bounded by `batch_rows`. This room moves bytes and columns; what is in an image is `image`'s business.
+
+mod bytes;
+mod format;
+pub mod huggingface;
+mod image_column;
+mod inputs;
+mod ipc;
+mod label_column;
+mod load;
+mod parquet;
+mod raw_pixels;
+mod reader;
+mod schema;
+mod sink;
+mod writer;
+
+pub use format::Format;
+pub use image_column::{Image, ImageColumn, Images};
+pub use inputs::{Input, resolve};
+pub use label_column::{LabelColumn, LabelKind, Labels};
+pub use load::{LoadOptions, load};
+pub use reader::{Chunk, Chunks, Dataset};
+pub use writer::{Compression, DatasetWriter, WriteOptions};

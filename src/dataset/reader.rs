@@ -1,0 +1,258 @@
+//! Many inputs as one stream of record batches.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::{Format, Input, ipc, parquet, resolve, schema};
+use crate::{Error, Result};
+
+/// Record batches of one input.
+pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// Files and streams with one schema, read as one sequence of rows.
+///
+/// Opening reads only schemas and footers. Files are opened again when their turn comes, so a dataset of many files
+/// needs one file handle, and reading can start over; a stream can be read once.
+#[derive(Debug)]
+pub struct Dataset {
+    sources: Vec<Source>,
+    schema: SchemaRef,
+    rows: Option<u64>,
+}
+
+/// Some rows of one file, in the dataset's order.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    /// The rows: at least 1, at most `batch_rows`.
+    pub record_batch: RecordBatch,
+    /// The file they come from, as the user named it; `stdin` for standard input.
+    pub file: Arc<str>,
+    /// Number of the first row within that file, from 0.
+    pub first_row: u64,
+}
+
+#[derive(Debug)]
+struct Source {
+    name: Arc<str>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    File(PathBuf, Format),
+    /// Taken by the first reading.
+    Stream(Mutex<Option<ipc::Stream>>),
+}
+
+impl Dataset {
+    /// Opens files, folders, patterns and `-` (an Arrow IPC stream on standard input), as [`resolve`] finds them.
+    ///
+    /// # Errors
+    /// Inputs that do not exist, are neither Parquet nor Arrow IPC, are cut off, or whose columns differ from those of
+    /// the first: the message names the file, and the column where one is to blame.
+    pub fn open<S: AsRef<str>>(arguments: &[S]) -> Result<Self> {
+        let mut parts = Vec::new();
+        for input in resolve(arguments)? {
+            parts.push(match input {
+                Input::File(path) => open_file(path)?,
+                Input::Stdin => open_stream("stdin", Box::new(std::io::stdin()))?,
+            });
+        }
+        Self::join(parts)
+    }
+
+    /// Opens one Arrow IPC stream; `name` stands for it in messages and in [`Chunk::file`].
+    ///
+    /// # Errors
+    /// When the bytes are no Arrow IPC stream.
+    pub fn from_stream(name: &str, reader: impl Read + Send + 'static) -> Result<Self> {
+        Self::join(vec![open_stream(name, Box::new(reader))?])
+    }
+
+    fn join(parts: Vec<(Source, SchemaRef, Option<u64>)>) -> Result<Self> {
+        let mut parts = parts.into_iter();
+        let Some((first, mut schema, mut rows)) = parts.next() else {
+            return Err(Error::Config("no input given".into()));
+        };
+        let mut sources = vec![first];
+        for (source, other, count) in parts {
+            schema = schema::merge(&schema, &sources[0].name, &other, &source.name)?;
+            rows = rows.zip(count).map(|(sum, count)| sum + count);
+            sources.push(source);
+        }
+        Ok(Self { sources, schema, rows })
+    }
+
+    /// Columns and metadata; the metadata are those of the first file.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Number of rows, where the inputs tell it beforehand: Parquet does, Arrow IPC does not.
+    pub fn rows(&self) -> Option<u64> {
+        self.rows
+    }
+
+    /// Names of the files, in reading order.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(|source| &*source.name)
+    }
+
+    /// Reads from the beginning, in pieces of at most `batch_rows` rows; pieces do not reach over the end of a file.
+    ///
+    /// `projection` names the columns to read by their positions in [`schema`](Self::schema); they keep the dataset's
+    /// order. Memory is bounded by `batch_rows`, for Arrow IPC by the batches that were written.
+    ///
+    /// # Errors
+    /// A `batch_rows` of 0, a projection beyond the schema, or a stream that was already read.
+    pub fn read(&self, batch_rows: usize, projection: Option<&[usize]>) -> Result<Chunks> {
+        if batch_rows == 0 {
+            return Err(Error::Config("batch_rows must be at least 1".into()));
+        }
+        let columns = projection.map(|columns| {
+            let mut columns = columns.to_vec();
+            columns.sort_unstable();
+            columns.dedup();
+            columns
+        });
+        let schema = match &columns {
+            None => Arc::clone(&self.schema),
+            Some(columns) => Arc::new(
+                self.schema.project(columns).map_err(|source| Error::Arrow { origin: "projection".into(), source })?,
+            ),
+        };
+        let mut queue = Vec::with_capacity(self.sources.len());
+        for source in self.sources.iter().rev() {
+            let waiting = match &source.kind {
+                Kind::File(path, format) => Waiting::File(path.clone(), *format),
+                Kind::Stream(stream) => {
+                    // A panic while the lock was held leaves an option that is whole either way.
+                    let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    Waiting::Stream(taken.ok_or_else(|| {
+                        Error::data(&source.name, "a stream can be read only once; use a file to read several times")
+                    })?)
+                }
+            };
+            queue.push((Arc::clone(&source.name), waiting));
+        }
+        Ok(Chunks { queue, schema, columns, batch_rows, current: None, failed: false })
+    }
+}
+
+fn open_file(path: PathBuf) -> Result<(Source, SchemaRef, Option<u64>)> {
+    let format = Format::of_file(&path)?;
+    let (schema, rows) = match format {
+        Format::Parquet => parquet::header(&path).map(|(schema, rows)| (schema, Some(rows)))?,
+        Format::IpcFile => (ipc::file_header(&path)?, None),
+        Format::IpcStream => (ipc::open_stream_file(&path)?.schema(), None),
+    };
+    let name = path.display().to_string().into();
+    Ok((Source { name, kind: Kind::File(path, format) }, schema, rows))
+}
+
+fn open_stream(name: &str, reader: Box<dyn Read + Send>) -> Result<(Source, SchemaRef, Option<u64>)> {
+    let stream = ipc::open_stream(name, reader)?;
+    let schema = stream.schema();
+    Ok((Source { name: name.into(), kind: Kind::Stream(Mutex::new(Some(stream))) }, schema, None))
+}
+
+/// Iterator over a dataset's rows. Ends after the first error.
+pub struct Chunks {
+    /// Inputs not yet begun, the next one last.
+    queue: Vec<(Arc<str>, Waiting)>,
+    schema: SchemaRef,
+    columns: Option<Vec<usize>>,
+    batch_rows: usize,
+    current: Option<Current>,
+    failed: bool,
+}
+
+enum Waiting {
+    File(PathBuf, Format),
+    Stream(ipc::Stream),
+}
+
+struct Current {
+    name: Arc<str>,
+    batches: Batches,
+    /// Rest of a batch that was longer than `batch_rows`.
+    rest: Option<RecordBatch>,
+    next_row: u64,
+}
+
+impl Chunks {
+    /// Schema of the record batches: the dataset's, after the projection.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn begin(&self, name: Arc<str>, waiting: Waiting) -> Result<Current> {
+        let columns = self.columns.as_deref();
+        let batches = match waiting {
+            Waiting::File(path, format) => self.begin_file(&path, format)?,
+            Waiting::Stream(stream) => ipc::stream_batches(&name, stream, columns),
+        };
+        Ok(Current { name, batches, rest: None, next_row: 0 })
+    }
+
+    fn begin_file(&self, path: &Path, format: Format) -> Result<Batches> {
+        let columns = self.columns.as_deref();
+        match format {
+            Format::Parquet => parquet::batches(path, self.batch_rows, columns),
+            Format::IpcFile => ipc::file_batches(path, columns),
+            Format::IpcStream => {
+                let stream = ipc::open_stream_file(path)?;
+                Ok(ipc::stream_batches(&path.display().to_string(), stream, columns))
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<Option<Chunk>> {
+        loop {
+            let Some(current) = &mut self.current else {
+                let Some((name, waiting)) = self.queue.pop() else { return Ok(None) };
+                self.current = Some(self.begin(name, waiting)?);
+                continue;
+            };
+            let batch = match current.rest.take() {
+                Some(rest) => rest,
+                None => match current.batches.next() {
+                    Some(batch) => schema::conform(batch?, &self.schema, &current.name)?,
+                    None => {
+                        self.current = None;
+                        continue;
+                    }
+                },
+            };
+            let rows = batch.num_rows().min(self.batch_rows);
+            if rows == 0 {
+                continue;
+            }
+            if batch.num_rows() > rows {
+                current.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+            }
+            let first_row = current.next_row;
+            current.next_row += rows as u64;
+            return Ok(Some(Chunk { record_batch: batch.slice(0, rows), file: Arc::clone(&current.name), first_row }));
+        }
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = Result<Chunk>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.advance();
+        self.failed = next.is_err();
+        next.transpose()
+    }
+}
+
+impl std::iter::FusedIterator for Chunks {}

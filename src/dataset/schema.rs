@@ -1,0 +1,101 @@
+//! One schema for many files.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+
+use crate::{Error, Result};
+
+/// Checks that `other` (of the file `origin`) has the columns of `first` (of the file `first_origin`): same names, order
+/// and types. Metadata and nullability may differ. Returns `first`, with columns nullable where one of the two is.
+pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, origin: &str) -> Result<SchemaRef> {
+    let refuse = |message: String| Err(Error::data(origin, format!("{message}; use files with the same columns")));
+    for field in other.fields() {
+        if first.field_with_name(field.name()).is_err() {
+            return refuse(format!("has a column \"{}\" that {first_origin} has not", field.name()));
+        }
+    }
+    for field in first.fields() {
+        match other.field_with_name(field.name()) {
+            Err(_) => return refuse(format!("has no column \"{}\", which {first_origin} has", field.name())),
+            Ok(found) if plain(found.data_type()) != plain(field.data_type()) => {
+                return refuse(format!(
+                    "column \"{}\" is {}, in {first_origin} it is {}",
+                    field.name(),
+                    found.data_type(),
+                    field.data_type()
+                ));
+            }
+            Ok(_) => {}
+        }
+    }
+    let mut fields = Vec::with_capacity(first.fields().len());
+    for (field, found) in first.fields().iter().zip(other.fields()) {
+        if field.name() != found.name() {
+            return refuse(format!("column \"{}\" stands where {first_origin} has \"{}\"", found.name(), field.name()));
+        }
+        let nullable = field.is_nullable() || found.is_nullable();
+        fields.push(field.as_ref().clone().with_nullable(nullable));
+    }
+    // Names may repeat in Arrow; then the lookups by name above compared only the first of them.
+    if first.fields().len() != other.fields().len() {
+        return refuse(format!("has {} columns, {first_origin} has {}", other.fields().len(), first.fields().len()));
+    }
+    Ok(Arc::new(Schema::new_with_metadata(fields, first.metadata().clone())))
+}
+
+/// `batch` under the dataset's schema: the same columns, types adjusted where they differ in nested metadata.
+pub(super) fn conform(batch: RecordBatch, schema: &SchemaRef, origin: &str) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch);
+    }
+    let wrap = |source| Error::Arrow { origin: origin.to_string(), source };
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns: Result<Vec<ArrayRef>, _> = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                Ok(Arc::clone(column))
+            } else {
+                cast(column, field.data_type())
+            }
+        })
+        .collect();
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns.map_err(wrap)?, &options).map_err(wrap)
+}
+
+/// Columns with their types, for messages: `"img" (Binary), "label" (Int64)`.
+pub(super) fn list_columns<'a>(columns: impl Iterator<Item = (usize, &'a Field)>) -> String {
+    // A table of thousands of columns would bury the message.
+    const SHOWN: usize = 30;
+    let mut columns = columns.map(|(_, field)| format!("\"{}\" ({})", field.name(), field.data_type()));
+    let mut shown: Vec<String> = columns.by_ref().take(SHOWN).collect();
+    match columns.count() {
+        0 if shown.is_empty() => "none".into(),
+        0 => shown.join(", "),
+        more => {
+            shown.push(format!("and {more} more"));
+            shown.join(", ")
+        }
+    }
+}
+
+/// A type without nested metadata, nested nullability and the names of list items, which writers choose freely.
+fn plain(data_type: &DataType) -> DataType {
+    let item = |field: &Arc<Field>| Arc::new(Field::new("item", plain(field.data_type()), true));
+    match data_type {
+        DataType::List(field) => DataType::List(item(field)),
+        DataType::LargeList(field) => DataType::LargeList(item(field)),
+        DataType::FixedSizeList(field, length) => DataType::FixedSizeList(item(field), *length),
+        DataType::Struct(fields) => {
+            let fields: Fields =
+                fields.iter().map(|field| Field::new(field.name(), plain(field.data_type()), true)).collect();
+            DataType::Struct(fields)
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,215 @@
+//! Writes record batches to a file that appears whole or not at all, or to a stream.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
+use tempfile::TempPath;
+
+use super::Format;
+use super::sink::Sink;
+use crate::{Error, Result};
+
+/// A piece that is handed to the encoder at once, in bytes, so that the size of row groups is looked at often enough.
+const PIECE_BYTES: usize = 8 << 20;
+
+/// How a dataset is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// The format; `None` takes it from the file name's extension.
+    pub format: Option<Format>,
+    /// Whether an existing file is replaced.
+    pub overwrite: bool,
+    /// Most rows of a Parquet row group.
+    pub row_group_rows: usize,
+    /// Most encoded bytes of a Parquet row group, about; it is held in memory until it is full.
+    pub row_group_bytes: usize,
+    /// Compression of pages (Parquet) or buffers (Arrow IPC).
+    pub compression: Compression,
+}
+
+/// Compression of the values. Images are compressed already, but small ones repeat their headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// None.
+    None,
+    /// LZ4: fast.
+    Lz4,
+    /// Zstandard at its lowest level: small, still fast.
+    Zstd,
+}
+
+impl Default for WriteOptions {
+    /// Format by extension, nothing overwritten, row groups of 10,000 rows or 64 MiB, Zstandard.
+    fn default() -> Self {
+        Self {
+            format: None,
+            overwrite: false,
+            row_group_rows: 10_000,
+            row_group_bytes: 64 << 20,
+            compression: Compression::Zstd,
+        }
+    }
+}
+
+/// Writes one dataset. Rows appear under the target's name when [`finish`](Self::finish) succeeds; a writer that is
+/// dropped before leaves nothing behind.
+///
+/// The schema's metadata are kept. Parquet and IPC streams keep all types; the IPC file format allows a column one
+/// dictionary for all batches, which input files do not promise, so dictionary columns are written as their values
+/// there.
+pub struct DatasetWriter {
+    origin: String,
+    schema: SchemaRef,
+    sink: Sink,
+    file: Option<Unfinished>,
+}
+
+/// A file that does not have its name yet.
+struct Unfinished {
+    /// Removes the file when dropped.
+    temporary: TempPath,
+    /// Second handle, to sync what the sink wrote.
+    handle: File,
+    target: PathBuf,
+    overwrite: bool,
+}
+
+impl DatasetWriter {
+    /// Begins a dataset at `target`: a file name, or `-` for an Arrow IPC stream on standard output.
+    ///
+    /// # Errors
+    /// When the target exists and may not be overwritten, its folder is missing or cannot be written, its extension
+    /// stands for no format, or the format cannot hold a type.
+    pub fn create(target: &str, schema: &SchemaRef, options: &WriteOptions) -> Result<Self> {
+        if target == "-" {
+            if options.format.is_some_and(|format| format != Format::IpcStream) {
+                return Err(Error::Config("standard output (`-`) takes the Arrow IPC stream format only".into()));
+            }
+            return Self::to_stream("stdout", io::stdout(), schema, options);
+        }
+        let path = Path::new(target);
+        let format = options.format.or_else(|| Format::of_extension(path)).ok_or_else(|| {
+            Error::data(target, "the extension stands for no format; use .parquet, .arrow, .feather or .arrows, or `-`")
+        })?;
+        let target_path = check_target(path, options.overwrite)?;
+        let (handle, temporary) = temporary_beside(&target_path)
+            .map_err(|source| {
+                let folder = parent(&target_path).display();
+                Error::data(target, format!("the folder {folder} cannot be written to: {source}"))
+            })?
+            .into_parts();
+        let output = handle.try_clone().map_err(|source| Error::io(path, source))?;
+        let sink = Sink::try_new(format, Box::new(BufWriter::new(output)), schema, options)
+            .map_err(|error| error.about(target))?;
+        let file = Unfinished { temporary, handle, target: target_path, overwrite: options.overwrite };
+        Ok(Self { origin: target.to_string(), schema: schema.clone(), sink, file: Some(file) })
+    }
+
+    /// Begins an Arrow IPC stream on `output`; `name` stands for it in messages. The format in `options` does not count.
+    ///
+    /// # Errors
+    /// When the schema cannot be written.
+    pub fn to_stream(
+        name: &str,
+        output: impl Write + Send + 'static,
+        schema: &SchemaRef,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let sink = Sink::try_new(Format::IpcStream, Box::new(BufWriter::new(output)), schema, options)
+            .map_err(|error| error.about(name))?;
+        Ok(Self { origin: name.to_string(), schema: schema.clone(), sink, file: None })
+    }
+
+    /// Appends rows.
+    ///
+    /// # Errors
+    /// When the columns are not those of the schema, or the output cannot be written: a full disk, a closed pipe (an
+    /// [`Error::Io`] of kind `BrokenPipe`).
+    pub fn write(&mut self, record_batch: &RecordBatch) -> Result<()> {
+        if !same_columns(&self.schema, record_batch.schema_ref()) {
+            return Err(Error::data(&self.origin, "a record batch has other columns than the output's schema"));
+        }
+        let rows = record_batch.num_rows();
+        let bytes: usize =
+            record_batch.columns().iter().map(|array| array.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+        let step = rows.checked_div(bytes.div_ceil(PIECE_BYTES)).unwrap_or(rows).max(1);
+        for start in (0..rows).step_by(step) {
+            let piece = record_batch.slice(start, step.min(rows - start));
+            self.sink.write(&piece).map_err(|error| error.about(&self.origin))?;
+        }
+        Ok(())
+    }
+
+    /// Completes the output: footer, sync to disk, and only then the target's name.
+    ///
+    /// # Errors
+    /// When the output cannot be written, or a file appeared at the target meanwhile that may not be overwritten.
+    pub fn finish(self) -> Result<()> {
+        let Self { origin, schema: _, sink, file } = self;
+        sink.finish().map_err(|error| error.about(&origin))?;
+        let Some(Unfinished { temporary, handle, target, overwrite }) = file else { return Ok(()) };
+        handle.sync_all().map_err(|source| Error::io(&target, source))?;
+        let placed = if overwrite { temporary.persist(&target) } else { temporary.persist_noclobber(&target) };
+        placed.map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => exists(&target),
+            _ => Error::io(&target, error.error),
+        })?;
+        // The name lives in the folder, which is synced on its own. Not every file system can; the file is whole anyway.
+        if let Ok(folder) = File::open(parent(&target)) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn exists(path: &Path) -> Error {
+    Error::data(path.display(), "exists already; choose another name or overwrite it with --force")
+}
+
+/// The path to write to, links resolved: replacing a link would leave the file it points to untouched.
+fn check_target(path: &Path, overwrite: bool) -> Result<PathBuf> {
+    let refuse = |message: String| Err(Error::data(path.display(), message));
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => refuse("is a folder; name a file in it".into()),
+        Ok(metadata) if !metadata.is_file() => refuse("is not a regular file".into()),
+        Ok(_) if !overwrite => Err(exists(path)),
+        Ok(_) => path.canonicalize().map_err(|source| Error::io(path, source)),
+        Err(_) if !parent(path).is_dir() => {
+            refuse(format!("the folder {} does not exist; create it first", parent(path).display()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_path_buf()),
+        Err(source) => Err(Error::io(path, source)),
+    }
+}
+
+/// A file in the target's folder, so that renaming it does not cross file systems.
+fn temporary_beside(target: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let prefix = format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".part");
+    #[cfg(unix)]
+    let permissions = {
+        // As any other new file: the user's umask decides, not the privacy of temporary files.
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::Permissions::from_mode(0o666)
+    };
+    #[cfg(unix)]
+    builder.permissions(permissions);
+    builder.tempfile_in(parent(target))
+}
+
+fn same_columns(one: &Schema, other: &Schema) -> bool {
+    one.fields().len() == other.fields().len()
+        && one
+            .fields()
+            .iter()
+            .zip(other.fields())
+            .all(|(one, other)| one.name() == other.name() && one.data_type() == other.data_type())
+}

@@ -1,0 +1,20 @@
+//! Encoded bytes to pixels: decoding, resizing and the preprocessing that a network expects.
+//!
+//! This room knows neither Arrow nor tensors. An image enters as bytes, leaves as `height * width * 3` values of type
+//! `u8` in the order rows, columns, channels (HWC), and a reason ([`RowError`](crate::RowError)) comes back where it
+//! cannot. Mean and standard deviation are stored here and applied later, on the device.
+//!
+//! Conversions follow Pillow's `convert("RGB")` and torchvision, since the networks were trained on their output:
+//!
+//! - alpha is dropped, not composited on a background;
+//! - 16-bit channels keep their high byte;
+//! - the EXIF orientation is not applied (Pillow and torchvision leave it alone as well; Hugging Face's `datasets`
+//!   applies it);
+//! - of animated or multi-page files the first picture counts.
+
+mod decode;
+mod jpeg_end;
+mod preprocessing;
+
+pub use decode::{Layout, Limits, Pixels, decode, raw};
+pub use preprocessing::{Preprocessing, Resize, ReusableResizer};
