@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::FORMAT_VERSION;
 use super::self_check::SelfCheck;
-use super::{Model, ModelConfig, card, weights_file};
+use super::{Model, ModelConfig, card};
 use crate::error::{Error, Result};
 use crate::train::{self, EpochRecord};
 

@@ -1,7 +1,7 @@
 //! The model card: what a person should know before using the model.
 
-use minijinja::{Environment, context};
-use serde_json::Value;
+use minijinja::Environment;
+use serde_json::{Value, json};
 
 use super::Model;
 use crate::calibration::CalibrationScores;
@@ -15,32 +15,25 @@ pub(super) fn render(model: &Model) -> Result<String> {
     environment.add_filter("code", |text: String| format!("`{}`", text.replace('`', "'").replace('\n', " ")));
     environment.add_template("card", include_str!("card.md.jinja")).map_err(fault)?;
     let calibration = model.calibration().map(|calibration| {
-        // The list of scores is for programs.
         let mut value = serde_json::to_value(calibration).unwrap_or(Value::Null);
         if let Some(map) = value.as_object_mut() {
+            // The list of scores is for programs.
             map.remove("scores");
+            map.insert("threshold".into(), json!(calibration.scores.all().threshold(calibration.alpha)));
+            if let CalibrationScores::PerClass(scores) = &calibration.scores {
+                let fallback = scores.fallback_classes().into_iter().filter_map(|class| model.classes().get(class));
+                map.insert("fallback".into(), json!(fallback.collect::<Vec<_>>()));
+                map.insert("per_class".into(), json!(true));
+            }
         }
-        let fallback: Vec<&str> = match &calibration.scores {
-            CalibrationScores::AllRows(_) => Vec::new(),
-            CalibrationScores::PerClass(scores) => scores
-                .fallback_classes()
-                .into_iter()
-                .filter_map(|class| Some(model.classes().get(class)?.as_str()))
-                .collect(),
-        };
-        let per_class = matches!(calibration.scores, CalibrationScores::PerClass(_));
-        context! { per_class, fallback, threshold => calibration.scores.all().threshold(calibration.alpha), ..value }
+        value
     });
-    environment
-        .get_template("card")
-        .and_then(|template| {
-            template.render(context! {
-                config => model.config(),
-                calibration,
-                metrics => model.metrics(),
-                epochs => model.history().len(),
-                last => model.history().last(),
-            })
-        })
-        .map_err(fault)
+    let context = json!({
+        "config": model.config(),
+        "calibration": calibration,
+        "epochs": model.history().len(),
+        "last": model.history().last(),
+    });
+    let template = environment.get_template("card").map_err(fault)?;
+    template.render(minijinja::value::Serde(context)).map_err(fault)
 }

@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
