@@ -35,6 +35,9 @@ use crate::network::Network;
 use crate::stage::Scorer;
 use crate::train::EpochRecord;
 
+/// Begins every name in a checkpoint saved from PyTorch's `DataParallel`.
+const DATA_PARALLEL: &str = "module.";
+
 /// A model in memory. It holds no tensors, so threads can share it; each builds its own network from it.
 #[derive(Clone)]
 pub struct Model {
@@ -72,18 +75,19 @@ impl Model {
     /// [`Error::Model`] if the file cannot be read or lacks weights; the message names them.
     pub fn import(checkpoint: &Path, config: ModelConfig) -> Result<Self> {
         let bytes = std::fs::read(checkpoint).map_err(|error| Error::io(checkpoint, error))?;
-        let mut weights = weights_file::from_bytes(&bytes)
+        let tensors = weights_file::from_bytes(&bytes)
             .map_err(|error| Error::model(checkpoint, format!("not a safetensors file that can be read: {error}")))?;
         let head = config.architecture.head_name();
-        for name in ["temperature", "validationset_available", "precomputed_thresholds"] {
-            weights.remove(&format!("{head}.{name}"));
-        }
-        // Saved from a model in DataParallel, every name begins like this.
-        let weights = weights.into_iter().map(|(name, value)| match name.strip_prefix("module.") {
-            Some(rest) => (rest.to_owned(), value),
-            None => (name, value),
-        });
-        Self::new(config, &weights.collect(), Vec::new()).map_err(|error| match error {
+        let bookkeeping = ["temperature", "validationset_available", "precomputed_thresholds"];
+        let weights: NamedTensors = tensors
+            .into_iter()
+            .map(|(name, value)| match name.strip_prefix(DATA_PARALLEL) {
+                Some(rest) => (rest.to_owned(), value),
+                None => (name, value),
+            })
+            .filter(|(name, _)| !bookkeeping.iter().any(|last| *name == format!("{head}.{last}")))
+            .collect();
+        Self::new(config, &weights, Vec::new()).map_err(|error| match error {
             Error::Config(message) => Error::model(checkpoint, message),
             other => other,
         })

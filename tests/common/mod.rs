@@ -3,3 +3,4 @@
 #![allow(clippy::panic, reason = "a missing golden value is a broken test")]
 
 pub mod golden;
+pub mod models;

@@ -1,0 +1,53 @@
+//! Small models whose weights are random: enough for everything but accuracy.
+
+use std::collections::HashMap;
+
+use dismax::calibration::{Calibration, CalibrationOptions};
+use dismax::image::Preprocessing;
+use dismax::loss::Loss;
+use dismax::metrics::{ClassificationMetrics, LabelledLogits};
+use dismax::model::{FORMAT_VERSION, Model, ModelConfig, NamedTensors};
+use dismax::network::{Architecture, Network};
+use tch::{Device, Tensor};
+
+/// ResNet-20 for images of 8x8 pixels and three classes.
+pub fn config() -> ModelConfig {
+    ModelConfig {
+        format_version: FORMAT_VERSION,
+        architecture: Architecture::Resnet20,
+        loss: Loss::Dismax,
+        classes: ["cat", "dog", "ship"].map(String::from).to_vec(),
+        preprocessing: Preprocessing::new(8, 8),
+        origin: "random weights".into(),
+    }
+}
+
+/// Weights that the seed decides.
+pub fn weights(seed: u64) -> NamedTensors {
+    let network = Network::new(Architecture::Resnet20, Loss::Dismax.head(), 3, Device::Cpu, seed).expect("a network");
+    let named: HashMap<String, Tensor> =
+        network.weights().iter().map(|weight| (weight.name.clone(), weight.tensor.detach().copy())).collect();
+    named
+}
+
+/// A model without calibration, not on disk.
+pub fn uncalibrated() -> Model {
+    Model::new(config(), &weights(7), Vec::new()).expect("a model")
+}
+
+/// The same, calibrated on made-up logits.
+pub fn calibrated() -> Model {
+    let mut model = uncalibrated();
+    let labels: Vec<i64> = (0..100).map(|row| row % 3).collect();
+    // The label's logit is the largest in four rows of five.
+    let logit = |row: i64, class: i64| {
+        let favoured = if row % 5 == 0 { (row + 1) % 3 } else { row % 3 };
+        -1.0 - (row * 37 % 101) as f32 / 50.0 + if class == favoured { 1.0 } else { 0.0 }
+    };
+    let logits: Vec<f32> = (0..100).flat_map(|row| (0..3).map(move |class| logit(row, class))).collect();
+    let rows = LabelledLogits::try_new(&logits, 3, &labels).expect("logits");
+    let calibration = Calibration::fit(&rows, &CalibrationOptions::default(), "made-up rows").expect("a calibration");
+    let metrics = ClassificationMetrics::of(&rows, calibration.temperature).expect("metrics");
+    model.set_calibration(calibration, &metrics).expect("calibration");
+    model
+}

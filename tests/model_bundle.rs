@@ -1,0 +1,181 @@
+//! The bundle on disk: what is written is read back, and what was damaged is refused with a message that helps.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::models;
+use dismax::model::Model;
+use dismax::stage::{Stage, StageOptions};
+use tch::{Device, Tensor};
+
+fn written() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model");
+    models::calibrated().write(&path, false).expect("written");
+    (folder, path)
+}
+
+fn refusal(path: &Path) -> String {
+    Model::read(path).expect_err("a refusal").to_string()
+}
+
+/// Makes the digests fit again after a file was changed on purpose.
+fn sign_again(path: &Path) {
+    let names = fs::read_to_string(path.join("SHA256SUMS")).expect("digests");
+    let names: Vec<&str> = names.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let output = Command::new("sha256sum").args(&names).current_dir(path).output().expect("sha256sum runs");
+    fs::write(path.join("SHA256SUMS"), output.stdout).expect("written");
+}
+
+fn edit(path: &Path, file: &str, from: &str, to: &str) {
+    let text = fs::read_to_string(path.join(file)).expect("text");
+    assert!(text.contains(from), "{file} lacks {from}");
+    fs::write(path.join(file), text.replacen(from, to, 1)).expect("written");
+    sign_again(path);
+}
+
+#[test]
+fn a_bundle_survives_the_disk_and_equal_models_have_equal_digests() {
+    let (_folder, path) = written();
+    let read = Model::read(&path).expect("read");
+    let original = models::calibrated();
+    assert_eq!(read.config(), original.config());
+    assert_eq!(read.calibration(), original.calibration());
+    assert_eq!(read.self_check(), original.self_check());
+    let (_other_folder, other) = written();
+    assert_eq!(read.digest(), Model::read(other).expect("read").digest());
+    assert_eq!(read.digest().len(), 64);
+    // What a person would use to check a copy.
+    let check = Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(&path).status();
+    assert!(check.expect("sha256sum runs").success());
+}
+
+#[test]
+fn damage_is_named() {
+    let (_folder, path) = written();
+    fs::remove_file(path.join("calibration.json")).expect("removed");
+    assert!(refusal(&path).contains("calibration.json is missing"), "{}", refusal(&path));
+
+    let (_folder, path) = written();
+    let mut bytes = fs::read(path.join("model.safetensors")).expect("bytes");
+    *bytes.last_mut().expect("a byte") ^= 1;
+    fs::write(path.join("model.safetensors"), bytes).expect("written");
+    assert!(refusal(&path).contains("model.safetensors was altered"), "{}", refusal(&path));
+
+    let (_folder, path) = written();
+    fs::remove_file(path.join("SHA256SUMS")).expect("removed");
+    assert!(refusal(&path).contains("not a model bundle"), "{}", refusal(&path));
+    assert!(refusal(Path::new("/nowhere/at/all")).contains("not a model bundle"));
+}
+
+#[test]
+fn a_newer_format_is_refused_before_anything_else_is_read() {
+    let (_folder, path) = written();
+    edit(&path, "config.json", "\"format_version\": 1", "\"format_version\": 2, \"unknown\": true");
+    let message = refusal(&path);
+    assert!(message.contains("format version 2") && message.contains("update dismax"), "{message}");
+}
+
+#[test]
+fn a_listing_cannot_lead_out_of_the_folder() {
+    let (_folder, path) = written();
+    let line = format!("{}  ../secret\n", "0".repeat(64));
+    fs::write(path.join("SHA256SUMS"), line).expect("written");
+    assert!(refusal(&path).contains("no digest"), "{}", refusal(&path));
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused() {
+    let mut weights = models::weights(7);
+    weights.insert("bn1.bias".into(), Tensor::from_slice(&[f32::NAN; 16]));
+    let error = Model::new(models::config(), &weights, Vec::new()).expect_err("a refusal").to_string();
+    assert!(error.contains("bn1.bias holds values that are not finite"), "{error}");
+}
+
+#[test]
+fn other_outputs_than_recorded_are_noticed_when_a_stage_is_built() {
+    let (_folder, path) = written();
+    let mut bytes = fs::read(path.join("self_check.safetensors")).expect("bytes");
+    // The logits are the last tensor of the file.
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&1234.5f32.to_le_bytes());
+    fs::write(path.join("self_check.safetensors"), bytes).expect("written");
+    sign_again(&path);
+    let model = Model::read(&path).expect("read");
+    let error = Stage::new(&model, &StageOptions::default()).expect_err("a refusal").to_string();
+    assert!(error.contains("differ by"), "{error}");
+}
+
+#[test]
+fn existing_places_are_respected() {
+    let (_folder, path) = written();
+    let error = models::calibrated().write(&path, false).expect_err("a refusal").to_string();
+    assert!(error.contains("--force"), "{error}");
+    models::uncalibrated().write(&path, true).expect("replaced");
+    assert!(Model::read(&path).expect("read").calibration().is_none());
+    assert!(!path.join("calibration.json").exists(), "the old bundle's files must be gone");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("thesis.tex"), "years of work").expect("written");
+    let error = models::calibrated().write(folder.path(), true).expect_err("a refusal").to_string();
+    assert!(error.contains("not a model bundle"), "{error}");
+    assert!(folder.path().join("thesis.tex").exists());
+}
+
+#[test]
+fn nothing_half_written_stays() {
+    let (folder, path) = written();
+    let _ = models::calibrated().write(&path, false);
+    models::calibrated().write(&path, true).expect("replaced");
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["model"]);
+}
+
+#[test]
+fn an_uncalibrated_model_says_what_to_run() {
+    let error = models::uncalibrated().require_calibration().expect_err("a refusal").to_string();
+    assert!(error.contains("dismax calibrate"), "{error}");
+}
+
+#[test]
+fn the_references_checkpoints_are_imported() {
+    // Its head carries bookkeeping, PyTorch adds counters, and DataParallel a prefix.
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("checkpoint.safetensors");
+    let mut tensors: Vec<(String, Tensor)> =
+        models::weights(3).into_iter().map(|(name, tensor)| (format!("module.{name}"), tensor.contiguous())).collect();
+    for (name, tensor) in [
+        ("classifier.temperature", Tensor::from_slice(&[1.0f32])),
+        ("classifier.validationset_available", Tensor::from_slice(&[true])),
+        ("classifier.precomputed_thresholds", Tensor::zeros([2, 25], (tch::Kind::Float, Device::Cpu))),
+        ("bn1.num_batches_tracked", Tensor::from(5i64)),
+    ] {
+        tensors.push((format!("module.{name}"), tensor));
+    }
+    Tensor::write_safetensors(&tensors, &file).expect("written");
+    let error = Model::import(&file, models::config()).err().map(|error| error.to_string());
+    assert_eq!(error, None);
+
+    let error = Model::import(
+        &file,
+        dismax::model::ModelConfig { architecture: dismax::network::Architecture::Resnet34, ..models::config() },
+    );
+    let error = error.expect_err("a refusal").to_string();
+    assert!(error.contains("checkpoint.safetensors") && error.contains("weights do not fit"), "{error}");
+}
+
+#[test]
+fn a_card_shows_names_as_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = models::config();
+    config.classes[1] = "do`g | <b>".into();
+    let mut model = Model::new(config, &models::weights(7), Vec::new()).expect("a model");
+    model.write(folder.path().join("model"), false).expect("written");
+    let card = fs::read_to_string(folder.path().join("model/README.md")).expect("a card");
+    assert!(card.contains("`do'g | <b>`"), "{card}");
+    assert!(card.contains("None yet"), "{card}");
+}
