@@ -18,8 +18,10 @@ use crate::dataset::{Dataset, ImageColumn, LabelColumn, LoadOptions};
 use crate::device::Device;
 use crate::error::{Error, Result, RowError};
 use crate::image::{Preprocessing, Resize};
+use crate::loss::Loss;
 use crate::metrics::{ClassificationMetrics, LabelledLogits};
 use crate::model::{FORMAT_VERSION, Model, ModelConfig};
+use crate::network::Architecture;
 
 /// Share of the memory for a dataset that goes to the shuffle buffer where the dataset does not fit.
 const BUFFER_SHARE: u64 = 2;
@@ -62,6 +64,27 @@ pub struct TrainJob {
     pub load: LoadOptions,
     /// Bytes that decoded training images may take; a larger dataset streams.
     pub memory_bytes: u64,
+}
+
+impl TrainJob {
+    /// Trains a ResNet-20 with DisMax on `inputs` wherever there is a device, holds a tenth of the rows out, and keeps up
+    /// to 8 GiB of decoded images in memory.
+    pub fn new<S: Into<String>>(inputs: impl IntoIterator<Item = S>, out: impl Into<PathBuf>) -> Self {
+        Self {
+            inputs: inputs.into_iter().map(Into::into).collect(),
+            out: out.into(),
+            image: None,
+            label: None,
+            held_out: HeldOut::Fraction(0.1),
+            recipe: Recipe::new(Architecture::Resnet20, Loss::Dismax),
+            calibration: CalibrationOptions::default(),
+            device: Device::Auto,
+            resume: false,
+            force: false,
+            load: LoadOptions::default(),
+            memory_bytes: 8 << 30,
+        }
+    }
 }
 
 /// What the caller hears.
