@@ -483,3 +483,43 @@ fn a_dataset_of_photographs_and_one_of_cifar() {
         }
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+
+    /// However rows lie in files, batches and row groups, and in whatever pieces they are read: the same rows come in
+    /// the same order, numbered from the start of their file.
+    #[test]
+    fn pieces_do_not_change_rows(
+        files in proptest::collection::vec(proptest::collection::vec(0i64..40, 0..4), 1..4),
+        formats in proptest::collection::vec(0usize..3, 4),
+        row_group_rows in 1usize..50,
+        batch_rows in 1usize..50,
+    ) {
+        let folder = folder();
+        let mut next = 0;
+        for (index, (batches, format)) in files.iter().zip(formats).enumerate() {
+            let path = folder.path().join(format!("{index}.{}", ["parquet", "arrow", "arrows"][format]));
+            let batches: Vec<RecordBatch> = batches
+                .iter()
+                .map(|length| {
+                    next += length;
+                    rows(next - length..next)
+                })
+                .collect();
+            write(&path, &batches, &WriteOptions { row_group_rows, ..WriteOptions::default() });
+        }
+        let read = chunks(&open(folder.path()).expect("one schema"), batch_rows, None);
+        assert_eq!(labels(&read), (0..next).collect::<Vec<_>>());
+        let mut expected = (None, 0);
+        for chunk in &read {
+            let length = chunk.record_batch.num_rows();
+            assert!((1..=batch_rows).contains(&length));
+            if expected.0.as_ref() != Some(&chunk.file) {
+                expected = (Some(chunk.file.clone()), 0);
+            }
+            assert_eq!(chunk.first_row, expected.1);
+            expected.1 += length as u64;
+        }
+    }
+}
