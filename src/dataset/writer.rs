@@ -91,10 +91,10 @@ impl DatasetWriter {
             return Self::to_stream("stdout", io::stdout(), schema, options);
         }
         let path = Path::new(target);
+        let target_path = check_target(path, options.overwrite)?;
         let format = options.format.or_else(|| Format::of_extension(path)).ok_or_else(|| {
             Error::data(target, "the extension stands for no format; use .parquet, .arrow, .feather or .arrows, or `-`")
         })?;
-        let target_path = check_target(path, options.overwrite)?;
         let (handle, temporary) = temporary_beside(&target_path)
             .map_err(|source| {
                 let folder = parent(&target_path).display();
