@@ -98,7 +98,7 @@ mod tests {
             counter.fetch_add(1, Ordering::SeqCst);
         });
         let slow_first = |item: usize| {
-            thread::sleep(std::time::Duration::from_micros(if item % 7 == 0 { 300 } else { 1 }));
+            thread::sleep(std::time::Duration::from_micros(if item.is_multiple_of(7) { 300 } else { 1 }));
             item * 2
         };
         let mut map = ordered_map(items, 3, slow_first).unwrap();

@@ -70,7 +70,7 @@ impl Stage {
                 preprocessing: model.config().preprocessing.clone(),
                 classes: model.classes().len(),
                 batch_rows,
-                load: options.load.clone(),
+                load: options.load,
             };
             let jobs = job_receiver.clone();
             workers.push(spawn("dismax-worker", move || worker.run(&jobs))?);

@@ -388,7 +388,7 @@ impl Source {
 
     fn reading(&self, job: &TrainJob, stored: &Preprocessing) -> Reading {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        Reading { column: self.image.clone(), load: job.load.clone(), preprocessing: stored.clone(), threads }
+        Reading { column: self.image.clone(), load: job.load, preprocessing: stored.clone(), threads }
     }
 
     /// The recipe's preprocessing; small networks take the images' own size where all of the first rows agree on one.
