@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let schema = columns.schema(dataset.schema())?;
 
     let mut rows = Vec::new();
-    let chunks = dataset.read(stage.chunk_rows(), None)?;
+    let chunks = dataset.read(stage.chunk_rows(&dataset), None)?;
     for scored in stage.score(stage.image_column(dataset.schema())?, chunks) {
         let (chunk, scored) = scored?;
         let record_batch = columns.append(&chunk.record_batch, &scored, &schema)?;

@@ -22,6 +22,7 @@ pub struct Dataset {
     sources: Vec<Source>,
     schema: SchemaRef,
     rows: Option<u64>,
+    bytes: Option<u64>,
 }
 
 /// Some rows of one file, in the dataset's order.
@@ -84,7 +85,8 @@ impl Dataset {
             rows = rows.zip(count).map(|(sum, count)| sum + count);
             sources.push(source);
         }
-        Ok(Self { sources, schema, rows })
+        let bytes = sources.iter().map(Source::bytes).sum();
+        Ok(Self { sources, schema, rows, bytes })
     }
 
     /// Columns and metadata; the metadata are those of the first file.
@@ -95,6 +97,11 @@ impl Dataset {
     /// Number of rows, where the inputs tell it beforehand: Parquet does, Arrow IPC does not.
     pub fn rows(&self) -> Option<u64> {
         self.rows
+    }
+
+    /// Mean bytes of a row as stored, at least 1, where size and number of rows are known beforehand.
+    pub fn mean_row_bytes(&self) -> Option<u64> {
+        self.bytes.zip(self.rows).map(|(bytes, rows)| (bytes / rows.max(1)).max(1))
     }
 
     /// Names of the files, in reading order.
@@ -140,6 +147,16 @@ impl Dataset {
             queue.push((Arc::clone(&source.name), waiting));
         }
         Ok(Chunks { queue, schema, columns, batch_rows, current: None, failed: false })
+    }
+}
+
+impl Source {
+    /// Size of the file; a stream's is not known.
+    fn bytes(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::File(path, _) => path.metadata().ok().map(|metadata| metadata.len()),
+            Kind::Stream(_) => None,
+        }
     }
 }
 

@@ -19,12 +19,14 @@ pub use self::options::StageOptions;
 pub use self::scored::Scored;
 pub use self::scorer::Scorer;
 use self::worker::{DeviceJob, Engine, Job, Worker};
-use crate::dataset::{Chunk, ImageColumn};
+use crate::dataset::{Chunk, Dataset, ImageColumn};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
 /// Record batches that a stream keeps in flight for each worker: one being scored, one waiting.
 const IN_FLIGHT_PER_WORKER: usize = 2;
+/// Bytes of encoded images that a stream keeps in flight: with photographs fewer rows than with thumbnails.
+const IN_FLIGHT_BYTES: u64 = 256 << 20;
 /// Passes through the network that one record batch should feed.
 const PASSES_PER_BATCH: usize = 2;
 
@@ -83,9 +85,15 @@ impl Stage {
         self.device
     }
 
-    /// Rows that a record batch should have to keep a worker busy without waiting long for the first result.
-    pub fn chunk_rows(&self) -> usize {
-        self.batch_rows * PASSES_PER_BATCH
+    /// Rows that record batches of `dataset` should have: enough to keep a worker busy, few enough that all record
+    /// batches in flight stay within 256 MiB where rows are large.
+    pub fn chunk_rows(&self, dataset: &Dataset) -> usize {
+        let wanted = self.batch_rows * PASSES_PER_BATCH;
+        let in_flight = (self.workers.len() * IN_FLIGHT_PER_WORKER).max(1) as u64;
+        match dataset.mean_row_bytes() {
+            Some(bytes) => wanted.min((IN_FLIGHT_BYTES / in_flight / bytes).max(1) as usize),
+            None => wanted,
+        }
     }
 
     /// The image column that the stage reads from record batches of this schema.
