@@ -8,14 +8,15 @@ from pathlib import Path
 
 def rows(evaluation, scoring):
     """(what, value) for every line of the table."""
+    test = evaluation["in_dist"]
     (unseen,) = evaluation["ood"]
     detection = unseen["scores"][evaluation["score"]]
     errors = scoring["errors"]
     by_code = ", ".join("{} {}".format(count, code) for code, count in sorted(errors.items()))
     return [
-        ("accuracy on the test digits", "{:.1%}".format(evaluation["accuracy"])),
-        ("ECE before calibration", "{:.4f}".format(evaluation["ece_before"])),
-        ("ECE after calibration", "{:.4f}".format(evaluation["ece"])),
+        ("accuracy on the test digits", "{:.1%}".format(test["accuracy"]["value"])),
+        ("ECE before calibration", "{:.4f}".format(test["before"]["ece"])),
+        ("ECE after calibration", "{:.4f}".format(test["after"]["ece"])),
         ("AUROC, digits 8 and 9 unseen", "{:.4f}".format(detection["auroc"])),
         ("FPR95, digits 8 and 9 unseen", "{:.1%}".format(detection["fpr95"])),
         ("flagged in the mixed file", "{:.1%} of {:,} rows".format(scoring["flagged"] / scoring["rows"], scoring["rows"])),

@@ -2,60 +2,87 @@
 
 use plotters::prelude::*;
 
-use super::fault;
+use super::{Area, BLUE, FONT, LABEL, LINE, Mark, TITLE, VERMILLION, fault, legend, picture};
 use crate::error::Result;
 use crate::train::EpochRecord;
 
-const SIZE: (u32, u32) = (900, 360);
+const SIZE: (u32, u32) = (900, 380);
+const SERIES: [(&str, RGBColor); 2] = [("training rows", BLUE), ("held-out rows", VERMILLION)];
+/// Up to so many epochs each is marked by a dot.
+const EPOCHS_WITH_DOTS: usize = 40;
 
 /// Two panels over the epochs: negative log-likelihood (nats, temperature 1) and accuracy (%), each for the training rows
-/// and the held-out rows.
+/// and the held-out rows. Values that are not finite are left out.
 ///
 /// # Errors
 /// [`crate::Error::Internal`] if plotters cannot draw.
 pub fn training(records: &[EpochRecord]) -> Result<String> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        root.fill(&WHITE).map_err(fault)?;
-        let (left, right) = root.split_horizontally(SIZE.0 / 2);
-        let nll = |record: &EpochRecord| (record.train_nll, record.validation_nll);
-        panel(&left, records, "negative log-likelihood (nats)", nll)?;
-        let accuracy = |record: &EpochRecord| (100.0 * record.train_accuracy, 100.0 * record.validation_accuracy);
-        panel(&right, records, "accuracy (%)", accuracy)?;
-        root.present().map_err(fault)?;
-    }
-    Ok(svg)
+    let nll = |record: &EpochRecord| [record.train_nll, record.validation_nll];
+    let accuracy = |record: &EpochRecord| [100.0 * record.train_accuracy, 100.0 * record.validation_accuracy];
+    picture(SIZE, |root| {
+        let (panels, strip) = root.split_vertically(SIZE.1 - LINE - 8);
+        let (left, right) = panels.split_horizontally(SIZE.0 / 2);
+        panel(&left, records, "Negative log-likelihood (nats)", nll)?;
+        panel(&right, records, "Accuracy (%)", accuracy)?;
+        let entries = SERIES.map(|(name, colour)| (Mark::Line, colour, name.to_owned()));
+        legend(&strip, 290, 180, SERIES.len(), &entries)
+    })
 }
 
 fn panel(
-    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    area: &Area<'_>,
     records: &[EpochRecord],
     title: &str,
-    values: impl Fn(&EpochRecord) -> (f64, f64),
+    values: impl Fn(&EpochRecord) -> [f64; 2],
 ) -> Result<()> {
-    let all = || records.iter().map(&values).flat_map(|(a, b)| [a, b]).filter(|value| value.is_finite());
-    let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
-    let (low, high) = if low < high { (low, high) } else { (low.min(0.0), low.max(0.0) + 1.0) };
-    let margin = 0.05 * (high - low);
-    let epochs = records.len().max(2) as f64;
+    let (low, high) = range(records.iter().flat_map(&values));
+    let epochs = records.iter().map(|record| record.epoch).max().unwrap_or(1);
     let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 16))
-        .margin(12)
-        .x_label_area_size(36)
+        .caption(title, (FONT, TITLE))
+        .margin(10)
+        .margin_right(20)
+        .x_label_area_size(40)
         .y_label_area_size(48)
-        .build_cartesian_2d(1.0..epochs, low - margin..high + margin)
+        // A little room on both sides, so that the first and the last dot are whole.
+        .build_cartesian_2d(1.0 - 0.02 * epochs as f64..1.02 * epochs as f64, low..high)
         .map_err(fault)?;
-    chart.configure_mesh().x_desc("epoch").light_line_style(WHITE).draw().map_err(fault)?;
-    let point = |record: &EpochRecord, value: f64| (record.epoch as f64, value);
-    let train: Vec<(f64, f64)> = records.iter().map(|record| point(record, values(record).0)).collect();
-    let held_out: Vec<(f64, f64)> = records.iter().map(|record| point(record, values(record).1)).collect();
-    for (name, points, colour) in [("training", train, BLUE), ("held out", held_out, RED)] {
-        chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)))
-            .map_err(fault)?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(WHITE)
+        .x_desc("epoch")
+        .x_labels(epochs.min(10))
+        .x_label_formatter(&|epoch| whole(*epoch))
+        .y_labels(8)
+        .label_style((FONT, LABEL))
+        .axis_desc_style((FONT, LABEL))
+        .draw()
+        .map_err(fault)?;
+    for (series, (_, colour)) in SERIES.into_iter().enumerate() {
+        let points = records.iter().map(|record| (record.epoch as f64, values(record)[series]));
+        let points: Vec<(f64, f64)> = points.filter(|point| point.1.is_finite()).collect();
+        if records.len() <= EPOCHS_WITH_DOTS {
+            chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.filled()))).map_err(fault)?;
+        }
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(2))).map_err(fault)?;
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw().map_err(fault)
+    Ok(())
+}
+
+/// The smallest and largest finite value with some room; 0 to 1 where there is none.
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let finite = values.filter(|value| value.is_finite());
+    let (low, high) =
+        finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let margin = match low < high {
+        true => 0.05 * (high - low),
+        false if low.is_finite() => (0.05 * low.abs()).max(0.01),
+        false => return (0.0, 1.0),
+    };
+    (low - margin, high + margin)
+}
+
+/// Epochs are whole numbers from 1: other marks stay empty.
+fn whole(epoch: f64) -> String {
+    if epoch > 0.5 && (epoch - epoch.round()).abs() < 1e-6 { format!("{epoch:.0}") } else { String::new() }
 }
