@@ -48,7 +48,7 @@ impl Collected {
         let image = stage.image_column(dataset.schema())?;
         let map = labels.map(|column| ClassMap::new(column, model.classes()));
         let columns: Vec<usize> = [image.index()].into_iter().chain(labels.map(LabelColumn::index)).collect();
-        let chunks = dataset.read(stage.chunk_rows(), Some(&columns))?;
+        let chunks = dataset.read(stage.chunk_rows(dataset), Some(&columns))?;
 
         let mut collected = Self::new(model.classes().len(), labels.is_some());
         let mut rows = 0;

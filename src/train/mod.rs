@@ -10,11 +10,13 @@ mod loader;
 mod mix;
 mod optimizer;
 mod options;
+mod prepare;
 mod reading;
 mod recipe;
 mod run;
 mod schedule;
 mod split;
+mod statistics;
 mod streaming;
 mod worker;
 
