@@ -94,7 +94,7 @@ fn check(name: &str, svg: &str) {
         assert_text(name, &rest[..start]);
         let end = start + rest[start..].find('>').unwrap_or_else(|| panic!("{name}: a tag does not end"));
         let tag = &rest[start + 1..end];
-        assert!(!tag.contains('<') && tag.matches('"').count() % 2 == 0, "{name}: <{tag}>");
+        assert!(!tag.contains('<') && tag.matches('"').count().is_multiple_of(2), "{name}: <{tag}>");
         assert!(!tag.contains("NaN") && !tag.contains("inf"), "{name}: <{tag}>");
         match (tag.strip_prefix('/'), tag.strip_suffix('/')) {
             (Some(closed), _) => assert_eq!(open.pop(), Some(closed), "{name}"),

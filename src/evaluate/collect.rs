@@ -173,3 +173,24 @@ impl Collected {
         most.map(|(code, count)| format!("; {count} failed with {}", code.as_str())).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_not_finite_is_counted_not_kept() {
+        let mut collected = Collected::new(2, true);
+        collected.push(&[1.0, 2.0], Some(1));
+        for broken in [[f32::NAN, 0.0], [0.0, f32::INFINITY], [f32::NEG_INFINITY, 0.0], [f32::MAX, f32::MAX]] {
+            collected.push(&broken, Some(0));
+        }
+        collected.push(&[3.0, 4.0], None);
+        collected.push(&[5.0, 6.0], Some(0));
+        assert_eq!((collected.rows(), collected.scored(), collected.unlabelled()), (7, 3, 1));
+        assert_eq!(collected.errors(), &BTreeMap::from([(RowErrorCode::NonFiniteScore, 4)]));
+        assert_eq!(collected.logits().collect::<Vec<_>>(), [[1.0, 2.0], [5.0, 6.0], [3.0, 4.0]]);
+        let labelled = collected.labelled().unwrap();
+        assert_eq!(labelled.iter().map(|(_, label)| label).collect::<Vec<_>>(), [1, 0]);
+    }
+}
