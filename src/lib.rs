@@ -7,6 +7,7 @@ pub mod columns;
 pub mod dataset;
 pub mod device;
 pub mod error;
+pub mod evaluate;
 pub mod head;
 pub mod image;
 pub mod loss;

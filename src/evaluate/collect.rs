@@ -1,0 +1,175 @@
+//! Logits of a whole dataset.
+
+use std::collections::BTreeMap;
+
+use super::labels::ClassMap;
+use crate::cancel::Cancel;
+use crate::dataset::{Dataset, LabelColumn};
+use crate::error::{Error, Result, RowErrorCode};
+use crate::metrics::LabelledLogits;
+use crate::model::Model;
+use crate::score::Score;
+use crate::stage::Stage;
+
+/// The logits of every row of a dataset that could be scored, with labels where there are any, and a count of the others.
+///
+/// All logits stay in memory: 4 bytes for each class of each row, 40 MB for a million rows of ten classes. Images do not.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Collected {
+    classes: usize,
+    /// `[L, C]` of the rows with a label.
+    labelled: Vec<f32>,
+    /// `[L]`.
+    labels: Vec<i64>,
+    /// `[U, C]` of the rows without.
+    unlabelled: Vec<f32>,
+    has_labels: bool,
+    errors: BTreeMap<RowErrorCode, u64>,
+}
+
+impl Collected {
+    /// Streams `dataset` through `stage`, reading the image column and, where given, the label column alone. `progress`
+    /// hears how many rows are done, and of how many where the dataset tells.
+    ///
+    /// Labels are names of the model's classes or their numbers; numbers that the dataset itself names (Hugging Face's
+    /// metadata) go by these names as soon as one of them is a class of the model. A row without label keeps its logits.
+    ///
+    /// # Errors
+    /// A label outside the model's classes (the message has file and row), no image column, a damaged file,
+    /// [`Error::Cancelled`].
+    pub fn read(
+        stage: &Stage,
+        model: &Model,
+        dataset: &Dataset,
+        labels: Option<&LabelColumn>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<Self> {
+        let image = stage.image_column(dataset.schema())?;
+        let map = labels.map(|column| ClassMap::new(column, model.classes()));
+        let columns: Vec<usize> = [image.index()].into_iter().chain(labels.map(LabelColumn::index)).collect();
+        let chunks = dataset.read(stage.chunk_rows(), Some(&columns))?;
+
+        let mut collected = Self::new(model.classes().len(), labels.is_some());
+        let mut rows = 0;
+        for scored in stage.score(image, chunks) {
+            cancel.check()?;
+            let (chunk, scored) = scored?;
+            let classes = match &map {
+                Some(map) => map.classes_of(&chunk)?,
+                None => vec![None; scored.rows().len()],
+            };
+            for (row, class) in classes.into_iter().enumerate() {
+                match scored.logits(row) {
+                    Ok(logits) => collected.push(logits, class),
+                    Err(error) => collected.fail(error.code),
+                }
+            }
+            rows += chunk.record_batch.num_rows() as u64;
+            progress(rows, dataset.rows());
+        }
+        Ok(collected)
+    }
+
+    /// An empty collection for rows of so many classes.
+    fn new(classes: usize, has_labels: bool) -> Self {
+        Self { classes, has_labels, ..Self::default() }
+    }
+
+    fn push(&mut self, logits: &[f32], class: Option<usize>) {
+        // The widest of the sums: where it is finite, the logits and all other scores are.
+        if !Score::Mmleps.of_logits(logits).is_finite() {
+            return self.fail(RowErrorCode::NonFiniteScore);
+        }
+        match class {
+            Some(class) => {
+                self.labelled.extend_from_slice(logits);
+                self.labels.push(class as i64);
+            }
+            None => self.unlabelled.extend_from_slice(logits),
+        }
+    }
+
+    fn fail(&mut self, code: RowErrorCode) {
+        *self.errors.entry(code).or_default() += 1;
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Rows read, with and without logits.
+    pub fn rows(&self) -> u64 {
+        self.scored() + self.failed()
+    }
+
+    /// Rows with logits.
+    pub fn scored(&self) -> u64 {
+        self.logits().len() as u64
+    }
+
+    /// Rows without logits.
+    pub fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// Rows without logits, by reason.
+    pub fn errors(&self) -> &BTreeMap<RowErrorCode, u64> {
+        &self.errors
+    }
+
+    /// Rows with logits whose label is null; all rows with logits where no label column was read.
+    pub fn unlabelled(&self) -> u64 {
+        self.unlabelled.chunks_exact(self.classes.max(1)).len() as u64
+    }
+
+    /// Logits `[C]` of each row that has some, before temperature: first those with a label, in the dataset's order, then the
+    /// others.
+    pub fn logits(&self) -> impl ExactSizeIterator<Item = &[f32]> + Clone {
+        let classes = self.classes.max(1);
+        let rows = (self.labelled.len() + self.unlabelled.len()) / classes;
+        (0..rows).map(move |row| {
+            let at = row * classes;
+            match at.checked_sub(self.labelled.len()) {
+                None => &self.labelled[at..at + classes],
+                Some(at) => &self.unlabelled[at..at + classes],
+            }
+        })
+    }
+
+    /// One score of every row with logits, in the order of [`Collected::logits`]. Higher is more in-distribution.
+    pub fn scores(&self, score: Score) -> Vec<f32> {
+        self.logits().map(|logits| score.of_logits(logits)).collect()
+    }
+
+    /// The rows with logits and label, in the dataset's order.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where no label column was read, and where no row has both.
+    pub fn labelled(&self) -> Result<LabelledLogits<'_>> {
+        if !self.has_labels {
+            return Err(Error::data(
+                "labels",
+                "accuracy and calibration need a label column; name one with --label COLUMN",
+            ));
+        }
+        if self.labels.is_empty() {
+            return Err(Error::data(
+                "labels",
+                format!(
+                    "none of {} rows has both a label and a usable image{}",
+                    self.rows(),
+                    self.most_frequent_error()
+                ),
+            ));
+        }
+        LabelledLogits::try_new(&self.labelled, self.classes, &self.labels)
+    }
+
+    /// The most frequent reason of failed rows, as the end of a sentence.
+    pub(super) fn most_frequent_error(&self) -> String {
+        let most = self.errors.iter().max_by_key(|(_, count)| **count);
+        most.map(|(code, count)| format!("; {count} failed with {}", code.as_str())).unwrap_or_default()
+    }
+}

@@ -1,0 +1,55 @@
+//! From the labels of a dataset to the classes of a model.
+
+use std::collections::HashMap;
+
+use crate::dataset::{Chunk, LabelColumn, LabelKind};
+use crate::error::{Error, Result};
+
+/// How a dataset's labels become a model's classes: names by name, numbers by number. Where the dataset names its
+/// numbers (Hugging Face's metadata) and at least one of these names is a class of the model, numbers go by name too:
+/// two datasets may count the same classes in another order.
+#[derive(Debug)]
+pub(super) struct ClassMap<'a> {
+    column: &'a LabelColumn,
+    classes: &'a [String],
+    /// The dataset's names with the model's class of each; none where numbers are taken as they are.
+    by_name: Option<(&'a [String], Vec<Option<usize>>)>,
+}
+
+impl<'a> ClassMap<'a> {
+    pub fn new(column: &'a LabelColumn, classes: &'a [String]) -> Self {
+        let by_name = column.class_names().filter(|_| column.kind() == LabelKind::Index).and_then(|names| {
+            let of_name: HashMap<&str, usize> =
+                classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
+            let map: Vec<_> = names.iter().map(|name| of_name.get(name.as_str()).copied()).collect();
+            map.iter().any(Option::is_some).then_some((names, map))
+        });
+        Self { column, classes, by_name }
+    }
+
+    /// The model's class of each row, none where the label is null.
+    ///
+    /// # Errors
+    /// A label that is not among the model's classes; the message has file and row.
+    pub fn classes_of(&self, chunk: &Chunk) -> Result<Vec<Option<usize>>> {
+        let labels = self.column.labels(&chunk.record_batch)?;
+        let Some((names, map)) = &self.by_name else {
+            return labels.to_classes(self.classes, &chunk.file, chunk.first_row);
+        };
+        let numbers = labels.to_classes(names, &chunk.file, chunk.first_row)?;
+        let class_of = |(row, number): (usize, Option<usize>)| {
+            let Some(number) = number else { return Ok(None) };
+            map.get(number).copied().flatten().map(Some).ok_or_else(|| {
+                let name = names.get(number).map_or("", String::as_str);
+                Error::data(
+                    format!("{}, row {}", chunk.file, chunk.first_row + row as u64),
+                    format!(
+                        "label {number} (\"{name}\") is not among the model's classes; give rows of other classes as an \
+                         out-of-distribution set instead"
+                    ),
+                )
+            })
+        };
+        numbers.into_iter().enumerate().map(class_of).collect()
+    }
+}
