@@ -12,9 +12,24 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::calibration::Calibration;
 use crate::dataset::huggingface::{METADATA_KEY, extend_features};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, RowError};
 use crate::model::Model;
+use crate::score::Score;
 use crate::stage::Scored;
+
+/// Key of the schema's metadata.
+const ALPHA_KEY: &str = "dismax.alpha";
+
+/// The appended columns of a record batch.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The columns, in the order of [`Columns::fields`].
+    pub arrays: Vec<ArrayRef>,
+    /// Rows whose `is_ood` is true.
+    pub flagged: u64,
+    /// Rows that have an `error`, with the reason.
+    pub failed: Vec<(usize, RowError)>,
+}
 
 /// Builds record batches with the scored columns appended:
 ///
@@ -59,7 +74,7 @@ impl Columns {
             ("dismax.model_digest", model.digest().to_owned()),
             ("dismax.temperature", calibration.temperature.to_string()),
             ("dismax.score", calibration.score.to_string()),
-            ("dismax.alpha", calibration.alpha.to_string()),
+            (ALPHA_KEY, calibration.alpha.to_string()),
         ];
         Ok(Self {
             fields: fields.collect(),
@@ -67,6 +82,27 @@ impl Columns {
             calibration,
             metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         })
+    }
+
+    /// Flags at another share of in-distribution rows than the model's; p-values stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an alpha outside (0, 1) or one that the model has too few calibration rows for.
+    pub fn with_alpha(mut self, alpha: f64) -> Result<Self> {
+        self.calibration.scores.all().check_alpha(alpha)?;
+        self.calibration.alpha = alpha;
+        self.metadata.insert(ALPHA_KEY.to_owned(), alpha.to_string());
+        Ok(self)
+    }
+
+    /// Share of in-distribution rows that may be flagged.
+    pub fn alpha(&self) -> f64 {
+        self.calibration.alpha
+    }
+
+    /// The in-distribution score whose negative is the column `ood_score`.
+    pub fn score(&self) -> Score {
+        self.calibration.score
     }
 
     /// The appended fields, in order.
@@ -79,6 +115,18 @@ impl Columns {
     /// # Errors
     /// [`Error::Config`] if the input has a column of one of these names; the message names `--prefix`.
     pub fn schema(&self, input: &Schema) -> Result<SchemaRef> {
+        self.extended(input, &self.fields)
+    }
+
+    /// Schema of the failed rows alone: the input's columns and metadata, then the column `error`.
+    ///
+    /// # Errors
+    /// As [`Columns::schema`].
+    pub fn error_schema(&self, input: &Schema) -> Result<SchemaRef> {
+        self.extended(input, self.fields.last().map(std::slice::from_ref).unwrap_or_default())
+    }
+
+    fn extended(&self, input: &Schema, added: &[Field]) -> Result<SchemaRef> {
         if let Some(taken) = self.fields.iter().find(|field| input.column_with_name(field.name()).is_some()) {
             return Err(Error::Config(format!(
                 "the input already has a column \"{}\"; give the new columns another name with --prefix, for example --prefix dismax_",
@@ -86,11 +134,11 @@ impl Columns {
             )));
         }
         let mut fields = input.fields().to_vec();
-        fields.extend(self.fields.iter().cloned().map(Arc::new));
+        fields.extend(added.iter().cloned().map(Arc::new));
         let mut metadata = input.metadata().clone();
         if let Some(features) = metadata.remove(METADATA_KEY) {
             metadata
-                .extend(extend_features(&features, &self.fields).map(|features| (METADATA_KEY.to_owned(), features)));
+                .extend(extend_features(&features, added).map(|features| (METADATA_KEY.to_owned(), features)));
         }
         metadata.extend(self.metadata.clone());
         Ok(Arc::new(Schema::new_with_metadata(fields, metadata)))
@@ -112,6 +160,14 @@ impl Columns {
     /// # Errors
     /// [`Error::Arrow`] if arrays of these types cannot be built.
     pub fn arrays(&self, scored: &Scored) -> Result<Vec<ArrayRef>> {
+        Ok(self.judge(scored)?.arrays)
+    }
+
+    /// The appended columns, and what a summary wants to know of them.
+    ///
+    /// # Errors
+    /// As [`Columns::arrays`].
+    pub fn judge(&self, scored: &Scored) -> Result<Judged> {
         let rows = scored.rows().len();
         let classes = self.class_names_len();
         let mut prediction = Int32Builder::with_capacity(rows);
@@ -122,6 +178,7 @@ impl Columns {
         let mut is_ood = BooleanBuilder::with_capacity(rows);
         let mut error = StringBuilder::new();
         let mut valid = Vec::with_capacity(rows);
+        let (mut flagged, mut failed) = (0, Vec::new());
         for (row, out) in probabilities.chunks_exact_mut(classes).enumerate() {
             let judged = scored.judge(row, &self.calibration, out);
             valid.push(judged.is_ok());
@@ -132,6 +189,7 @@ impl Columns {
                     ood_score.append_value(-scores.score);
                     p_value.append_value(verdict.p_value as f32);
                     is_ood.append_value(verdict.is_ood);
+                    flagged += u64::from(verdict.is_ood);
                     error.append_null();
                 }
                 Err(fault) => {
@@ -142,6 +200,7 @@ impl Columns {
                     p_value.append_null();
                     is_ood.append_null();
                     error.append_value(fault.to_string());
+                    failed.push((row, fault));
                 }
             }
         }
@@ -151,7 +210,7 @@ impl Columns {
         let item = Arc::new(Field::new("item", DataType::Float32, false));
         let values: ArrayRef = Arc::new(Float32Array::from(probabilities));
         let lists = FixedSizeListArray::try_new(item, classes as i32, values, Some(NullBuffer::from(valid)));
-        Ok(vec![
+        let arrays: Vec<ArrayRef> = vec![
             Arc::new(prediction),
             Arc::new(confidence.finish()),
             Arc::new(lists.map_err(fault)?),
@@ -159,7 +218,8 @@ impl Columns {
             Arc::new(p_value.finish()),
             Arc::new(is_ood.finish()),
             Arc::new(error.finish()),
-        ])
+        ];
+        Ok(Judged { arrays, flagged, failed })
     }
 
     fn class_names_len(&self) -> usize {

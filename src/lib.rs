@@ -46,6 +46,7 @@ pub mod model;
 pub mod network;
 mod parallel;
 pub mod score;
+pub mod scoring;
 pub mod stage;
 pub mod train;
 

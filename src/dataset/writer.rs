@@ -93,12 +93,13 @@ impl DatasetWriter {
         let path = Path::new(target);
         let target_path = check_target(path, options.overwrite)?;
         let format = options.format.or_else(|| Format::of_extension(path)).ok_or_else(|| {
-            Error::data(target, "the extension stands for no format; use .parquet, .arrow, .feather or .arrows, or `-`")
+            let formats = "use .parquet, .arrow, .feather or .arrows, or `-`";
+            Error::Config(format!("{target}: the extension stands for no format; {formats}"))
         })?;
         let (handle, temporary) = temporary_beside(&target_path)
             .map_err(|source| {
                 let folder = parent(&target_path).display();
-                Error::data(target, format!("the folder {folder} cannot be written to: {source}"))
+                Error::Config(format!("{target}: the folder {folder} cannot be written to: {source}"))
             })?
             .into_parts();
         let output = handle.try_clone().map_err(|source| Error::io(path, source))?;
@@ -170,12 +171,12 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn exists(path: &Path) -> Error {
-    Error::data(path.display(), "exists already; choose another name or overwrite it with --force")
+    Error::Config(format!("{} exists already; choose another name or overwrite it with --force", path.display()))
 }
 
 /// The path to write to, links resolved: replacing a link would leave the file it points to untouched.
 fn check_target(path: &Path, overwrite: bool) -> Result<PathBuf> {
-    let refuse = |message: String| Err(Error::data(path.display(), message));
+    let refuse = |message: String| Err(Error::Config(format!("{}: {message}", path.display())));
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => refuse("is a folder; name a file in it".into()),
         Ok(metadata) if !metadata.is_file() => refuse("is not a regular file".into()),

@@ -28,9 +28,9 @@ use tch::Device;
 pub use self::config::{FORMAT_VERSION, ModelConfig};
 pub use self::self_check::SelfCheck;
 pub use self::weights_file::NamedTensors;
-use crate::calibration::Calibration;
+use crate::calibration::{Calibration, CalibrationOptions};
 use crate::error::{Error, Result};
-use crate::metrics::ClassificationMetrics;
+use crate::metrics::{ClassificationMetrics, LabelledLogits};
 use crate::network::Network;
 use crate::stage::Scorer;
 use crate::train::EpochRecord;
@@ -132,6 +132,21 @@ impl Model {
         self.calibration.as_ref().ok_or_else(|| {
             Error::model(&self.path, "not calibrated; run `dismax calibrate MODEL --data VALIDATION` first")
         })
+    }
+
+    /// Calibrates on held-out rows; `source` says in words where they come from. The bundle on disk stays as it is until
+    /// [`Model::write`].
+    ///
+    /// # Errors
+    /// As [`Calibration::fit`]; [`Error::Config`] for logits of another number of classes.
+    pub fn calibrate(&mut self, rows: &LabelledLogits, options: &CalibrationOptions, source: &str) -> Result<()> {
+        if rows.classes() != self.classes().len() {
+            let (theirs, ours) = (rows.classes(), self.classes().len());
+            return Err(Error::Config(format!("the logits are of {theirs} classes, the model has {ours}")));
+        }
+        let calibration = Calibration::fit(rows, options, source)?;
+        let metrics = ClassificationMetrics::of(rows, calibration.temperature)?;
+        self.set_calibration(calibration, &metrics)
     }
 
     /// Replaces the calibration and the figures that belong to it.

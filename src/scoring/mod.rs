@@ -1,0 +1,227 @@
+//! A dataset through a [`Stage`] into a file: every row comes out, in order, with its new columns.
+//!
+//! ```no_run
+//! use dismax::cancel::Cancel;
+//! use dismax::dataset::Dataset;
+//! use dismax::model::Model;
+//! use dismax::scoring::{ScoreOptions, score_to};
+//! use dismax::stage::{Stage, StageOptions};
+//!
+//! let model = Model::read("models/cifar10-resnet20")?;
+//! let stage = Stage::new(&model, &StageOptions::default())?;
+//! let dataset = Dataset::open(&["images/*.parquet"])?;
+//! let options = ScoreOptions { max_errors: Some("1%".parse()?), ..ScoreOptions::default() };
+//! let summary = score_to(&model, &stage, &dataset, "scored.parquet", &options, &Cancel::default(), &mut |_| ())?;
+//! println!("{} of {} rows flagged", summary.flagged, summary.scored);
+//! # dismax::Result::Ok(())
+//! ```
+
+mod limit;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+
+pub use self::limit::ErrorLimit;
+pub use self::summary::ScoreSummary;
+use crate::cancel::Cancel;
+use crate::columns::Columns;
+use crate::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions};
+use crate::error::{Error, Result, RowError, RowErrorCode};
+use crate::model::Model;
+use crate::stage::Stage;
+
+/// What becomes of a row that cannot be scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// It keeps its input columns, gets nulls and a reason in `error`.
+    #[default]
+    Null,
+    /// It ends the run with an error that names it.
+    Fail,
+}
+
+/// What is written and when a run gives up.
+#[derive(Debug, Clone, Default)]
+pub struct ScoreOptions {
+    /// Stands in front of the names of the new columns.
+    pub prefix: String,
+    /// Share of in-distribution rows that may be flagged; the model's own where none is given.
+    pub alpha: Option<f64>,
+    /// What becomes of a row that cannot be scored.
+    pub on_error: OnError,
+    /// Failed rows that are accepted; any number where none is given.
+    pub max_errors: Option<ErrorLimit>,
+    /// A second file for the failed rows alone: the input's columns and `error`.
+    pub errors_to: Option<String>,
+    /// How files are written; the format follows from their names unless it is given.
+    pub write: WriteOptions,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScoreProgress {
+    /// Rows written.
+    pub rows: u64,
+    /// Rows in all, where the dataset tells beforehand.
+    pub of: Option<u64>,
+    /// Rows that could not be scored.
+    pub failed: u64,
+}
+
+/// Scores `dataset` into `target`: a file name, or `-` for an Arrow IPC stream on standard output.
+///
+/// The output has the input's rows in their order, the input's columns and metadata, and the columns of [`Columns`]. It
+/// appears whole or not at all (a stream cannot be taken back). A dataset without rows gives an output without rows.
+///
+/// # Errors
+/// A model that is not calibrated, a column name that is taken, an output that exists or cannot be written, damaged
+/// input; [`Error::Data`] naming the first failing row under [`OnError::Fail`]; [`Error::TooManyRowErrors`];
+/// [`Error::Cancelled`].
+pub fn score_to(
+    model: &Model,
+    stage: &Stage,
+    dataset: &Dataset,
+    target: &str,
+    options: &ScoreOptions,
+    cancel: &Cancel,
+    observe: &mut dyn FnMut(ScoreProgress),
+) -> Result<ScoreSummary> {
+    let mut columns = Columns::new(model, &options.prefix)?;
+    if let Some(alpha) = options.alpha {
+        columns = columns.with_alpha(alpha)?;
+    }
+    let image = stage.image_column(dataset.schema())?;
+    let mut outputs = Outputs::create(dataset, columns, target, options)?;
+    let mut counts = Counts::default();
+    let start = Instant::now();
+    for scored in stage.score(image, dataset.read(stage.chunk_rows(), None)?) {
+        cancel.check()?;
+        let (chunk, scored) = scored?;
+        let judged = outputs.columns.judge(&scored)?;
+        counts.add(&chunk, judged.flagged, &judged.failed);
+        if let (OnError::Fail, Some((row, error))) = (options.on_error, judged.failed.first()) {
+            let origin = format!("{}, row {}", chunk.file, chunk.first_row + *row as u64);
+            return Err(Error::data(origin, format!("{error} (--on-error null keeps such rows, with nulls)")));
+        }
+        outputs.write(&chunk, judged.arrays, &judged.failed)?;
+        if let Some(limit) = options.max_errors {
+            limit.check_running(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed))?;
+        }
+        observe(ScoreProgress { rows: counts.rows, of: dataset.rows(), failed: counts.failed });
+    }
+    cancel.check()?;
+    if let Some(limit) = options.max_errors {
+        limit.check(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed))?;
+    }
+    let (alpha, score) = (outputs.columns.alpha(), outputs.columns.score());
+    outputs.finish()?;
+    let seconds = start.elapsed().as_secs_f64();
+    let scored = counts.rows - counts.failed;
+    Ok(ScoreSummary {
+        rows: counts.rows,
+        scored,
+        failed: counts.failed,
+        errors: counts.errors.iter().map(|(code, count)| (code.as_str().to_owned(), *count)).collect(),
+        flagged: counts.flagged,
+        flagged_share: (scored > 0).then(|| counts.flagged as f64 / scored as f64),
+        alpha,
+        score,
+        seconds,
+        images_per_second: counts.rows as f64 / seconds.max(f64::MIN_POSITIVE),
+        output: target.to_owned(),
+        errors_output: options.errors_to.clone(),
+        model_digest: model.digest().to_owned(),
+    })
+}
+
+/// The file of all rows and, on request, the one of the failed rows.
+struct Outputs {
+    columns: Columns,
+    all: DatasetWriter,
+    schema: arrow::datatypes::SchemaRef,
+    failed: Option<(DatasetWriter, arrow::datatypes::SchemaRef)>,
+}
+
+impl Outputs {
+    fn create(dataset: &Dataset, columns: Columns, target: &str, options: &ScoreOptions) -> Result<Self> {
+        let schema = columns.schema(dataset.schema())?;
+        let failed = match options.errors_to.as_deref() {
+            None => None,
+            Some(errors_to) if errors_to == target => {
+                return Err(Error::Config(format!(
+                    "{errors_to} is named both for all rows and for the failed rows; give --errors another name"
+                )));
+            }
+            Some(errors_to) => {
+                let schema = columns.error_schema(dataset.schema())?;
+                let options = WriteOptions { format: None, ..options.write.clone() };
+                Some((DatasetWriter::create(errors_to, &schema, &options)?, schema))
+            }
+        };
+        let all = DatasetWriter::create(target, &schema, &options.write)?;
+        Ok(Self { columns, all, schema, failed })
+    }
+
+    fn write(
+        &mut self,
+        chunk: &Chunk,
+        appended: Vec<arrow::array::ArrayRef>,
+        failed: &[(usize, RowError)],
+    ) -> Result<()> {
+        let wrap = |source| Error::Arrow { origin: "appending the scored columns".into(), source };
+        let with = |schema: &arrow::datatypes::SchemaRef, new: Vec<arrow::array::ArrayRef>| {
+            let mut columns = chunk.record_batch.columns().to_vec();
+            columns.extend(new);
+            RecordBatch::try_new(schema.clone(), columns).map_err(wrap)
+        };
+        if let Some((writer, schema)) = self.failed.as_mut().filter(|_| !failed.is_empty()) {
+            let rows = with(schema, appended.last().cloned().into_iter().collect())?;
+            let mut is_failed = vec![false; rows.num_rows()];
+            failed.iter().for_each(|(row, _)| is_failed[*row] = true);
+            writer.write(&filter_record_batch(&rows, &BooleanArray::from(is_failed)).map_err(wrap)?)?;
+        }
+        self.all.write(&with(&self.schema, appended)?)
+    }
+
+    /// The failed rows first: where all rows have appeared, everything has.
+    fn finish(self) -> Result<()> {
+        if let Some((writer, _)) = self.failed {
+            writer.finish()?;
+        }
+        self.all.finish()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    rows: u64,
+    failed: u64,
+    flagged: u64,
+    errors: BTreeMap<RowErrorCode, u64>,
+    /// The first failure with each code, with its place.
+    examples: BTreeMap<RowErrorCode, String>,
+}
+
+impl Counts {
+    fn add(&mut self, chunk: &Chunk, flagged: u64, failed: &[(usize, RowError)]) {
+        self.rows += chunk.record_batch.num_rows() as u64;
+        self.flagged += flagged;
+        self.failed += failed.len() as u64;
+        for (row, error) in failed {
+            *self.errors.entry(error.code).or_default() += 1;
+            self.examples
+                .entry(error.code)
+                .or_insert_with(|| format!("{error} ({}, row {})", chunk.file, chunk.first_row + *row as u64));
+        }
+    }
+
+    fn too_many(&self, allowed: String) -> Error {
+        let most = self.errors.iter().max_by_key(|(_, count)| **count);
+        let example = most.and_then(|(code, _)| self.examples.get(code)).cloned().unwrap_or_default();
+        Error::TooManyRowErrors { failed: self.failed, rows: self.rows, allowed, example }
+    }
+}
