@@ -98,7 +98,7 @@ pub fn score_to(
     let mut outputs = Outputs::create(dataset, columns, target, options)?;
     let mut counts = Counts::default();
     let start = Instant::now();
-    for scored in stage.score(image, dataset.read(stage.chunk_rows(), None)?) {
+    for scored in stage.score(image, dataset.read(stage.chunk_rows(dataset), None)?) {
         cancel.check()?;
         let (chunk, scored) = scored?;
         let judged = outputs.columns.judge(&scored)?;
