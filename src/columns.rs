@@ -137,8 +137,7 @@ impl Columns {
         fields.extend(added.iter().cloned().map(Arc::new));
         let mut metadata = input.metadata().clone();
         if let Some(features) = metadata.remove(METADATA_KEY) {
-            metadata
-                .extend(extend_features(&features, added).map(|features| (METADATA_KEY.to_owned(), features)));
+            metadata.extend(extend_features(&features, added).map(|features| (METADATA_KEY.to_owned(), features)));
         }
         metadata.extend(self.metadata.clone());
         Ok(Arc::new(Schema::new_with_metadata(fields, metadata)))

@@ -1,2 +1,97 @@
 //! The `dismax` command.
-fn main() {}
+//!
+//! [`Cli`] says what can be asked for; a file per command in [`commands`] resolves it into what the library takes, runs
+//! it and prints what came out. Anything a program would want as well is in the library.
+
+mod args;
+mod commands;
+mod exit;
+mod report;
+mod signals;
+mod text;
+mod ui;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser};
+use dismax::cancel::Cancel;
+
+use crate::commands::{Command, Context};
+use crate::ui::Ui;
+
+const AFTER_HELP: &str = "\
+From nothing to flagged images, with training rows in train.parquet:
+  dismax train train.parquet --out model
+  dismax evaluate --model model --id test.parquet --ood other.parquet
+  dismax score new.parquet --model model --out scored.parquet
+
+Datasets are Parquet or Arrow IPC: files, folders, quoted patterns such as 'data/**/*.parquet', or - for an Arrow IPC
+stream on standard input. Images are encoded (JPEG, PNG, WebP, GIF, BMP, TIFF) or pixels as uint8.
+
+Exit codes:
+  0    done; also where the reader of a pipe went away
+  1    done but for one thing: `train` wrote a model that it could not calibrate
+  2    wrong usage: flags, a column or an output that is in the way, a device that is not there
+  3    data, files or a model that cannot be used
+  4    more rows failed than `score --max-errors` allows
+  130  interrupted
+
+Results that --json asks for go to standard output, everything else about a run to standard error.";
+
+/// Train, calibrate and use image classifiers that know what they do not know.
+///
+/// A DisMax network gives calibrated class probabilities and flags images that are unlike those it was trained on.
+#[derive(Debug, Parser)]
+#[command(name = "dismax", version, after_long_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Say more about what is done; twice for details.
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+
+    /// Say nothing but errors and the result that was asked for.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ui = Ui::new(cli.quiet);
+    ui.start_logging(cli.verbose);
+    let cancel = Cancel::default();
+    let result = signals::install(&cancel).and_then(|()| cli.command.run(&Context { ui, cancel }));
+    match result {
+        Ok(outcome) => outcome.into(),
+        Err(error) if exit::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where standard error is gone too, the exit code is all that can still be said.
+            let _ = writeln!(io::stderr(), "dismax: {error}");
+            ExitCode::from(exit::code(&error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_explains_itself() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for flag in command.get_arguments() {
+                assert!(flag.get_help().is_some(), "{} {}", command.get_name(), flag.get_id());
+            }
+        }
+    }
+}

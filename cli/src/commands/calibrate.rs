@@ -1,0 +1,131 @@
+//! `dismax calibrate`.
+
+use std::path::PathBuf;
+
+use dismax::Result;
+use dismax::calibration::{CalibrationOptions, CalibrationScores};
+use dismax::dataset::{Dataset, LabelColumn};
+use dismax::evaluate::Collected;
+use dismax::model::Model;
+use dismax::stage::Stage;
+use serde::Serialize;
+
+use super::Context;
+use crate::args::{CalibrationArgs, ImageArgs, StageArgs, check_free, listing};
+use crate::exit::Outcome;
+use crate::report::CalibrationReport;
+use crate::{text, ui};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  # Images kept out of the training, of the same kind as those to be scored
+  dismax calibrate model --data validation.parquet
+  # Another score, chosen with `dismax evaluate`, and fewer false alarms
+  dismax calibrate model --data validation.parquet --score mps --alpha 0.01
+  # Keep the old bundle
+  dismax calibrate model --data validation.parquet --out model-2
+
+Training calibrates already, on the rows it held out. Do it again for other data, another score or another alpha. Never use
+training or test images: the model is surer of images it was trained on, and a test set that was fitted to proves nothing.";
+
+/// Flags of `dismax calibrate`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model's folder. It is replaced, whole or not at all, unless --out names another.
+    model: PathBuf,
+
+    /// Labelled images that were not trained on: files, folders, patterns.
+    #[arg(long, required = true, num_args = 1.., value_name = "VALIDATION")]
+    data: Vec<String>,
+
+    /// Write the calibrated model here and leave MODEL as it is.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+
+    /// Replace a model that is at --out already.
+    #[arg(long, requires = "out")]
+    force: bool,
+
+    /// Print the result as JSON to standard output.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+
+    #[command(flatten)]
+    images: ImageArgs,
+
+    /// Column that holds the labels; needed only where several fit or it has an unusual name.
+    #[arg(long, value_name = "COLUMN", help_heading = "Images")]
+    label: Option<String>,
+
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    model: &'a str,
+    model_digest: &'a str,
+    /// Rows that could not be used: no label or no usable image.
+    left_out: u64,
+    #[serde(flatten)]
+    calibration: Option<CalibrationReport>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    let target = args.out.as_ref().unwrap_or(&args.model);
+    if let Some(out) = &args.out {
+        check_free(out, args.force)?;
+    }
+    let mut model = Model::read(&args.model)?;
+    let options = args.calibration.options(options_of(&model));
+    let dataset = Dataset::open(&args.data)?;
+    let label = LabelColumn::find(dataset.schema(), args.label.as_deref())?;
+    let stage = Stage::new(&model, &args.stage.options(&args.images))?;
+
+    let phase = context.ui.phase("scoring");
+    let collected = Collected::read(&stage, &model, &dataset, Some(&label), &context.cancel, &mut |done, of| {
+        phase.update(done, of)
+    })?;
+    phase.finish();
+    let rows = collected.labelled()?;
+    let left_out = collected.rows() - rows.rows() as u64;
+    if left_out > 0 {
+        let reasons = collected.errors().iter().map(|(code, count)| format!("{count} {}", code.as_str()));
+        let unlabelled =
+            Some(collected.unlabelled()).filter(|&count| count > 0).map(|count| format!("{count} unlabelled"));
+        let reasons = listing(reasons.chain(unlabelled), 10);
+        context.ui.warn(format!("{} left out: {reasons}", text::rows(left_out)));
+    }
+    let source = listing(dataset.files(), 10);
+    model.calibrate(&rows, &options, &source)?;
+    context.cancel.check()?;
+    model.write(target, args.out.is_none() || args.force)?;
+
+    let name = target.display().to_string();
+    let report = CalibrationReport::of(&model);
+    let mut lines = vec![("model", name.clone())];
+    lines.extend(report.iter().flat_map(CalibrationReport::lines));
+    lines.push(("next", format!("dismax evaluate --model {name} --id TEST --ood OTHER")));
+    context.ui.note(text::list(&lines));
+    if args.json {
+        let digest = model.digest();
+        ui::print(&ui::json(&Summary { model: &name, model_digest: digest, left_out, calibration: report })?)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The choices that the model was calibrated with, so that a new run changes only what it names.
+fn options_of(model: &Model) -> CalibrationOptions {
+    let mut options = CalibrationOptions::default();
+    if let Some(calibration) = model.calibration() {
+        options.alpha = calibration.alpha;
+        options.score = calibration.score;
+        options.per_class = matches!(calibration.scores, CalibrationScores::PerClass(_));
+        options.search.objective = calibration.fit.objective;
+    }
+    options
+}

@@ -1,0 +1,180 @@
+//! `dismax evaluate`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use comfy_table::{CellAlignment, Table, presets};
+use dismax::dataset::{Dataset, LabelColumn};
+use dismax::evaluate::{Collected, Evaluation, InDistFigures, OodFigures, set_names};
+use dismax::metrics::OodMetrics;
+use dismax::model::Model;
+use dismax::score::Score;
+use dismax::stage::Stage;
+use dismax::{Error, Result, charts};
+
+use super::Context;
+use crate::args::{ImageArgs, StageArgs};
+use crate::exit::Outcome;
+use crate::report::estimate;
+use crate::{text, ui};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  # Accuracy and calibration on test images that were neither trained nor calibrated on
+  dismax evaluate --model model --id test.parquet
+  # And how well images of other kinds are told apart, with pictures
+  dismax evaluate --model model --id test.parquet --ood textures.parquet scans.parquet --charts charts
+
+Scores (higher is more in-distribution): mps is the largest probability, es the negative entropy, mds the largest logit, mmls
+that plus the mean logit, mmles that plus the negative entropy, mmleps that plus the largest probability. Which one detects
+best depends on the images; `dismax calibrate MODEL --data VALIDATION --score NAME` chooses it.
+AUROC: the chance that a test image scores higher than an OOD image. FPR95: the share of OOD images that pass where 95 % of the
+test images pass. AUPR takes test images (in) or OOD images (out) as positive.";
+
+/// Flags of `dismax evaluate`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model's folder.
+    #[arg(long)]
+    model: PathBuf,
+
+    /// Labelled test images of the model's classes: files, folders, patterns.
+    #[arg(long, required = true, num_args = 1.., value_name = "TEST")]
+    id: Vec<String>,
+
+    /// Images of other kinds; each file, folder or pattern is a set of its own.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    ood: Vec<String>,
+
+    /// Print everything as JSON to standard output.
+    #[arg(long)]
+    json: bool,
+
+    /// Write a reliability diagram and score histograms as SVG into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    charts: Option<PathBuf>,
+
+    #[command(flatten)]
+    images: ImageArgs,
+
+    /// Column that holds the labels; needed only where several fit or it has an unusual name.
+    #[arg(long, value_name = "COLUMN", help_heading = "Images")]
+    label: Option<String>,
+
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    let model = Model::read(&args.model)?;
+    model.require_calibration()?;
+    let test = Dataset::open(&args.id)?;
+    let label = LabelColumn::find(test.schema(), args.label.as_deref())?;
+    let others = args.ood.iter().map(|set| Dataset::open(&[set])).collect::<Result<Vec<_>>>()?;
+    let stage = Stage::new(&model, &args.stage.options(&args.images))?;
+
+    let collect = |dataset: &Dataset, label: Option<&LabelColumn>, name: &str| {
+        let phase = context.ui.phase(name);
+        let mut update = |done, of| phase.update(done, of);
+        let collected = Collected::read(&stage, &model, dataset, label, &context.cancel, &mut update)?;
+        phase.finish();
+        Ok::<_, Error>(collected)
+    };
+    let in_dist = collect(&test, Some(&label), "scoring the test set")?;
+    let mut ood = Vec::new();
+    for (name, dataset) in set_names(&args.ood).into_iter().zip(&others) {
+        let collected = collect(dataset, None, &format!("scoring {name}"))?;
+        ood.push((name, collected));
+    }
+    let evaluation = Evaluation::of(&model, &in_dist, &ood)?;
+    if let Some(folder) = &args.charts {
+        draw(&evaluation, folder, context)?;
+    }
+    match args.json {
+        true => ui::print(&ui::json(&evaluation)?)?,
+        false => ui::print(&describe(&evaluation))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn draw(evaluation: &Evaluation, folder: &Path, context: &Context) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+    let pictures =
+        [("reliability.svg", charts::reliability(evaluation)?), ("scores.svg", charts::score_histogram(evaluation)?)];
+    for (name, picture) in pictures {
+        let path = folder.join(name);
+        fs::write(&path, picture).map_err(|error| Error::io(&path, error))?;
+        context.ui.note(format!("drawn: {}", path.display()));
+    }
+    Ok(())
+}
+
+fn describe(evaluation: &Evaluation) -> String {
+    let InDistFigures { rows, failed, unlabelled, accuracy, ece, before, after, flagged, .. } = &evaluation.in_dist;
+    let mut lines = vec![("test set", text::rows(*rows))];
+    if failed + unlabelled > 0 {
+        lines.push(("left out", format!("{failed} failed, {unlabelled} without label")));
+    }
+    lines.push(("accuracy", estimate(accuracy, text::percent)));
+    let interval = flagged.interval;
+    let (lower, upper) = (text::percent(interval.lower), text::percent(interval.upper));
+    let allowed = text::percent(evaluation.alpha);
+    let share = text::percent(flagged.share);
+    lines.push(("flagged", format!("{share} (95 %: {lower} to {upper}), {allowed} allowed")));
+    lines.push(("ECE, 95 %", format!("{:.4} to {:.4} after calibration", ece.interval.lower, ece.interval.upper)));
+    let mut out = text::list(&lines);
+
+    let mut table = new_table(&["", "NLL", "Brier", "ECE", "MCE", "ACE", "class-wise ECE"]);
+    for (name, figures) in
+        [("temperature 1".to_owned(), before), (format!("temperature {:.4}", after.temperature), after)]
+    {
+        let values = [figures.nll, figures.brier, figures.ece, figures.mce, figures.ace, figures.class_wise_ece];
+        table.add_row([name].into_iter().chain(values.map(|value| format!("{value:.4}"))));
+    }
+    out.push_str(&format!("\n{}\n", aligned(table)));
+    for set in &evaluation.ood {
+        out.push_str(&format!("\n{}", describe_ood(set, evaluation.score)));
+    }
+    out
+}
+
+fn describe_ood(set: &OodFigures, own: Score) -> String {
+    let failed = if set.failed > 0 { format!(", {} failed", set.failed) } else { String::new() };
+    let mut out = format!(
+        "{}: {}{failed}; {} flagged by the model\n",
+        set.name,
+        text::rows(set.rows),
+        text::percent(set.flagged.share)
+    );
+    let mut table = new_table(&["score", "AUROC", "AUPR in", "AUPR out", "FPR95", "TNR95", "detection accuracy"]);
+    let best = set.scores.values().map(|figures| figures.auroc).fold(0.0, f64::max);
+    for score in Score::ALL {
+        let Some(figures) = set.scores.get(score.name()) else { continue };
+        let OodMetrics { auroc, aupr_in, aupr_out, fpr95, tnr95, detection_accuracy, .. } = figures;
+        let mut name = score.name().to_owned();
+        if score == own {
+            name.push_str(" (the model's)");
+        }
+        let mark = if *auroc == best { " *" } else { "  " };
+        let mut row = vec![name, format!("{auroc:.4}{mark}")];
+        row.extend([aupr_in, aupr_out, fpr95, tnr95, detection_accuracy].map(|value| format!("{value:.4}")));
+        table.add_row(row);
+    }
+    out.push_str(&format!("{}\n", aligned(table)));
+    out
+}
+
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
+    table
+}
+
+/// Numbers to the right, names to the left.
+fn aligned(mut table: Table) -> Table {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

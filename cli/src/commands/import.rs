@@ -1,0 +1,121 @@
+//! `dismax import`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use dismax::dataset::{Dataset, LabelColumn};
+use dismax::image::Preprocessing;
+use dismax::loss::Loss;
+use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
+use dismax::network::Architecture;
+use dismax::train::Recipe;
+use dismax::{Error, Result};
+
+use super::Context;
+use crate::args::{self, Rgb, architectures, check_free, losses};
+use crate::exit::Outcome;
+use crate::text;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  # Weights that the Python reference trained, saved with safetensors.torch.save_file(model.state_dict(), ...)
+  dismax import resnet34.safetensors --arch resnet34 --loss dismax-dagger --classes-from train.parquet --out model \\
+      --mean 0.491,0.482,0.446 --std 0.247,0.243,0.261
+  dismax import weights.safetensors --arch resnet20 --loss dismax --classes cat,dog --out model
+  dismax calibrate model --data validation.parquet
+
+Names of weights are those of the reference's checkpoints. An imported model has to be calibrated before it scores.";
+
+/// Flags of `dismax import`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The weights. Only safetensors is read: other checkpoint formats can run code.
+    #[arg(value_name = "CHECKPOINT.safetensors")]
+    checkpoint: PathBuf,
+
+    /// The network that the weights belong to.
+    #[arg(long, value_parser = architectures())]
+    arch: Architecture,
+
+    /// The loss that it was trained with; decides the head.
+    #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax)]
+    loss: Loss,
+
+    /// Class names in the order of the logits: `a,b,c`, or @FILE with a name on each line.
+    #[arg(long, value_name = "NAMES", required_unless_present = "classes_from", conflicts_with = "classes_from")]
+    classes: Option<String>,
+
+    /// Dataset whose label column names the classes.
+    #[arg(long, value_name = "DATASET")]
+    classes_from: Option<String>,
+
+    /// Folder to write the model to.
+    #[arg(long, value_name = "MODEL")]
+    out: PathBuf,
+
+    /// Replace a model that is there already.
+    #[arg(long)]
+    force: bool,
+
+    /// Input size, 32 or HEIGHTxWIDTH [default: 32, or 224 for resnet18].
+    #[arg(long, value_name = "SIZE", value_parser = args::size)]
+    image_size: Option<(u32, u32)>,
+
+    /// Channel means that the network was trained with, from 0 to 1.
+    #[arg(long, value_name = "R,G,B", requires = "std")]
+    mean: Option<Rgb>,
+
+    /// Channel standard deviations that the network was trained with, from 0 to 1.
+    #[arg(long, value_name = "R,G,B", requires = "mean")]
+    std: Option<Rgb>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    check_free(&args.out, args.force)?;
+    let classes = classes(args)?;
+    let recipe = Recipe { size: args.image_size, ..Recipe::new(args.arch, args.loss) };
+    let mut preprocessing = recipe.preprocessing(None)?;
+    match args.mean.zip(args.std) {
+        Some((mean, std)) => preprocessing = Preprocessing { mean: mean.0, std: std.0, ..preprocessing },
+        None => context.ui.warn(format!(
+            "no --mean and --std given: {:?} and {:?} are taken; wrong ones cost accuracy",
+            preprocessing.mean, preprocessing.std
+        )),
+    }
+    let config = ModelConfig {
+        format_version: FORMAT_VERSION,
+        architecture: args.arch,
+        loss: args.loss,
+        classes,
+        preprocessing,
+        origin: format!(
+            "imported from {}",
+            args.checkpoint.file_name().unwrap_or(args.checkpoint.as_os_str()).to_string_lossy()
+        ),
+    };
+    let mut model = Model::import(&args.checkpoint, config)?;
+    model.write(&args.out, args.force)?;
+    let name = args.out.display().to_string();
+    context
+        .ui
+        .note(text::list(&[("model", name.clone()), ("next", format!("dismax calibrate {name} --data VALIDATION"))]));
+    Ok(Outcome::Done)
+}
+
+fn classes(args: &Args) -> Result<Vec<String>> {
+    if let Some(input) = &args.classes_from {
+        let dataset = Dataset::open(&[input])?;
+        let label = LabelColumn::find(dataset.schema(), None)?;
+        return label.class_names().map(<[String]>::to_vec).ok_or_else(|| {
+            Error::data(input, format!("its column \"{}\" names no classes; give them with --classes", label.name()))
+        });
+    }
+    // One of the two is there: clap asked for it.
+    let given = args.classes.as_deref().unwrap_or_default();
+    let text = match given.strip_prefix('@') {
+        Some(file) => fs::read_to_string(file).map_err(|error| Error::io(file, error))?,
+        None => given.replace(',', "\n"),
+    };
+    Ok(text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}

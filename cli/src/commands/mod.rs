@@ -1,0 +1,69 @@
+//! One file per command: its flags, how they are resolved, what is printed.
+
+mod calibrate;
+mod completions;
+mod evaluate;
+mod import;
+mod info;
+mod score;
+mod train;
+
+use clap::Subcommand;
+use dismax::Result;
+use dismax::cancel::Cancel;
+
+use crate::exit::Outcome;
+use crate::ui::Ui;
+
+/// What every command is given.
+#[derive(Debug)]
+pub struct Context {
+    /// Standard error.
+    pub ui: Ui,
+    /// Set by the first Ctrl-C.
+    pub cancel: Cancel,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a network on labelled images and calibrate it.
+    #[command(after_long_help = train::EXAMPLES)]
+    Train(Box<train::Args>),
+    /// Fit temperature and thresholds of a model to held-out images.
+    #[command(after_long_help = calibrate::EXAMPLES)]
+    Calibrate(calibrate::Args),
+    /// Write a dataset again with predictions, probabilities and flags as new columns.
+    #[command(after_long_help = score::EXAMPLES)]
+    Score(Box<score::Args>),
+    /// Measure accuracy, calibration and detection of unknown images on test data.
+    #[command(after_long_help = evaluate::EXAMPLES)]
+    Evaluate(evaluate::Args),
+    /// Say what is in a model or a dataset.
+    #[command(after_long_help = info::EXAMPLES)]
+    Info(info::Args),
+    /// Make a model of weights that were trained elsewhere.
+    #[command(after_long_help = import::EXAMPLES)]
+    Import(import::Args),
+    /// Print a script that completes commands and flags in a shell.
+    #[command(after_long_help = completions::EXAMPLES)]
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// Whatever keeps it from getting there.
+    pub fn run(&self, context: &Context) -> Result<Outcome> {
+        match self {
+            Self::Train(args) => train::run(args, context),
+            Self::Calibrate(args) => calibrate::run(args, context),
+            Self::Score(args) => score::run(args, context),
+            Self::Evaluate(args) => evaluate::run(args, context),
+            Self::Info(args) => info::run(args, context),
+            Self::Import(args) => import::run(args, context),
+            Self::Completions(args) => completions::run(args),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `dismax score`.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use dismax::dataset::{Dataset, WriteOptions};
+use dismax::model::Model;
+use dismax::scoring::{ErrorLimit, OnError, ScoreOptions, ScoreSummary, score_to};
+use dismax::stage::Stage;
+use dismax::{Error, Result};
+
+use super::Context;
+use crate::args::{ImageArgs, StageArgs, listing, share};
+use crate::exit::Outcome;
+use crate::{text, ui};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  dismax score new.parquet --model model --out scored.parquet
+  # A folder of files, failed rows aside, and an end to it where more than 1 % fail
+  dismax score images/ --model model --out scored.parquet --errors failed.parquet --max-errors 1%
+  # In the middle of a pipe, as Arrow IPC streams
+  export-rows | dismax score - --model model --out - | load-rows
+
+All rows come out in their order, with all their columns and these new ones:
+  prediction     name of the most probable class
+  confidence     its calibrated probability
+  probabilities  calibrated probability of every class, in the model's order
+  ood_score      higher is more unlike the training images
+  ood_p_value    share of held-out training images that look at least as strange; small is unknown
+  is_ood         whether ood_p_value is at most alpha
+  error          why a row could not be scored (`code` or `code: detail`); the others are null then
+
+The output's format follows from its extension: .parquet, .arrow or .feather (IPC file), .arrows (IPC stream). It appears
+when it is complete; an interrupted run leaves none.";
+
+/// What happens with rows that cannot be scored.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OnErrorArg {
+    /// Keep them, with nulls and a reason.
+    Null,
+    /// Stop at the first and write nothing.
+    Fail,
+}
+
+/// Flags of `dismax score`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Images to score: files, folders, patterns, or - for an Arrow IPC stream on standard input.
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+
+    /// The model's folder.
+    #[arg(long)]
+    model: PathBuf,
+
+    /// The file to write, or - for an Arrow IPC stream on standard output.
+    #[arg(long, value_name = "OUTPUT")]
+    out: String,
+
+    /// Replace files that exist.
+    #[arg(long)]
+    force: bool,
+
+    /// Put this in front of the new columns' names, for inputs that have such columns already.
+    #[arg(long, value_name = "P", default_value = "")]
+    prefix: String,
+
+    /// Flag so large a share of ordinary images instead of the model's own alpha.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    alpha: Option<f64>,
+
+    /// Print the summary as JSON to standard output (to standard error with --out -).
+    #[arg(long)]
+    json: bool,
+
+    /// What happens with rows that cannot be scored, for example broken images.
+    #[arg(long, value_enum, default_value_t = OnErrorArg::Null, help_heading = "Failed rows")]
+    on_error: OnErrorArg,
+
+    /// Stop, with exit code 4 and without output, where more rows fail: a number or a share such as 1.5%.
+    ///
+    /// A share is looked at from 1,000 rows on and at the end.
+    #[arg(long, value_name = "N|P%", help_heading = "Failed rows")]
+    max_errors: Option<ErrorLimit>,
+
+    /// Write the failed rows to this file as well: the input's columns and `error`.
+    #[arg(long, value_name = "FILE", help_heading = "Failed rows")]
+    errors: Option<String>,
+
+    #[command(flatten)]
+    images: ImageArgs,
+
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    let to_stdout = args.out == "-";
+    if to_stdout && io::stdout().is_terminal() {
+        return Err(Error::Config("--out - writes bytes no terminal can show; pipe them on, or name a file".into()));
+    }
+    if args.errors.as_deref() == Some("-") {
+        return Err(Error::Config("--errors - is not possible; name a file for the failed rows".into()));
+    }
+    let model = Model::read(&args.model)?;
+    model.require_calibration()?;
+    let dataset = Dataset::open(&args.inputs)?;
+    let stage = Stage::new(&model, &args.stage.options(&args.images))?;
+    let options = ScoreOptions {
+        prefix: args.prefix.clone(),
+        alpha: args.alpha,
+        on_error: match args.on_error {
+            OnErrorArg::Null => OnError::Null,
+            OnErrorArg::Fail => OnError::Fail,
+        },
+        max_errors: args.max_errors,
+        errors_to: args.errors.clone(),
+        write: WriteOptions { overwrite: args.force, ..WriteOptions::default() },
+    };
+    let phase = context.ui.phase("scoring");
+    let summary = score_to(&model, &stage, &dataset, &args.out, &options, &context.cancel, &mut |progress| {
+        phase.update(progress.rows, progress.of);
+    });
+    phase.clear();
+    let summary = summary?;
+    context.ui.note(describe(&summary));
+    match args.json {
+        false => {}
+        // Not subject to --quiet: it was asked for.
+        true if to_stdout => ui::print_to_stderr(&ui::json(&summary)?)?,
+        true => ui::print(&ui::json(&summary)?)?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn describe(summary: &ScoreSummary) -> String {
+    let mut lines = vec![(
+        "scored",
+        format!(
+            "{} of {} in {} ({} images/s)",
+            text::count(summary.scored),
+            text::rows(summary.rows),
+            text::duration(summary.seconds),
+            text::rate(summary.images_per_second)
+        ),
+    )];
+    if let Some(share) = summary.flagged_share {
+        let flagged = text::count(summary.flagged);
+        let alpha = text::percent(summary.alpha);
+        lines.push(("flagged", format!("{flagged}, {} (of ordinary images {alpha} would be)", text::percent(share))));
+    }
+    if summary.failed > 0 {
+        let by_code = summary.errors.iter().map(|(code, count)| format!("{} {code}", text::count(*count)));
+        let aside = summary.errors_output.as_ref().map(|file| format!("; aside in {file}")).unwrap_or_default();
+        lines.push(("failed", format!("{} ({}){aside}", text::count(summary.failed), listing(by_code, 20))));
+    }
+    let output = if summary.output == "-" { "standard output" } else { &summary.output };
+    lines.push(("output", output.to_owned()));
+    text::list(&lines)
+}

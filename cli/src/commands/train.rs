@@ -1,0 +1,315 @@
+//! `dismax train`.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use dismax::Result;
+use dismax::calibration::CalibrationOptions;
+use dismax::loss::Loss;
+use dismax::model::Model;
+use dismax::network::Architecture;
+use dismax::train::{EpochRecord, HeldOut, JobEvent, Recipe, Schedule, TrainEvent, TrainJob, checkpoint_path, train};
+use dismax::{Device, Error};
+use serde::Serialize;
+
+use super::Context;
+use crate::args::{self, CalibrationArgs, ImageArgs, Rgb, architectures, at_least_one, losses, positive, schedules};
+use crate::exit::Outcome;
+use crate::report::CalibrationReport;
+use crate::ui::Phase;
+use crate::{text, ui};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  # Labelled images; a tenth of each class is held out for validation, calibration and thresholds
+  dismax train train.parquet --out model
+  # Digits and text must not be mirrored
+  dismax train digits.parquet --out model --no-flip --epochs 15
+  # The recipe of the paper, on a GPU
+  dismax train train.parquet --out model --arch resnet34 --loss dismax-dagger --schedule multi-step --epochs 300
+  # After an interruption
+  dismax train train.parquet --out model --resume
+
+A checkpoint is written beside OUT after every epoch. --resume with the same flags continues from it, on a CPU to the same
+weights bit for bit. The finished bundle holds the network, its calibration, a model card and the curve of the training.";
+
+/// Flags of `dismax train`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Labelled images to learn from: files, folders, patterns.
+    #[arg(required = true, value_name = "TRAIN")]
+    inputs: Vec<String>,
+
+    /// Folder to write the model to.
+    #[arg(long, value_name = "MODEL")]
+    out: PathBuf,
+
+    /// Replace a model or a checkpoint that is there already.
+    #[arg(long)]
+    force: bool,
+
+    /// Continue from the checkpoint of an interrupted training.
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+
+    /// Rows for validation, calibration and thresholds: a share of every class, or files (may be repeated).
+    #[arg(long, value_name = "FRACTION|FILE", default_value = "0.1")]
+    validation: Vec<String>,
+
+    /// Print the result as JSON to standard output.
+    #[arg(long)]
+    json: bool,
+
+    /// Network. The first four are for small images, resnet18 is for photographs.
+    #[arg(long, value_parser = architectures(), default_value_t = Architecture::Resnet20, help_heading = "Recipe")]
+    arch: Architecture,
+
+    /// Loss, which also decides the head. dismax-dagger adds fractional probability: large networks, long trainings.
+    #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax, help_heading = "Recipe")]
+    loss: Loss,
+
+    /// Passes over the training rows [default: 30 for one-cycle, else 300].
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
+    epochs: Option<usize>,
+
+    /// Rows of an optimiser step.
+    #[arg(long, value_name = "N", value_parser = at_least_one, default_value_t = 64, help_heading = "Recipe")]
+    batch_size: usize,
+
+    /// Peak learning rate.
+    #[arg(long, value_name = "X", value_parser = positive, default_value_t = 0.1, help_heading = "Recipe")]
+    lr: f64,
+
+    /// L2 penalty on all parameters [default: 5e-4 for one-cycle, else 1e-4].
+    #[arg(long, value_name = "X", help_heading = "Recipe")]
+    weight_decay: Option<f64>,
+
+    /// Learning rate over time [default: multi-step on a GPU, one-cycle on a CPU].
+    #[arg(long, value_parser = schedules(), help_heading = "Recipe")]
+    schedule: Option<Schedule>,
+
+    /// Fixes held-out rows, initial weights, order and augmentation.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recipe")]
+    seed: u64,
+
+    /// Network's input size, 32 or HEIGHTxWIDTH [default: the images' own where all agree on a small one, else 32; 224 for
+    /// resnet18].
+    #[arg(long, value_name = "SIZE", value_parser = args::size, help_heading = "Recipe")]
+    image_size: Option<(u32, u32)>,
+
+    /// Do not mirror images at random: for digits, text and whatever has a left and a right.
+    #[arg(long, help_heading = "Recipe")]
+    no_flip: bool,
+
+    /// Do not crop images at random.
+    #[arg(long, help_heading = "Recipe")]
+    no_crop: bool,
+
+    /// Channel means from 0 to 1 [default: measured on the training images].
+    #[arg(long, value_name = "R,G,B", requires = "std", help_heading = "Recipe")]
+    mean: Option<Rgb>,
+
+    /// Channel standard deviations from 0 to 1 [default: measured on the training images].
+    #[arg(long, value_name = "R,G,B", requires = "mean", help_heading = "Recipe")]
+    std: Option<Rgb>,
+
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+
+    #[command(flatten)]
+    images: ImageArgs,
+
+    /// Column that holds the labels; needed only where several fit or it has an unusual name.
+    #[arg(long, value_name = "COLUMN", help_heading = "Images")]
+    label: Option<String>,
+
+    /// Where to train: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value_t = Device::Auto, help_heading = "Machine")]
+    device: Device,
+
+    /// Replicas of the network that share each batch [default: one per core on a CPU, one on a GPU].
+    ///
+    /// Batch norm takes its statistics from each part on its own, so this changes the result.
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Machine")]
+    workers: Option<usize>,
+
+    /// Memory for decoded training images; a larger dataset is read anew in every epoch.
+    #[arg(long, value_name = "SIZE", value_parser = args::bytes, default_value = "8GiB", help_heading = "Machine")]
+    memory: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    model: &'a str,
+    model_digest: &'a str,
+    epochs: usize,
+    last_epoch: Option<&'a EpochRecord>,
+    calibration: Option<CalibrationReport>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    let job = job(args)?;
+    let mut progress = Progress::new(context);
+    let result = train(&job, &context.cancel, &mut |event| progress.hear(event));
+    progress.end();
+    let model = match result {
+        Err(Error::Cancelled) if checkpoint_path(&job.out).exists() => {
+            let checkpoint = checkpoint_path(&job.out);
+            context.ui.note(format!("the finished epochs are in {}; --resume continues", checkpoint.display()));
+            return Err(Error::Cancelled);
+        }
+        result => result?,
+    };
+    say(&model, &job.out, context);
+    if args.json {
+        let name = job.out.display().to_string();
+        ui::print(&ui::json(&Summary {
+            model: &name,
+            model_digest: model.digest(),
+            epochs: model.history().len(),
+            last_epoch: model.history().last(),
+            calibration: CalibrationReport::of(&model),
+        })?)?;
+    }
+    Ok(if model.calibration().is_some() { Outcome::Done } else { Outcome::Incomplete })
+}
+
+fn job(args: &Args) -> Result<TrainJob> {
+    Ok(TrainJob {
+        image: args.images.image.clone(),
+        label: args.label.clone(),
+        held_out: held_out(&args.validation)?,
+        recipe: Recipe {
+            epochs: args.epochs,
+            batch_size: args.batch_size,
+            learning_rate: args.lr,
+            weight_decay: args.weight_decay,
+            schedule: args.schedule,
+            size: args.image_size,
+            crop: !args.no_crop,
+            flip: !args.no_flip,
+            normalization: args.mean.zip(args.std).map(|(mean, std)| (mean.0, std.0)),
+            seed: args.seed,
+            workers: args.workers,
+            ..Recipe::new(args.arch, args.loss)
+        },
+        calibration: args.calibration.options(CalibrationOptions { seed: args.seed, ..CalibrationOptions::default() }),
+        device: args.device,
+        resume: args.resume,
+        force: args.force,
+        load: args.images.load(),
+        memory_bytes: args.memory,
+        ..TrainJob::new(args.inputs.iter().map(String::as_str), &args.out)
+    })
+}
+
+fn held_out(values: &[String]) -> Result<HeldOut> {
+    match values {
+        [only] if only.parse::<f64>().is_ok() => Ok(HeldOut::Fraction(only.parse().unwrap_or(f64::NAN))),
+        files if files.iter().any(|file| file.parse::<f64>().is_ok()) => {
+            Err(Error::Config("--validation takes either one share such as 0.1 or files, not both".into()))
+        }
+        files => Ok(HeldOut::Files(files.to_vec())),
+    }
+}
+
+fn say(model: &Model, out: &Path, context: &Context) {
+    let name = out.display().to_string();
+    let mut lines = vec![("model", name.clone())];
+    let report = CalibrationReport::of(model);
+    lines.extend(report.iter().flat_map(CalibrationReport::lines));
+    lines.push((
+        "next",
+        match report {
+            Some(_) => format!(
+                "dismax evaluate --model {name} --id TEST --ood OTHER\ndismax score INPUT --model {name} --out OUTPUT"
+            ),
+            None => format!("dismax calibrate {name} --data VALIDATION"),
+        },
+    ));
+    context.ui.note(text::list(&lines));
+}
+
+/// What a person sees while it trains.
+struct Progress<'a> {
+    context: &'a Context,
+    phase: Option<Phase>,
+    start: Instant,
+    epochs: usize,
+    finished_before: usize,
+    train_rows: u64,
+}
+
+impl<'a> Progress<'a> {
+    fn new(context: &'a Context) -> Self {
+        Self { context, phase: None, start: Instant::now(), epochs: 0, finished_before: 0, train_rows: 0 }
+    }
+
+    fn hear(&mut self, event: JobEvent<'_>) {
+        match event {
+            JobEvent::Reading { rows, of } => {
+                self.phase.get_or_insert_with(|| self.context.ui.phase("reading")).update(rows, of);
+            }
+            JobEvent::Begin { options, train_rows, held_out_rows, left_out, example, streaming, finished_epochs } => {
+                self.end();
+                let ui = &self.context.ui;
+                if left_out > 0 {
+                    let first = example.unwrap_or_default();
+                    ui.warn(format!("{} left out; the first: {first}", text::rows(left_out)));
+                }
+                let streaming = if streaming { ", read anew in every epoch" } else { "" };
+                let (train, held_out) = (text::rows(train_rows as u64), text::rows(held_out_rows as u64));
+                ui.note(format!(
+                    "training {} with {} on {train} of {}x{} pixels{streaming}; {held_out} held out",
+                    options.architecture, options.loss, options.size.0, options.size.1
+                ));
+                if finished_epochs > 0 {
+                    ui.note(format!("continuing after epoch {finished_epochs} of {}", options.epochs));
+                }
+                (self.epochs, self.finished_before) = (options.epochs, finished_epochs);
+                self.train_rows = train_rows as u64;
+                self.start = Instant::now();
+            }
+            JobEvent::Train(TrainEvent::Step { epoch, step, steps, objective, .. }) => {
+                let all = self.train_rows * self.epochs as u64;
+                let before = self.train_rows * self.finished_before as u64;
+                let phase = self.phase.get_or_insert_with(|| {
+                    let phase = self.context.ui.phase("training");
+                    phase.update(before, Some(all));
+                    phase.skip(before);
+                    phase
+                });
+                let done = (epoch as u64 - 1) * self.train_rows + self.train_rows * step as u64 / steps as u64;
+                phase.label(format!("epoch {epoch}/{}  loss {objective:.4}", self.epochs));
+                phase.update(done, Some(all));
+            }
+            JobEvent::Train(TrainEvent::Epoch(record)) => {
+                let done = (record.epoch - self.finished_before).max(1) as f64;
+                let left = self.start.elapsed().as_secs_f64() / done * (self.epochs - record.epoch) as f64;
+                self.context.ui.note(format!(
+                    "epoch {:>3}/{}  loss {:.4}  accuracy {:>6}  held out {:>6} (nll {:.4})  lr {:.5}  {} images/s  {} left",
+                    record.epoch,
+                    self.epochs,
+                    record.train_objective,
+                    text::percent(record.train_accuracy),
+                    text::percent(record.validation_accuracy),
+                    record.validation_nll,
+                    record.learning_rate,
+                    text::rate(record.images_per_second),
+                    text::clock(left)
+                ));
+            }
+            JobEvent::Uncalibrated(error) => {
+                self.end();
+                self.context.ui.warn(format!("the model is written without calibration: {error}"));
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(phase) = self.phase.take() {
+            phase.clear();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Exit codes. They are part of the interface: scripts depend on them, and the help of `dismax` lists them.
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use dismax::Error;
+
+/// How a command that ran to its end went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was done.
+    Done,
+    /// The result is there, but something that belongs to it is not; standard error says what.
+    Incomplete,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Incomplete => Self::from(1),
+        }
+    }
+}
+
+/// 128 and the number of SIGINT, as shells give it.
+pub const INTERRUPTED: u8 = 130;
+
+/// The code of a run that failed.
+pub fn code(error: &Error) -> u8 {
+    match error {
+        Error::Config(_) => 2,
+        Error::TooManyRowErrors { .. } => 4,
+        Error::Cancelled => INTERRUPTED,
+        _ => 3,
+    }
+}
+
+/// Whether the output's reader went away, as `head` does when it has enough.
+pub fn is_closed_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_failure_has_its_code() {
+        assert_eq!(code(&Error::Config("--lr -1".into())), 2);
+        assert_eq!(code(&Error::data("a.parquet", "is empty")), 3);
+        assert_eq!(code(&Error::model("model", "altered")), 3);
+        assert_eq!(code(&Error::Cancelled), 130);
+        let too_many = Error::TooManyRowErrors { failed: 2, rows: 2, allowed: "1".into(), example: String::new() };
+        assert_eq!(code(&too_many), 4);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_from_other_faults() {
+        assert!(is_closed_pipe(&Error::io("stdout", ErrorKind::BrokenPipe.into())));
+        assert!(!is_closed_pipe(&Error::io("stdout", ErrorKind::StorageFull.into())));
+    }
+}
