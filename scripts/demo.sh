@@ -16,12 +16,11 @@ step() { printf '\n== %s\n' "$1"; }
 mkdir -p "$out"
 
 step "Train on the digits 0 to 7 (866 images)"
-"${dismax[@]}" train "$data/train.parquet" --out "$out/model" --force \
-    --arch resnet20 --loss dismax --schedule one-cycle --epochs 15 --batch-size 64 --lr 0.1 \
-    --validation "$data/validation.parquet" --seed 1
+"${dismax[@]}" train "$data/train.parquet" --out "$out/model" --force --no-flip \
+    --schedule one-cycle --epochs 30 --validation "$data/validation.parquet"
 
-step "Calibrate probabilities and thresholds on 216 images kept out of the training"
-"${dismax[@]}" calibrate "$out/model" --data "$data/validation.parquet"
+step "Calibrate on 216 images kept out of the training: by likelihood, which is steadier than ECE on so few"
+"${dismax[@]}" calibrate "$out/model" --data "$data/validation.parquet" --objective nll
 
 step "Score a mixed file: known digits, unseen digits, broken and missing images"
 "${dismax[@]}" score "$data/mixed.parquet" --model "$out/model" --out "$out/scored.parquet" --force \

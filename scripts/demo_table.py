@@ -11,13 +11,15 @@ def rows(evaluation, scoring):
     test = evaluation["in_dist"]
     (unseen,) = evaluation["ood"]
     detection = unseen["scores"][evaluation["score"]]
+    best = max(unseen["scores"], key=lambda score: unseen["scores"][score]["auroc"])
     errors = scoring["errors"]
     by_code = ", ".join("{} {}".format(count, code) for code, count in sorted(errors.items()))
     return [
         ("accuracy on the test digits", "{:.1%}".format(test["accuracy"]["value"])),
         ("ECE before calibration", "{:.4f}".format(test["before"]["ece"])),
         ("ECE after calibration", "{:.4f}".format(test["after"]["ece"])),
-        ("AUROC, digits 8 and 9 unseen", "{:.4f}".format(detection["auroc"])),
+        ("AUROC, digits 8 and 9 unseen", "{:.4f} by {}, the default score".format(detection["auroc"], evaluation["score"])),
+        ("  by the best score here", "{:.4f} by {}".format(unseen["scores"][best]["auroc"], best)),
         ("FPR95, digits 8 and 9 unseen", "{:.1%}".format(detection["fpr95"])),
         ("flagged in the mixed file", "{:.1%} of {:,} rows".format(scoring["flagged"] / scoring["rows"], scoring["rows"])),
         ("rows with errors", "{} ({})".format(sum(errors.values()), by_code)),

@@ -4,6 +4,7 @@
 //! is bounded by `batch_rows`. This room moves bytes and columns; what is in an image is `image`'s business.
 
 mod bytes;
+mod class_map;
 mod format;
 pub mod huggingface;
 mod image_column;
@@ -18,6 +19,7 @@ mod schema;
 mod sink;
 mod writer;
 
+pub(crate) use class_map::ClassMap;
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};
 pub use inputs::{Input, resolve};

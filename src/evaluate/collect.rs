@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::ClassMap;
 use crate::cancel::Cancel;
-use crate::dataset::{Dataset, LabelColumn};
+use crate::dataset::{ClassMap, Dataset, LabelColumn};
 use crate::error::{Error, Result, RowErrorCode};
 use crate::metrics::LabelledLogits;
 use crate::model::Model;

@@ -6,7 +6,6 @@
 mod collect;
 mod figures;
 mod histogram;
-mod labels;
 
 pub use self::collect::Collected;
 pub use self::figures::{Evaluation, Flagged, InDistFigures, OodFigures, set_names};

@@ -8,7 +8,7 @@
 //! | `self_check.safetensors` | generated images and their logits |
 //! | `metrics.json` | figures measured on held-out rows |
 //! | `README.md` | model card |
-//! | `training.csv`, `training.svg` | epochs of the training, where this crate trained the model |
+//! | `training.json`, `training.csv`, `training.svg` | epochs of the training, where this crate trained the model |
 //! | `SHA256SUMS` | digests of all of them, as `sha256sum --check` reads them |
 
 mod bundle;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::dataset::{Dataset, LabelColumn, LabelKind, Labels};
+use crate::dataset::{ClassMap, Dataset, LabelColumn, LabelKind, Labels};
 use crate::error::{Error, Result};
 
 /// Rows read at once where only labels are read.
@@ -31,18 +31,17 @@ impl RowLabels {
             Some(names) => names.to_vec(),
             None => found_names(dataset, column)?,
         };
+        let map = ClassMap::new(column, &names);
         let mut classes = Vec::new();
         for chunk in dataset.read(ROWS, Some(&[column.index()]))? {
-            let chunk = chunk?;
-            let labels = column.labels(&chunk.record_batch)?.to_classes(&names, &chunk.file, chunk.first_row)?;
-            classes.extend(labels.into_iter().map(|class| class.map(|class| class as u32)));
+            classes.extend(map.classes_of(&chunk?)?.into_iter().map(|class| class.map(|class| class as u32)));
         }
         Ok(Self { classes, names })
     }
 
     /// # Errors
     /// [`Error::Data`] unless at least two classes have rows: there is nothing to tell apart.
-    pub fn require_two_classes(&self, column: &LabelColumn) -> Result<()> {
+    pub fn require_two_classes(&self, dataset: &Dataset, column: &LabelColumn) -> Result<()> {
         let present: BTreeSet<u32> = self.classes.iter().copied().flatten().collect();
         let message = match (self.classes.len(), present.len()) {
             (0, _) => "there are no rows; give a dataset with labelled images".to_owned(),
@@ -56,7 +55,7 @@ impl RowLabels {
             }
             _ => return Ok(()),
         };
-        Err(Error::data("training data", message))
+        Err(Error::data(dataset.files().next().unwrap_or("training data"), message))
     }
 
     /// SHA-256 over all labels in order, in hexadecimal: tells datasets apart.

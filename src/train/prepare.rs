@@ -47,7 +47,7 @@ impl Data {
     pub(super) fn read(job: &TrainJob, cancel: &Cancel, observe: &mut dyn FnMut(JobEvent<'_>)) -> Result<Self> {
         let source = Source::open(&job.inputs, job)?;
         let labels = RowLabels::read(&source.dataset, &source.label, None)?;
-        labels.require_two_classes(&source.label)?;
+        labels.require_two_classes(&source.dataset, &source.label)?;
         let scoring = source.preprocessing(job)?;
         // Random crops of large photographs need more than the network's own size to choose from.
         let stored = match scoring.resize {

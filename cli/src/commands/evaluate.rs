@@ -122,7 +122,7 @@ fn describe(evaluation: &Evaluation) -> String {
     let allowed = text::percent(evaluation.alpha);
     let share = text::percent(flagged.share);
     lines.push(("flagged", format!("{share} (95 %: {lower} to {upper}), {allowed} allowed")));
-    lines.push(("ECE, 95 %", format!("{:.4} to {:.4} after calibration", ece.interval.lower, ece.interval.upper)));
+    lines.push(("ECE", format!("{} after calibration", estimate(ece, |ece| format!("{ece:.4}")))));
     let mut out = text::list(&lines);
 
     let mut table = new_table(&["", "NLL", "Brier", "ECE", "MCE", "ACE", "class-wise ECE"]);

@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long)]
     force: bool,
 
-    /// Continue from the checkpoint of an interrupted training.
+    /// Continue from the checkpoint of an interrupted training, where there is one.
     #[arg(long, conflicts_with = "force")]
     resume: bool,
 

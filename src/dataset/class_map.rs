@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::dataset::{Chunk, LabelColumn, LabelKind};
+use super::label_column::{LabelColumn, LabelKind};
+use super::reader::Chunk;
 use crate::error::{Error, Result};
 
 /// How a dataset's labels become a model's classes: names by name, numbers by number. Where the dataset names its
 /// numbers (Hugging Face's metadata) and at least one of these names is a class of the model, numbers go by name too:
 /// two datasets may count the same classes in another order.
 #[derive(Debug)]
-pub(super) struct ClassMap<'a> {
+pub(crate) struct ClassMap<'a> {
     column: &'a LabelColumn,
     classes: &'a [String],
     /// The dataset's names with the model's class of each; none where numbers are taken as they are.
@@ -44,8 +45,8 @@ impl<'a> ClassMap<'a> {
                 Error::data(
                     format!("{}, row {}", chunk.file, chunk.first_row + row as u64),
                     format!(
-                        "label {number} (\"{name}\") is not among the model's classes; give rows of other classes as an \
-                         out-of-distribution set instead"
+                        "label {number} (\"{name}\") is not among the model's classes; leave such rows out here (`dismax \
+                         evaluate --ood` takes them)"
                     ),
                 )
             })
