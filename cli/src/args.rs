@@ -124,7 +124,7 @@ fn objective(name: String) -> Objective {
 }
 
 /// A value that has a name, with the names in the help and in messages.
-pub fn named<T, const N: usize>(names: [&'static str; N]) -> impl TypedValueParser<Value = T> + Clone
+pub fn named<T, const N: usize>(names: [&'static str; N]) -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err = Error> + Clone + Send + Sync + 'static,
 {
@@ -132,17 +132,17 @@ where
 }
 
 /// Names of the networks.
-pub fn architectures() -> impl TypedValueParser<Value = Architecture> + Clone {
+pub fn architectures() -> impl TypedValueParser<Value = Architecture> {
     named(Architecture::ALL.map(Architecture::name))
 }
 
 /// Names of the losses.
-pub fn losses() -> impl TypedValueParser<Value = Loss> + Clone {
+pub fn losses() -> impl TypedValueParser<Value = Loss> {
     named(Loss::ALL.map(Loss::name))
 }
 
 /// Names of the schedules.
-pub fn schedules() -> impl TypedValueParser<Value = Schedule> + Clone {
+pub fn schedules() -> impl TypedValueParser<Value = Schedule> {
     named(Schedule::ALL.map(Schedule::name))
 }
 

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Train the model of models/cifar10-resnet20 again and measure it, or only measure the one that is there.
+#
+#     examples/cifar10/reproduce.sh train TRAIN.parquet OUT
+#     examples/cifar10/reproduce.sh evaluate MODEL TEST.parquet [OOD.parquet...]
+#
+# DISMAX is the command to run (default: `dismax` from PATH).
+set -euo pipefail
+
+usage() { sed -n 's/^# \{0,1\}//; 4,5p' "$0" >&2; exit 2; }
+
+read -r -a dismax <<<"${DISMAX:-dismax}"
+case "${1:-}" in
+    train)
+        [ $# -eq 3 ] || usage
+        # 50 minutes on 2 cores that do nothing else. An interrupted run goes on where it was.
+        "${dismax[@]}" train "$2" --out "$3" --resume --arch resnet20 --loss dismax --device cpu --workers 2 \
+            --schedule one-cycle --epochs 50 --batch-size 128 --lr 0.1 --weight-decay 3e-4 \
+            --mean 0.491,0.482,0.446 --std 0.247,0.243,0.261
+        ;;
+    evaluate)
+        [ $# -ge 3 ] || usage
+        "${dismax[@]}" evaluate --model "$2" --id "$3" ${4:+--ood "${@:4}"} --charts "${CHARTS:-charts}"
+        ;;
+    *) usage ;;
+esac
