@@ -1,4 +1,5 @@
 //! Running the command, and datasets made for a test.
+#![allow(clippy::panic, reason = "output that is no JSON is a failed test")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
