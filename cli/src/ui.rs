@@ -83,7 +83,7 @@ pub fn print(text: &str) -> Result<()> {
 /// Prints to standard error what standard output has no room for.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_to_stderr(text: &str) -> Result<()> {
     write_line(&mut io::stderr().lock(), text).map_err(|error| Error::io("stderr", error))
 }
