@@ -13,7 +13,7 @@ read -r -a dismax <<<"${DISMAX:-dismax}"
 case "${1:-}" in
     train)
         [ $# -eq 3 ] || usage
-        # 50 minutes on 2 cores that do nothing else. An interrupted run goes on where it was.
+        # A little more than an hour on 2 cores that do nothing else. An interrupted run goes on where it was.
         "${dismax[@]}" train "$2" --out "$3" --resume --arch resnet20 --loss dismax --device cpu --workers 2 \
             --schedule one-cycle --epochs 50 --batch-size 128 --lr 0.1 --weight-decay 3e-4 \
             --mean 0.491,0.482,0.446 --std 0.247,0.243,0.261
