@@ -114,12 +114,15 @@ fn existing_places_are_respected() {
     let (_folder, path) = written();
     let error = models::calibrated().write(&path, false).expect_err("a refusal").to_string();
     assert!(error.contains("--force"), "{error}");
+    fs::write(path.join("LICENSE"), "yours").expect("written");
     models::uncalibrated().write(&path, true).expect("replaced");
+    assert_eq!(fs::read(path.join("LICENSE")).expect("a user's own file stays"), b"yours");
     assert!(Model::read(&path).expect("read").calibration().is_none());
     assert!(!path.join("calibration.json").exists(), "the old bundle's files must be gone");
 
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("thesis.tex"), "years of work").expect("written");
+    fs::write(folder.path().join("SHA256SUMS"), format!("{}  thesis.tex\n", "0".repeat(64))).expect("written");
     let error = models::calibrated().write(folder.path(), true).expect_err("a refusal").to_string();
     assert!(error.contains("not a model bundle"), "{error}");
     assert!(folder.path().join("thesis.tex").exists());

@@ -1,7 +1,6 @@
 //! Flags that several commands share, and the text forms of their values.
 
 use std::fmt::Display;
-use std::path::Path;
 use std::str::FromStr;
 
 use clap::Args;
@@ -43,6 +42,15 @@ impl ImageArgs {
     pub fn load(&self) -> LoadOptions {
         LoadOptions { limits: Limits { max_pixels: self.max_pixels }, read_paths: self.read_paths }
     }
+}
+
+/// Where labels are.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Images")]
+pub struct LabelArgs {
+    /// Column that holds the labels; needed only where several fit or it has an unusual name.
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Option<String>,
 }
 
 /// How the scoring stage runs. None of it changes the scores.
@@ -207,15 +215,6 @@ impl FromStr for Rgb {
         let numbers: [f32; 3] = numbers.try_into().map_err(|_| refuse())?;
         if numbers.iter().all(|number| (0.0..=1.0).contains(number)) { Ok(Self(numbers)) } else { Err(refuse()) }
     }
-}
-
-/// Refuses a bundle's folder that is taken, before hours are spent on what would go there.
-pub fn check_free(folder: &Path, force: bool) -> Result<()> {
-    if force || !folder.exists() {
-        return Ok(());
-    }
-    let folder = folder.display();
-    Err(Error::Config(format!("{folder} exists; give --force to replace it, or another name with --out")))
 }
 
 /// Names as one text, cut where a list would bury the message.

@@ -6,10 +6,11 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
+use super::huggingface;
 use crate::{Error, Result};
 
 /// Checks that `other` (of the file `origin`) has the columns of `first` (of the file `first_origin`): same names, order
-/// and types. Metadata and nullability may differ. Returns `first`, with columns nullable where one of the two is.
+/// and types. Metadata and nullability may differ, but not the names of classes: a number would mean two things. Returns `first`, with columns nullable where one of the two is.
 pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, origin: &str) -> Result<SchemaRef> {
     let refuse = |message: String| Err(Error::data(origin, format!("{message}; use files with the same columns")));
     for field in other.fields() {
@@ -38,6 +39,21 @@ pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, or
         }
         let nullable = field.is_nullable() || found.is_nullable();
         fields.push(field.as_ref().clone().with_nullable(nullable));
+    }
+    for field in first.fields() {
+        let names = |schema: &Schema| huggingface::class_names(schema, field.name());
+        if let (Some(names), Some(found)) = (names(first), names(other))
+            && names != found
+        {
+            return Err(Error::data(
+                origin,
+                format!(
+                    "the classes of column \"{}\" are {found:?}, in {first_origin} {names:?}; the same number would mean two \
+                     classes: give both files the same list, or labels as text",
+                    field.name()
+                ),
+            ));
+        }
     }
     // Names may repeat in Arrow; then the lookups by name above compared only the first of them.
     if first.fields().len() != other.fields().len() {

@@ -24,6 +24,9 @@ const HISTORY: &str = "training.json";
 const HISTORY_CSV: &str = "training.csv";
 const HISTORY_CHART: &str = "training.svg";
 const DIGESTS: &str = "SHA256SUMS";
+/// Every file that is the bundle's own.
+const FILES: [&str; 10] =
+    [CONFIG, WEIGHTS, CALIBRATION, SELF_CHECK, METRICS, CARD, HISTORY, HISTORY_CSV, HISTORY_CHART, DIGESTS];
 
 pub(super) fn read(folder: &Path) -> Result<Model> {
     let digests_path = folder.join(DIGESTS);
@@ -141,11 +144,25 @@ fn compact_json(value: &impl Serialize) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-pub(super) fn write(model: &mut Model, folder: &Path, force: bool) -> Result<()> {
-    let parent = match folder.parent() {
+pub(super) fn check_place(folder: &Path, force: bool) -> Result<()> {
+    refuse_foreign(folder, force)?;
+    let parent = parent_of(folder);
+    fs::create_dir_all(&parent).map_err(|error| Error::io(&parent, error))?;
+    tempfile::tempfile_in(&parent).map_err(|error| Error::io(&parent, error))?;
+    Ok(())
+}
+
+fn parent_of(folder: &Path) -> PathBuf {
+    match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
-    };
+    }
+}
+
+pub(super) fn write(model: &mut Model, place: &Path, force: bool) -> Result<()> {
+    // What a link points to is replaced, and the link stays.
+    let folder = &place.canonicalize().unwrap_or_else(|_| place.to_path_buf());
+    let parent = parent_of(folder);
     fs::create_dir_all(&parent).map_err(|error| Error::io(&parent, error))?;
     refuse_foreign(folder, force)?;
 
@@ -175,19 +192,33 @@ pub(super) fn write(model: &mut Model, folder: &Path, force: bool) -> Result<()>
         write_synced(&inner.join(name), bytes)?;
     }
     // The old folder steps aside into the staging folder, which is removed at the end; if the second rename fails, it
-    // steps back.
+    // steps back. The staging folder is kept where the old bundle would be lost with it.
     let aside = staging.path().join("old");
     let replaced = folder.exists();
     if replaced {
         fs::rename(folder, &aside).map_err(|error| Error::io(folder, error))?;
     }
     if let Err(error) = fs::rename(&inner, folder) {
-        if replaced {
-            fs::rename(&aside, folder).map_err(|error| Error::io(folder, error))?;
+        if replaced && let Err(error) = fs::rename(&aside, folder) {
+            return Err(Error::io(staging.keep().join("old"), error));
         }
         return Err(Error::io(folder, error));
     }
-    model.path = folder.to_path_buf();
+    if replaced && let Err(error) = carry_over(&aside, folder) {
+        return Err(Error::io(staging.keep().join("old"), error));
+    }
+    model.path = place.to_path_buf();
+    Ok(())
+}
+
+/// Moves what a user keeps beside the bundle's files, such as a licence, from the old folder into the new one.
+fn carry_over(old: &Path, new: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(old)? {
+        let name = entry?.file_name();
+        if !FILES.iter().any(|file| name == **file) {
+            fs::rename(old.join(&name), new.join(&name))?;
+        }
+    }
     Ok(())
 }
 
@@ -200,7 +231,9 @@ fn refuse_foreign(folder: &Path, force: bool) -> Result<()> {
         return Err(Error::Config(format!("{} exists; give --force to replace it", folder.display())));
     }
     let empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    if !empty && !folder.join(DIGESTS).is_file() {
+    // Other folders have such a list too; a bundle's names the weights.
+    let listed = fs::read_to_string(folder.join(DIGESTS)).unwrap_or_default();
+    if !empty && !listed.lines().any(|line| line.ends_with(&format!("  {WEIGHTS}"))) {
         return Err(Error::Config(format!(
             "{} exists and is not a model bundle; it is not replaced even with --force, choose another place",
             folder.display()

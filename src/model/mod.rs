@@ -101,6 +101,14 @@ impl Model {
         bundle::read(folder.as_ref())
     }
 
+    /// Finds out whether a bundle could be written to `folder`, before work is spent on one. Makes the folder's parent.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where something is there that must not be replaced, [`Error::Io`] where nothing can be written.
+    pub fn check_place(folder: impl AsRef<Path>, force: bool) -> Result<()> {
+        bundle::check_place(folder.as_ref(), force)
+    }
+
     /// Writes the bundle beside `folder` and renames it: it appears whole or not at all. Sets the digest.
     ///
     /// # Errors

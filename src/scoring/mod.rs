@@ -13,7 +13,7 @@
 //! let options = ScoreOptions { max_errors: Some("1%".parse()?), ..ScoreOptions::default() };
 //! let summary = score_to(&model, &stage, &dataset, "scored.parquet", &options, &Cancel::default(), &mut |_| ())?;
 //! println!("{} of {} rows flagged", summary.flagged, summary.scored);
-//! # dismax::Result::Ok(())
+//! # Ok::<(), dismax::Error>(())
 //! ```
 
 mod limit;

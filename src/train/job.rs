@@ -137,6 +137,8 @@ pub fn train(job: &TrainJob, cancel: &Cancel, observe: &mut dyn FnMut(JobEvent<'
         data_digest: data.digest.clone(),
         history: Vec::new(),
     };
+    // What can be known now must not be found out after hours of training.
+    config(&data, &state).validate()?;
     let mut resume = None;
     if job.resume && checkpoint_file.exists() {
         let checkpoint = Checkpoint::read(&checkpoint_file)?;
@@ -176,9 +178,7 @@ pub fn train(job: &TrainJob, cancel: &Cancel, observe: &mut dyn FnMut(JobEvent<'
 }
 
 fn check_places(job: &TrainJob, checkpoint: &Path) -> Result<()> {
-    if job.out.exists() && !job.force {
-        return Err(Error::Config(format!("{} exists; give --force to replace it", job.out.display())));
-    }
+    Model::check_place(&job.out, job.force)?;
     if checkpoint.exists() && !job.resume && !job.force {
         return Err(Error::Config(format!(
             "{} is an unfinished training; --resume continues it, --force begins again",
@@ -197,7 +197,24 @@ fn finish(
     device: tch::Device,
     observe: &mut dyn FnMut(JobEvent<'_>),
 ) -> Result<Model> {
-    let config = ModelConfig {
+    let mut model = Model::new(config(data, state), &trained.weights, trained.history)?;
+    let (logits, labels) = data.held_out_logits(&model, device)?;
+    let calibrated = LabelledLogits::try_new(&logits, model.classes().len(), &labels).and_then(|rows| {
+        let calibration = Calibration::fit(&rows, &job.calibration, &data.held_out_source)?;
+        let metrics = ClassificationMetrics::of(&rows, calibration.temperature)?;
+        Ok((calibration, metrics))
+    });
+    match calibrated {
+        Ok((calibration, metrics)) => model.set_calibration(calibration, &metrics)?,
+        // Weights that took hours are worth more than a perfect end: calibrate on more rows later.
+        Err(error) => observe(JobEvent::Uncalibrated(&error)),
+    }
+    model.write(&job.out, job.force)?;
+    Ok(model)
+}
+
+fn config(data: &Data, state: &TrainingState) -> ModelConfig {
+    ModelConfig {
         format_version: FORMAT_VERSION,
         architecture: state.options.architecture,
         loss: state.options.loss,
@@ -214,19 +231,5 @@ fn finish(
             state.options.sgd.weight_decay,
             state.options.seed,
         ),
-    };
-    let mut model = Model::new(config, &trained.weights, trained.history)?;
-    let (logits, labels) = data.held_out_logits(&model, device)?;
-    let calibrated = LabelledLogits::try_new(&logits, model.classes().len(), &labels).and_then(|rows| {
-        let calibration = Calibration::fit(&rows, &job.calibration, &data.held_out_source)?;
-        let metrics = ClassificationMetrics::of(&rows, calibration.temperature)?;
-        Ok((calibration, metrics))
-    });
-    match calibrated {
-        Ok((calibration, metrics)) => model.set_calibration(calibration, &metrics)?,
-        // Weights that took hours are worth more than a perfect end: calibrate on more rows later.
-        Err(error) => observe(JobEvent::Uncalibrated(&error)),
     }
-    model.write(&job.out, job.force)?;
-    Ok(model)
 }

@@ -25,12 +25,19 @@ impl RowLabels {
     /// from 0 to the largest).
     ///
     /// # Errors
-    /// A label outside the classes (with file and row), a column that is no label column, fewer than two classes.
+    /// A label outside the classes (with file and row), a column that is no label column, two classes of one name.
     pub fn read(dataset: &Dataset, column: &LabelColumn, names: Option<&[String]>) -> Result<Self> {
         let names = match names.or(column.class_names()) {
             Some(names) => names.to_vec(),
             None => found_names(dataset, column)?,
         };
+        let mut seen = BTreeSet::new();
+        if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
+            return Err(Error::data(
+                dataset.files().next().unwrap_or("dataset"),
+                format!("column \"{}\" has two classes named {name:?}; give each its own name", column.name()),
+            ));
+        }
         let map = ClassMap::new(column, &names);
         let mut classes = Vec::new();
         for chunk in dataset.read(ROWS, Some(&[column.index()]))? {

@@ -1,5 +1,6 @@
 //! Reading the datasets of a training: which rows are trained on, which are held out, and their images.
 
+use std::path::PathBuf;
 use std::thread;
 
 use super::data::{Examples, InMemory, LabelledImages};
@@ -10,7 +11,7 @@ use super::split::stratified_split;
 use super::statistics::Statistics;
 use super::streaming::Streaming;
 use crate::cancel::Cancel;
-use crate::dataset::{Dataset, ImageColumn, LabelColumn};
+use crate::dataset::{Dataset, ImageColumn, Input, LabelColumn, resolve};
 use crate::error::{Error, Result, RowError};
 use crate::image::{Preprocessing, Resize};
 use crate::model::Model;
@@ -48,6 +49,9 @@ impl Data {
         let source = Source::open(&job.inputs, job)?;
         let labels = RowLabels::read(&source.dataset, &source.label, None)?;
         labels.require_two_classes(&source.dataset, &source.label)?;
+        if let HeldOut::Files(files) = &job.held_out {
+            refuse_common_files(&job.inputs, files)?;
+        }
         let scoring = source.preprocessing(job)?;
         // Random crops of large photographs need more than the network's own size to choose from.
         let stored = match scoring.resize {
@@ -76,7 +80,12 @@ impl Data {
         pass.read(&source.dataset, &reading, cancel, observe)?;
         let held_out = match &job.held_out {
             HeldOut::Fraction(_) => None,
-            HeldOut::Files(files) => Some(read_held_out(files, &labels.names, job, &stored, cancel, observe)?),
+            HeldOut::Files(files) => {
+                let (images, left_out, example) = read_held_out(files, &labels.names, job, &stored, cancel, observe)?;
+                pass.left_out += left_out;
+                pass.example = pass.example.or(example);
+                Some(images)
+            }
         };
         let held_out_source = match &job.held_out {
             HeldOut::Fraction(fraction) => format!("{} % of the training data, held out of training", fraction * 100.0),
@@ -87,9 +96,10 @@ impl Data {
             None => pass.held_out.clone(),
         };
         if held_out_rows.is_empty() {
-            return Err(Error::Config(
-                "no row is held out for validation and calibration; give a larger --validation share or a file".into(),
-            ));
+            let example = pass.example.map(|example| format!(" (left out: {example})")).unwrap_or_default();
+            return Err(Error::Config(format!(
+                "no row is held out for validation and calibration; give a larger --validation share or a file{example}"
+            )));
         }
         let train_rows = pass.training_classes.iter().flatten().count();
         if train_rows == 0 {
@@ -282,6 +292,7 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// The held-out images, how many rows were left out, and why the first of them.
 fn read_held_out(
     files: &[String],
     names: &[String],
@@ -289,11 +300,30 @@ fn read_held_out(
     stored: &Preprocessing,
     cancel: &Cancel,
     observe: &mut dyn FnMut(JobEvent<'_>),
-) -> Result<LabelledImages> {
+) -> Result<(LabelledImages, u64, Option<String>)> {
     let source = Source::open(files, job)?;
     let labels = RowLabels::read(&source.dataset, &source.label, Some(names))?;
     let is_held_out = vec![true; labels.classes.len()];
     let mut pass = Pass::new(&labels, stored, false, &is_held_out);
     pass.read(&source.dataset, &source.reading(job, stored), cancel, observe)?;
-    Ok(pass.images)
+    Ok((pass.images, pass.left_out, pass.example))
+}
+
+/// A network is surer of images that it was trained on: thresholds from them would promise too much.
+fn refuse_common_files(training: &[String], held_out: &[String]) -> Result<()> {
+    let paths = |inputs: &[String]| -> Result<Vec<PathBuf>> {
+        let files = resolve(inputs)?.into_iter().filter_map(|input| match input {
+            Input::File(path) => Some(path),
+            Input::Stdin => None,
+        });
+        files.map(|path| path.canonicalize().map_err(|error| Error::io(path, error))).collect()
+    };
+    let training = paths(training)?;
+    match paths(held_out)?.into_iter().find(|path| training.contains(path)) {
+        None => Ok(()),
+        Some(path) => Err(Error::Config(format!(
+            "{} is given both to train on and with --validation; take it out of one of the two",
+            path.display()
+        ))),
+    }
 }

@@ -11,7 +11,7 @@ use dismax::stage::Stage;
 use serde::Serialize;
 
 use super::Context;
-use crate::args::{CalibrationArgs, ImageArgs, StageArgs, check_free, listing};
+use crate::args::{CalibrationArgs, ImageArgs, LabelArgs, StageArgs, listing};
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
 use crate::{text, ui};
@@ -56,9 +56,8 @@ pub struct Args {
     #[command(flatten)]
     images: ImageArgs,
 
-    /// Column that holds the labels; needed only where several fit or it has an unusual name.
-    #[arg(long, value_name = "COLUMN", help_heading = "Images")]
-    label: Option<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 
     #[command(flatten)]
     stage: StageArgs,
@@ -77,13 +76,11 @@ struct Summary<'a> {
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let target = args.out.as_ref().unwrap_or(&args.model);
-    if let Some(out) = &args.out {
-        check_free(out, args.force)?;
-    }
+    Model::check_place(target, args.out.is_none() || args.force)?;
     let mut model = Model::read(&args.model)?;
     let options = args.calibration.options(options_of(&model));
     let dataset = Dataset::open(&args.data)?;
-    let label = LabelColumn::find(dataset.schema(), args.label.as_deref())?;
+    let label = LabelColumn::find(dataset.schema(), args.labels.label.as_deref())?;
     let stage = Stage::new(&model, &args.stage.options(&args.images))?;
 
     let phase = context.ui.phase("scoring");

@@ -13,7 +13,7 @@ use dismax::stage::Stage;
 use dismax::{Error, Result, charts};
 
 use super::Context;
-use crate::args::{ImageArgs, StageArgs};
+use crate::args::{ImageArgs, LabelArgs, StageArgs};
 use crate::exit::Outcome;
 use crate::report::estimate;
 use crate::{text, ui};
@@ -57,9 +57,8 @@ pub struct Args {
     #[command(flatten)]
     images: ImageArgs,
 
-    /// Column that holds the labels; needed only where several fit or it has an unusual name.
-    #[arg(long, value_name = "COLUMN", help_heading = "Images")]
-    label: Option<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 
     #[command(flatten)]
     stage: StageArgs,
@@ -70,7 +69,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let model = Model::read(&args.model)?;
     model.require_calibration()?;
     let test = Dataset::open(&args.id)?;
-    let label = LabelColumn::find(test.schema(), args.label.as_deref())?;
+    let label = LabelColumn::find(test.schema(), args.labels.label.as_deref())?;
     let others = args.ood.iter().map(|set| Dataset::open(&[set])).collect::<Result<Vec<_>>>()?;
     let stage = Stage::new(&model, &args.stage.options(&args.images))?;
 
@@ -88,12 +87,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         ood.push((name, collected));
     }
     let evaluation = Evaluation::of(&model, &in_dist, &ood)?;
-    if let Some(folder) = &args.charts {
-        draw(&evaluation, folder, context)?;
-    }
     match args.json {
         true => ui::print(&ui::json(&evaluation)?)?,
         false => ui::print(&describe(&evaluation))?,
+    }
+    // Last: the figures must not be lost where pictures cannot be written.
+    if let Some(folder) = &args.charts {
+        draw(&evaluation, folder, context)?;
     }
     Ok(Outcome::Done)
 }

@@ -12,7 +12,7 @@ use dismax::train::Recipe;
 use dismax::{Error, Result};
 
 use super::Context;
-use crate::args::{self, Rgb, architectures, check_free, losses};
+use crate::args::{self, Rgb, architectures, losses};
 use crate::exit::Outcome;
 use crate::text;
 
@@ -72,7 +72,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
-    check_free(&args.out, args.force)?;
+    Model::check_place(&args.out, args.force)?;
     let classes = classes(args)?;
     let recipe = Recipe { size: args.image_size, ..Recipe::new(args.arch, args.loss) };
     let mut preprocessing = recipe.preprocessing(None)?;

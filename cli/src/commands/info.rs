@@ -10,7 +10,7 @@ use dismax::{Error, Result};
 use serde::Serialize;
 
 use super::Context;
-use crate::args::{ImageArgs, listing};
+use crate::args::{ImageArgs, LabelArgs, listing};
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
 use crate::{text, ui};
@@ -41,9 +41,8 @@ pub struct Args {
     #[command(flatten)]
     images: ImageArgs,
 
-    /// Column that holds the labels; needed only where several fit or it has an unusual name.
-    #[arg(long, value_name = "COLUMN", help_heading = "Images")]
-    label: Option<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 
     /// Device on which a model's outputs are checked.
     #[arg(long, default_value_t = dismax::Device::Auto, help_heading = "Machine")]
@@ -144,7 +143,7 @@ fn dataset(args: &Args, inputs: &[String], context: &Context) -> Result<Outcome>
         Ok(column) => sample(&dataset, &column, args, &mut report)?,
         Err(error) => report.image_problem = Some(error.to_string()),
     }
-    match LabelColumn::find(dataset.schema(), args.label.as_deref()) {
+    match LabelColumn::find(dataset.schema(), args.labels.label.as_deref()) {
         Ok(column) => {
             report.label_column = Some(column.name().to_owned());
             match RowLabels::read(&dataset, &column, None) {

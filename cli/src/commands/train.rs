@@ -13,7 +13,9 @@ use dismax::{Device, Error};
 use serde::Serialize;
 
 use super::Context;
-use crate::args::{self, CalibrationArgs, ImageArgs, Rgb, architectures, at_least_one, losses, positive, schedules};
+use crate::args::{
+    self, CalibrationArgs, ImageArgs, LabelArgs, Rgb, architectures, at_least_one, losses, positive, schedules,
+};
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
 use crate::ui::Phase;
@@ -44,12 +46,12 @@ pub struct Args {
     #[arg(long, value_name = "MODEL")]
     out: PathBuf,
 
-    /// Replace a model or a checkpoint that is there already.
+    /// Replace a model that is there already and, without --resume, a checkpoint.
     #[arg(long)]
     force: bool,
 
     /// Continue from the checkpoint of an interrupted training, where there is one.
-    #[arg(long, conflicts_with = "force")]
+    #[arg(long)]
     resume: bool,
 
     /// Rows for validation, calibration and thresholds: a share of every class, or files (may be repeated).
@@ -119,9 +121,8 @@ pub struct Args {
     #[command(flatten)]
     images: ImageArgs,
 
-    /// Column that holds the labels; needed only where several fit or it has an unusual name.
-    #[arg(long, value_name = "COLUMN", help_heading = "Images")]
-    label: Option<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
 
     /// Where to train: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value_t = Device::Auto, help_heading = "Machine")]
@@ -156,7 +157,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let model = match result {
         Err(Error::Cancelled) if checkpoint_path(&job.out).exists() => {
             let checkpoint = checkpoint_path(&job.out);
-            context.ui.note(format!("the finished epochs are in {}; --resume continues", checkpoint.display()));
+            context.ui.note(format!(
+                "the finished epochs are in {}; the same command with --resume continues",
+                checkpoint.display()
+            ));
             return Err(Error::Cancelled);
         }
         result => result?,
@@ -178,7 +182,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 fn job(args: &Args) -> Result<TrainJob> {
     Ok(TrainJob {
         image: args.images.image.clone(),
-        label: args.label.clone(),
+        label: args.labels.label.clone(),
         held_out: held_out(&args.validation)?,
         recipe: Recipe {
             epochs: args.epochs,

@@ -29,7 +29,8 @@ fn an_interrupted_training_resumes_to_the_same_model() {
     let folder = Folder::new();
     let (whole, parts, train) = (folder.path("whole"), folder.path("parts"), digits("train"));
     let arguments = |out| ["train", &train, "--out", out, "--epochs", "6", "--no-flip", "--workers", "2", "--json"];
-    let schedule = ["--schedule", "one-cycle", "--device", "cpu"];
+    // With --force an interrupted training must be as easy to continue as without.
+    let schedule = ["--schedule", "one-cycle", "--device", "cpu", "--force"];
     dismax(&[&arguments(&whole)[..], &schedule].concat()).ok();
 
     let mut child = command(&[&arguments(&parts)[..], &schedule].concat())

@@ -55,6 +55,23 @@ fn datasets_that_cannot_be_learnt_from() {
     refused(&["train", "no-such-file.parquet", "--out", &out], 3, &["no-such-file.parquet"]);
     refused(&["train", &folder.path("*.arrow"), "--out", &out], 3, &["*.arrow"]);
 
+    let (train, validation) = (digits("train"), digits("validation"));
+    let overlap = ["train", &train, &validation, "--out", &out, "--validation", &validation];
+    refused(&overlap, 2, &["validation.parquet", "both"]);
+    let renamed = |name: &str, names: &str| {
+        let metadata =
+            format!(r#"{{"info": {{"features": {{"label": {{"_type": "ClassLabel", "names": {names}}}}}}}}}"#);
+        let columns: Vec<(&str, ArrayRef)> = vec![("image", images(40)), ("label", numbers((0..40).map(|n| n % 2)))];
+        let record_batch = RecordBatch::try_from_iter(columns).expect("a record batch");
+        let schema = record_batch.schema().as_ref().clone().with_metadata([("huggingface".into(), metadata)].into());
+        folder.write_batch(name, &record_batch.with_schema(Arc::new(schema)).expect("the same columns"))
+    };
+    let (one, other) = (renamed("a.parquet", r#"["cat", "dog"]"#), renamed("b.parquet", r#"["dog", "cat"]"#));
+    refused(&["train", &one, &other, "--out", &out], 3, &["b.parquet", "\"label\"", "same list"]);
+    let twice = renamed("c.parquet", r#"["cat", "cat"]"#);
+    refused(&["train", &twice, "--out", &out], 3, &["c.parquet", "two classes named \"cat\""]);
+    refused(&["train", &train, "--out", &folder.path(""), "--force"], 2, &["not a model bundle"]);
+
     let bytes = std::fs::read(digits("train")).expect("a file");
     let truncated = folder.path("truncated.parquet");
     std::fs::write(&truncated, &bytes[..bytes.len() / 2]).expect("written");
