@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut rows = Vec::new();
     let chunks = dataset.read(stage.chunk_rows(&dataset), None)?;
-    for scored in stage.score(stage.image_column(dataset.schema())?, chunks) {
+    for scored in stage.score(stage.image_column(&dataset)?, chunks) {
         let (chunk, scored) = scored?;
         let record_batch = columns.append(&chunk.record_batch, &scored, &schema)?;
         let scores = record_batch["ood_score"].as_primitive::<Float32Type>();

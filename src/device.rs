@@ -36,17 +36,14 @@ impl Device {
     ///
     /// # Errors
     /// For [`Device::Cuda`], when the CUDA libraries, the driver or the GPU are missing; the message says which and
-    /// what to do. [`Device::Auto`] falls back to the CPU and logs the reason.
+    /// what to do. [`Device::Auto`] falls back to the CPU; where there is a driver, it logs a warning with the reason.
     pub fn resolve(self) -> Result<tch::Device> {
         match self {
             Self::Cpu => Ok(tch::Device::Cpu),
             Self::Cuda(index) => {
                 cuda_device(index).map_err(|reason| Error::Config(format!("device `{self}` is not there: {reason}")))
             }
-            Self::Auto => Ok(first_gpu().unwrap_or_else(|reason| {
-                log::info!("running on the CPU: {reason}");
-                tch::Device::Cpu
-            })),
+            Self::Auto => Ok(first_gpu()),
         }
     }
 }
@@ -91,13 +88,18 @@ impl From<Device> for String {
     }
 }
 
-/// GPU 0, or why not. Loading the CUDA libraries takes seconds, so a machine without driver is not made to wait.
-fn first_gpu() -> Result<tch::Device, String> {
+/// GPU 0, or the CPU. Loading the CUDA libraries takes seconds, so a machine without driver is not made to wait.
+fn first_gpu() -> tch::Device {
     // The driver's device nodes on Linux and on Windows' Linux subsystem.
     if !["/dev/nvidiactl", "/dev/dxg"].iter().any(|node| Path::new(node).exists()) {
-        return Err("no NVIDIA driver on this machine".to_owned());
+        log::info!("running on the CPU: no NVIDIA driver on this machine");
+        return tch::Device::Cpu;
     }
-    cuda_device(0)
+    cuda_device(0).unwrap_or_else(|reason| {
+        // Someone with a GPU expects it to be used.
+        log::warn!("running on the CPU: {reason}");
+        tch::Device::Cpu
+    })
 }
 
 fn cuda_device(index: usize) -> Result<tch::Device, String> {

@@ -19,7 +19,7 @@
 //! let schema = columns.schema(dataset.schema())?;
 //!
 //! let chunks = dataset.read(stage.chunk_rows(&dataset), None)?;
-//! for scored in stage.score(stage.image_column(dataset.schema())?, chunks) {
+//! for scored in stage.score(stage.image_column(&dataset)?, chunks) {
 //!     let (chunk, scored) = scored?;
 //!     let record_batch = columns.append(&chunk.record_batch, &scored, &schema)?;
 //!     println!("{} rows with {} columns", record_batch.num_rows(), record_batch.num_columns());

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -18,6 +19,8 @@ type Task<T, R> = (T, Sender<R>);
 pub struct OrderedMap<I: Iterator, R> {
     items: I,
     tasks: Option<Sender<Task<I::Item, R>>>,
+    /// Tells the threads to leave the queue as it is.
+    stopped: Arc<AtomicBool>,
     in_flight: VecDeque<Receiver<R>>,
     limit: usize,
     threads: Vec<thread::JoinHandle<()>>,
@@ -37,12 +40,12 @@ where
     let threads = threads.max(1);
     let limit = threads * IN_FLIGHT_PER_THREAD;
     let (tasks, receiver) = bounded::<Task<I::Item, R>>(limit);
-    let function = Arc::new(function);
+    let (function, stopped) = (Arc::new(function), Arc::new(AtomicBool::new(false)));
     let mut handles = Vec::with_capacity(threads);
     for _ in 0..threads {
-        let (receiver, function) = (receiver.clone(), Arc::clone(&function));
+        let (receiver, function, stopped) = (receiver.clone(), Arc::clone(&function), Arc::clone(&stopped));
         let body = move || {
-            for (item, answer) in receiver {
+            for (item, answer) in receiver.iter().take_while(|_| !stopped.load(Ordering::Relaxed)) {
                 // Nobody listens any more once the iterator was dropped.
                 let _ = answer.send(function(item));
             }
@@ -50,7 +53,7 @@ where
         let handle = thread::Builder::new().name("dismax-decode".into()).spawn(body);
         handles.push(handle.map_err(|error| Error::io("starting a thread", error))?);
     }
-    Ok(OrderedMap { items, tasks: Some(tasks), in_flight: VecDeque::new(), limit, threads: handles })
+    Ok(OrderedMap { items, tasks: Some(tasks), stopped, in_flight: VecDeque::new(), limit, threads: handles })
 }
 
 impl<I: Iterator, R> Iterator for OrderedMap<I, R> {
@@ -78,6 +81,7 @@ impl<I: Iterator, R> Iterator for OrderedMap<I, R> {
 impl<I: Iterator, R> Drop for OrderedMap<I, R> {
     fn drop(&mut self) {
         self.tasks = None;
+        self.stopped.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             // A panic has already shown as an error to whoever asked for the item.
             let _ = thread.join();
@@ -88,7 +92,7 @@ impl<I: Iterator, R> Drop for OrderedMap<I, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn order_is_kept_and_reading_ahead_is_bounded() {
@@ -107,6 +111,29 @@ mod tests {
             assert!(read.load(Ordering::SeqCst) <= expected + 1 + 6);
         }
         assert!(map.next().is_none());
+    }
+
+    #[test]
+    fn dropping_early_leaves_the_queue_undone() {
+        let done = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&done);
+        let (go, gate) = bounded::<()>(100);
+        let mut map = ordered_map(0..100, 1, move |item| {
+            let _ = gate.recv();
+            counter.fetch_add(1, Ordering::SeqCst);
+            item
+        })
+        .unwrap();
+        go.send(()).unwrap();
+        assert_eq!(map.next().unwrap().unwrap(), 0);
+        // The thread waits in the second item, and one more is queued behind it.
+        let opener = thread::spawn(move || {
+            thread::sleep(std::time::Duration::from_millis(200));
+            drop(go);
+        });
+        drop(map);
+        opener.join().unwrap();
+        assert!(done.load(Ordering::SeqCst) <= 2, "the queued item was worked on");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From one row of logits to class, probabilities and in-distribution score. Pure arithmetic on slices.
 //!
-//! Scores follow Macêdo et al. 2022 (method.md section 3). **Higher is more in-distribution**; the column `ood_score` is the
+//! Scores follow Macêdo et al. 2022 (arXiv 2205.05874). **Higher is more in-distribution**; the column `ood_score` is the
 //! negative. Sums run in f64 and results are rounded to f32 once, so the order of a tensor library's reductions does not show.
 
 use std::fmt;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema};
 use common::models;
-use dismax::calibration::{Calibration, CalibrationOptions};
+use dismax::calibration::CalibrationOptions;
 use dismax::cancel::Cancel;
 use dismax::charts;
 use dismax::dataset::{Dataset, DatasetWriter, LabelColumn, WriteOptions};
@@ -89,10 +89,8 @@ fn calibrated_on(model: &Model, collected: &Collected) -> Model {
     let labels: Vec<i64> =
         collected.logits().enumerate().map(|(row, logits)| ((predicted(logits) + row % 3 / 2) % 3) as i64).collect();
     let rows = LabelledLogits::try_new(&logits, 3, &labels).expect("logits");
-    let calibration = Calibration::fit(&rows, &CalibrationOptions::default(), "generated rows").expect("calibration");
-    let metrics = ClassificationMetrics::of(&rows, calibration.temperature).expect("metrics");
     let mut model = model.clone();
-    model.set_calibration(calibration, &metrics).expect("calibration");
+    model.calibrate(&rows, &CalibrationOptions::default(), "generated rows").expect("calibration");
     model
 }
 

@@ -56,7 +56,7 @@ fn chunks(record_batch: &RecordBatch, size: usize) -> Vec<Result<Chunk>> {
 fn scored(stage: &Stage, record_batch: &RecordBatch, size: usize) -> RecordBatch {
     let columns = Columns::new(&models::calibrated(), "").expect("columns");
     let schema = columns.schema(&record_batch.schema()).expect("a schema");
-    let column = stage.image_column(&record_batch.schema()).expect("an image column");
+    let column = ImageColumn::find(&record_batch.schema(), None).expect("an image column");
     let batches: Vec<RecordBatch> = stage
         .score(column, chunks(record_batch, size))
         .map(|scored| {
@@ -156,7 +156,7 @@ fn empty_and_all_null_batches_are_fine() {
     let nulls = RecordBatch::try_from_iter([("image", Arc::new(BinaryArray::new_null(5)) as _)]).expect("a batch");
     let out = scored(&stage, &nulls, 5);
     assert_eq!(out.column_by_name("error").expect("errors").as_string::<i32>().value(4), "null_image");
-    let column = stage.image_column(&nulls.schema()).expect("a column");
+    let column = ImageColumn::find(&nulls.schema(), None).expect("a column");
     let none = Chunk { record_batch: nulls.slice(0, 0), file: "made up".into(), first_row: 0 };
     let (_, scores) = stage.score(column, [Ok(none)]).next().expect("an item").expect("scores");
     assert!(scores.rows().is_empty());
@@ -171,7 +171,7 @@ fn reading_ahead_is_bounded_and_dropping_early_stops_it() {
     let source = chunks(&input, 4).into_iter().inspect(move |_| {
         counter.fetch_add(1, Ordering::SeqCst);
     });
-    let column = stage.image_column(&input.schema()).expect("a column");
+    let column = ImageColumn::find(&input.schema(), None).expect("a column");
     let mut stream = stage.score(column, source);
     for _ in 0..3 {
         stream.next().expect("an item").expect("scores");
@@ -189,7 +189,7 @@ fn the_sources_first_error_ends_the_stream() {
     let mut source = chunks(&input, 4);
     source.push(Err(Error::data("made up", "the source broke")));
     source.extend(chunks(&input, 4));
-    let column = stage.image_column(&input.schema()).expect("a column");
+    let column = ImageColumn::find(&input.schema(), None).expect("a column");
     let results: Vec<_> = stage.score(column, source).collect();
     let failed = results.iter().position(|result| result.is_err()).expect("an error");
     assert_eq!(failed, results.len() - 1);

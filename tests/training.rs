@@ -63,6 +63,12 @@ fn an_interrupted_training_resumes_to_the_same_bits() {
     let other = TrainJob { resume: true, ..job(&parts, Loss::DismaxDagger, 4) };
     let message = run(&other).expect_err("a refusal").to_string();
     assert!(message.contains("other epochs: 3 instead of 4"), "{message}");
+    let streaming = TrainJob { resume: true, memory_bytes: 50_000, ..job(&parts, Loss::DismaxDagger, 3) };
+    let message = run(&streaming).expect_err("a refusal").to_string();
+    assert!(message.contains("other shuffle buffer: null instead of"), "{message}");
+    let held_out = HeldOut::Files(vec![VALIDATION.into()]);
+    let message = run(&TrainJob { resume: true, held_out, ..job(&parts, Loss::DismaxDagger, 3) });
+    assert!(message.expect_err("a refusal").to_string().contains("other held out"));
 
     let model = run(&TrainJob { resume: true, ..job(&parts, Loss::DismaxDagger, 3) }).expect("resumed");
     assert_eq!(model.history().len(), 3);

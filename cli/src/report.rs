@@ -31,8 +31,8 @@ pub struct CalibrationReport {
     pub score: Score,
     /// Share of in-distribution rows that may be flagged.
     pub alpha: f64,
-    /// Share that is flagged, cross-fitted.
-    pub false_alarm_rate: Estimate,
+    /// Share of one half that the thresholds of the other flag; none where the rows are too few.
+    pub false_alarm_rate: Option<Estimate>,
     /// Whether classes have thresholds of their own.
     pub per_class: bool,
     /// Classes that had too few rows for that.
@@ -84,7 +84,10 @@ impl CalibrationReport {
                 "false alarms",
                 format!(
                     "{} flagged, {} allowed (score {})",
-                    estimate(&self.false_alarm_rate, text::percent),
+                    match &self.false_alarm_rate {
+                        Some(rate) => estimate(rate, text::percent),
+                        None => "too few rows to measure how many are".into(),
+                    },
                     text::percent(self.alpha),
                     self.score
                 ),

@@ -1,28 +1,49 @@
 //! Ctrl-C and a polite `kill`.
 
 use std::ffi::c_int;
+use std::fs;
 use std::io::{self, Write};
+use std::thread;
 
+use dismax::Result;
 use dismax::cancel::Cancel;
-use dismax::{Error, Result};
+use dismax::error::Error;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
 
 use crate::exit::INTERRUPTED;
 
-unsafe extern "C" {
-    // SAFETY: takes any number, touches no memory of ours and does not return. Unlike `exit` it runs no destructors,
-    // which would pull libtorch away from under threads that still compute.
-    safe fn _exit(status: c_int) -> !;
+/// The first SIGINT, SIGTERM or SIGHUP asks the run to stop at its next step, the second ends the process at once.
+///
+/// A signal that whoever started the process had ignored stays ignored: that is how `nohup` works.
+pub fn install(cancel: &Cancel) -> Result<()> {
+    let ignored = ignored();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & bit(*signal) == 0);
+    let mut signals = Signals::new(wanted).map_err(|error| Error::io("signal handlers", error))?;
+    let cancel = cancel.clone();
+    let listen = move || {
+        for _ in signals.forever() {
+            if cancel.is_cancelled() {
+                // Unlike `exit` this runs no destructors, which would pull libtorch away from under threads that still
+                // compute.
+                low_level::exit(c_int::from(INTERRUPTED));
+            }
+            cancel.cancel();
+            let _ = writeln!(io::stderr(), "\ndismax: stopping; once more stops at once");
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(listen).map_err(|error| Error::io("signal handlers", error))?;
+    Ok(())
 }
 
-/// The first SIGINT, SIGTERM or SIGHUP asks the run to stop at its next step, the second ends the process at once.
-pub fn install(cancel: &Cancel) -> Result<()> {
-    let cancel = cancel.clone();
-    let handler = move || {
-        if cancel.is_cancelled() {
-            _exit(c_int::from(INTERRUPTED));
-        }
-        cancel.cancel();
-        let _ = writeln!(io::stderr(), "\ndismax: stopping; once more stops at once");
-    };
-    ctrlc::set_handler(handler).map_err(|error| Error::Internal(format!("signals cannot be handled: {error}")))
+/// The signals that the process ignores since its start, as bits; none where the system does not tell.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn bit(signal: c_int) -> u64 {
+    1 << (signal - 1)
 }

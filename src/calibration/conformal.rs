@@ -1,4 +1,4 @@
-//! Conformal p-values of in-distribution scores (method.md section 5; Bates et al. 2023).
+//! Conformal p-values of in-distribution scores (Bates et al. 2023).
 //!
 //! The p-value of a score `s` is `(1 + #{calibration scores <= s}) / (n + 1)`. For a row that is exchangeable with the calibration rows
 //! the chance of a p-value of at most alpha is at most alpha, whatever the score means and however its values are distributed.

@@ -15,5 +15,5 @@ pub mod temperature;
 
 pub use conformal::{ConformalScores, Verdict};
 pub use mondrian::MondrianScores;
-pub use record::{Calibration, CalibrationOptions, CalibrationScores, Estimate};
+pub use record::{Calibrated, Calibration, CalibrationOptions, CalibrationScores, Estimate};
 pub use temperature::{Objective, Selection, TemperatureFit, TemperatureSearch, fit_temperature};

@@ -6,8 +6,10 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{ConformalScores, MondrianScores, TemperatureFit, TemperatureSearch, Verdict, fit_temperature};
-use crate::error::{Result, RowError};
-use crate::metrics::{DEFAULT_BINS, Interval, LabelledLogits, Reliability, ece_interval, share_interval};
+use crate::error::{Error, Result, RowError};
+use crate::metrics::{
+    ClassificationMetrics, DEFAULT_BINS, Interval, LabelledLogits, Reliability, ece_interval, share_interval,
+};
 use crate::score::Score;
 
 /// Confidence level of all intervals.
@@ -47,8 +49,9 @@ pub struct Estimate {
 
 /// Temperature, thresholds and how well both work on rows that were not used to fit them.
 ///
-/// Temperature and thresholds are fitted on all calibration rows. The figures about them are cross-fitted: each half of
-/// the rows is judged with what the other half gives, so no row judges itself.
+/// Temperature and thresholds are fitted on all calibration rows. The figures about them come from rows that had no say:
+/// each half of the rows is judged with the temperature that the other half gives, and the thresholds of one half are
+/// counted on the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Divide logits by this before the softmax; above 0.
@@ -63,14 +66,25 @@ pub struct Calibration {
     pub score: Score,
     /// Share of in-distribution rows that may be flagged.
     pub alpha: f64,
-    /// Share of rows flagged by the thresholds of the other half, with its exact interval.
-    pub false_alarm_rate: Estimate,
+    /// Share of one half of the rows that is flagged by the thresholds of the other half, with its exact interval; none
+    /// where half of the rows are too few for thresholds. The halves do not change roles: the two shares would nearly
+    /// always add up to twice `alpha`, whatever the thresholds are worth.
+    pub false_alarm_rate: Option<Estimate>,
     /// Rows calibrated on.
     pub rows: u64,
     /// Where they come from, in words.
     pub source: String,
     /// Scores of the calibration rows.
     pub scores: CalibrationScores,
+}
+
+/// A calibration and how good the probabilities are that it gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Calibrated {
+    /// What a model keeps.
+    pub calibration: Calibration,
+    /// Figures of the calibration rows, each at the temperature that the half without it gives.
+    pub figures: ClassificationMetrics,
 }
 
 /// Calibration scores of all rows together or by predicted class.
@@ -116,53 +130,62 @@ impl Calibration {
     ///
     /// # Errors
     /// Too few rows for `alpha`, an `alpha` outside (0, 1), a temperature at the end of its range.
-    pub fn fit(rows: &LabelledLogits, options: &CalibrationOptions, source: &str) -> Result<Self> {
+    pub fn fit(rows: &LabelledLogits, options: &CalibrationOptions, source: &str) -> Result<Calibrated> {
         let judged = Judged::of(rows, options.score);
         let scores = CalibrationScores::of(&judged, options, rows.classes())?;
         scores.all().check_alpha(options.alpha)?;
         let fit = fit_temperature(rows, &options.search)?;
 
-        let correct = rows.correct();
-        let before = rows.confidences(1.0);
-        let mut after = vec![0.0f32; rows.rows()];
-        let mut flagged = 0;
+        let mut scaled = rows.logits().to_vec();
         let halves = halves(rows.rows(), options.seed);
         for (here, there) in [(&halves[0], &halves[1]), (&halves[1], &halves[0])] {
             let (logits, labels) = select(rows, there);
             let other = LabelledLogits::try_new(&logits, rows.classes(), &labels)?;
             // Half of the rows may be too few for a fit that is fine on all; the fit on all then stands in.
             let temperature = fit_temperature(&other, &options.search).map_or(fit.temperature, |fit| fit.temperature);
-            let thresholds = CalibrationScores::of(&Judged::of(&other, options.score), options, rows.classes())?;
-            let confidences = rows.confidences(temperature);
             for &row in here {
-                after[row] = confidences[row];
-                let verdict = thresholds.verdict(judged.predicted[row], judged.scores[row], options.alpha);
-                // Finite logits give finite scores, so a verdict exists.
-                flagged += u64::from(verdict.is_ok_and(|verdict| verdict.is_ood));
+                let logits = &mut scaled[row * rows.classes()..(row + 1) * rows.classes()];
+                logits.iter_mut().for_each(|logit| *logit /= temperature);
             }
         }
-        let estimate = |confidences: &[f32]| -> Result<Estimate> {
+        let labels: Vec<i64> = rows.iter().map(|(_, label)| label as i64).collect();
+        let scaled = LabelledLogits::try_new(&scaled, rows.classes(), &labels)?;
+        let ece = |rows: &LabelledLogits| -> Result<Estimate> {
+            let (confidences, correct) = (rows.confidences(1.0), rows.correct());
             Ok(Estimate {
-                value: Reliability::equal_width(confidences, &correct, DEFAULT_BINS)?.ece(),
-                interval: ece_interval(confidences, &correct, DEFAULT_BINS, RESAMPLES, LEVEL, options.seed)?,
+                value: Reliability::equal_width(&confidences, &correct, DEFAULT_BINS)?.ece(),
+                interval: ece_interval(&confidences, &correct, DEFAULT_BINS, RESAMPLES, LEVEL, options.seed)?,
             })
         };
-        let count = rows.rows() as u64;
-        Ok(Self {
+        let figures =
+            ClassificationMetrics { temperature: fit.temperature, ..ClassificationMetrics::of(&scaled, 1.0)? };
+        let calibration = Self {
             temperature: fit.temperature,
             fit,
-            ece_before: estimate(&before)?,
-            ece_after: estimate(&after)?,
+            ece_before: ece(rows)?,
+            ece_after: ece(&scaled)?,
             score: options.score,
             alpha: options.alpha,
-            false_alarm_rate: Estimate {
-                value: flagged as f64 / count as f64,
-                interval: share_interval(flagged, count, LEVEL)?,
-            },
-            rows: count,
+            false_alarm_rate: judged.false_alarm_rate(&halves, options, rows.classes())?,
+            rows: rows.rows() as u64,
             source: source.to_owned(),
             scores,
-        })
+        };
+        Ok(Calibrated { calibration, figures })
+    }
+
+    /// Checks what a file may hold.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a temperature or an alpha that none can be.
+    pub fn validate(&self) -> Result<()> {
+        if !(self.temperature.is_finite() && self.temperature > 0.0) {
+            return Err(Error::Config(format!("the temperature {} is not above 0", self.temperature)));
+        }
+        if !(self.alpha > 0.0 && self.alpha < 1.0) {
+            return Err(Error::Config(format!("alpha {} is not between 0 and 1", self.alpha)));
+        }
+        Ok(())
     }
 
     /// P-value and flag of a row.
@@ -189,6 +212,33 @@ impl Judged {
         });
         let (scores, predicted) = judged.unzip();
         Self { scores, predicted }
+    }
+
+    fn select(&self, rows: &[usize]) -> Self {
+        let (scores, predicted) = rows.iter().map(|&row| (self.scores[row], self.predicted[row])).unzip();
+        Self { scores, predicted }
+    }
+
+    /// Share of the second half that the thresholds of the first flag.
+    fn false_alarm_rate(
+        &self,
+        halves: &[Vec<usize>; 2],
+        options: &CalibrationOptions,
+        classes: usize,
+    ) -> Result<Option<Estimate>> {
+        let thresholds = CalibrationScores::of(&self.select(&halves[0]), options, classes)?;
+        if thresholds.all().check_alpha(options.alpha).is_err() {
+            return Ok(None);
+        }
+        let mut flagged = 0;
+        for &row in &halves[1] {
+            let verdict = thresholds.verdict(self.predicted[row], self.scores[row], options.alpha);
+            // Finite logits give finite scores, so a verdict exists.
+            flagged += u64::from(verdict.is_ok_and(|verdict| verdict.is_ood));
+        }
+        let rows = halves[1].len() as u64;
+        let interval = share_interval(flagged, rows, LEVEL)?;
+        Ok(Some(Estimate { value: flagged as f64 / rows as f64, interval }))
     }
 }
 
@@ -232,12 +282,45 @@ mod tests {
     fn calibration_improves_rows_that_were_not_used() {
         let (logits, labels) = rows(4000, 4.0);
         let rows = LabelledLogits::try_new(&logits, 4, &labels).unwrap();
-        let calibration = Calibration::fit(&rows, &CalibrationOptions::default(), "made up").unwrap();
+        let Calibrated { calibration, figures } =
+            Calibration::fit(&rows, &CalibrationOptions::default(), "made up").unwrap();
+        assert!((figures.ece - calibration.ece_after.value).abs() < 1e-9);
+        assert!(figures.nll >= calibration.fit.nll_after - 1e-6, "no row may judge itself");
         assert!(calibration.temperature > 1.2, "{}", calibration.temperature);
         assert!(calibration.ece_after.value < calibration.ece_before.value, "{calibration:?}");
         assert!(calibration.ece_after.value >= calibration.fit.ece_after - 1e-9, "no row may judge itself");
-        let rate = calibration.false_alarm_rate;
+        let rate = calibration.false_alarm_rate.unwrap();
         assert!(rate.interval.lower <= 0.05 && rate.interval.upper >= 0.05, "{rate:?}");
+        for ece in [calibration.ece_before, calibration.ece_after] {
+            assert!(ece.interval.lower <= ece.value && ece.value <= ece.interval.upper, "{ece:?}");
+        }
+    }
+
+    /// Over many draws the estimate must vary as a share of so many rows does, not stick to alpha.
+    #[test]
+    fn the_false_alarm_rate_is_measured() {
+        let rates: Vec<f64> = (0..200)
+            .map(|seed| {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                let scores: Vec<f32> = (0..400).map(|_| rng.random()).collect();
+                let judged = Judged { predicted: vec![0; scores.len()], scores };
+                let options = CalibrationOptions { alpha: 0.1, ..CalibrationOptions::default() };
+                judged.false_alarm_rate(&halves(400, seed), &options, 1).unwrap().unwrap().value
+            })
+            .collect();
+        let mean = rates.iter().sum::<f64>() / 200.0;
+        let deviation = (rates.iter().map(|rate| (rate - mean).powi(2)).sum::<f64>() / 199.0).sqrt();
+        assert!((mean - 0.1).abs() < 0.01, "{mean}");
+        // 200 rows by a threshold of 200 rows: sqrt(2 * 0.1 * 0.9 / 200) = 0.03.
+        assert!((0.02..0.04).contains(&deviation), "{deviation}");
+    }
+
+    #[test]
+    fn a_rate_of_too_few_rows_is_not_given() {
+        let (logits, labels) = rows(30, 1.0);
+        let rows = LabelledLogits::try_new(&logits, 4, &labels).unwrap();
+        let calibration = Calibration::fit(&rows, &CalibrationOptions::default(), "made up").unwrap().calibration;
+        assert_eq!(calibration.false_alarm_rate, None);
     }
 
     #[test]
@@ -245,7 +328,7 @@ mod tests {
         let (logits, labels) = rows(2000, 1.0);
         let rows = LabelledLogits::try_new(&logits, 4, &labels).unwrap();
         let options = CalibrationOptions { per_class: true, score: Score::Mps, ..CalibrationOptions::default() };
-        let calibration = Calibration::fit(&rows, &options, "made up").unwrap();
+        let calibration = Calibration::fit(&rows, &options, "made up").unwrap().calibration;
         assert!(
             matches!(&calibration.scores, CalibrationScores::PerClass(scores) if scores.fallback_classes().is_empty())
         );

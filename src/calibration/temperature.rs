@@ -1,4 +1,4 @@
-//! One temperature for all rows, by a global search (method.md section 4).
+//! One temperature for all rows, by a global search.
 //!
 //! ECE as a function of the temperature is smooth only between the points where a row changes its bin: it has thousands of small
 //! jumps and many local minima, and a descent stops at whichever it meets. So the search looks everywhere on a coarse grid in log T,

@@ -6,13 +6,16 @@ use super::{Area, BLUE, FONT, LABEL, LINE, Mark, TITLE, VERMILLION, fault, legen
 use crate::error::Result;
 use crate::train::EpochRecord;
 
-const SIZE: (u32, u32) = (900, 380);
+const SIZE: (u32, u32) = (900, 640);
+/// Height of the first row of panels.
+const UPPER: u32 = 350;
 const SERIES: [(&str, RGBColor); 2] = [("training rows", BLUE), ("held-out rows", VERMILLION)];
 /// Up to so many epochs each is marked by a dot.
 const EPOCHS_WITH_DOTS: usize = 40;
 
-/// Two panels over the epochs: negative log-likelihood (nats, temperature 1) and accuracy (%), each for the training rows
-/// and the held-out rows. Values that are not finite are left out.
+/// Panels over the epochs: negative log-likelihood (nats, temperature 1) and accuracy (%), each for the training rows and
+/// the held-out rows, below them the learning rate at the end of each epoch and the training images per second. Values that
+/// are not finite are left out.
 ///
 /// # Errors
 /// [`crate::Error::Internal`] if plotters cannot draw.
@@ -20,20 +23,24 @@ pub fn training(records: &[EpochRecord]) -> Result<String> {
     let nll = |record: &EpochRecord| [record.train_nll, record.validation_nll];
     let accuracy = |record: &EpochRecord| [100.0 * record.train_accuracy, 100.0 * record.validation_accuracy];
     picture(SIZE, |root| {
-        let (panels, strip) = root.split_vertically(SIZE.1 - LINE - 8);
+        let (panels, lower) = root.split_vertically(UPPER);
+        let (strip, lower) = lower.split_vertically(LINE + 8);
         let (left, right) = panels.split_horizontally(SIZE.0 / 2);
         panel(&left, records, "Negative log-likelihood (nats)", nll)?;
         panel(&right, records, "Accuracy (%)", accuracy)?;
+        let (left, right) = lower.split_horizontally(SIZE.0 / 2);
+        panel(&left, records, "Learning rate", |record| [record.learning_rate])?;
+        panel(&right, records, "Training images per second", |record| [record.images_per_second])?;
         let entries = SERIES.map(|(name, colour)| (Mark::Line, colour, name.to_owned()));
         legend(&strip, 290, 180, SERIES.len(), &entries)
     })
 }
 
-fn panel(
+fn panel<const N: usize>(
     area: &Area<'_>,
     records: &[EpochRecord],
     title: &str,
-    values: impl Fn(&EpochRecord) -> [f64; 2],
+    values: impl Fn(&EpochRecord) -> [f64; N],
 ) -> Result<()> {
     let (low, high) = range(records.iter().flat_map(&values));
     let epochs = records.iter().map(|record| record.epoch).max().unwrap_or(1);
@@ -58,7 +65,7 @@ fn panel(
         .axis_desc_style((FONT, LABEL))
         .draw()
         .map_err(fault)?;
-    for (series, (_, colour)) in SERIES.into_iter().enumerate() {
+    for (series, (_, colour)) in SERIES.into_iter().enumerate().take(N) {
         let points = records.iter().map(|record| (record.epoch as f64, values(record)[series]));
         let points: Vec<(f64, f64)> = points.filter(|point| point.1.is_finite()).collect();
         if records.len() <= EPOCHS_WITH_DOTS {

@@ -19,6 +19,8 @@ pub(super) fn class_names(schema: &Schema, column: &str) -> Option<Vec<String>> 
 /// metadata are better left out then.
 pub fn extend_features(metadata_json: &str, added: &[Field]) -> Option<String> {
     let mut metadata: Value = serde_json::from_str(metadata_json).ok()?;
+    // It stands for the contents, which are others now.
+    metadata.as_object_mut()?.remove("fingerprint");
     let info = metadata.get_mut("info")?.as_object_mut()?;
     // Sizes and splits are those of the dataset that the columns were added to.
     info.retain(|key, _| key == "features");
@@ -94,7 +96,7 @@ mod tests {
             json!({"feature": {"dtype": "float32", "_type": "Value"}, "length": 10, "_type": "Sequence"})
         );
         assert_eq!(features["is_ood"]["dtype"], "bool");
-        assert!(extended["info"].get("splits").is_none());
+        assert!(extended["info"].get("splits").is_none() && extended.get("fingerprint").is_none());
         assert_eq!(extend_features("{}", &added), None);
         assert_eq!(extend_features(METADATA, &[Field::new("when", DataType::Date32, true)]), None);
     }

@@ -1,8 +1,11 @@
 //! Arrow IPC files and streams as record batches.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
+use std::iter;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -13,8 +16,38 @@ use super::format::MAGIC_BYTES;
 use super::reader::Batches;
 use crate::{Error, Result};
 
+/// What closes a stream: a continuation marker and a length of 0.
+const END_OF_STREAM: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
+
 /// A stream whose schema has been read and whose batches have not.
-pub(super) type Stream = StreamReader<Box<dyn Read + Send>>;
+#[derive(Debug)]
+pub(super) struct Stream {
+    reader: StreamReader<Box<dyn Read + Send>>,
+    /// The last bytes that were read.
+    tail: Arc<AtomicU64>,
+}
+
+impl Stream {
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.reader.schema()
+    }
+}
+
+/// Remembers the last 8 bytes that were read through it.
+struct Tail<R> {
+    reader: R,
+    last: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Tail<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        let newest = buffer.get(count.saturating_sub(8)..count).unwrap_or_default();
+        let last = newest.iter().fold(self.last.load(Ordering::Relaxed), |last, &byte| last << 8 | u64::from(byte));
+        self.last.store(last, Ordering::Relaxed);
+        Ok(count)
+    }
+}
 
 /// Schema of a file in the format with a footer. The number of rows does not stand there.
 pub(super) fn file_header(path: &Path) -> Result<SchemaRef> {
@@ -54,22 +87,46 @@ pub(super) fn open_stream(origin: &str, mut reader: Box<dyn Read + Send>) -> Res
             ));
         }
     }
-    let whole: Box<dyn Read + Send> = Box::new(Cursor::new(start).chain(reader));
-    StreamReader::try_new(whole, None).map_err(|error| damaged(origin, &error))
+    let tail = Arc::new(AtomicU64::new(0));
+    let whole = Tail { reader: Cursor::new(start).chain(reader), last: Arc::clone(&tail) };
+    match StreamReader::try_new(Box::new(whole) as Box<dyn Read + Send>, None) {
+        Ok(reader) => Ok(Stream { reader, tail }),
+        Err(error) => Err(damaged(origin, &error)),
+    }
 }
 
 /// The batches of a stream. All columns are decoded, then those of the projection are kept.
+///
+/// The format lets a writer end a stream by just closing it, but then nobody can tell the end from a writer that died:
+/// without the end-of-stream marker, which every usual writer sends, the last item is an error.
 pub(super) fn stream_batches(origin: &str, stream: Stream, projection: Option<&[usize]>) -> Batches {
     let origin = origin.to_string();
     let projection = projection.map(<[usize]>::to_vec);
-    Box::new(stream.map(move |batch| {
-        batch
-            .and_then(|batch| match &projection {
-                Some(columns) => batch.project(columns),
-                None => Ok(batch),
-            })
-            .map_err(|error| damaged(&origin, &error))
+    let Stream { mut reader, tail } = stream;
+    let mut ended = false;
+    Box::new(iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        let Some(batch) = reader.next() else {
+            ended = true;
+            return (tail.load(Ordering::Relaxed) != u64::from_be_bytes(END_OF_STREAM)).then(|| Err(cut_off(&origin)));
+        };
+        let kept = batch.and_then(|batch| match &projection {
+            Some(columns) => batch.project(columns),
+            None => Ok(batch),
+        });
+        ended = kept.is_err();
+        Some(kept.map_err(|error| damaged(&origin, &error)))
     }))
+}
+
+fn cut_off(origin: &str) -> Error {
+    Error::data(
+        origin,
+        "this Arrow stream stops without its end-of-stream marker: rows may be missing; let what writes it finish and close \
+         the stream (in a shell, `set -o pipefail` shows whether it failed)",
+    )
 }
 
 fn open_file(path: &Path, projection: Option<&[usize]>) -> Result<FileReader<BufReader<File>>> {

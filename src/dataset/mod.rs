@@ -17,6 +17,8 @@ mod raw_pixels;
 mod reader;
 mod schema;
 mod sink;
+mod slices;
+mod stdin;
 mod writer;
 
 pub(crate) use class_map::ClassMap;
@@ -26,4 +28,5 @@ pub use inputs::{Input, resolve};
 pub use label_column::{LabelColumn, LabelKind, Labels};
 pub use load::{LoadOptions, load};
 pub use reader::{Chunk, Chunks, Dataset};
+pub(crate) use slices::used_bytes;
 pub use writer::{Compression, DatasetWriter, WriteOptions};

@@ -1,13 +1,16 @@
 //! Many inputs as one stream of record batches.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::{Format, Input, ipc, parquet, resolve, schema};
+use super::stdin::CancellableStdin;
+use super::{Format, ImageColumn, Input, LabelColumn, ipc, parquet, resolve, schema};
+use crate::cancel::Cancel;
 use crate::{Error, Result};
 
 /// Record batches of one input.
@@ -23,6 +26,7 @@ pub struct Dataset {
     schema: SchemaRef,
     rows: Option<u64>,
     bytes: Option<u64>,
+    cancel: Cancel,
 }
 
 /// Some rows of one file, in the dataset's order.
@@ -56,14 +60,31 @@ impl Dataset {
     /// Inputs that do not exist, are neither Parquet nor Arrow IPC, are cut off, or whose columns differ from those of
     /// the first: the message names the file, and the column where one is to blame.
     pub fn open<S: AsRef<str>>(arguments: &[S]) -> Result<Self> {
+        Self::open_cancellable(arguments, &Cancel::default())
+    }
+
+    /// As [`open`](Self::open); every reading ends with [`Error::Cancelled`] once `cancel` is set, also one that waits for
+    /// standard input.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_cancellable<S: AsRef<str>>(arguments: &[S], cancel: &Cancel) -> Result<Self> {
         let mut parts = Vec::new();
         for input in resolve(arguments)? {
             parts.push(match input {
-                Input::File(path) => open_file(path)?,
-                Input::Stdin => open_stream("stdin", Box::new(std::io::stdin()))?,
+                Input::File(path) if path.is_file() => open_file(path)?,
+                // A named pipe or a shell's `<(...)`.
+                Input::File(path) => {
+                    let pipe = File::open(&path).map_err(|source| Error::io(&path, source))?;
+                    open_stream(&path.display().to_string(), Box::new(BufReader::new(pipe)))?
+                }
+                Input::Stdin => {
+                    let stdin = CancellableStdin::new(cancel).map_err(|source| Error::io("stdin", source))?;
+                    open_stream("stdin", Box::new(stdin)).or_else(|error| cancel.check().and(Err(error)))?
+                }
             });
         }
-        Self::join(parts)
+        Self::join(parts, cancel.clone())
     }
 
     /// Opens one Arrow IPC stream; `name` stands for it in messages and in [`Chunk::file`].
@@ -71,10 +92,10 @@ impl Dataset {
     /// # Errors
     /// When the bytes are no Arrow IPC stream.
     pub fn from_stream(name: &str, reader: impl Read + Send + 'static) -> Result<Self> {
-        Self::join(vec![open_stream(name, Box::new(reader))?])
+        Self::join(vec![open_stream(name, Box::new(reader))?], Cancel::default())
     }
 
-    fn join(parts: Vec<(Source, SchemaRef, Option<u64>)>) -> Result<Self> {
+    fn join(parts: Vec<(Source, SchemaRef, Option<u64>)>, cancel: Cancel) -> Result<Self> {
         let mut parts = parts.into_iter();
         let Some((first, mut schema, mut rows)) = parts.next() else {
             return Err(Error::Config("no input given".into()));
@@ -86,7 +107,32 @@ impl Dataset {
             sources.push(source);
         }
         let bytes = sources.iter().map(Source::bytes).sum();
-        Ok(Self { sources, schema, rows, bytes })
+        Ok(Self { sources, schema, rows, bytes, cancel })
+    }
+
+    /// The column with the images: the one that fits by itself, or `wanted`.
+    ///
+    /// # Errors
+    /// As [`ImageColumn::find`]; the message begins with the first file's name.
+    pub fn image_column(&self, wanted: Option<&str>) -> Result<ImageColumn> {
+        ImageColumn::find(&self.schema, wanted).map_err(|error| self.locate(error))
+    }
+
+    /// The column with the labels: the one with a usual name, or `wanted`.
+    ///
+    /// # Errors
+    /// As [`LabelColumn::find`]; the message begins with the first file's name.
+    pub fn label_column(&self, wanted: Option<&str>) -> Result<LabelColumn> {
+        LabelColumn::find(&self.schema, wanted).map_err(|error| self.locate(error))
+    }
+
+    fn locate(&self, error: Error) -> Error {
+        match (error, self.files().next()) {
+            (Error::Data { origin, message }, Some(file)) => {
+                Error::Data { origin: format!("{file}, {origin}"), message }
+            }
+            (error, _) => error,
+        }
     }
 
     /// Columns and metadata; the metadata are those of the first file.
@@ -146,7 +192,8 @@ impl Dataset {
             };
             queue.push((Arc::clone(&source.name), waiting));
         }
-        Ok(Chunks { queue, schema, columns, batch_rows, current: None, failed: false })
+        let cancel = self.cancel.clone();
+        Ok(Chunks { queue, schema, columns, batch_rows, current: None, cancel, failed: false })
     }
 }
 
@@ -185,6 +232,7 @@ pub struct Chunks {
     columns: Option<Vec<usize>>,
     batch_rows: usize,
     current: Option<Current>,
+    cancel: Cancel,
     failed: bool,
 }
 
@@ -266,7 +314,9 @@ impl Iterator for Chunks {
         if self.failed {
             return None;
         }
-        let next = self.advance();
+        // A read that was given up fails in its own words; what the caller asked for says more.
+        let next =
+            self.cancel.check().and_then(|()| self.advance()).or_else(|error| self.cancel.check().and(Err(error)));
         self.failed = next.is_err();
         next.transpose()
     }

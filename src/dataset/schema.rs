@@ -10,7 +10,8 @@ use super::huggingface;
 use crate::{Error, Result};
 
 /// Checks that `other` (of the file `origin`) has the columns of `first` (of the file `first_origin`): same names, order
-/// and types. Metadata and nullability may differ, but not the names of classes: a number would mean two things. Returns `first`, with columns nullable where one of the two is.
+/// and types. Metadata and nullability may differ, but not the names of classes: a number would mean two things. Returns
+/// `first`, with columns nullable where one of the two is.
 pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, origin: &str) -> Result<SchemaRef> {
     let refuse = |message: String| Err(Error::data(origin, format!("{message}; use files with the same columns")));
     for field in other.fields() {
@@ -37,8 +38,7 @@ pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, or
         if field.name() != found.name() {
             return refuse(format!("column \"{}\" stands where {first_origin} has \"{}\"", found.name(), field.name()));
         }
-        let nullable = field.is_nullable() || found.is_nullable();
-        fields.push(field.as_ref().clone().with_nullable(nullable));
+        fields.push(nullable_where_either_is(field, found));
     }
     for field in first.fields() {
         let names = |schema: &Schema| huggingface::class_names(schema, field.name());
@@ -60,6 +60,23 @@ pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, or
         return refuse(format!("has {} columns, {first_origin} has {}", other.fields().len(), first.fields().len()));
     }
     Ok(Arc::new(Schema::new_with_metadata(fields, first.metadata().clone())))
+}
+
+/// `first`, nullable where one of the two is, also inside lists and structs. Both have the same [`plain`] type.
+fn nullable_where_either_is(first: &Field, other: &Field) -> Field {
+    let merged = |first: &Arc<Field>, other: &Arc<Field>| Arc::new(nullable_where_either_is(first, other));
+    let data_type = match (first.data_type(), other.data_type()) {
+        (DataType::List(one), DataType::List(two)) => DataType::List(merged(one, two)),
+        (DataType::LargeList(one), DataType::LargeList(two)) => DataType::LargeList(merged(one, two)),
+        (DataType::FixedSizeList(one, length), DataType::FixedSizeList(two, _)) => {
+            DataType::FixedSizeList(merged(one, two), *length)
+        }
+        (DataType::Struct(one), DataType::Struct(two)) => {
+            DataType::Struct(one.iter().zip(two).map(|(one, two)| merged(one, two)).collect())
+        }
+        (data_type, _) => data_type.clone(),
+    };
+    first.clone().with_data_type(data_type).with_nullable(first.is_nullable() || other.is_nullable())
 }
 
 /// `batch` under the dataset's schema: the same columns, types adjusted where they differ in nested metadata.

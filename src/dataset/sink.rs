@@ -20,6 +20,7 @@ use parquet::schema::types::ColumnPath;
 use super::Format;
 use super::bytes::is_binary;
 use super::raw_pixels::nesting;
+use super::slices::compact;
 use super::writer::{Compression, WriteOptions};
 use crate::Error;
 
@@ -104,8 +105,9 @@ impl Sink {
     pub(super) fn write(&mut self, record_batch: &RecordBatch) -> Result<(), SinkError> {
         match self {
             Self::Parquet(writer) => writer.write(record_batch)?,
-            Self::IpcFile(writer, plain) => writer.write(&with_schema(record_batch, plain)?)?,
-            Self::IpcStream(writer) => writer.write(record_batch)?,
+            // IPC writes the buffers behind views whole, and a slice has those of all rows it was cut from.
+            Self::IpcFile(writer, plain) => writer.write(&compact(&with_schema(record_batch, plain)?)?)?,
+            Self::IpcStream(writer) => writer.write(&compact(record_batch)?)?,
         }
         Ok(())
     }

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use tempfile::TempPath;
 
 use super::Format;
 use super::sink::Sink;
+use super::slices::used_bytes;
 use crate::{Error, Result};
 
 /// A piece that is handed to the encoder at once, in bytes, so that the size of row groups is looked at often enough.
@@ -134,8 +135,7 @@ impl DatasetWriter {
             return Err(Error::data(&self.origin, "a record batch has other columns than the output's schema"));
         }
         let rows = record_batch.num_rows();
-        let bytes: usize =
-            record_batch.columns().iter().map(|array| array.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+        let bytes: usize = record_batch.columns().iter().map(used_bytes).sum();
         let step = rows.checked_div(bytes.div_ceil(PIECE_BYTES)).unwrap_or(rows).max(1);
         for start in (0..rows).step_by(step) {
             let piece = record_batch.slice(start, step.min(rows - start));
@@ -182,6 +182,7 @@ fn check_target(path: &Path, overwrite: bool) -> Result<PathBuf> {
         Ok(metadata) if !metadata.is_file() => refuse("is not a regular file".into()),
         Ok(_) if !overwrite => Err(exists(path)),
         Ok(_) => path.canonicalize().map_err(|source| Error::io(path, source)),
+        Err(_) if path.is_symlink() => refuse("is a link to a file that does not exist; remove it first".into()),
         Err(_) if !parent(path).is_dir() => {
             refuse(format!("the folder {} does not exist; create it first", parent(path).display()))
         }

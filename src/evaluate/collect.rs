@@ -44,7 +44,7 @@ impl Collected {
         cancel: &Cancel,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<Self> {
-        let image = stage.image_column(dataset.schema())?;
+        let image = stage.image_column(dataset)?;
         let map = labels.map(|column| ClassMap::new(column, model.classes()));
         let columns: Vec<usize> = [image.index()].into_iter().chain(labels.map(LabelColumn::index)).collect();
         let chunks = dataset.read(stage.chunk_rows(dataset), Some(&columns))?;

@@ -39,12 +39,12 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
-    /// CIFAR-10: 32 x 32, the reference's mean and standard deviation (`method.md` 6).
+    /// CIFAR-10: 32 x 32, the reference's mean and standard deviation.
     pub const fn cifar10() -> Self {
         Self { height: 32, width: 32, resize: Resize::Exact, mean: [0.491, 0.482, 0.446], std: [0.247, 0.243, 0.261] }
     }
 
-    /// CIFAR-100: 32 x 32, the reference's mean and standard deviation (`method.md` 6).
+    /// CIFAR-100: 32 x 32, the reference's mean and standard deviation.
     pub const fn cifar100() -> Self {
         Self { height: 32, width: 32, resize: Resize::Exact, mean: [0.507, 0.486, 0.440], std: [0.267, 0.256, 0.276] }
     }

@@ -1,4 +1,4 @@
-//! How sure an ECE is: a percentile bootstrap over rows.
+//! How sure an ECE is: a bootstrap over rows.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -9,11 +9,12 @@ use super::interval::check_level;
 use crate::calibration::quantiles::percentile_of_sorted;
 use crate::error::{Error, Result};
 
-/// Percentile bootstrap interval of the ECE with `bins` equal-width bins: `resamples` draws (1,000 is usual) of as many rows with
+/// Bootstrap interval of the ECE with `bins` equal-width bins: `resamples` draws (1,000 is usual) of as many rows with
 /// replacement. The same seed gives the same interval.
 ///
-/// ECE is a mean of absolute values, so noise only ever adds to it and a resample is noisier than the sample: on few rows, or where
-/// the calibration is good, the interval lies high and may even lie above the ECE itself.
+/// ECE is a mean of absolute values, so noise only ever adds to it and a resample is noisier than the sample: on few rows,
+/// or where the calibration is good, all resamples may lie above the ECE itself. The percentiles are therefore moved by the
+/// distance between the resamples' median and the ECE, and end at 0. What noise the sample itself has stays in.
 ///
 /// # Errors
 /// [`Error::Data`] and [`Error::Config`] as [`super::Reliability::equal_width`]; [`Error::Config`] for no resamples or a `level`
@@ -35,21 +36,25 @@ pub fn ece_interval(
     let rows: Vec<(usize, f32, bool)> =
         confidences.iter().zip(correct).map(|(&p, &hit)| (bin_of(&edges, p), p, hit)).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut sums = vec![Sums::default(); bins];
-    let mut eces: Vec<f64> = (0..resamples)
-        .map(|_| {
-            sums.fill(Sums::default());
-            for _ in 0..rows.len() {
-                // The row and its bin exist: both were made above.
-                let (bin, confidence, correct) = rows[rng.random_range(0..rows.len())];
-                sums[bin].add(confidence, correct);
-            }
-            sums.iter().map(Sums::weighted_gap).sum::<f64>() / rows.len() as f64
-        })
-        .collect();
+    let mut eces: Vec<f64> =
+        (0..resamples).map(|_| ece_of((0..rows.len()).map(|_| rows[rng.random_range(0..rows.len())]), bins)).collect();
     eces.sort_by(f64::total_cmp);
+    let ece = ece_of(rows.iter().copied(), bins);
     let tail = 100.0 * (1.0 - level) / 2.0;
-    Ok(Interval { lower: percentile_of_sorted(&eces, tail), upper: percentile_of_sorted(&eces, 100.0 - tail), level })
+    let shift = ece - percentile_of_sorted(&eces, 50.0);
+    let end = |percent| (percentile_of_sorted(&eces, percent) + shift).clamp(0.0, 1.0);
+    Ok(Interval { lower: end(tail), upper: end(100.0 - tail), level })
+}
+
+/// ECE of rows with their bin, confidence and whether they are right.
+fn ece_of(rows: impl ExactSizeIterator<Item = (usize, f32, bool)>, bins: usize) -> f64 {
+    let count = rows.len() as f64;
+    let mut sums = vec![Sums::default(); bins];
+    for (bin, confidence, correct) in rows {
+        // The bin exists: `bin_of` gave it.
+        sums[bin].add(confidence, correct);
+    }
+    sums.iter().map(Sums::weighted_gap).sum::<f64>() / count
 }
 
 #[cfg(test)]
@@ -70,6 +75,15 @@ mod tests {
         let ece = ece(&confidences, &correct).unwrap();
         assert!((interval.lower - (ece - 1.96 * 0.0229)).abs() < 0.006, "{interval:?}");
         assert!((interval.upper - (ece + 1.96 * 0.0229)).abs() < 0.006, "{interval:?}");
+    }
+
+    #[test]
+    fn a_perfectly_calibrated_sample_lies_in_its_interval() {
+        // Every resample is worse than the sample, whose ECE is 0.
+        let (confidences, correct) = (vec![0.5; 40], (0..40).map(|row| row % 2 == 0).collect::<Vec<_>>());
+        let interval = ece_interval(&confidences, &correct, 15, 1000, 0.95, 3).unwrap();
+        assert_eq!(interval.lower, 0.0);
+        assert!(interval.upper > 0.05 && interval.upper < 0.2, "{interval:?}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::config::FORMAT_VERSION;
 use super::self_check::SelfCheck;
 use super::{Model, ModelConfig, card};
+use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::train::{self, EpochRecord};
 
@@ -56,7 +57,11 @@ pub(super) fn read(folder: &Path) -> Result<Model> {
     config.validate().map_err(|error| Error::model(folder, format!("{CONFIG}: {error}")))?;
     let self_check = SelfCheck::from_bytes(files.bytes(SELF_CHECK)?, &config.preprocessing, config.classes.len())
         .map_err(|error| Error::model(folder, format!("{SELF_CHECK}: {error}")))?;
-    let calibration = files.contents.contains_key(CALIBRATION).then(|| files.json(CALIBRATION)).transpose()?;
+    let calibration: Option<Calibration> =
+        files.contents.contains_key(CALIBRATION).then(|| files.json(CALIBRATION)).transpose()?;
+    if let Some(calibration) = &calibration {
+        calibration.validate().map_err(|error| Error::model(folder, format!("{CALIBRATION}: {error}")))?;
+    }
     let metrics = files.json(METRICS)?;
     let history: Vec<EpochRecord> =
         files.contents.contains_key(HISTORY).then(|| files.json(HISTORY)).transpose()?.unwrap_or_default();

@@ -35,5 +35,7 @@ pub(super) fn render(model: &Model) -> Result<String> {
         "last": model.history().last(),
     });
     let template = environment.get_template("card").map_err(fault)?;
-    template.render(minijinja::value::Serde(context)).map_err(fault)
+    let card = template.render(minijinja::value::Serde(context)).map_err(fault)?;
+    // The template engine drops the last line's end.
+    Ok(card + "\n")
 }

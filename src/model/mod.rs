@@ -28,9 +28,9 @@ use tch::Device;
 pub use self::config::{FORMAT_VERSION, ModelConfig};
 pub use self::self_check::SelfCheck;
 pub use self::weights_file::NamedTensors;
-use crate::calibration::{Calibration, CalibrationOptions};
+use crate::calibration::{Calibrated, Calibration, CalibrationOptions};
 use crate::error::{Error, Result};
-use crate::metrics::{ClassificationMetrics, LabelledLogits};
+use crate::metrics::LabelledLogits;
 use crate::network::Network;
 use crate::stage::Scorer;
 use crate::train::EpochRecord;
@@ -152,15 +152,9 @@ impl Model {
             let (theirs, ours) = (rows.classes(), self.classes().len());
             return Err(Error::Config(format!("the logits are of {theirs} classes, the model has {ours}")));
         }
-        let calibration = Calibration::fit(rows, options, source)?;
-        let metrics = ClassificationMetrics::of(rows, calibration.temperature)?;
-        self.set_calibration(calibration, &metrics)
-    }
-
-    /// Replaces the calibration and the figures that belong to it.
-    pub fn set_calibration(&mut self, calibration: Calibration, held_out: &ClassificationMetrics) -> Result<()> {
+        let Calibrated { calibration, figures } = Calibration::fit(rows, options, source)?;
         let fault = |error: serde_json::Error| Error::Internal(format!("figures as JSON: {error}"));
-        self.metrics.insert("held_out".into(), serde_json::to_value(held_out).map_err(fault)?);
+        self.metrics.insert("held_out".into(), serde_json::to_value(figures).map_err(fault)?);
         self.calibration = Some(calibration);
         Ok(())
     }
@@ -214,5 +208,5 @@ impl fmt::Debug for Model {
 }
 
 fn empty_network(config: &ModelConfig, device: Device) -> Result<Network> {
-    Network::new(config.architecture, config.loss.head(), config.classes.len(), device, 0)
+    Network::zeroed(config.architecture, config.loss.head(), config.classes.len(), device)
 }

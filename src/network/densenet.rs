@@ -1,7 +1,7 @@
 //! DenseNet-BC with depth 100 and growth rate 12: Huang et al., *Densely Connected Convolutional Networks*
 //! (arXiv 1608.06993), section 3, in the layout of the reference's checkpoints.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool, relu};
 use super::weights::WeightPath;
@@ -68,9 +68,19 @@ impl DenseNet {
     }
 
     /// Folds the batch norms that follow a convolution directly. Those in front of a dense layer see a concatenation
-    /// of many layers' outputs and stay.
-    pub fn fold(&mut self) -> Result<()> {
-        self.blocks.iter_mut().flat_map(|(layers, _)| layers).try_for_each(|layer| layer.bottleneck.fold())
+    /// of many layers' outputs and stay. All convolutions become `kind`.
+    pub fn fold(&mut self, kind: Kind) -> Result<()> {
+        self.stem.convert(kind)?;
+        for (layers, transition) in &mut self.blocks {
+            for layer in layers {
+                layer.bottleneck.fold(kind)?;
+                layer.conv.convert(kind)?;
+            }
+            if let Some(transition) = transition {
+                transition.conv.convert(kind)?;
+            }
+        }
+        Ok(())
     }
 }
 

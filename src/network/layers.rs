@@ -1,6 +1,6 @@
 //! Layers that the networks share: convolution, batch norm, and the two together.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::weights::{Init, WeightPath, channels_last};
 use crate::error::Result;
@@ -60,6 +60,13 @@ impl Conv {
         Ok(Self { weight, bias, shape })
     }
 
+    /// Turns the weights into `kind`, for scoring.
+    pub fn convert(&mut self, kind: Kind) -> Result<()> {
+        self.weight = self.weight.f_to_kind(kind)?;
+        self.bias = self.bias.take().map(|bias| bias.f_to_kind(kind)).transpose()?;
+        Ok(())
+    }
+
     /// `[B, C_in, H, W]` to `[B, C_out, H', W']`.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let ConvShape { stride, padding, .. } = self.shape;
@@ -67,7 +74,7 @@ impl Conv {
     }
 }
 
-/// Batch norm over the channels of `[B, C, H, W]`.
+/// Batch norm over the channels of `[B, C, H, W]`. Its tensors stay f32, also where the input is not.
 #[derive(Debug)]
 pub struct Norm {
     weight: Tensor,
@@ -125,8 +132,9 @@ impl ConvNorm {
     }
 
     /// Multiplies the running statistics into the convolution: a convolution costs the same with a bias, and the
-    /// pass over memory that batch norm takes is gone. Scoring only; the weights no longer follow their store.
-    pub fn fold(&mut self) -> Result<()> {
+    /// pass over memory that batch norm takes is gone. Computed in f32, then turned into `kind`. Scoring only; the weights
+    /// no longer follow their store.
+    pub fn fold(&mut self, kind: Kind) -> Result<()> {
         let Some(norm) = self.norm.take() else { return Ok(()) };
         let (scale, shift) = norm.scale_and_shift()?;
         let bias = match &self.conv.bias {
@@ -135,7 +143,7 @@ impl ConvNorm {
         };
         self.conv.weight = channels_last(&(&self.conv.weight * scale.f_view([-1, 1, 1, 1])?))?;
         self.conv.bias = Some(bias);
-        Ok(())
+        self.conv.convert(kind)
     }
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 pub use self::input::Normalizer;
 pub use self::weights::{Init, Weight, WeightPath, Weights, WeightsBuilder};
@@ -94,6 +94,16 @@ enum Backbone {
     Wide(wide_resnet::WideResNet),
 }
 
+impl Backbone {
+    fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+        match self {
+            Self::Residual(network) => network.forward(images, training),
+            Self::Dense(network) => network.forward(images, training),
+            Self::Wide(network) => network.forward(images, training),
+        }
+    }
+}
+
 /// A network with its head and weights. One thread owns it: tensors may move between threads but not be shared.
 #[derive(Debug)]
 pub struct Network {
@@ -108,7 +118,18 @@ impl Network {
     /// # Errors
     /// Whatever libtorch refuses, for example a device without memory.
     pub fn new(architecture: Architecture, head: HeadKind, classes: usize, device: Device, seed: u64) -> Result<Self> {
-        let mut builder = WeightsBuilder::new(device, seed);
+        Self::build(architecture, head, classes, WeightsBuilder::new(device, seed))
+    }
+
+    /// A network of zeros, to load weights into with [`Weights::load`]: drawing millions of random numbers takes seconds.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn zeroed(architecture: Architecture, head: HeadKind, classes: usize, device: Device) -> Result<Self> {
+        Self::build(architecture, head, classes, WeightsBuilder::zeroed(device))
+    }
+
+    fn build(architecture: Architecture, head: HeadKind, classes: usize, mut builder: WeightsBuilder) -> Result<Self> {
         let root = builder.root();
         let backbone = match architecture {
             Architecture::Resnet20 => Backbone::Residual(resnet::ResNet::resnet20(root)?),
@@ -128,11 +149,7 @@ impl Network {
 
     /// Normalised images `[B, 3, H, W]` f32 to features `[B, D]`. `training` makes batch norm use the batch.
     pub fn features(&self, images: &Tensor, training: bool) -> Result<Tensor> {
-        match &self.backbone {
-            Backbone::Residual(network) => network.forward(images, training),
-            Backbone::Dense(network) => network.forward(images, training),
-            Backbone::Wide(network) => network.forward(images, training),
-        }
+        self.backbone.forward(images, training)
     }
 
     /// Normalised images `[B, 3, H, W]` f32 to logits `[B, C]` f32, before temperature.
@@ -150,13 +167,42 @@ impl Network {
         &self.weights
     }
 
-    /// Folds batch norm into the convolutions where it can be, for scoring. The network no longer follows
-    /// [`Network::weights`] afterwards and must not be trained.
-    pub fn fold(&mut self) -> Result<()> {
+    /// The same network for scoring: batch norm is folded into the convolutions where it can be, and their weights become
+    /// `kind`.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses, for example a device without memory.
+    pub fn for_scoring(mut self, kind: Kind) -> Result<ScoringNetwork> {
         tch::no_grad(|| match &mut self.backbone {
-            Backbone::Residual(network) => network.fold(),
-            Backbone::Dense(network) => network.fold(),
-            Backbone::Wide(network) => network.fold(),
+            Backbone::Residual(network) => network.fold(kind),
+            Backbone::Dense(network) => network.fold(kind),
+            Backbone::Wide(network) => network.fold(kind),
+        })?;
+        // The store goes, and with it the weights that folding replaced.
+        Ok(ScoringNetwork { backbone: self.backbone, head: self.head, kind })
+    }
+}
+
+/// A folded network: it scores and cannot be trained. One thread owns it.
+#[derive(Debug)]
+pub struct ScoringNetwork {
+    backbone: Backbone,
+    head: Head,
+    kind: Kind,
+}
+
+impl ScoringNetwork {
+    /// What the convolutions compute with.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Normalised images `[B, 3, H, W]` f32 to logits `[B, C]` f32, before temperature. The head always computes in f32,
+    /// where the differences between distances are small.
+    pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
+        tch::no_grad(|| {
+            let features = self.backbone.forward(&images.f_to_kind(self.kind)?, false)?;
+            self.head.logits(&features.f_to_kind(Kind::Float)?)
         })
     }
 }

@@ -3,7 +3,7 @@
 //! Three of one kind: ResNet-20 (section 4.2 there, with projections in the shortcuts), the reference's ResNet-34
 //! for 32x32 images, and ImageNet's ResNet-18 with its large stem.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool, relu};
 use super::weights::WeightPath;
@@ -86,10 +86,10 @@ impl ResNet {
         self.features
     }
 
-    /// Folds batch norm into the convolutions, for scoring.
-    pub fn fold(&mut self) -> Result<()> {
-        self.stem.fold()?;
-        self.blocks.iter_mut().try_for_each(BasicBlock::fold)
+    /// Folds batch norm into the convolutions and turns them into `kind`, for scoring.
+    pub fn fold(&mut self, kind: Kind) -> Result<()> {
+        self.stem.fold(kind)?;
+        self.blocks.iter_mut().try_for_each(|block| block.fold(kind))
     }
 }
 
@@ -127,9 +127,9 @@ impl BasicBlock {
         relu(x)
     }
 
-    fn fold(&mut self) -> Result<()> {
-        self.first.fold()?;
-        self.second.fold()?;
-        self.projection.as_mut().map_or(Ok(()), ConvNorm::fold)
+    fn fold(&mut self, kind: Kind) -> Result<()> {
+        self.first.fold(kind)?;
+        self.second.fold(kind)?;
+        self.projection.as_mut().map_or(Ok(()), |projection| projection.fold(kind))
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{ContinuousCDF, Normal};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 
@@ -123,13 +123,19 @@ pub enum Init {
 pub struct WeightsBuilder {
     list: Vec<Weight>,
     device: Device,
-    rng: ChaCha8Rng,
+    /// None leaves all values 0.
+    rng: Option<ChaCha8Rng>,
 }
 
 impl WeightsBuilder {
     /// An empty collection on `device`; `seed` fixes the initial values.
     pub fn new(device: Device, seed: u64) -> Self {
-        Self { list: Vec::new(), device, rng: ChaCha8Rng::seed_from_u64(seed) }
+        Self { list: Vec::new(), device, rng: Some(ChaCha8Rng::seed_from_u64(seed)) }
+    }
+
+    /// An empty collection on `device` whose tensors will all be 0.
+    pub fn zeroed(device: Device) -> Self {
+        Self { list: Vec::new(), device, rng: None }
     }
 
     /// The path of the network's root.
@@ -173,8 +179,10 @@ impl WeightPath<'_> {
             return Err(Error::Internal(format!("two weights are named {name}")));
         }
         let count = shape.iter().product::<i64>().unsigned_abs() as usize;
-        let values = draw(&mut self.builder.rng, init, count)?;
-        let tensor = Tensor::f_from_slice(&values)?.f_reshape(shape)?;
+        let tensor = match &mut self.builder.rng {
+            Some(rng) => Tensor::f_from_slice(&draw(rng, init, count)?)?.f_reshape(shape)?,
+            None => Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))?,
+        };
         let tensor = channels_last(&tensor)?.f_to_device(self.builder.device)?;
         self.builder.list.push(Weight { name, tensor: tensor.shallow_clone(), trainable });
         Ok(tensor)

@@ -1,7 +1,7 @@
 //! WRN-28-10: Zagoruyko and Komodakis, *Wide Residual Networks* (arXiv 1605.07146), in the layout of the reference's
 //! checkpoints (convolutions with biases, no dropout).
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool, relu};
 use super::weights::WeightPath;
@@ -51,9 +51,16 @@ impl WideResNet {
         CHANNELS[CHANNELS.len() - 1]
     }
 
-    /// Folds the batch norms that follow a convolution directly; the others see a sum and stay.
-    pub fn fold(&mut self) -> Result<()> {
-        self.blocks.iter_mut().try_for_each(|block| block.first.fold())
+    /// Folds the batch norms that follow a convolution directly; the others see a sum and stay. All convolutions become
+    /// `kind`.
+    pub fn fold(&mut self, kind: Kind) -> Result<()> {
+        self.stem.convert(kind)?;
+        for block in &mut self.blocks {
+            block.first.fold(kind)?;
+            block.second.convert(kind)?;
+            block.projection.as_mut().map_or(Ok(()), |projection| projection.convert(kind))?;
+        }
+        Ok(())
     }
 }
 

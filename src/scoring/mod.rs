@@ -94,7 +94,7 @@ pub fn score_to(
     if let Some(alpha) = options.alpha {
         columns = columns.with_alpha(alpha)?;
     }
-    let image = stage.image_column(dataset.schema())?;
+    let image = stage.image_column(dataset)?;
     let mut outputs = Outputs::create(dataset, columns, target, options)?;
     let mut counts = Counts::default();
     let start = Instant::now();
@@ -151,7 +151,7 @@ impl Outputs {
         let schema = columns.schema(dataset.schema())?;
         let failed = match options.errors_to.as_deref() {
             None => None,
-            Some(errors_to) if errors_to == target => {
+            Some(errors_to) if is_same_place(errors_to, target) => {
                 return Err(Error::Config(format!(
                     "{errors_to} is named both for all rows and for the failed rows; give --errors another name"
                 )));
@@ -194,6 +194,17 @@ impl Outputs {
         }
         self.all.finish()
     }
+}
+
+/// Whether two names, of files that need not exist, are of one file.
+fn is_same_place(one: &str, other: &str) -> bool {
+    let place = |name: &str| {
+        let path = std::path::absolute(name).ok()?;
+        let folder = path.parent()?.canonicalize().ok()?;
+        let whole = folder.join(path.file_name()?);
+        Some(whole.canonicalize().unwrap_or(whole))
+    };
+    one == other || place(one).is_some_and(|place_of_one| place(other) == Some(place_of_one))
 }
 
 #[derive(Debug, Default)]

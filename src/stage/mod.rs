@@ -9,23 +9,23 @@ mod scorer;
 mod worker;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 
-use arrow::datatypes::Schema;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 pub use self::options::StageOptions;
 pub use self::scored::Scored;
 pub use self::scorer::Scorer;
 use self::worker::{DeviceJob, Engine, Job, Worker};
-use crate::dataset::{Chunk, Dataset, ImageColumn};
+use crate::dataset::{Chunk, Dataset, ImageColumn, used_bytes};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
 /// Record batches that a stream keeps in flight for each worker: one being scored, one waiting.
 const IN_FLIGHT_PER_WORKER: usize = 2;
-/// Bytes of encoded images that a stream keeps in flight: with photographs fewer rows than with thumbnails.
+/// Bytes of rows that a stream keeps in flight, the newest record batch not counted: with photographs fewer rows than
+/// with thumbnails.
 const IN_FLIGHT_BYTES: u64 = 256 << 20;
 /// Passes through the network that one record batch should feed.
 const PASSES_PER_BATCH: usize = 2;
@@ -96,12 +96,12 @@ impl Stage {
         }
     }
 
-    /// The image column that the stage reads from record batches of this schema.
+    /// The image column that the stage reads from record batches of this dataset.
     ///
     /// # Errors
-    /// As [`ImageColumn::find`].
-    pub fn image_column(&self, schema: &Schema) -> Result<ImageColumn> {
-        ImageColumn::find(schema, self.image.as_deref())
+    /// As [`Dataset::image_column`].
+    pub fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn> {
+        dataset.image_column(self.image.as_deref())
     }
 
     /// Scores record batches as they come. The iterator yields each with its scores, in order, and reads ahead only as
@@ -111,19 +111,29 @@ impl Stage {
         I: IntoIterator<Item = Result<Chunk>>,
     {
         let limit = self.worker_threads() * IN_FLIGHT_PER_WORKER;
-        ScoreStream { stage: self, column, chunks: chunks.into_iter(), in_flight: VecDeque::new(), limit, ended: false }
+        ScoreStream {
+            stage: self,
+            column,
+            chunks: chunks.into_iter(),
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            limit,
+            ended: false,
+            alive: Arc::new(()),
+        }
     }
 
     fn worker_threads(&self) -> usize {
         self.workers.len().max(1)
     }
 
-    fn submit(&self, column: &ImageColumn, chunk: &Chunk) -> Result<Receiver<Result<Scored>>> {
+    fn submit(&self, column: &ImageColumn, chunk: &Chunk, stream: Weak<()>) -> Result<Receiver<Result<Scored>>> {
         let (answer, answers) = bounded(1);
         let job = Job {
             record_batch: chunk.record_batch.clone(),
             column: column.clone(),
             file: Arc::clone(&chunk.file),
+            stream,
             answer,
         };
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
@@ -148,24 +158,37 @@ pub struct ScoreStream<'a, I> {
     stage: &'a Stage,
     column: ImageColumn,
     chunks: I,
-    in_flight: VecDeque<(Chunk, Receiver<Result<Scored>>)>,
+    in_flight: VecDeque<InFlight>,
+    in_flight_bytes: u64,
     limit: usize,
     ended: bool,
+    /// Workers pass over what is still queued once this is gone.
+    alive: Arc<()>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    chunk: Chunk,
+    bytes: u64,
+    answer: Receiver<Result<Scored>>,
 }
 
 impl<I: Iterator<Item = Result<Chunk>>> ScoreStream<'_, I> {
     fn advance(&mut self) -> Result<Option<(Chunk, Scored)>> {
-        while !self.ended && self.in_flight.len() < self.limit {
+        while !self.ended && self.in_flight.len() < self.limit && self.in_flight_bytes <= IN_FLIGHT_BYTES {
             match self.chunks.next() {
                 Some(chunk) => {
                     let chunk = chunk?;
-                    let answer = self.stage.submit(&self.column, &chunk)?;
-                    self.in_flight.push_back((chunk, answer));
+                    let bytes = chunk.record_batch.columns().iter().map(used_bytes).sum::<usize>() as u64;
+                    let answer = self.stage.submit(&self.column, &chunk, Arc::downgrade(&self.alive))?;
+                    self.in_flight_bytes += bytes;
+                    self.in_flight.push_back(InFlight { chunk, bytes, answer });
                 }
                 None => self.ended = true,
             }
         }
-        let Some((chunk, answer)) = self.in_flight.pop_front() else { return Ok(None) };
+        let Some(InFlight { chunk, bytes, answer }) = self.in_flight.pop_front() else { return Ok(None) };
+        self.in_flight_bytes -= bytes;
         let scored = answer.recv().map_err(|_| ended())??;
         Ok(Some((chunk, scored)))
     }

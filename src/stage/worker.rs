@@ -1,6 +1,6 @@
 //! What a worker does with one record batch.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arrow::array::RecordBatch;
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub column: ImageColumn,
     /// File that relative image paths are resolved against.
     pub file: Arc<str>,
+    /// Gone with the stream that asked.
+    pub stream: Weak<()>,
     pub answer: Sender<Result<Scored>>,
 }
 
@@ -67,8 +69,8 @@ impl Worker {
         // One thread in libtorch per worker: a worker per core beats operators that split themselves over the cores.
         tch::set_num_threads(1);
         let mut resizer = ReusableResizer::default();
-        for job in jobs {
-            // Nobody waits for the answer of a stream that was dropped.
+        for job in jobs.iter().filter(|job| job.stream.strong_count() > 0) {
+            // A stream may still be dropped while its rows are scored.
             let _ = job.answer.send(self.score(&job, &mut resizer));
         }
     }

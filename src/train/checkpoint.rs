@@ -23,12 +23,33 @@ pub struct TrainingState {
     pub options: TrainOptions,
     /// Class names.
     pub classes: Vec<String>,
-    /// Rows trained on and rows held out.
-    pub rows: (usize, usize),
-    /// SHA-256 of the labels in order: another dataset cannot be continued on.
-    pub data_digest: String,
+    /// What is trained on.
+    pub data: TrainingData,
     /// Finished epochs.
     pub history: Vec<EpochRecord>,
+}
+
+/// What decides which images a training sees, and in which order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TrainingData {
+    /// Rows trained on.
+    pub train_rows: usize,
+    /// Rows held out.
+    pub held_out_rows: usize,
+    /// SHA-256 of all labels of the training files in order.
+    pub labels: String,
+    /// Where the held-out rows come from, in words.
+    pub held_out: String,
+    /// SHA-256 of their labels, where they come from other files.
+    pub held_out_labels: Option<String>,
+    /// Image column.
+    pub image_column: String,
+    /// Most pixels of an image; larger ones are left out.
+    pub max_pixels: u64,
+    /// Whether files that rows name are opened.
+    pub read_paths: bool,
+    /// Images in the shuffle buffer, where the dataset is read anew in every epoch.
+    pub shuffle_buffer: Option<usize>,
 }
 
 impl TrainingState {
@@ -44,19 +65,21 @@ impl TrainingState {
             ))),
         };
         same("classes", self.classes.join(", "), wanted.classes.join(", "))?;
-        same("rows (trained on, held out)", format!("{:?}", self.rows), format!("{:?}", wanted.rows))?;
-        same("labels (digest)", self.data_digest.clone(), wanted.data_digest.clone())?;
-        let fields = |options: &TrainOptions| {
-            let value = serde_json::to_value(options).map_err(|error| Error::Internal(error.to_string()))?;
-            Ok::<_, Error>(value.as_object().cloned().unwrap_or_default())
-        };
-        let wanted = fields(&wanted.options)?;
-        for (name, value) in fields(&self.options)? {
-            let other = wanted.get(&name).map_or("nothing".to_owned(), ToString::to_string);
-            same(&name.replace('_', " "), value.to_string(), other)?;
+        for (here, there) in
+            [(fields(&self.data)?, fields(&wanted.data)?), (fields(&self.options)?, fields(&wanted.options)?)]
+        {
+            for (name, value) in here {
+                let other = there.get(&name).map_or("nothing".to_owned(), ToString::to_string);
+                same(&name.replace('_', " "), value.to_string(), other)?;
+            }
         }
         Ok(())
     }
+}
+
+fn fields(value: &impl Serialize) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let value = serde_json::to_value(value).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(value.as_object().cloned().unwrap_or_default())
 }
 
 /// A training between two epochs.

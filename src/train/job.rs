@@ -7,14 +7,14 @@ use super::options::TrainOptions;
 use super::prepare::Data;
 use super::recipe::Recipe;
 use super::run::{TrainContext, TrainEvent, Trained, run};
-use crate::calibration::{Calibration, CalibrationOptions};
+use crate::calibration::CalibrationOptions;
 use crate::cancel::Cancel;
 use crate::dataset::LoadOptions;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::image::Preprocessing;
 use crate::loss::Loss;
-use crate::metrics::{ClassificationMetrics, LabelledLogits};
+use crate::metrics::LabelledLogits;
 use crate::model::{FORMAT_VERSION, Model, ModelConfig};
 use crate::network::Architecture;
 
@@ -99,6 +99,8 @@ pub enum JobEvent<'a> {
         left_out: u64,
         /// The first row left out, with its reason.
         example: Option<&'a str>,
+        /// Classes that no row is trained on.
+        unseen_classes: &'a [String],
         /// Whether images are read anew in every epoch.
         streaming: bool,
         /// Epochs already done by an earlier run.
@@ -130,13 +132,7 @@ pub fn train(job: &TrainJob, cancel: &Cancel, observe: &mut dyn FnMut(JobEvent<'
     let options = job.recipe.options(&data.preprocessing, device)?;
     let held_out_rows: Vec<usize> = data.held_out_rows.clone();
 
-    let mut state = TrainingState {
-        options,
-        classes: data.names.clone(),
-        rows: (data.train_rows, held_out_rows.len()),
-        data_digest: data.digest.clone(),
-        history: Vec::new(),
-    };
+    let mut state = TrainingState { options, classes: data.names.clone(), data: data.state(job), history: Vec::new() };
     // What can be known now must not be found out after hours of training.
     config(&data, &state).validate()?;
     let mut resume = None;
@@ -152,13 +148,14 @@ pub fn train(job: &TrainJob, cancel: &Cancel, observe: &mut dyn FnMut(JobEvent<'
         held_out_rows: held_out_rows.len(),
         left_out: data.left_out,
         example: data.left_out_example.as_deref(),
+        unseen_classes: &data.unseen_classes,
         streaming: data.is_streaming(),
         finished_epochs: state.history.len(),
     });
     if let Some(parent) = checkpoint_file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
     }
-    let examples = data.examples(job, state.options.seed);
+    let examples = data.examples(state.options.seed);
     let trained = {
         let mut forward = |event: TrainEvent<'_>| observe(JobEvent::Train(event));
         let mut context = TrainContext {
@@ -199,15 +196,11 @@ fn finish(
 ) -> Result<Model> {
     let mut model = Model::new(config(data, state), &trained.weights, trained.history)?;
     let (logits, labels) = data.held_out_logits(&model, device)?;
-    let calibrated = LabelledLogits::try_new(&logits, model.classes().len(), &labels).and_then(|rows| {
-        let calibration = Calibration::fit(&rows, &job.calibration, &data.held_out_source)?;
-        let metrics = ClassificationMetrics::of(&rows, calibration.temperature)?;
-        Ok((calibration, metrics))
-    });
-    match calibrated {
-        Ok((calibration, metrics)) => model.set_calibration(calibration, &metrics)?,
-        // Weights that took hours are worth more than a perfect end: calibrate on more rows later.
-        Err(error) => observe(JobEvent::Uncalibrated(&error)),
+    let calibrated = LabelledLogits::try_new(&logits, model.classes().len(), &labels)
+        .and_then(|rows| model.calibrate(&rows, &job.calibration, &data.held_out_source));
+    // Weights that took hours are worth more than a perfect end: calibrate on more rows later.
+    if let Err(error) = calibrated {
+        observe(JobEvent::Uncalibrated(&error));
     }
     model.write(&job.out, job.force)?;
     Ok(model)
@@ -223,7 +216,7 @@ fn config(data: &Data, state: &TrainingState) -> ModelConfig {
         origin: format!(
             "trained with dismax {} on {} images ({} epochs, batch size {}, {} schedule up to a learning rate of {}, weight decay {}, seed {})",
             env!("CARGO_PKG_VERSION"),
-            data.train_rows,
+            state.data.train_rows,
             state.options.epochs,
             state.options.batch_size,
             state.options.schedule,

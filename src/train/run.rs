@@ -11,8 +11,9 @@ use tch::{Device, Tensor};
 use super::checkpoint::{Checkpoint, TrainingState, to_host};
 use super::data::{Examples, LabelledImages};
 use super::history::EpochRecord;
-use super::loader::{BatchPlan, Preparation, load_epoch};
+use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
 use super::optimizer::{Sgd, flatten, unflatten};
+use super::options::TrainOptions;
 use super::worker::{Answer, Command, StepResult, Worker, WorkerPlan};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -126,33 +127,17 @@ pub fn run(
     };
 
     let classes = state.classes.len();
-    thread::scope(|scope| -> Result<()> {
-        let team = Team::start(scope, replicas);
+    Team::with(replicas, |scope, team| {
         for epoch in state.history.len()..options.epochs {
             let start = Instant::now();
             team.load(sgd.parameters(), &buffers)?;
             let (sender, batches) = bounded(BATCHES_AHEAD * workers);
-            scope.spawn(move || load_epoch(examples, plan, preparation, epoch, &sender));
-            let mut sums = Sums::default();
-            let mut factor = 0.0;
-            for step in 0..plan.steps {
-                context.cancel.check()?;
-                let results = team.step(&batches, sgd.parameters())?;
-                factor = options.schedule.factor(epoch * plan.steps + step, options.epochs * plan.steps);
-                let rows: usize = results.iter().map(|result| result.rows).sum();
-                let gradient = mean_gradient(&results, rows, device)?;
-                tch::no_grad(|| sgd.step(&gradient, factor))?;
-                let objective = sums.add(&results, rows);
-                if !objective.is_finite() {
-                    return Err(Error::Config(format!(
-                        "the loss is no longer a number in epoch {}; lower --lr (now {})",
-                        epoch + 1,
-                        options.sgd.learning_rate
-                    )));
-                }
-                let event = TrainEvent::Step { epoch: epoch + 1, step: step + 1, steps: plan.steps, rows, objective };
-                (context.observe)(event);
-            }
+            let loader = scope.spawn(move || load_epoch(examples, plan, preparation, epoch, &sender));
+            let outcome = train_epoch(team, batches, &mut sgd, (epoch, &options, plan), context);
+            // The steps give the batches up, so the loader ends, also after an error.
+            let loaded = loader.join().map_err(|_| loader_gone());
+            let (sums, factor) = outcome?;
+            loaded?;
             let trained_in = start.elapsed().as_secs_f64();
             buffers = team.mean_buffers()?;
             team.load(sgd.parameters(), &buffers)?;
@@ -186,6 +171,37 @@ pub fn run(
         weights.iter().map(|w| Ok((w.name.clone(), w.tensor.f_detach()?))).collect::<Result<HashMap<_, _>>>()
     })?;
     Ok(Trained { weights, history: state.history })
+}
+
+/// All steps of an epoch. Gives the sums of their figures and the last step's factor of the learning rate.
+fn train_epoch(
+    team: &Team,
+    batches: Receiver<Result<TrainingBatch>>,
+    sgd: &mut Sgd,
+    (epoch, options, plan): (usize, &TrainOptions, BatchPlan),
+    context: &mut TrainContext<'_>,
+) -> Result<(Sums, f64)> {
+    let device = sgd.parameters().device();
+    let (mut sums, mut factor) = (Sums::default(), 0.0);
+    for step in 0..plan.steps {
+        context.cancel.check()?;
+        let results = team.step(&batches, sgd.parameters())?;
+        factor = options.schedule.factor(epoch * plan.steps + step, options.epochs * plan.steps);
+        let rows: usize = results.iter().map(|result| result.rows).sum();
+        let gradient = mean_gradient(&results, rows, device)?;
+        tch::no_grad(|| sgd.step(&gradient, factor))?;
+        let objective = sums.add(&results, rows);
+        if !objective.is_finite() {
+            return Err(Error::Config(format!(
+                "the loss is no longer a number in epoch {}; lower --lr (now {})",
+                epoch + 1,
+                options.sgd.learning_rate
+            )));
+        }
+        let event = TrainEvent::Step { epoch: epoch + 1, step: step + 1, steps: plan.steps, rows, objective };
+        (context.observe)(event);
+    }
+    Ok((sums, factor))
 }
 
 #[derive(Debug, Default)]
@@ -223,54 +239,62 @@ fn mean_gradient(results: &[StepResult], rows: usize, device: Device) -> Result<
     sum.ok_or_else(|| Error::Internal("a step without workers".into()))
 }
 
-/// The workers' ends of their channels.
+fn worker_gone() -> Error {
+    Error::Internal("a training worker ended unexpectedly".into())
+}
+
+fn loader_gone() -> Error {
+    Error::Internal("the training loader ended unexpectedly".into())
+}
+
+/// The caller's ends of each worker's channels. A worker that panics closes its own, so that nobody waits for it.
 struct Team {
-    commands: Vec<Sender<Command>>,
-    answers: Receiver<(usize, Result<Answer>)>,
+    workers: Vec<(Sender<Command>, Receiver<Result<Answer>>)>,
 }
 
 impl Team {
-    fn start<'scope>(scope: &'scope thread::Scope<'scope, '_>, workers: Vec<Worker>) -> Self {
-        let (sender, answers) = bounded(workers.len());
-        let mut commands = Vec::new();
-        for (index, worker) in workers.into_iter().enumerate() {
-            let (command_sender, command_receiver) = bounded(1);
-            let sender = sender.clone();
-            scope.spawn(move || worker.run(index, &command_receiver, &sender));
-            commands.push(command_sender);
-        }
-        Self { commands, answers }
+    /// Runs `body` beside the workers, which end with it.
+    fn with<'env>(
+        workers: Vec<Worker>,
+        body: impl for<'scope> FnOnce(&'scope thread::Scope<'scope, 'env>, &Self) -> Result<()>,
+    ) -> Result<()> {
+        thread::scope(|scope| {
+            let (mut ends, mut threads) = (Vec::new(), Vec::new());
+            for worker in workers {
+                let (command_sender, commands) = bounded(1);
+                let (answer_sender, answers) = bounded(1);
+                threads.push(scope.spawn(move || worker.run(&commands, &answer_sender)));
+                ends.push((command_sender, answers));
+            }
+            let team = Self { workers: ends };
+            let outcome = body(scope, &team);
+            drop(team);
+            // Joined here, a panic is an error; left to the scope, it would be one of the caller's.
+            let panicked = threads.into_iter().map(|thread| thread.join()).any(|joined| joined.is_err());
+            outcome.and(if panicked { Err(worker_gone()) } else { Ok(()) })
+        })
     }
 
     /// Sends one command to each of the first workers and gathers their answers in the workers' order.
     fn ask(&self, commands: Vec<Command>) -> Result<Vec<Answer>> {
-        let gone = || Error::Internal("a training worker ended unexpectedly".into());
         let count = commands.len();
-        for (worker, command) in self.commands.iter().zip(commands) {
-            worker.send(command).map_err(|_| gone())?;
+        for ((worker, _), command) in self.workers.iter().zip(commands) {
+            worker.send(command).map_err(|_| worker_gone())?;
         }
-        let mut answers: Vec<Option<Answer>> = (0..count).map(|_| None).collect();
-        for _ in 0..count {
-            let (index, answer) = self.answers.recv().map_err(|_| gone())?;
-            answers[index] = Some(answer?);
-        }
-        answers.into_iter().map(|answer| answer.ok_or_else(gone)).collect()
+        // All answers are taken before one of them may fail: none must be left for the next question.
+        let answers: Vec<_> = self.workers.iter().take(count).map(|(_, answers)| answers.recv()).collect();
+        answers.into_iter().map(|answer| answer.map_err(|_| worker_gone())?).collect()
     }
 
     fn load(&self, parameters: &Tensor, buffers: &Tensor) -> Result<()> {
-        let load = |_: &Sender<Command>| Command::Load(parameters.shallow_clone(), buffers.shallow_clone());
-        self.ask(self.commands.iter().map(load).collect()).map(|_| ())
+        let load = |_| Command::Load(parameters.shallow_clone(), buffers.shallow_clone());
+        self.ask(self.workers.iter().map(load).collect()).map(|_| ())
     }
 
-    fn step(
-        &self,
-        batches: &Receiver<Result<super::loader::TrainingBatch>>,
-        parameters: &Tensor,
-    ) -> Result<Vec<StepResult>> {
+    fn step(&self, batches: &Receiver<Result<TrainingBatch>>, parameters: &Tensor) -> Result<Vec<StepResult>> {
         let mut commands = Vec::new();
-        for _ in &self.commands {
-            let batch =
-                batches.recv().map_err(|_| Error::Internal("the training loader ended unexpectedly".into()))??;
+        for _ in &self.workers {
+            let batch = batches.recv().map_err(|_| loader_gone())??;
             // Workers only read the shared parameters, and all are done before the next step writes them.
             commands.push(Command::Step(batch, parameters.shallow_clone()));
         }
@@ -284,7 +308,7 @@ impl Team {
     /// Mean of the workers' running statistics.
     fn mean_buffers(&self) -> Result<Tensor> {
         let mut all = Vec::new();
-        for answer in self.ask(self.commands.iter().map(|_| Command::Buffers).collect())? {
+        for answer in self.ask(self.workers.iter().map(|_| Command::Buffers).collect())? {
             match answer {
                 Answer::Buffers(buffers) => all.push(buffers.f_to_device(Device::Cpu)?),
                 other => return Err(Error::Internal(format!("a training worker answered {other:?} to buffers"))),
@@ -303,7 +327,7 @@ impl Team {
     ) -> Result<(f64, f64)> {
         let (mut nll, mut correct) = (0.0, 0usize);
         let pieces: Vec<&[usize]> = rows.chunks(EVALUATION_ROWS).collect();
-        for round in pieces.chunks(self.commands.len()) {
+        for round in pieces.chunks(self.workers.len()) {
             let mut commands = Vec::new();
             for piece in round {
                 let mut pixels = Vec::with_capacity(piece.len() * images.image_bytes());

@@ -108,12 +108,11 @@ impl Worker {
     }
 
     /// Answers commands until nobody sends or nobody listens.
-    pub fn run(self, index: usize, commands: &Receiver<Command>, answers: &Sender<(usize, Result<Answer>)>) {
+    pub fn run(self, commands: &Receiver<Command>, answers: &Sender<Result<Answer>>) {
         // Per thread in libtorch: a worker per core with one thread each beats one worker with a thread per core.
         tch::set_num_threads(self.plan.threads.max(1) as i32);
         for command in commands {
-            let answer = self.answer(command);
-            if answers.send((index, answer)).is_err() {
+            if answers.send(self.answer(command)).is_err() {
                 return;
             }
         }

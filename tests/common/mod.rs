@@ -2,5 +2,6 @@
 #![allow(dead_code, reason = "every test file compiles this module and uses its own part of it")]
 #![allow(clippy::panic, reason = "a missing golden value is a broken test")]
 
+pub mod datasets;
 pub mod golden;
 pub mod models;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use dismax::calibration::{Calibration, CalibrationOptions};
+use dismax::calibration::CalibrationOptions;
 use dismax::image::Preprocessing;
 use dismax::loss::Loss;
-use dismax::metrics::{ClassificationMetrics, LabelledLogits};
+use dismax::metrics::LabelledLogits;
 use dismax::model::{FORMAT_VERSION, Model, ModelConfig, NamedTensors};
 use dismax::network::{Architecture, Network};
 use tch::{Device, Tensor};
@@ -46,8 +46,6 @@ pub fn calibrated() -> Model {
     };
     let logits: Vec<f32> = (0..100).flat_map(|row| (0..3).map(move |class| logit(row, class))).collect();
     let rows = LabelledLogits::try_new(&logits, 3, &labels).expect("logits");
-    let calibration = Calibration::fit(&rows, &CalibrationOptions::default(), "made-up rows").expect("a calibration");
-    let metrics = ClassificationMetrics::of(&rows, calibration.temperature).expect("metrics");
-    model.set_calibration(calibration, &metrics).expect("calibration");
+    model.calibrate(&rows, &CalibrationOptions::default(), "made-up rows").expect("calibration");
     model
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dismax::Result;
 use dismax::calibration::{CalibrationOptions, CalibrationScores};
-use dismax::dataset::{Dataset, LabelColumn};
+use dismax::dataset::Dataset;
 use dismax::evaluate::Collected;
 use dismax::model::Model;
 use dismax::stage::Stage;
@@ -79,8 +79,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     Model::check_place(target, args.out.is_none() || args.force)?;
     let mut model = Model::read(&args.model)?;
     let options = args.calibration.options(options_of(&model));
-    let dataset = Dataset::open(&args.data)?;
-    let label = LabelColumn::find(dataset.schema(), args.labels.label.as_deref())?;
+    let dataset = Dataset::open_cancellable(&args.data, &context.cancel)?;
+    let label = dataset.label_column(args.labels.label.as_deref())?;
     let stage = Stage::new(&model, &args.stage.options(&args.images))?;
 
     let phase = context.ui.phase("scoring");

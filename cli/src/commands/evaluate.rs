@@ -68,9 +68,17 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let model = Model::read(&args.model)?;
     model.require_calibration()?;
-    let test = Dataset::open(&args.id)?;
-    let label = LabelColumn::find(test.schema(), args.labels.label.as_deref())?;
-    let others = args.ood.iter().map(|set| Dataset::open(&[set])).collect::<Result<Vec<_>>>()?;
+    let test = Dataset::open_cancellable(&args.id, &context.cancel)?;
+    let label = test.label_column(args.labels.label.as_deref())?;
+    let open = |set| Dataset::open_cancellable(&[set], &context.cancel);
+    let others = args.ood.iter().map(open).collect::<Result<Vec<_>>>()?;
+    // What can be known now must not be found out after the test set has been scored.
+    for dataset in others.iter().chain([&test]) {
+        dataset.image_column(args.images.image.as_deref())?;
+    }
+    if let Some(folder) = &args.charts {
+        fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+    }
     let stage = Stage::new(&model, &args.stage.options(&args.images))?;
 
     let collect = |dataset: &Dataset, label: Option<&LabelColumn>, name: &str| {
@@ -99,7 +107,6 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 }
 
 fn draw(evaluation: &Evaluation, folder: &Path, context: &Context) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
     let pictures =
         [("reliability.svg", charts::reliability(evaluation)?), ("scores.svg", charts::score_histogram(evaluation)?)];
     for (name, picture) in pictures {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use dismax::dataset::{Dataset, LabelColumn};
+use dismax::dataset::Dataset;
 use dismax::image::Preprocessing;
 use dismax::loss::Loss;
 use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
@@ -48,6 +48,10 @@ pub struct Args {
     /// Dataset whose label column names the classes.
     #[arg(long, value_name = "DATASET")]
     classes_from: Option<String>,
+
+    /// Its label column; needed only where several fit or it has an unusual name.
+    #[arg(long, value_name = "COLUMN", requires = "classes_from")]
+    label: Option<String>,
 
     /// Folder to write the model to.
     #[arg(long, value_name = "MODEL")]
@@ -106,7 +110,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 fn classes(args: &Args) -> Result<Vec<String>> {
     if let Some(input) = &args.classes_from {
         let dataset = Dataset::open(&[input])?;
-        let label = LabelColumn::find(dataset.schema(), None)?;
+        let label = dataset.label_column(args.label.as_deref())?;
         return label.class_names().map(<[String]>::to_vec).ok_or_else(|| {
             Error::data(input, format!("its column \"{}\" names no classes; give them with --classes", label.name()))
         });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dismax::dataset::{self, Dataset, ImageColumn, LabelColumn};
+use dismax::dataset::{self, Dataset, ImageColumn};
 use dismax::model::{Model, ModelConfig};
 use dismax::train::RowLabels;
 use dismax::{Error, Result};
@@ -132,18 +132,18 @@ struct DatasetReport {
 }
 
 fn dataset(args: &Args, inputs: &[String], context: &Context) -> Result<Outcome> {
-    let dataset = Dataset::open(inputs)?;
+    let dataset = Dataset::open_cancellable(inputs, &context.cancel)?;
     let mut report = DatasetReport {
         files: dataset.files().map(str::to_owned).collect(),
         rows: dataset.rows(),
         columns: dataset.schema().fields().iter().map(|f| (f.name().clone(), f.data_type().to_string())).collect(),
         ..DatasetReport::default()
     };
-    match ImageColumn::find(dataset.schema(), args.images.image.as_deref()) {
+    match dataset.image_column(args.images.image.as_deref()) {
         Ok(column) => sample(&dataset, &column, args, &mut report)?,
         Err(error) => report.image_problem = Some(error.to_string()),
     }
-    match LabelColumn::find(dataset.schema(), args.labels.label.as_deref()) {
+    match dataset.label_column(args.labels.label.as_deref()) {
         Ok(column) => {
             report.label_column = Some(column.name().to_owned());
             match RowLabels::read(&dataset, &column, None) {

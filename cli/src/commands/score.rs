@@ -107,7 +107,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     }
     let model = Model::read(&args.model)?;
     model.require_calibration()?;
-    let dataset = Dataset::open(&args.inputs)?;
+    let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
     let stage = Stage::new(&model, &args.stage.options(&args.images))?;
     let options = ScoreOptions {
         prefix: args.prefix.clone(),

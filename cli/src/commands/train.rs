@@ -255,12 +255,27 @@ impl<'a> Progress<'a> {
             JobEvent::Reading { rows, of } => {
                 self.phase.get_or_insert_with(|| self.context.ui.phase("reading")).update(rows, of);
             }
-            JobEvent::Begin { options, train_rows, held_out_rows, left_out, example, streaming, finished_epochs } => {
+            JobEvent::Begin {
+                options,
+                train_rows,
+                held_out_rows,
+                left_out,
+                example,
+                unseen_classes,
+                streaming,
+                finished_epochs,
+            } => {
                 self.end();
                 let ui = &self.context.ui;
                 if left_out > 0 {
                     let first = example.unwrap_or_default();
                     ui.warn(format!("{} left out; the first: {first}", text::rows(left_out)));
+                }
+                if !unseen_classes.is_empty() {
+                    let names = args::listing(unseen_classes, 10);
+                    ui.warn(format!(
+                        "no row to learn these classes from: {names}; the model will hardly ever predict them"
+                    ));
                 }
                 let streaming = if streaming { ", read anew in every epoch" } else { "" };
                 let (train, held_out) = (text::rows(train_rows as u64), text::rows(held_out_rows as u64));

@@ -39,7 +39,7 @@ fn columns_that_cannot_be_told() {
     refused(&["score", &two, "--model", &model, "--out", &out_file, "--image", "middle"], 3, &["middle", "left"]);
     let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.5; 3]));
     let wrong = folder.write("wrong.parquet", vec![("image", images(3)), ("label", floats)]);
-    refused(&["train", &wrong, "--out", &out], 3, &["label", "Float64"]);
+    refused(&["train", &wrong, "--out", &out], 3, &["wrong.parquet", "label", "Float64"]);
     refused(&["train", &two, "--out", &out, "--image", "left", "--label", "c"], 3, &["\"c\"", "\"label\" (Int64)"]);
 }
 
@@ -54,6 +54,9 @@ fn datasets_that_cannot_be_learnt_from() {
     refused(&["train", &empty, "--out", &out], 3, &["empty.parquet", "row"]);
     refused(&["train", "no-such-file.parquet", "--out", &out], 3, &["no-such-file.parquet"]);
     refused(&["train", &folder.path("*.arrow"), "--out", &out], 3, &["*.arrow"]);
+
+    let little = ["train", &digits("train"), "--out", &out, "--validation", &digits("validation"), "--memory", "40KiB"];
+    refused(&little, 2, &["216 held-out images", "--memory"]);
 
     let (train, validation) = (digits("train"), digits("validation"));
     let overlap = ["train", &train, &validation, "--out", &out, "--validation", &validation];

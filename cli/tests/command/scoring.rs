@@ -40,6 +40,30 @@ fn streams_go_through_a_pipe() {
 }
 
 #[test]
+fn an_input_that_breaks_off_leaves_nothing() {
+    let folder = Folder::new();
+    let input = stream(&read(&digits("mixed")));
+    let arguments = ["score", "-", "--model", &cifar10_model(), "--out", &folder.path("scored.parquet")];
+    let message = dismax_reading(&arguments, &input[..input.len() - 8]).refused(3);
+    assert!(message.contains("stdin: ") && message.contains("pipefail"), "{message}");
+    assert!(folder.names().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn named_pipes_are_read_as_streams() {
+    let folder = Folder::new();
+    let (pipe, out) = (folder.path("pipe"), folder.path("scored.parquet"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let input = stream(&read(&digits("mixed")));
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::fs::write(&pipe, &input).expect("dismax reads"));
+        dismax(&["score", &pipe, "--model", &cifar10_model(), "--out", &out]).ok();
+    });
+    assert_eq!(&read(&out)["id"], &read(&digits("mixed"))["id"]);
+}
+
+#[test]
 fn a_reader_that_has_enough_is_no_failure() {
     let model = cifar10_model();
     let mut child = command(&["score", &digits("mixed"), "--model", &model, "--out", "-"])
@@ -100,8 +124,10 @@ fn rotten_input_stops_where_it_was_asked_to() {
     score(&["--max-errors", "2"]).ok();
     score(&["--max-errors", "10%", "--force"]).ok();
     score(&["--max-errors", "many", "--force"]).refused(2);
-    let message = score(&["--errors", &out, "--force"]).refused(2);
-    assert!(message.contains("another name"), "{message}");
+    for same in [out.clone(), out.replace("/scored", "/./scored")] {
+        let message = score(&["--errors", &same, "--force"]).refused(2);
+        assert!(message.contains("another name"), "{message}");
+    }
     let summary = score(&["--max-pixels", "10", "--force", "--json"]).json();
     assert_eq!(summary["errors"]["too_many_pixels"], 18, "{summary}");
 }
