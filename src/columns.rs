@@ -17,8 +17,8 @@ use crate::model::Model;
 use crate::score::Score;
 use crate::stage::Scored;
 
-/// Key of the schema's metadata.
-const ALPHA_KEY: &str = "dismax.alpha";
+/// Key of the schema's metadata, after the prefix.
+const ALPHA_KEY: &str = "alpha";
 
 /// The appended columns of a record batch.
 #[derive(Debug, Clone)]
@@ -48,10 +48,14 @@ pub struct Columns {
     class_names: Arc<StringArray>,
     calibration: Calibration,
     metadata: HashMap<String, String>,
+    prefix: String,
 }
 
 impl Columns {
     /// The columns of `model`, each name with `prefix` in front.
+    ///
+    /// The schema's metadata get `dismax.model_digest`, `.temperature`, `.score` and `.alpha`, with the prefix before the
+    /// last word, so that scoring a dataset with a second model keeps what is known of the first.
     ///
     /// # Errors
     /// [`Error::Model`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.
@@ -71,16 +75,17 @@ impl Columns {
         ];
         let fields = types.into_iter().map(|(name, data_type)| Field::new(format!("{prefix}{name}"), data_type, true));
         let metadata = [
-            ("dismax.model_digest", model.digest().to_owned()),
-            ("dismax.temperature", calibration.temperature.to_string()),
-            ("dismax.score", calibration.score.to_string()),
+            ("model_digest", model.digest().to_owned()),
+            ("temperature", calibration.temperature.to_string()),
+            ("score", calibration.score.to_string()),
             (ALPHA_KEY, calibration.alpha.to_string()),
         ];
         Ok(Self {
             fields: fields.collect(),
             class_names: Arc::new(StringArray::from_iter_values(model.classes())),
             calibration,
-            metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            metadata: metadata.into_iter().map(|(name, value)| (metadata_key(prefix, name), value)).collect(),
+            prefix: prefix.to_owned(),
         })
     }
 
@@ -89,9 +94,9 @@ impl Columns {
     /// # Errors
     /// [`Error::Config`] for an alpha outside (0, 1) or one that the model has too few calibration rows for.
     pub fn with_alpha(mut self, alpha: f64) -> Result<Self> {
-        self.calibration.scores.all().check_alpha(alpha)?;
+        self.calibration.scores.check_alpha(alpha)?;
         self.calibration.alpha = alpha;
-        self.metadata.insert(ALPHA_KEY.to_owned(), alpha.to_string());
+        self.metadata.insert(metadata_key(&self.prefix, ALPHA_KEY), alpha.to_string());
         Ok(self)
     }
 
@@ -148,10 +153,7 @@ impl Columns {
     /// # Errors
     /// [`Error::Arrow`] if the two do not belong together.
     pub fn append(&self, record_batch: &RecordBatch, scored: &Scored, schema: &SchemaRef) -> Result<RecordBatch> {
-        let mut columns = record_batch.columns().to_vec();
-        columns.extend(self.arrays(scored)?);
-        RecordBatch::try_new(Arc::clone(schema), columns)
-            .map_err(|source| Error::Arrow { origin: "appending the scored columns".into(), source })
+        with_columns(record_batch, &self.arrays(scored)?, schema)
     }
 
     /// The appended columns alone.
@@ -225,4 +227,18 @@ impl Columns {
         use arrow::array::Array;
         self.class_names.len()
     }
+}
+
+fn metadata_key(prefix: &str, name: &str) -> String {
+    format!("dismax.{prefix}{name}")
+}
+
+/// `record_batch` with more columns behind its own.
+///
+/// # Errors
+/// [`Error::Arrow`] if they do not make `schema`.
+pub(crate) fn with_columns(record_batch: &RecordBatch, added: &[ArrayRef], schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = record_batch.columns().iter().chain(added).cloned().collect();
+    RecordBatch::try_new(Arc::clone(schema), columns)
+        .map_err(|source| Error::Arrow { origin: "appending the scored columns".into(), source })
 }

@@ -10,7 +10,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use crate::error::{Error, Result};
 
 /// Items in flight for each thread: one being worked on, one waiting.
-const IN_FLIGHT_PER_THREAD: usize = 2;
+pub const IN_FLIGHT_PER_THREAD: usize = 2;
 
 type Task<T, R> = (T, Sender<R>);
 
@@ -117,23 +117,30 @@ mod tests {
     fn dropping_early_leaves_the_queue_undone() {
         let done = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&done);
+        let (begun, at_work) = bounded::<()>(100);
         let (go, gate) = bounded::<()>(100);
-        let mut map = ordered_map(0..100, 1, move |item| {
-            let _ = gate.recv();
+        // The first item goes through, the next two are held at work, and the fourth is queued behind them.
+        let mut map = ordered_map(0..100, 2, move |item| {
+            begun.send(()).unwrap();
+            if item > 0 {
+                let _ = gate.recv();
+            }
             counter.fetch_add(1, Ordering::SeqCst);
             item
         })
         .unwrap();
-        go.send(()).unwrap();
         assert_eq!(map.next().unwrap().unwrap(), 0);
-        // The thread waits in the second item, and one more is queued behind it.
+        (0..3).for_each(|_| at_work.recv().unwrap());
+        let stopped = Arc::clone(&map.stopped);
         let opener = thread::spawn(move || {
-            thread::sleep(std::time::Duration::from_millis(200));
+            while !stopped.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
             drop(go);
         });
         drop(map);
         opener.join().unwrap();
-        assert!(done.load(Ordering::SeqCst) <= 2, "the queued item was worked on");
+        assert_eq!(done.load(Ordering::SeqCst), 3, "the queued item was worked on");
     }
 
     #[test]

@@ -3,16 +3,17 @@
 mod common;
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, RecordBatch, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
 use common::datasets::{chunks, folder, labels, open, rows, schema, write};
 use dismax::Error;
 use dismax::cancel::Cancel;
-use dismax::dataset::{Compression, Dataset, WriteOptions};
+use dismax::dataset::{Chunk, Compression, Dataset, WriteOptions};
 
 #[test]
 fn every_format_gives_rows_and_metadata_back() {
@@ -104,32 +105,52 @@ fn columns_that_differ_are_named_with_their_file() {
     assert!(error.contains("b.parquet: has a column \"x\""), "{error}");
     let error = other(vec![label(DataType::Int64), image()]);
     assert!(error.contains("column \"label\" stands where"), "{error}");
+
+    let tensor = |name: &str, shape: &str| {
+        let item = Field::new("item", DataType::UInt8, false);
+        let metadata = [("ARROW:extension:name", "arrow.fixed_shape_tensor"), ("ARROW:extension:metadata", shape)];
+        let metadata = metadata.map(|(key, value)| (key.to_string(), value.to_string()));
+        let field = Field::new("image", DataType::FixedSizeList(Arc::new(item), 3072), true);
+        let schema = Arc::new(Schema::new(vec![field.with_metadata(metadata.into())]));
+        let options = WriteOptions { overwrite: true, ..WriteOptions::default() };
+        write(&folder.path().join(name), &[RecordBatch::new_empty(schema)], &options);
+    };
+    tensor("a.parquet", r#"{"shape":[32,32,3]}"#);
+    tensor("b.parquet", r#"{"shape":[3,32,32]}"#);
+    let error = open(folder.path()).expect_err("channels lie elsewhere").to_string();
+    assert!(error.contains("b.parquet: the tensors of column \"image\" have another shape"), "{error}");
 }
 
 #[test]
 fn nullability_and_nested_metadata_may_differ() {
     let folder = folder();
-    let list = |name: &str, nullable: bool, metadata: &str| {
-        let item = Field::new("item", DataType::Float32, nullable)
-            .with_metadata([("key".to_string(), metadata.to_string())].into());
-        let fields = vec![Field::new("label", DataType::Int64, nullable), Field::new_list("x", item, nullable)];
-        let schema = Arc::new(Schema::new(fields));
-        let batch = RecordBatch::new_empty(schema.clone());
-        let columns: Vec<ArrayRef> = batch
-            .columns()
-            .iter()
-            .map(|array| if nullable { arrow::array::new_null_array(array.data_type(), 2) } else { array.clone() })
-            .collect();
-        let batch = RecordBatch::try_new(schema, columns).expect("columns fit");
+    let file = |name: &str, nullable: bool, metadata: &str| {
+        let metadata = [("key".to_string(), metadata.to_string())];
+        let item = Arc::new(Field::new("item", DataType::Int64, nullable).with_metadata(metadata.into()));
+        let part = Field::new("part", DataType::Int64, nullable);
+        let values = || -> ArrayRef {
+            Arc::new(Int64Array::from_iter((0..4).map(|value| (!nullable || value % 2 == 0).then_some(value))))
+        };
+        let lists = ListArray::new(Arc::clone(&item), OffsetBuffer::from_lengths([1, 3]), values(), None);
+        let structs = StructArray::new(Fields::from(vec![part.clone()]), vec![values().slice(0, 2)], None);
+        let fields = vec![
+            Field::new("label", DataType::Int64, nullable),
+            Field::new("lists", DataType::List(item), false),
+            Field::new("structs", structs.data_type().clone(), false),
+        ];
+        let columns: Vec<ArrayRef> = vec![values().slice(1, 2), Arc::new(lists), Arc::new(structs)];
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns fit");
         write(&folder.path().join(name), &[batch], &WriteOptions::default());
     };
-    list("a.parquet", false, "one");
-    list("b.parquet", true, "two");
+    file("a.parquet", false, "one");
+    file("b.parquet", true, "two");
     let dataset = open(folder.path()).expect("the same columns");
-    assert!(dataset.schema().field(0).is_nullable());
+    assert!(dataset.schema().field(0).is_nullable() && !dataset.schema().field(1).is_nullable());
     let read = chunks(&dataset, 10, None);
-    assert_eq!(read.iter().map(|chunk| chunk.record_batch.num_rows()).sum::<usize>(), 2);
     assert!(read.iter().all(|chunk| chunk.record_batch.schema_ref() == dataset.schema()));
+    let items = |chunk: &Chunk| chunk.record_batch.column(1).as_list::<i32>().values().null_count();
+    let parts = |chunk: &Chunk| chunk.record_batch.column(2).as_struct().column(0).null_count();
+    assert_eq!(read.iter().map(|chunk| (items(chunk), parts(chunk))).collect::<Vec<_>>(), [(0, 0), (2, 1)]);
 }
 
 #[test]
@@ -144,14 +165,34 @@ fn damaged_files_are_named_and_never_a_panic() {
             let result = open(&path).and_then(|dataset| dataset.read(32, None)?.collect::<Result<Vec<_>, _>>());
             match result {
                 Err(error) => assert!(error.to_string().contains(name), "{name} cut at {length}: {error}"),
-                // The end of a stream may go unmarked, so a cut between two messages cannot be seen.
-                Ok(read) => assert!(name == "a.arrows" && labels(&read).len() < 100 || length + 8 >= whole.len()),
+                Ok(read) => {
+                    assert!(labels(&read).len() == 100 && length + 8 > whole.len(), "{name} cut at {length} passed")
+                }
             }
         }
         fs::write(&path, &whole[..whole.len() - 4]).expect("writes");
         if name == "a.parquet" {
             let error = open(&path).expect_err("without its end").to_string();
             assert!(error.contains("incomplete or damaged") && error.contains("download it again"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn altered_bytes_are_never_a_panic() {
+    let folder = folder();
+    for name in ["b.parquet", "b.arrow", "b.arrows"] {
+        let path = folder.path().join(name);
+        write(&path, &[rows(0..20)], &WriteOptions::default());
+        let whole = fs::read(&path).expect("just written");
+        for position in (0..whole.len()).step_by(3) {
+            let mut altered = whole.clone();
+            altered[position] ^= 0x81;
+            fs::write(&path, &altered).expect("writes");
+            let result = open(&path).and_then(|dataset| dataset.read(32, None)?.collect::<Result<Vec<_>, _>>());
+            if let Err(error) = result {
+                assert!(error.to_string().contains(name), "{name} altered at {position}: {error}");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, DictionaryArray, Float32Array, Int32Array, RecordBatch,
+    ArrayRef, AsArray, BinaryArray, BinaryViewArray, DictionaryArray, Float32Array, Int32Array, RecordBatch,
     StringArray,
 };
 use arrow::compute::concat_batches;

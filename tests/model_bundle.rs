@@ -179,6 +179,7 @@ fn a_card_shows_names_as_they_are() {
     let mut model = Model::new(config, &models::weights(7), Vec::new()).expect("a model");
     model.write(folder.path().join("model"), false).expect("written");
     let card = fs::read_to_string(folder.path().join("model/README.md")).expect("a card");
-    assert!(card.contains("`do'g | <b>`"), "{card}");
+    // A bar would end the table's cell.
+    assert!(card.contains("`do'g \\| <b>`"), "{card}");
     assert!(card.contains("None yet"), "{card}");
 }

@@ -96,7 +96,7 @@ fn a_dataset_that_does_not_fit_in_memory_streams() {
 #[test]
 fn every_loss_learns_the_digits() {
     let folder = tempfile::tempdir().expect("a folder");
-    for loss in [Loss::Softmax, Loss::IsomaxPlus, Loss::Dismax] {
+    for loss in Loss::ALL {
         let out = folder.path().join(loss.name());
         let held_out = HeldOut::Files(vec![VALIDATION.into()]);
         let model = run(&TrainJob { held_out, ..job(&out, loss, 6) }).expect("trained");
@@ -106,6 +106,52 @@ fn every_loss_learns_the_digits() {
         assert_eq!(calibration.rows, 216);
         assert!(out.join("training.csv").exists() && out.join("training.svg").exists());
     }
+}
+
+/// The other architectures: a step or two each, small images, and a bundle that is read again and scores.
+#[test]
+fn every_network_trains_into_a_bundle() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let labels: ArrayRef = Arc::new(Int64Array::from_iter_values((0..24).map(|row| row % 2)));
+    let input = dataset(folder.path(), labels, |_| false);
+    for (architecture, size) in [
+        (Architecture::Resnet34, 16),
+        (Architecture::DensenetBc100, 16),
+        (Architecture::Wrn2810, 16),
+        (Architecture::Resnet18, 32),
+    ] {
+        let out = folder.path().join(architecture.name());
+        let mut job = TrainJob { inputs: vec![input.clone()], ..job(&out, Loss::DismaxDagger, 1) };
+        let (epochs, schedule, workers) = (job.recipe.epochs, job.recipe.schedule, Some(1));
+        job.recipe = Recipe { epochs, schedule, workers, ..Recipe::new(architecture, Loss::DismaxDagger) };
+        job.recipe.size = Some((size, size));
+        let trained = run(&job).expect("trained");
+        let record = trained.history()[0];
+        assert!(record.train_objective.is_finite() && record.validation_nll.is_finite(), "{architecture}: {record:?}");
+        let read = Model::read(&out).expect("a bundle");
+        let scorer = read.scorer(tch::Device::Cpu).expect("a scorer");
+        read.self_check().verify(&scorer).expect("the same logits");
+        assert_eq!(read.config().preprocessing.width, size);
+    }
+}
+
+#[test]
+fn a_file_named_twice_would_judge_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let twice =
+        TrainJob { inputs: vec![TRAIN.into(), TRAIN.into()], ..job(&folder.path().join("model"), Loss::Dismax, 1) };
+    let message = run(&twice).expect_err("a refusal").to_string();
+    assert!(message.contains("train.parquet is named twice"), "{message}");
+}
+
+#[test]
+fn options_that_cannot_be_are_refused_before_anything_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut job = job(&folder.path().join("model"), Loss::Dismax, 1);
+    job.recipe.weight_decay = Some(-1.0);
+    let mut heard = 0;
+    let message = train(&job, &Cancel::default(), &mut |_| heard += 1).expect_err("a refusal").to_string();
+    assert!(message.contains("weight decay") && heard == 0, "{message}");
 }
 
 /// A Parquet file of 8x8 images with these labels; an empty image where `broken` says so.
@@ -170,7 +216,8 @@ fn rows_without_image_or_label_are_left_out_and_counted() {
     // Six held-out rows are too few for thresholds: the weights are kept, the model says that it is not calibrated.
     let mut uncalibrated = false;
     let model = train(&job, &Cancel::default(), &mut |event| match event {
-        JobEvent::Begin { left_out, example, train_rows, held_out_rows, .. } => {
+        JobEvent::Begin { left_out, example, train_rows, held_out_rows, calibration_rows, .. } => {
+            assert_eq!((held_out_rows, calibration_rows), (6, 19));
             seen = Some((left_out, example.map(str::to_owned), train_rows + held_out_rows));
         }
         JobEvent::Uncalibrated(error) => uncalibrated = error.to_string().contains("at least 19 rows"),

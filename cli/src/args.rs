@@ -53,7 +53,7 @@ pub struct LabelArgs {
     pub label: Option<String>,
 }
 
-/// How the scoring stage runs. None of it changes the scores.
+/// How the scoring stage runs. None of it changes the scores, but for the device: a GPU computes in bf16.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Machine")]
 pub struct StageArgs {
@@ -104,7 +104,7 @@ pub struct CalibrationArgs {
     /// Give each predicted class a threshold of its own.
     ///
     /// The share of --alpha then holds within each class, not only over all of them. Needs 5 / alpha held-out images of
-    /// a class (100 at 0.05); classes with fewer share the common threshold.
+    /// a class (100 at 0.05); classes with fewer share one threshold of their own.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub per_class: Option<bool>,
 

@@ -96,7 +96,7 @@ impl CalibrationReport {
         if self.per_class {
             let fallback = match self.fallback_classes.is_empty() {
                 true => String::new(),
-                false => format!("; too few rows, so the common one: {}", listing(&self.fallback_classes, 10)),
+                false => format!("; too few rows, so one for all of these: {}", listing(&self.fallback_classes, 10)),
             };
             lines.push(("thresholds", format!("one per predicted class{fallback}")));
         }

@@ -13,7 +13,7 @@ pub mod quantiles;
 pub mod record;
 pub mod temperature;
 
-pub use conformal::{ConformalScores, Verdict};
+pub use conformal::{ConformalScores, Verdict, rows_to_flag};
 pub use mondrian::MondrianScores;
 pub use record::{Calibrated, Calibration, CalibrationOptions, CalibrationScores, Estimate};
 pub use temperature::{Objective, Selection, TemperatureFit, TemperatureSearch, fit_temperature};

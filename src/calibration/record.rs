@@ -5,6 +5,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::conformal::check_share;
+use super::mondrian::minimum_rows;
 use super::{ConformalScores, MondrianScores, TemperatureFit, TemperatureSearch, Verdict, fit_temperature};
 use crate::error::{Error, Result, RowError};
 use crate::metrics::{
@@ -62,6 +64,9 @@ pub struct Calibration {
     pub ece_before: Estimate,
     /// ECE at the temperature of the other half, with its bootstrap interval.
     pub ece_after: Estimate,
+    /// Whether both halves gave a temperature. Where one has too few rows, the temperature of all rows stands in, and
+    /// `ece_after` is that of rows that had a say.
+    pub cross_fitted: bool,
     /// The in-distribution score that the thresholds belong to. It is taken at temperature 1.
     pub score: Score,
     /// Share of in-distribution rows that may be flagged.
@@ -117,9 +122,21 @@ impl CalibrationScores {
         }
     }
 
-    fn of(rows: &Judged, options: &CalibrationOptions, classes: usize) -> Result<Self> {
+    /// Checks that rows of every predicted class can be flagged at `alpha`.
+    ///
+    /// # Errors
+    /// As [`ConformalScores::check_alpha`], for all rows or for the class with the fewest.
+    pub fn check_alpha(&self, alpha: f64) -> Result<()> {
+        match self {
+            Self::AllRows(scores) => scores.check_alpha(alpha),
+            Self::PerClass(scores) => scores.check_alpha(alpha),
+        }
+    }
+
+    /// Thresholds of `rows`; a class gets its own from `minimum` rows on.
+    fn of(rows: &Judged, options: &CalibrationOptions, classes: usize, minimum: usize) -> Result<Self> {
         Ok(match options.per_class {
-            true => Self::PerClass(MondrianScores::try_new(&rows.scores, &rows.predicted, classes, options.alpha)?),
+            true => Self::PerClass(MondrianScores::try_new(&rows.scores, &rows.predicted, classes, minimum)?),
             false => Self::AllRows(ConformalScores::try_new(rows.scores.clone())?),
         })
     }
@@ -132,17 +149,25 @@ impl Calibration {
     /// Too few rows for `alpha`, an `alpha` outside (0, 1), a temperature at the end of its range.
     pub fn fit(rows: &LabelledLogits, options: &CalibrationOptions, source: &str) -> Result<Calibrated> {
         let judged = Judged::of(rows, options.score);
-        let scores = CalibrationScores::of(&judged, options, rows.classes())?;
+        check_share(options.alpha)?;
+        let scores = CalibrationScores::of(&judged, options, rows.classes(), minimum_rows(options.alpha))?;
         scores.all().check_alpha(options.alpha)?;
         let fit = fit_temperature(rows, &options.search)?;
 
         let mut scaled = rows.logits().to_vec();
+        let mut cross_fitted = true;
         let halves = halves(rows.rows(), options.seed);
         for (here, there) in [(&halves[0], &halves[1]), (&halves[1], &halves[0])] {
             let (logits, labels) = select(rows, there);
             let other = LabelledLogits::try_new(&logits, rows.classes(), &labels)?;
-            // Half of the rows may be too few for a fit that is fine on all; the fit on all then stands in.
-            let temperature = fit_temperature(&other, &options.search).map_or(fit.temperature, |fit| fit.temperature);
+            let temperature = match fit_temperature(&other, &options.search) {
+                Ok(fit) => fit.temperature,
+                // Half of the rows may be too few for a fit that is fine on all; the fit on all then stands in.
+                Err(_) => {
+                    cross_fitted = false;
+                    fit.temperature
+                }
+            };
             for &row in here {
                 let logits = &mut scaled[row * rows.classes()..(row + 1) * rows.classes()];
                 logits.iter_mut().for_each(|logit| *logit /= temperature);
@@ -164,6 +189,7 @@ impl Calibration {
             fit,
             ece_before: ece(rows)?,
             ece_after: ece(&scaled)?,
+            cross_fitted,
             score: options.score,
             alpha: options.alpha,
             false_alarm_rate: judged.false_alarm_rate(&halves, options, rows.classes())?,
@@ -226,8 +252,10 @@ impl Judged {
         options: &CalibrationOptions,
         classes: usize,
     ) -> Result<Option<Estimate>> {
-        let thresholds = CalibrationScores::of(&self.select(&halves[0]), options, classes)?;
-        if thresholds.all().check_alpha(options.alpha).is_err() {
+        // Half of the rows, so half of the minimum: the same classes have thresholds of their own.
+        let minimum = minimum_rows(options.alpha).div_ceil(2);
+        let thresholds = CalibrationScores::of(&self.select(&halves[0]), options, classes, minimum)?;
+        if thresholds.check_alpha(options.alpha).is_err() {
             return Ok(None);
         }
         let mut flagged = 0;

@@ -6,6 +6,10 @@ use serde_json::{Map, Value, json};
 /// Key of the schema's metadata.
 pub const METADATA_KEY: &str = "huggingface";
 
+/// Entries of `info` about the files of a dataset.
+const COUNTS: [&str; 6] =
+    ["splits", "download_size", "download_checksums", "dataset_size", "size_in_bytes", "post_processing_size"];
+
 /// Names of the classes of a column that is a `ClassLabel` feature.
 pub(super) fn class_names(schema: &Schema, column: &str) -> Option<Vec<String>> {
     let metadata: Value = serde_json::from_str(schema.metadata().get(METADATA_KEY)?).ok()?;
@@ -22,8 +26,8 @@ pub fn extend_features(metadata_json: &str, added: &[Field]) -> Option<String> {
     // It stands for the contents, which are others now.
     metadata.as_object_mut()?.remove("fingerprint");
     let info = metadata.get_mut("info")?.as_object_mut()?;
-    // Sizes and splits are those of the dataset that the columns were added to.
-    info.retain(|key, _| key == "features");
+    // What counts the dataset that the columns were added to would be wrong now; licence, citation and the like stay.
+    info.retain(|key, _| !COUNTS.contains(&key.as_str()));
     let features: &mut Map<String, Value> = info.get_mut("features")?.as_object_mut()?;
     for field in added {
         features.insert(field.name().clone(), feature(field.data_type())?);
@@ -64,7 +68,8 @@ mod tests {
     use super::*;
 
     const METADATA: &str = r#"{"info": {"features": {"img": {"_type": "Image"}, "label": {"names": ["cat", "dog"],
-        "_type": "ClassLabel"}}, "splits": {"train": {"num_examples": 5}}}, "fingerprint": "1"}"#;
+        "_type": "ClassLabel"}}, "splits": {"train": {"num_examples": 5}},
+        "license": "MIT"}, "fingerprint": "1"}"#;
 
     #[test]
     fn names_of_classes() {
@@ -96,6 +101,7 @@ mod tests {
             json!({"feature": {"dtype": "float32", "_type": "Value"}, "length": 10, "_type": "Sequence"})
         );
         assert_eq!(features["is_ood"]["dtype"], "bool");
+        assert_eq!(extended["info"]["license"], "MIT");
         assert!(extended["info"].get("splits").is_none() && extended.get("fingerprint").is_none());
         assert_eq!(extend_features("{}", &added), None);
         assert_eq!(extend_features(METADATA, &[Field::new("when", DataType::Date32, true)]), None);

@@ -76,6 +76,11 @@ impl ImageColumn {
         &self.name
     }
 
+    /// Whether every row names a file instead of holding an image.
+    pub fn holds_paths(&self) -> bool {
+        self.form == Form::Path
+    }
+
     /// Position of the column in the schema it was found in.
     pub fn index(&self) -> usize {
         self.index

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Format;
+use super::pipe::read_once;
 use crate::{Error, Result};
 
 /// One file or stream of a dataset.
@@ -31,7 +32,7 @@ pub fn resolve<S: AsRef<str>>(arguments: &[S]) -> Result<Vec<Input>> {
         let path = Path::new(argument);
         if argument == "-" {
             if inputs.contains(&Input::Stdin) {
-                return Err(Error::Config("standard input (`-`) can be read only once".into()));
+                return Err(read_once());
             }
             inputs.push(Input::Stdin);
         } else if path.is_dir() {

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::iter;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -16,15 +17,12 @@ use super::format::MAGIC_BYTES;
 use super::reader::Batches;
 use crate::{Error, Result};
 
-/// What closes a stream: a continuation marker and a length of 0.
-const END_OF_STREAM: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
-
 /// A stream whose schema has been read and whose batches have not.
 #[derive(Debug)]
 pub(super) struct Stream {
     reader: StreamReader<Box<dyn Read + Send>>,
-    /// The last bytes that were read.
-    tail: Arc<AtomicU64>,
+    /// Whether the bytes ended before the reader had what it asked for. After the end-of-stream marker it asks no more.
+    ran_dry: Arc<AtomicBool>,
 }
 
 impl Stream {
@@ -33,18 +31,18 @@ impl Stream {
     }
 }
 
-/// Remembers the last 8 bytes that were read through it.
-struct Tail<R> {
+/// Remembers whether somebody asked for more than there was.
+struct Watched<R> {
     reader: R,
-    last: Arc<AtomicU64>,
+    ran_dry: Arc<AtomicBool>,
 }
 
-impl<R: Read> Read for Tail<R> {
+impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer)?;
-        let newest = buffer.get(count.saturating_sub(8)..count).unwrap_or_default();
-        let last = newest.iter().fold(self.last.load(Ordering::Relaxed), |last, &byte| last << 8 | u64::from(byte));
-        self.last.store(last, Ordering::Relaxed);
+        if count == 0 && !buffer.is_empty() {
+            self.ran_dry.store(true, Ordering::Relaxed);
+        }
         Ok(count)
     }
 }
@@ -57,8 +55,11 @@ pub(super) fn file_header(path: &Path) -> Result<SchemaRef> {
 /// The batches of a file with a footer, one after the other, as long as they were written.
 pub(super) fn file_batches(path: &Path, projection: Option<&[usize]>) -> Result<Batches> {
     let origin = path.display().to_string();
-    let reader = open_file(path, projection)?;
-    Ok(Box::new(reader.map(move |batch| batch.map_err(|error| damaged(&origin, &error)))))
+    let mut reader = open_file(path, projection)?;
+    Ok(Box::new(iter::from_fn(move || {
+        let batch = guarded(|| reader.next().transpose());
+        batch.map_err(|error| damaged(&origin, &error)).transpose()
+    })))
 }
 
 /// Opens a file that holds a stream.
@@ -87,10 +88,11 @@ pub(super) fn open_stream(origin: &str, mut reader: Box<dyn Read + Send>) -> Res
             ));
         }
     }
-    let tail = Arc::new(AtomicU64::new(0));
-    let whole = Tail { reader: Cursor::new(start).chain(reader), last: Arc::clone(&tail) };
-    match StreamReader::try_new(Box::new(whole) as Box<dyn Read + Send>, None) {
-        Ok(reader) => Ok(Stream { reader, tail }),
+    let ran_dry = Arc::new(AtomicBool::new(false));
+    let whole = Watched { reader: Cursor::new(start).chain(reader), ran_dry: Arc::clone(&ran_dry) };
+    let reader: Box<dyn Read + Send> = Box::new(whole);
+    match guarded(|| StreamReader::try_new(reader, None)) {
+        Ok(reader) => Ok(Stream { reader, ran_dry }),
         Err(error) => Err(damaged(origin, &error)),
     }
 }
@@ -102,22 +104,21 @@ pub(super) fn open_stream(origin: &str, mut reader: Box<dyn Read + Send>) -> Res
 pub(super) fn stream_batches(origin: &str, stream: Stream, projection: Option<&[usize]>) -> Batches {
     let origin = origin.to_string();
     let projection = projection.map(<[usize]>::to_vec);
-    let Stream { mut reader, tail } = stream;
+    let Stream { mut reader, ran_dry } = stream;
     let mut ended = false;
     Box::new(iter::from_fn(move || {
         if ended {
             return None;
         }
-        let Some(batch) = reader.next() else {
-            ended = true;
-            return (tail.load(Ordering::Relaxed) != u64::from_be_bytes(END_OF_STREAM)).then(|| Err(cut_off(&origin)));
-        };
-        let kept = batch.and_then(|batch| match &projection {
-            Some(columns) => batch.project(columns),
-            None => Ok(batch),
+        let kept = guarded(|| match (reader.next().transpose()?, &projection) {
+            (Some(batch), Some(columns)) => batch.project(columns).map(Some),
+            (batch, _) => Ok(batch),
         });
-        ended = kept.is_err();
-        Some(kept.map_err(|error| damaged(&origin, &error)))
+        ended = !matches!(kept, Ok(Some(_)));
+        match kept {
+            Ok(None) if ran_dry.load(Ordering::Relaxed) => Some(Err(cut_off(&origin))),
+            kept => kept.map_err(|error| damaged(&origin, &error)).transpose(),
+        }
     }))
 }
 
@@ -131,8 +132,13 @@ fn cut_off(origin: &str) -> Error {
 
 fn open_file(path: &Path, projection: Option<&[usize]>) -> Result<FileReader<BufReader<File>>> {
     let file = File::open(path).map_err(|source| Error::io(path, source))?;
-    FileReader::try_new(BufReader::new(file), projection.map(<[usize]>::to_vec))
+    guarded(|| FileReader::try_new(BufReader::new(file), projection.map(<[usize]>::to_vec)))
         .map_err(|error| damaged(&path.display().to_string(), &error))
+}
+
+/// What `read` gives. Arrow's readers panic at some kinds of damage, which then is an error like any other.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(ArrowError::IpcError("the reader gave up".into())))
 }
 
 fn damaged(origin: &str, error: &ArrowError) -> Error {

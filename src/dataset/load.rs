@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use super::Image;
+use super::{Image, ImageColumn};
 use crate::image::{Limits, Pixels, decode, raw};
-use crate::{RowError, RowErrorCode};
+use crate::{Error, Result, RowError, RowErrorCode};
 
 /// What may be done to get at an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,6 +16,22 @@ pub struct LoadOptions {
     /// Whether files that rows name are opened. A dataset from elsewhere could name any file of this machine, so this
     /// is off unless the user asks for it.
     pub read_paths: bool,
+}
+
+impl LoadOptions {
+    /// Checks that images of `column` may be loaded at all.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a column of paths that may not be read: every row would fail.
+    pub(crate) fn require_paths(&self, column: &ImageColumn) -> Result<()> {
+        match column.holds_paths() && !self.read_paths {
+            false => Ok(()),
+            true => Err(Error::Config(format!(
+                "column \"{}\" holds paths instead of images; --read-paths opens the files that they name",
+                column.name()
+            ))),
+        }
+    }
 }
 
 /// Decodes an image, opening its file where it is a path and `options` allow that.
@@ -39,7 +55,7 @@ pub fn load(image: &Image<'_>, dataset_file: &str, options: &LoadOptions) -> Res
 fn read(path: &str, dataset_file: &str, options: &LoadOptions) -> Result<Vec<u8>, RowError> {
     let refuse = |why: String| RowError::new(RowErrorCode::FileNotReadable, format!("{path}: {why}"));
     if !options.read_paths {
-        return Err(refuse("the row holds a path instead of an image, and reading paths was not asked for".into()));
+        return Err(refuse("the row holds a path instead of an image; --read-paths opens it".into()));
     }
     if path.contains("://") {
         return Err(refuse("addresses are not fetched, only files are read".into()));

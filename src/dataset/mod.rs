@@ -13,12 +13,12 @@ mod ipc;
 mod label_column;
 mod load;
 mod parquet;
+mod pipe;
 mod raw_pixels;
 mod reader;
 mod schema;
 mod sink;
 mod slices;
-mod stdin;
 mod writer;
 
 pub(crate) use class_map::ClassMap;

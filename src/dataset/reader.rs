@@ -1,14 +1,14 @@
 //! Many inputs as one stream of record batches.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::stdin::CancellableStdin;
+use super::pipe::CancellablePipe;
 use super::{Format, ImageColumn, Input, LabelColumn, ipc, parquet, resolve, schema};
 use crate::cancel::Cancel;
 use crate::{Error, Result};
@@ -64,7 +64,7 @@ impl Dataset {
     }
 
     /// As [`open`](Self::open); every reading ends with [`Error::Cancelled`] once `cancel` is set, also one that waits for
-    /// standard input.
+    /// standard input or a pipe.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -75,13 +75,9 @@ impl Dataset {
                 Input::File(path) if path.is_file() => open_file(path)?,
                 // A named pipe or a shell's `<(...)`.
                 Input::File(path) => {
-                    let pipe = File::open(&path).map_err(|source| Error::io(&path, source))?;
-                    open_stream(&path.display().to_string(), Box::new(BufReader::new(pipe)))?
+                    open_pipe(&path.display().to_string(), CancellablePipe::open(&path, cancel)?, cancel)?
                 }
-                Input::Stdin => {
-                    let stdin = CancellableStdin::new(cancel).map_err(|source| Error::io("stdin", source))?;
-                    open_stream("stdin", Box::new(stdin)).or_else(|error| cancel.check().and(Err(error)))?
-                }
+                Input::Stdin => open_pipe("stdin", CancellablePipe::stdin(cancel)?, cancel)?,
             });
         }
         Self::join(parts, cancel.clone())
@@ -146,8 +142,31 @@ impl Dataset {
     }
 
     /// Mean bytes of a row as stored, at least 1, where size and number of rows are known beforehand.
-    pub fn mean_row_bytes(&self) -> Option<u64> {
+    fn mean_row_bytes(&self) -> Option<u64> {
         self.bytes.zip(self.rows).map(|(bytes, rows)| (bytes / rows.max(1)).max(1))
+    }
+
+    /// At most `wanted` rows (at least 1), fewer where so many would take more than `bytes`.
+    pub fn rows_within(&self, bytes: u64, wanted: usize) -> usize {
+        let fitting = self.mean_row_bytes().map_or(u64::MAX, |mean| bytes / mean);
+        usize::try_from(fitting).unwrap_or(usize::MAX).min(wanted).max(1)
+    }
+
+    /// Checks that no file is named twice. Where rows are split or counted, copies do harm: one would be trained on and the
+    /// other judge the training.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the file.
+    pub fn require_distinct_files(&self) -> Result<()> {
+        let mut seen = HashSet::new();
+        for source in &self.sources {
+            let Kind::File(path, _) = &source.kind else { continue };
+            let path = path.canonicalize().map_err(|error| Error::io(path, error))?;
+            if !seen.insert(path) {
+                return Err(Error::Config(format!("{} is named twice; name each file once", source.name)));
+            }
+        }
+        Ok(())
     }
 
     /// Names of the files, in reading order.
@@ -216,6 +235,10 @@ fn open_file(path: PathBuf) -> Result<(Source, SchemaRef, Option<u64>)> {
     };
     let name = path.display().to_string().into();
     Ok((Source { name, kind: Kind::File(path, format) }, schema, rows))
+}
+
+fn open_pipe(name: &str, pipe: CancellablePipe, cancel: &Cancel) -> Result<(Source, SchemaRef, Option<u64>)> {
+    open_stream(name, Box::new(pipe)).or_else(|error| cancel.check().and(Err(error)))
 }
 
 fn open_stream(name: &str, reader: Box<dyn Read + Send>) -> Result<(Source, SchemaRef, Option<u64>)> {

@@ -7,11 +7,12 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::huggingface;
+use super::raw_pixels::tensor_shape;
 use crate::{Error, Result};
 
 /// Checks that `other` (of the file `origin`) has the columns of `first` (of the file `first_origin`): same names, order
-/// and types. Metadata and nullability may differ, but not the names of classes: a number would mean two things. Returns
-/// `first`, with columns nullable where one of the two is.
+/// and types. Metadata and nullability may differ, but not the names of classes and the shape of tensors: the same values
+/// would mean two things. Returns `first`, with columns nullable where one of the two is.
 pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, origin: &str) -> Result<SchemaRef> {
     let refuse = |message: String| Err(Error::data(origin, format!("{message}; use files with the same columns")));
     for field in other.fields() {
@@ -37,6 +38,12 @@ pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, or
     for (field, found) in first.fields().iter().zip(other.fields()) {
         if field.name() != found.name() {
             return refuse(format!("column \"{}\" stands where {first_origin} has \"{}\"", found.name(), field.name()));
+        }
+        if tensor_shape(field) != tensor_shape(found) {
+            return refuse(format!(
+                "the tensors of column \"{}\" have another shape than in {first_origin}",
+                field.name()
+            ));
         }
         fields.push(nullable_where_either_is(field, found));
     }

@@ -107,7 +107,11 @@ impl Sink {
             Self::Parquet(writer) => writer.write(record_batch)?,
             // IPC writes the buffers behind views whole, and a slice has those of all rows it was cut from.
             Self::IpcFile(writer, plain) => writer.write(&compact(&with_schema(record_batch, plain)?)?)?,
-            Self::IpcStream(writer) => writer.write(&compact(record_batch)?)?,
+            Self::IpcStream(writer) => {
+                writer.write(&compact(record_batch)?)?;
+                // Whoever reads the stream should not wait for rows that are ready.
+                writer.flush()?;
+            }
         }
         Ok(())
     }

@@ -149,10 +149,34 @@ impl DatasetWriter {
     /// # Errors
     /// When the output cannot be written, or a file appeared at the target meanwhile that may not be overwritten.
     pub fn finish(self) -> Result<()> {
+        self.complete()?.publish()
+    }
+
+    /// Completes the output but for the target's name, so that several can be named together.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn complete(self) -> Result<Completed> {
         let Self { origin, schema: _, sink, file } = self;
         sink.finish().map_err(|error| error.about(&origin))?;
-        let Some(Unfinished { temporary, handle, target, overwrite }) = file else { return Ok(()) };
-        handle.sync_all().map_err(|source| Error::io(&target, source))?;
+        if let Some(Unfinished { handle, target, .. }) = &file {
+            handle.sync_all().map_err(|source| Error::io(target, source))?;
+        }
+        Ok(Completed(file))
+    }
+}
+
+/// A dataset that is wholly on disk and lacks its name. Dropping it removes the file.
+#[must_use = "the file is removed unless it is published"]
+pub struct Completed(Option<Unfinished>);
+
+impl Completed {
+    /// Gives the file the target's name.
+    ///
+    /// # Errors
+    /// When a file appeared at the target meanwhile that may not be overwritten, or the folder cannot be written.
+    pub fn publish(self) -> Result<()> {
+        let Some(Unfinished { temporary, handle: _, target, overwrite }) = self.0 else { return Ok(()) };
         let placed = if overwrite { temporary.persist(&target) } else { temporary.persist_noclobber(&target) };
         placed.map_err(|error| match error.error.kind() {
             io::ErrorKind::AlreadyExists => exists(&target),

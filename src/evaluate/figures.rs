@@ -60,7 +60,7 @@ pub struct InDistFigures {
     pub unlabelled: u64,
     /// Share of labelled rows whose predicted class is the label, with its exact interval.
     pub accuracy: Estimate,
-    /// ECE at the model's temperature, with its bootstrap interval; see [`ece_interval`] for why that lies high.
+    /// ECE at the model's temperature, with its bootstrap interval (see [`ece_interval`]).
     pub ece: Estimate,
     /// Probabilities at temperature 1.
     pub before: ClassificationMetrics,

@@ -12,9 +12,11 @@ use crate::error::{Error, Result};
 /// Bootstrap interval of the ECE with `bins` equal-width bins: `resamples` draws (1,000 is usual) of as many rows with
 /// replacement. The same seed gives the same interval.
 ///
-/// ECE is a mean of absolute values, so noise only ever adds to it and a resample is noisier than the sample: on few rows,
-/// or where the calibration is good, all resamples may lie above the ECE itself. The percentiles are therefore moved by the
-/// distance between the resamples' median and the ECE, and end at 0. What noise the sample itself has stays in.
+/// ECE is a mean of absolute values, so noise only ever adds to it: a resample's ECE lies above the sample's about as far as
+/// the sample's lies above the true one. With `q` the resamples' upper percentile and `m` their median, the interval is
+/// `[2 ECE - q, ECE + q - m]`, ended at 0: downwards the bias is taken off (a basic bootstrap), upwards it is not, so that the
+/// ECE itself always lies inside. In simulations at 95 % it covered the true ECE in 83 to 98 % of samples where that was 0.02
+/// or more, and in two thirds where it was 0: take its lower end for an upper bound of what can be told apart from 0.
 ///
 /// # Errors
 /// [`Error::Data`] and [`Error::Config`] as [`super::Reliability::equal_width`]; [`Error::Config`] for no resamples or a `level`
@@ -40,10 +42,9 @@ pub fn ece_interval(
         (0..resamples).map(|_| ece_of((0..rows.len()).map(|_| rows[rng.random_range(0..rows.len())]), bins)).collect();
     eces.sort_by(f64::total_cmp);
     let ece = ece_of(rows.iter().copied(), bins);
-    let tail = 100.0 * (1.0 - level) / 2.0;
-    let shift = ece - percentile_of_sorted(&eces, 50.0);
-    let end = |percent| (percentile_of_sorted(&eces, percent) + shift).clamp(0.0, 1.0);
-    Ok(Interval { lower: end(tail), upper: end(100.0 - tail), level })
+    let upper = percentile_of_sorted(&eces, 100.0 * (1.0 + level) / 2.0);
+    let spread = upper - percentile_of_sorted(&eces, 50.0);
+    Ok(Interval { lower: (2.0 * ece - upper).max(0.0), upper: (ece + spread).min(1.0), level })
 }
 
 /// ECE of rows with their bin, confidence and whether they are right.
@@ -75,6 +76,18 @@ mod tests {
         let ece = ece(&confidences, &correct).unwrap();
         assert!((interval.lower - (ece - 1.96 * 0.0229)).abs() < 0.006, "{interval:?}");
         assert!((interval.upper - (ece + 1.96 * 0.0229)).abs() < 0.006, "{interval:?}");
+    }
+
+    /// Rows whose confidence is the chance of being right: the true ECE is 0 and the sample's is not.
+    #[test]
+    fn the_bias_is_taken_off_downwards() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let confidences: Vec<f32> = (0..1000).map(|_| rng.random_range(0.5..1.0f32)).collect();
+        let correct: Vec<bool> = confidences.iter().map(|&p| rng.random::<f32>() < p).collect();
+        let ece = ece(&confidences, &correct).unwrap();
+        let interval = ece_interval(&confidences, &correct, 15, 1000, 0.95, 7).unwrap();
+        assert!(ece > 0.015, "{ece}");
+        assert!(interval.lower < 0.25 * ece && interval.upper > ece, "{interval:?} around {ece}");
     }
 
     #[test]

@@ -12,7 +12,9 @@ pub(super) fn render(model: &Model) -> Result<String> {
     let mut environment = Environment::new();
     environment.add_filter("percent", |share: f64| format!("{:.2} %", share * 100.0));
     environment.add_filter("four", |value: f64| format!("{value:.4}"));
-    environment.add_filter("code", |text: String| format!("`{}`", text.replace('`', "'").replace('\n', " ")));
+    environment.add_filter("code", |text: String| {
+        format!("`{}`", text.replace('`', "'").replace('\n', " ").replace('|', "\\|"))
+    });
     environment.add_template("card", include_str!("card.md.jinja")).map_err(fault)?;
     let calibration = model.calibration().map(|calibration| {
         let mut value = serde_json::to_value(calibration).unwrap_or(Value::Null);

@@ -86,6 +86,11 @@ impl Model {
                 None => (name, value),
             })
             .filter(|(name, _)| !bookkeeping.iter().any(|last| *name == format!("{head}.{last}")))
+            // The reference's SoftMax calls its matrix so.
+            .map(|(name, value)| match name == format!("{head}.weights") {
+                true => (format!("{head}.weight"), value),
+                false => (name, value),
+            })
             .collect();
         Self::new(config, &weights, Vec::new()).map_err(|error| match error {
             Error::Config(message) => Error::model(checkpoint, message),

@@ -103,8 +103,8 @@ impl Norm {
 
     /// Scale and shift per channel that the running statistics amount to.
     fn scale_and_shift(&self) -> Result<(Tensor, Tensor)> {
-        let scale = &self.weight / (&self.running_var + EPSILON).f_sqrt()?;
-        let shift = &self.bias - &self.running_mean * &scale;
+        let scale = self.weight.f_div(&self.running_var.f_add_scalar(EPSILON)?.f_sqrt()?)?;
+        let shift = self.bias.f_sub(&self.running_mean.f_mul(&scale)?)?;
         Ok((scale, shift))
     }
 }
@@ -138,10 +138,10 @@ impl ConvNorm {
         let Some(norm) = self.norm.take() else { return Ok(()) };
         let (scale, shift) = norm.scale_and_shift()?;
         let bias = match &self.conv.bias {
-            Some(bias) => shift + bias * &scale,
+            Some(bias) => shift.f_add(&bias.f_mul(&scale)?)?,
             None => shift,
         };
-        self.conv.weight = channels_last(&(&self.conv.weight * scale.f_view([-1, 1, 1, 1])?))?;
+        self.conv.weight = channels_last(&self.conv.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?)?;
         self.conv.bias = Some(bias);
         self.conv.convert(kind)
     }
@@ -153,7 +153,7 @@ pub(crate) fn relu(mut tensor: Tensor) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Mean over height and width: `[B, C, H, W]` to `[B, C]`.
+/// Mean over height and width: `[B, C, H, W]` of any kind to `[B, C]` f32.
 pub(crate) fn global_average_pool(tensor: &Tensor) -> Result<Tensor> {
-    Ok(tensor.f_mean_dim([2i64, 3].as_slice(), false, None)?)
+    Ok(tensor.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)?)
 }

@@ -202,7 +202,7 @@ impl ScoringNetwork {
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
         tch::no_grad(|| {
             let features = self.backbone.forward(&images.f_to_kind(self.kind)?, false)?;
-            self.head.logits(&features.f_to_kind(Kind::Float)?)
+            self.head.logits(&features)
         })
     }
 }

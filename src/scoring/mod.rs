@@ -22,13 +22,14 @@ mod summary;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
 
 pub use self::limit::ErrorLimit;
 pub use self::summary::ScoreSummary;
 use crate::cancel::Cancel;
-use crate::columns::Columns;
+use crate::columns::{Columns, with_columns};
 use crate::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions};
 use crate::error::{Error, Result, RowError, RowErrorCode};
 use crate::model::Model;
@@ -142,8 +143,8 @@ pub fn score_to(
 struct Outputs {
     columns: Columns,
     all: DatasetWriter,
-    schema: arrow::datatypes::SchemaRef,
-    failed: Option<(DatasetWriter, arrow::datatypes::SchemaRef)>,
+    schema: SchemaRef,
+    failed: Option<(DatasetWriter, SchemaRef)>,
 }
 
 impl Outputs {
@@ -166,33 +167,27 @@ impl Outputs {
         Ok(Self { columns, all, schema, failed })
     }
 
-    fn write(
-        &mut self,
-        chunk: &Chunk,
-        appended: Vec<arrow::array::ArrayRef>,
-        failed: &[(usize, RowError)],
-    ) -> Result<()> {
-        let wrap = |source| Error::Arrow { origin: "appending the scored columns".into(), source };
-        let with = |schema: &arrow::datatypes::SchemaRef, new: Vec<arrow::array::ArrayRef>| {
-            let mut columns = chunk.record_batch.columns().to_vec();
-            columns.extend(new);
-            RecordBatch::try_new(schema.clone(), columns).map_err(wrap)
-        };
+    fn write(&mut self, chunk: &Chunk, appended: Vec<ArrayRef>, failed: &[(usize, RowError)]) -> Result<()> {
         if let Some((writer, schema)) = self.failed.as_mut().filter(|_| !failed.is_empty()) {
-            let rows = with(schema, appended.last().cloned().into_iter().collect())?;
+            let error = appended.last().map(std::slice::from_ref).unwrap_or_default();
+            let rows = with_columns(&chunk.record_batch, error, schema)?;
             let mut is_failed = vec![false; rows.num_rows()];
             failed.iter().for_each(|(row, _)| is_failed[*row] = true);
-            writer.write(&filter_record_batch(&rows, &BooleanArray::from(is_failed)).map_err(wrap)?)?;
+            let rows = filter_record_batch(&rows, &BooleanArray::from(is_failed))
+                .map_err(|source| Error::Arrow { origin: "choosing the failed rows".into(), source })?;
+            writer.write(&rows)?;
         }
-        self.all.write(&with(&self.schema, appended)?)
+        self.all.write(&with_columns(&chunk.record_batch, &appended, &self.schema)?)
     }
 
-    /// The failed rows first: where all rows have appeared, everything has.
+    /// Both files get their names once both are wholly on disk.
     fn finish(self) -> Result<()> {
-        if let Some((writer, _)) = self.failed {
-            writer.finish()?;
+        let failed = self.failed.map(|(writer, _)| writer.complete()).transpose()?;
+        let all = self.all.complete()?;
+        if let Some(failed) = failed {
+            failed.publish()?;
         }
-        self.all.finish()
+        all.publish()
     }
 }
 

@@ -9,6 +9,7 @@ mod scorer;
 mod worker;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -18,7 +19,7 @@ pub use self::options::StageOptions;
 pub use self::scored::Scored;
 pub use self::scorer::Scorer;
 use self::worker::{DeviceJob, Engine, Job, Worker};
-use crate::dataset::{Chunk, Dataset, ImageColumn, used_bytes};
+use crate::dataset::{Chunk, Dataset, ImageColumn, LoadOptions, used_bytes};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -36,6 +37,7 @@ pub struct Stage {
     jobs: Option<Sender<Job>>,
     workers: Vec<thread::JoinHandle<()>>,
     image: Option<String>,
+    load: LoadOptions,
     batch_rows: usize,
     device: tch::Device,
 }
@@ -77,7 +79,7 @@ impl Stage {
             let jobs = job_receiver.clone();
             workers.push(spawn("dismax-worker", move || worker.run(&jobs))?);
         }
-        Ok(Self { jobs: Some(jobs), workers, image: options.image.clone(), batch_rows, device })
+        Ok(Self { jobs: Some(jobs), workers, image: options.image.clone(), load: options.load, batch_rows, device })
     }
 
     /// Where the network runs.
@@ -88,20 +90,19 @@ impl Stage {
     /// Rows that record batches of `dataset` should have: enough to keep a worker busy, few enough that all record
     /// batches in flight stay within 256 MiB where rows are large.
     pub fn chunk_rows(&self, dataset: &Dataset) -> usize {
-        let wanted = self.batch_rows * PASSES_PER_BATCH;
-        let in_flight = (self.workers.len() * IN_FLIGHT_PER_WORKER).max(1) as u64;
-        match dataset.mean_row_bytes() {
-            Some(bytes) => wanted.min((IN_FLIGHT_BYTES / in_flight / bytes).max(1) as usize),
-            None => wanted,
-        }
+        let in_flight = (self.worker_threads() * IN_FLIGHT_PER_WORKER) as u64;
+        dataset.rows_within(IN_FLIGHT_BYTES / in_flight, self.batch_rows.saturating_mul(PASSES_PER_BATCH))
     }
 
     /// The image column that the stage reads from record batches of this dataset.
     ///
     /// # Errors
-    /// As [`Dataset::image_column`].
+    /// As [`Dataset::image_column`], and for a column of paths that the stage's options do not allow to be read: every row
+    /// would fail.
     pub fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn> {
-        dataset.image_column(self.image.as_deref())
+        let column = dataset.image_column(self.image.as_deref())?;
+        self.load.require_paths(&column)?;
+        Ok(column)
     }
 
     /// Scores record batches as they come. The iterator yields each with its scores, in order, and reads ahead only as
@@ -118,7 +119,7 @@ impl Stage {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             limit,
-            ended: false,
+            input: InputState::More,
             alive: Arc::new(()),
         }
     }
@@ -161,9 +162,18 @@ pub struct ScoreStream<'a, I> {
     in_flight: VecDeque<InFlight>,
     in_flight_bytes: u64,
     limit: usize,
-    ended: bool,
+    input: InputState,
     /// Workers pass over what is still queued once this is gone.
     alive: Arc<()>,
+}
+
+/// What is left of a stream's input.
+#[derive(Debug)]
+enum InputState {
+    More,
+    /// It failed: said after the rows that came before.
+    Failed(Error),
+    Ended,
 }
 
 #[derive(Debug)]
@@ -175,19 +185,28 @@ struct InFlight {
 
 impl<I: Iterator<Item = Result<Chunk>>> ScoreStream<'_, I> {
     fn advance(&mut self) -> Result<Option<(Chunk, Scored)>> {
-        while !self.ended && self.in_flight.len() < self.limit && self.in_flight_bytes <= IN_FLIGHT_BYTES {
+        // Once the input failed, the worker threads finish what came before.
+        while matches!(self.input, InputState::More)
+            && self.in_flight.len() < self.limit
+            && self.in_flight_bytes <= IN_FLIGHT_BYTES
+        {
             match self.chunks.next() {
-                Some(chunk) => {
-                    let chunk = chunk?;
+                Some(Ok(chunk)) => {
                     let bytes = chunk.record_batch.columns().iter().map(used_bytes).sum::<usize>() as u64;
                     let answer = self.stage.submit(&self.column, &chunk, Arc::downgrade(&self.alive))?;
                     self.in_flight_bytes += bytes;
                     self.in_flight.push_back(InFlight { chunk, bytes, answer });
                 }
-                None => self.ended = true,
+                Some(Err(error)) => self.input = InputState::Failed(error),
+                None => self.input = InputState::Ended,
             }
         }
-        let Some(InFlight { chunk, bytes, answer }) = self.in_flight.pop_front() else { return Ok(None) };
+        let Some(InFlight { chunk, bytes, answer }) = self.in_flight.pop_front() else {
+            return match mem::replace(&mut self.input, InputState::Ended) {
+                InputState::Failed(error) => Err(error),
+                _ => Ok(None),
+            };
+        };
         self.in_flight_bytes -= bytes;
         let scored = answer.recv().map_err(|_| ended())??;
         Ok(Some((chunk, scored)))
@@ -202,7 +221,7 @@ impl<I: Iterator<Item = Result<Chunk>>> Iterator for ScoreStream<'_, I> {
         let next = self.advance();
         if next.is_err() {
             // The first error ends the stream.
-            self.ended = true;
+            self.input = InputState::Ended;
             self.in_flight.clear();
         }
         next.transpose()

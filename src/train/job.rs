@@ -7,7 +7,7 @@ use super::options::TrainOptions;
 use super::prepare::Data;
 use super::recipe::Recipe;
 use super::run::{TrainContext, TrainEvent, Trained, run};
-use crate::calibration::CalibrationOptions;
+use crate::calibration::{CalibrationOptions, rows_to_flag};
 use crate::cancel::Cancel;
 use crate::dataset::LoadOptions;
 use crate::device::Device;
@@ -95,6 +95,8 @@ pub enum JobEvent<'a> {
         train_rows: usize,
         /// Rows held out.
         held_out_rows: usize,
+        /// Fewest held-out rows that thresholds at the job's alpha need. With fewer the model stays uncalibrated.
+        calibration_rows: usize,
         /// Rows left out: no label or no usable image.
         left_out: u64,
         /// The first row left out, with its reason.
@@ -128,6 +130,8 @@ pub fn train(job: &TrainJob, cancel: &Cancel, observe: &mut dyn FnMut(JobEvent<'
     let device = job.device.resolve()?;
     let checkpoint_file = checkpoint_path(&job.out);
     check_places(job, &checkpoint_file)?;
+    // Options that cannot be are refused before the images are decoded.
+    job.recipe.options(&job.recipe.preprocessing(None)?, device)?;
     let data = Data::read(job, cancel, observe)?;
     let options = job.recipe.options(&data.preprocessing, device)?;
     let held_out_rows: Vec<usize> = data.held_out_rows.clone();
@@ -141,11 +145,15 @@ pub fn train(job: &TrainJob, cancel: &Cancel, observe: &mut dyn FnMut(JobEvent<'
         checkpoint.state.require_same(&state, &checkpoint_file)?;
         state.history.clone_from(&checkpoint.state.history);
         resume = Some(checkpoint);
+    } else if checkpoint_file.exists() {
+        // Replaced on request: a stop before the first new one must not offer to continue the old training.
+        std::fs::remove_file(&checkpoint_file).map_err(|error| Error::io(&checkpoint_file, error))?;
     }
     observe(JobEvent::Begin {
         options: &state.options,
         train_rows: data.train_rows,
         held_out_rows: held_out_rows.len(),
+        calibration_rows: rows_to_flag(job.calibration.alpha),
         left_out: data.left_out,
         example: data.left_out_example.as_deref(),
         unseen_classes: &data.unseen_classes,

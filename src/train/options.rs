@@ -46,31 +46,6 @@ pub struct TrainOptions {
 }
 
 impl TrainOptions {
-    /// The reference's recipe (method section 6): batch 64, learning rate 0.1 divided by 10 after 1/2, 2/3 and 5/6 of
-    /// 300 epochs, weight decay 1e-4, crops with a padding of an eighth and flips.
-    pub fn reference(architecture: Architecture, loss: Loss, size: (u32, u32)) -> Self {
-        Self {
-            architecture,
-            loss,
-            fractional_probability_weight: 1.0,
-            epochs: 300,
-            batch_size: 64,
-            sgd: SgdOptions::default(),
-            schedule: Schedule::MultiStep,
-            augmentation: Augmentation::Crop { padding: size.0.max(size.1) / 8, flip: true },
-            size,
-            mean: [0.5; 3],
-            std: [0.25; 3],
-            seed: 0,
-            workers: 1,
-        }
-    }
-
-    /// A recipe for CPUs: one cycle of the learning rate over 30 epochs.
-    pub fn one_cycle(architecture: Architecture, loss: Loss, size: (u32, u32)) -> Self {
-        Self { epochs: 30, schedule: Schedule::OneCycle, ..Self::reference(architecture, loss, size) }
-    }
-
     /// # Errors
     /// [`Error::Config`] for values that no training can run with.
     pub fn check(&self) -> Result<()> {

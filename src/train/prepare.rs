@@ -103,7 +103,9 @@ impl Data {
             }
         };
         let held_out_source = match &job.held_out {
-            HeldOut::Fraction(fraction) => format!("{} % of the training data, held out of training", fraction * 100.0),
+            HeldOut::Fraction(fraction) => {
+                format!("{} % of the training data, held out of training", percent(*fraction))
+            }
             HeldOut::Files(files) => files.join(", "),
         };
         let held_out_rows: Vec<usize> = match &held_out {
@@ -235,5 +237,20 @@ impl Memory {
             self.bytes >> 20,
             (needed >> 20) + 1
         )))
+    }
+}
+
+/// A share in percent to four places, without the digits that binary fractions add.
+fn percent(share: f64) -> f64 {
+    (share * 1e6).round() / 1e4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn shares_are_printed_as_they_were_given() {
+        assert_eq!([0.07, 0.1, 0.125, 0.29].map(|share| percent(share).to_string()), ["7", "10", "12.5", "29"]);
     }
 }

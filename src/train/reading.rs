@@ -5,10 +5,12 @@ use std::sync::Arc;
 use crate::dataset::{self, Chunk, Dataset, ImageColumn, LoadOptions};
 use crate::error::{Result, RowError};
 use crate::image::{Preprocessing, ReusableResizer};
-use crate::parallel::ordered_map;
+use crate::parallel::{IN_FLIGHT_PER_THREAD, ordered_map};
 
 /// Rows decoded as one task.
 const ROWS: usize = 64;
+/// Bytes of encoded images that are in flight: with photographs a task has fewer rows.
+const IN_FLIGHT_BYTES: u64 = 256 << 20;
 
 /// How images are read for training.
 #[derive(Debug, Clone)]
@@ -40,7 +42,8 @@ impl Reading {
     /// # Errors
     /// Whatever reading gives, then or while iterating.
     pub fn rows(&self, dataset: &Dataset) -> Result<impl Iterator<Item = Result<DecodedRows>> + Send + use<>> {
-        let chunks = dataset.read(ROWS, Some(&[self.column.index()]))?;
+        let tasks = (self.threads.max(1) * IN_FLIGHT_PER_THREAD) as u64;
+        let chunks = dataset.read(dataset.rows_within(IN_FLIGHT_BYTES / tasks, ROWS), Some(&[self.column.index()]))?;
         let reading = self.clone();
         let decoded = ordered_map(chunks, self.threads, move |chunk| chunk.and_then(|chunk| reading.decode(&chunk)))?;
         Ok(decoded.map(|rows| rows.and_then(|rows| rows)))

@@ -17,6 +17,7 @@ use super::options::TrainOptions;
 use super::worker::{Answer, Command, StepResult, Worker, WorkerPlan};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::score::{class_and_confidence, nll_of_row};
 
 /// Batches made ahead, for each worker.
 const BATCHES_AHEAD: usize = 2;
@@ -342,20 +343,11 @@ impl Team {
                 };
                 for (logits, &row) in logits.chunks_exact(classes).zip(*piece) {
                     let label = images.labels.get(row).copied().unwrap_or(0) as usize;
-                    let (row_nll, right) = judge(logits, label);
-                    nll += row_nll;
-                    correct += usize::from(right);
+                    nll += nll_of_row(logits, 1.0, label);
+                    correct += usize::from(class_and_confidence(logits, 1.0).0 == label);
                 }
             }
         }
         Ok((nll / rows.len() as f64, correct as f64 / rows.len() as f64))
     }
-}
-
-/// Negative log-likelihood of `label` in nats and whether it has the largest logit.
-fn judge(logits: &[f32], label: usize) -> (f64, bool) {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
-    let own = logits.get(label).copied().unwrap_or(f32::NEG_INFINITY);
-    (sum.ln() - f64::from(own - largest), logits.iter().position(|&logit| logit == largest) == Some(label))
 }

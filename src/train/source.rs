@@ -23,7 +23,9 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn open(inputs: &[String], job: &TrainJob, cancel: &Cancel) -> Result<Self> {
         let dataset = Dataset::open_cancellable(inputs, cancel)?;
+        dataset.require_distinct_files()?;
         let image = dataset.image_column(job.image.as_deref())?;
+        job.load.require_paths(&image)?;
         let label = dataset.label_column(job.label.as_deref())?;
         Ok(Self { dataset, image, label })
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
+use arrow::array::{AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef};
 use dismax::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions};
 use tempfile::TempDir;

@@ -80,6 +80,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let mut model = Model::read(&args.model)?;
     let options = args.calibration.options(options_of(&model));
     let dataset = Dataset::open_cancellable(&args.data, &context.cancel)?;
+    dataset.require_distinct_files()?;
     let label = dataset.label_column(args.labels.label.as_deref())?;
     let stage = Stage::new(&model, &args.stage.options(&args.images))?;
 

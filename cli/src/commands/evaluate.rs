@@ -69,6 +69,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let model = Model::read(&args.model)?;
     model.require_calibration()?;
     let test = Dataset::open_cancellable(&args.id, &context.cancel)?;
+    test.require_distinct_files()?;
     let label = test.label_column(args.labels.label.as_deref())?;
     let open = |set| Dataset::open_cancellable(&[set], &context.cancel);
     let others = args.ood.iter().map(open).collect::<Result<Vec<_>>>()?;

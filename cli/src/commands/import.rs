@@ -77,7 +77,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     Model::check_place(&args.out, args.force)?;
-    let classes = classes(args)?;
+    let classes = classes(args, context)?;
     let recipe = Recipe { size: args.image_size, ..Recipe::new(args.arch, args.loss) };
     let mut preprocessing = recipe.preprocessing(None)?;
     match args.mean.zip(args.std) {
@@ -99,6 +99,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         ),
     };
     let mut model = Model::import(&args.checkpoint, config)?;
+    context.cancel.check()?;
     model.write(&args.out, args.force)?;
     let name = args.out.display().to_string();
     context
@@ -107,9 +108,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn classes(args: &Args) -> Result<Vec<String>> {
+fn classes(args: &Args, context: &Context) -> Result<Vec<String>> {
     if let Some(input) = &args.classes_from {
-        let dataset = Dataset::open(&[input])?;
+        let dataset = Dataset::open_cancellable(&[input], &context.cancel)?;
         let label = dataset.label_column(args.label.as_deref())?;
         return label.class_names().map(<[String]>::to_vec).ok_or_else(|| {
             Error::data(input, format!("its column \"{}\" names no classes; give them with --classes", label.name()))

@@ -94,8 +94,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recipe")]
     seed: u64,
 
-    /// Network's input size, 32 or HEIGHTxWIDTH [default: the images' own where all agree on a small one, else 32; 224 for
-    /// resnet18].
+    /// Network's input size, 32 or HEIGHTxWIDTH [default: the images' own where the first 64 agree on a small one, else 32;
+    /// 224 for resnet18].
     #[arg(long, value_name = "SIZE", value_parser = args::size, help_heading = "Recipe")]
     image_size: Option<(u32, u32)>,
 
@@ -259,6 +259,7 @@ impl<'a> Progress<'a> {
                 options,
                 train_rows,
                 held_out_rows,
+                calibration_rows,
                 left_out,
                 example,
                 unseen_classes,
@@ -275,6 +276,13 @@ impl<'a> Progress<'a> {
                     let names = args::listing(unseen_classes, 10);
                     ui.warn(format!(
                         "no row to learn these classes from: {names}; the model will hardly ever predict them"
+                    ));
+                }
+                if held_out_rows < calibration_rows {
+                    ui.warn(format!(
+                        "{} held out, but thresholds need {calibration_rows}: the model will not be calibrated; raise \
+                         --validation or --alpha",
+                        text::rows(held_out_rows as u64)
                     ));
                 }
                 let streaming = if streaming { ", read anew in every epoch" } else { "" };

@@ -1,12 +1,16 @@
-//! Standard input that can be given up: a read that waits for a silent sender would hold a stopped run for ever.
+//! Standard input and pipes that can be given up: a read that waits for a silent sender would hold a stopped run for ever.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::cancel::Cancel;
+use crate::{Error, Result};
 
 /// Bytes of a block.
 const BLOCK: usize = 256 << 10;
@@ -17,19 +21,47 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 type Block = io::Result<Vec<u8>>;
 
-/// Reads what a thread of its own gets from standard input.
-pub(super) struct CancellableStdin {
+/// Whether something reads standard input already.
+static STDIN_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Reads what a thread of its own gets from standard input or a pipe.
+pub(super) struct CancellablePipe {
     blocks: Receiver<Block>,
     block: Vec<u8>,
     used: usize,
     cancel: Cancel,
 }
 
-impl CancellableStdin {
-    pub(super) fn new(cancel: &Cancel) -> io::Result<Self> {
+impl CancellablePipe {
+    /// Standard input.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where it was taken before in this process.
+    pub(super) fn stdin(cancel: &Cancel) -> Result<Self> {
+        if STDIN_TAKEN.swap(true, Ordering::Relaxed) {
+            return Err(read_once());
+        }
+        Self::of(|| Ok(io::stdin().lock()), cancel).map_err(|source| Error::io("stdin", source))
+    }
+
+    /// A named pipe. Opening it waits for a sender, as reading does.
+    ///
+    /// # Errors
+    /// When the system gives no thread; what opening gives comes with the first read.
+    pub(super) fn open(path: &Path, cancel: &Cancel) -> Result<Self> {
+        let owned = path.to_path_buf();
+        Self::of(|| File::open(owned), cancel).map_err(|source| Error::io(path, source))
+    }
+
+    fn of<R: Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, cancel: &Cancel) -> io::Result<Self> {
         let (sender, blocks) = bounded(BLOCKS);
         // The thread is left behind in its read when the run stops; the end of the process ends it.
-        thread::Builder::new().name("dismax-stdin".into()).spawn(move || read_all(&sender))?;
+        let body = move || match open() {
+            Ok(reader) => read_all(reader, &sender),
+            // Nobody listens any more once the run was stopped.
+            Err(error) => drop(sender.send(Err(error))),
+        };
+        thread::Builder::new().name("dismax-pipe".into()).spawn(body)?;
         Ok(Self { blocks, block: Vec::new(), used: 0, cancel: cancel.clone() })
     }
 
@@ -53,7 +85,7 @@ impl CancellableStdin {
     }
 }
 
-impl Read for CancellableStdin {
+impl Read for CancellablePipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.used == self.block.len() && !buffer.is_empty() {
             self.next_block()?;
@@ -65,12 +97,16 @@ impl Read for CancellableStdin {
     }
 }
 
+/// What a second reader of standard input is told.
+pub(super) fn read_once() -> Error {
+    Error::Config("standard input (`-`) can be read only once".into())
+}
+
 /// Sends blocks until the input ends (and then hangs up), fails, or nobody listens.
-fn read_all(sender: &Sender<Block>) {
-    let mut stdin = io::stdin().lock();
+fn read_all(mut reader: impl Read, sender: &Sender<Block>) {
     loop {
         let mut block = vec![0; BLOCK];
-        let read = match stdin.read(&mut block) {
+        let read = match reader.read(&mut block) {
             Ok(0) => return,
             Ok(count) => {
                 block.truncate(count);
