@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::iter;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +13,7 @@ use arrow::ipc::reader::{FileReader, StreamReader};
 
 use super::Format;
 use super::format::MAGIC_BYTES;
+use super::guard::guarded;
 use super::reader::Batches;
 use crate::{Error, Result};
 
@@ -134,11 +134,6 @@ fn open_file(path: &Path, projection: Option<&[usize]>) -> Result<FileReader<Buf
     let file = File::open(path).map_err(|source| Error::io(path, source))?;
     guarded(|| FileReader::try_new(BufReader::new(file), projection.map(<[usize]>::to_vec)))
         .map_err(|error| damaged(&path.display().to_string(), &error))
-}
-
-/// What `read` gives. Arrow's readers panic at some kinds of damage, which then is an error like any other.
-fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(ArrowError::IpcError("the reader gave up".into())))
 }
 
 fn damaged(origin: &str, error: &ArrowError) -> Error {

@@ -6,6 +6,7 @@
 mod bytes;
 mod class_map;
 mod format;
+mod guard;
 pub mod huggingface;
 mod image_column;
 mod inputs;

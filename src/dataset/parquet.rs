@@ -1,12 +1,14 @@
 //! Parquet files as record batches.
 
 use std::fs::File;
+use std::iter;
 use std::path::Path;
 
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::guard::guarded;
 use super::reader::Batches;
 use crate::{Error, Result};
 
@@ -27,13 +29,17 @@ pub(super) fn batches(path: &Path, batch_rows: usize, projection: Option<&[usize
         Some(columns) => ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied()),
         None => ProjectionMask::all(),
     };
-    let reader = builder.with_projection(mask).build().map_err(|error| damaged(&origin, &error.to_string()))?;
-    Ok(Box::new(reader.map(move |batch| batch.map_err(|error| damaged(&origin, &error.to_string())))))
+    let mut reader =
+        guarded(|| builder.with_projection(mask).build()).map_err(|error| damaged(&origin, &error.to_string()))?;
+    Ok(Box::new(iter::from_fn(move || {
+        let batch = guarded(|| reader.next().transpose());
+        batch.map_err(|error| damaged(&origin, &error.to_string())).transpose()
+    })))
 }
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).map_err(|source| Error::io(path, source))?;
-    ParquetRecordBatchReaderBuilder::try_new(file)
+    guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))
         .map_err(|error| damaged(&path.display().to_string(), &error.to_string()))
 }
 

@@ -87,7 +87,8 @@ mod tests {
         let ece = ece(&confidences, &correct).unwrap();
         let interval = ece_interval(&confidences, &correct, 15, 1000, 0.95, 7).unwrap();
         assert!(ece > 0.015, "{ece}");
-        assert!(interval.lower < 0.25 * ece && interval.upper > ece, "{interval:?} around {ece}");
+        // Moved percentiles would end where the ECE is as likely below as above.
+        assert!(ece - interval.lower > 1.2 * (interval.upper - ece), "{interval:?} around {ece}");
     }
 
     #[test]

@@ -153,7 +153,9 @@ pub(crate) fn relu(mut tensor: Tensor) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Mean over height and width: `[B, C, H, W]` of any kind to `[B, C]` f32.
+/// Mean over height and width: `[B, C, H, W]` to `[B, C]`; of bf16 in f32.
 pub(crate) fn global_average_pool(tensor: &Tensor) -> Result<Tensor> {
-    Ok(tensor.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)?)
+    // A sum of many values would lose what bf16 cannot hold.
+    let kind = (tensor.kind() == Kind::BFloat16).then_some(Kind::Float);
+    Ok(tensor.f_mean_dim([2i64, 3].as_slice(), false, kind)?)
 }
