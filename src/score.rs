@@ -128,16 +128,6 @@ pub fn row(logits: &[f32], temperature: f32, score: Score, probabilities: &mut [
     RowScores { class: softmax.class, confidence: softmax.confidence() as f32, score: score.combine(logits, &at_one) }
 }
 
-/// Writes `ln softmax(logits / temperature)` to `out`, each value <= 0. Stable: finite for finite logits as long as the result
-/// fits f32. Where the lengths differ the common part is written.
-pub fn log_softmax(logits: &[f32], temperature: f32, out: &mut [f32]) {
-    let softmax = Softmax::of(logits, f64::from(temperature));
-    let log_sum = softmax.sum.ln();
-    for (out, &logit) in out.iter_mut().zip(logits) {
-        *out = (softmax.exponent(logit) - log_sum) as f32;
-    }
-}
-
 /// Class and confidence at `temperature`: exactly those of [`row`], without the rest.
 pub(crate) fn class_and_confidence(logits: &[f32], temperature: f32) -> (usize, f32) {
     let softmax = Softmax::of(logits, f64::from(temperature));

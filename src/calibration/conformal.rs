@@ -108,21 +108,6 @@ impl ConformalScores {
         )))
     }
 
-    /// The share of `scores` that would be flagged at `alpha`: the realised false-alarm rate where they are in-distribution rows that
-    /// were not used to calibrate. Returns (flagged, rows).
-    ///
-    /// # Errors
-    /// [`Error::Data`] naming a row whose score is not finite.
-    pub fn count_flagged(&self, scores: &[f32], alpha: f64) -> Result<(u64, u64)> {
-        let mut flagged = 0;
-        for (row, &score) in scores.iter().enumerate() {
-            let verdict = self.verdict(score, alpha);
-            let verdict = verdict.map_err(|error| Error::data("scores", format!("row {row}: {error}")))?;
-            flagged += u64::from(verdict.is_ood);
-        }
-        Ok((flagged, scores.len() as u64))
-    }
-
     /// The p-value of a score with `below` calibration scores at or below it. One division of whole numbers: it rounds to the same
     /// float as the decimal fraction that a user writes for alpha.
     fn p_value_of_rank(&self, below: usize) -> f64 {

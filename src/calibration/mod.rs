@@ -3,13 +3,11 @@
 //! - [`temperature`]: one scalar that makes the probabilities honest ([`fit_temperature`]).
 //! - [`conformal`]: p-values and thresholds from the calibration rows' scores ([`ConformalScores`]).
 //! - [`mondrian`]: the same per predicted class ([`MondrianScores`]).
-//! - [`quantiles`]: the 25 percentiles that published checkpoints carry.
 //!
 //! Scores are in-distribution scores at temperature 1 ([`crate::score`]), so the fitted temperature never moves a threshold.
 
 pub mod conformal;
 pub mod mondrian;
-pub mod quantiles;
 pub mod record;
 pub mod temperature;
 

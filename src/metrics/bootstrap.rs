@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Interval;
 use super::calibration::{Sums, bin_of, check, equal_width_edges};
 use super::interval::check_level;
-use crate::calibration::quantiles::percentile_of_sorted;
+use super::quantiles::percentile_of_sorted;
 use crate::error::{Error, Result};
 
 /// Bootstrap interval of the ECE with `bins` equal-width bins: `resamples` draws (1,000 is usual) of as many rows with

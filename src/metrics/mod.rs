@@ -4,7 +4,7 @@
 //! - [`calibration`]: reliability bins and what is computed from them: ECE, MCE, over-confidence, class-wise and adaptive errors.
 //! - [`classification`]: all of these at one temperature, as one record.
 //! - [`ood`]: AUROC, AUPR, FPR95 and detection accuracy of in-distribution scores.
-//! - [`bootstrap`], [`interval`]: how sure a figure is.
+//! - [`bootstrap`], [`interval`], [`quantiles`]: how sure a figure is.
 //!
 //! Shares and rates lie in [0, 1]; NLL is in nats. The figure to report for calibration is the ECE (15 equal-width,
 //! right-closed bins of the predicted class's confidence); the others are for those who know why they want them.
@@ -16,6 +16,7 @@ pub mod interval;
 mod labelled;
 pub mod ood;
 pub mod proper;
+pub mod quantiles;
 
 pub use bootstrap::ece_interval;
 pub use calibration::{DEFAULT_BINS, Reliability, ReliabilityBin};

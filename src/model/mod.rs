@@ -31,8 +31,7 @@ pub use self::weights_file::NamedTensors;
 use crate::calibration::{Calibrated, Calibration, CalibrationOptions};
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
-use crate::network::Network;
-use crate::stage::Scorer;
+use crate::network::{Network, Scorer};
 use crate::train::EpochRecord;
 
 /// Begins every name in a checkpoint saved from PyTorch's `DataParallel`.

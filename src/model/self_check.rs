@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use crate::error::{Error, Result};
 use crate::image::Preprocessing;
-use crate::stage::Scorer;
+use crate::network::Scorer;
 
 /// Images in a check.
 const IMAGES: usize = 4;

@@ -1,9 +1,10 @@
-//! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits.
+//! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits, a [`Scorer`] does both for u8 images.
 
 mod densenet;
 mod input;
 mod layers;
 mod resnet;
+mod scorer;
 mod weights;
 mod wide_resnet;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 pub use self::input::Normalizer;
+pub use self::scorer::Scorer;
 pub use self::weights::{Init, Weight, WeightPath, Weights, WeightsBuilder};
 use crate::error::{Error, Result};
 use crate::head::{Head, HeadKind};

@@ -5,7 +5,6 @@
 
 mod options;
 mod scored;
-mod scorer;
 mod worker;
 
 use std::collections::VecDeque;
@@ -17,11 +16,11 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 pub use self::options::StageOptions;
 pub use self::scored::Scored;
-pub use self::scorer::Scorer;
 use self::worker::{DeviceJob, Engine, Job, Worker};
 use crate::dataset::{Chunk, Dataset, ImageColumn, LoadOptions, used_bytes};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::network::Scorer;
 
 /// Record batches that a stream keeps in flight for each worker: one being scored, one waiting.
 const IN_FLIGHT_PER_WORKER: usize = 2;

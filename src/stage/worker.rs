@@ -6,10 +6,10 @@ use arrow::array::RecordBatch;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::scored::Scored;
-use super::scorer::Scorer;
 use crate::dataset::{self, ImageColumn, Images, LoadOptions};
 use crate::error::{Error, Result, RowError};
 use crate::image::{Preprocessing, ReusableResizer};
+use crate::network::Scorer;
 
 /// A record batch to score and where the answer goes.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use tch::{Device, Kind};
 
+use super::{Network, Normalizer, ScoringNetwork};
 use crate::error::{Error, Result};
 use crate::image::Preprocessing;
-use crate::network::{Network, Normalizer, ScoringNetwork};
 
 /// Turns batches of preprocessed u8 images into logits.
 #[derive(Debug)]

@@ -1,16 +1,5 @@
 //! Percentiles with linear interpolation between the two nearest rows (NumPy's default), over all rows given.
 
-/// The percentiles that the Python implementation stores in its checkpoints.
-pub const PERCENTILES: [f64; 25] = [
-    0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 60.0,
-    70.0, 80.0, 90.0, 100.0,
-];
-
-/// [`PERCENTILES`] of ascending scores, for example of [`super::ConformalScores::sorted`]; NaN for an empty slice.
-pub fn percentiles_of_sorted(sorted: &[f32]) -> [f64; 25] {
-    PERCENTILES.map(|percent| percentile_of_sorted(sorted, percent))
-}
-
 /// The value below which `percent` (0 to 100, clamped) of the ascending values lie; NaN for an empty slice.
 pub fn percentile_of_sorted<T: Copy + Into<f64>>(sorted: &[T], percent: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
