@@ -21,7 +21,7 @@ def rows(evaluation, scoring):
         ("AUROC, digits 8 and 9 unseen", "{:.4f} by {}, the default score".format(detection["auroc"], evaluation["score"])),
         ("  by the best score here", "{:.4f} by {}".format(unseen["scores"][best]["auroc"], best)),
         ("FPR95, digits 8 and 9 unseen", "{:.1%}".format(detection["fpr95"])),
-        ("flagged in the mixed file", "{:.1%} of {:,} rows".format(scoring["flagged"] / scoring["rows"], scoring["rows"])),
+        ("flagged in the mixed file", "{:.1%} of {:,} scored rows".format(scoring["flagged_share"], scoring["scored"])),
         ("rows with errors", "{} ({})".format(sum(errors.values()), by_code)),
         ("scoring speed", "{:,.0f} images/s".format(scoring["images_per_second"])),
     ]

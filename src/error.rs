@@ -61,7 +61,10 @@ pub enum Error {
     #[error("libtorch: {0}")]
     Tensor(#[from] tch::TchError),
     /// More rows failed than the caller allows.
-    #[error("{failed} of {rows} rows failed, more than {allowed} allowed; most frequent: {example}")]
+    #[error(
+        "{failed} of {rows} rows failed, more than {allowed} allowed; most frequent: {example}; without --max-errors all rows are \
+         kept, and --errors FILE puts the failed ones aside"
+    )]
     TooManyRowErrors {
         /// Rows that failed so far.
         failed: u64,
@@ -145,9 +148,9 @@ pub struct RowError {
 }
 
 impl RowError {
-    /// A failure with its cause in words.
-    pub fn new(code: RowErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+    /// A failure with its cause in words, which become one line: decoders' messages may have several.
+    pub fn new(code: RowErrorCode, detail: impl AsRef<str>) -> Self {
+        Self { code, detail: detail.as_ref().split_whitespace().collect::<Vec<_>>().join(" ") }
     }
 }
 

@@ -31,7 +31,7 @@ stream on standard input. Images are encoded (JPEG, PNG, WebP, GIF, BMP, TIFF) o
 
 Exit codes:
   0    done; also where the reader of a pipe went away
-  1    done but for one thing: `train` wrote a model that it could not calibrate
+  1    done but for one thing: `train` wrote a model that it could not calibrate, `score` could score no row
   2    wrong usage: flags, a column or an output that is in the way, a device that is not there
   3    data, files or a model that cannot be used
   4    more rows failed than `score --max-errors` allows
@@ -48,7 +48,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Say more about what is done; twice for details.
+    /// Say more about what is done.
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
 

@@ -64,6 +64,27 @@ impl CalibrationReport {
         })
     }
 
+    /// What of the figures speaks against using the calibration.
+    pub fn warnings(&self) -> Vec<String> {
+        let rows = text::rows(self.rows);
+        let mut warnings = Vec::new();
+        if self.ece_after.value > self.ece_before.value {
+            warnings.push(format!(
+                "on rows that had no say the probabilities became worse (ECE {:.4} before, {:.4} after); calibrate on more \
+                 than {rows}, or by --objective nll, which needs fewer",
+                self.ece_before.value, self.ece_after.value
+            ));
+        }
+        if let Some(rate) = self.false_alarm_rate.filter(|rate| rate.interval.lower > self.alpha) {
+            warnings.push(format!(
+                "more rows are flagged than allowed ({} instead of {}); calibrate on more than {rows}",
+                text::percent(rate.value),
+                text::percent(self.alpha)
+            ));
+        }
+        warnings
+    }
+
     /// Names and values to print.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![

@@ -33,8 +33,7 @@ impl Ui {
         let level = match (self.quiet, verbose) {
             (true, _) => LevelFilter::Error,
             (false, 0) => LevelFilter::Warn,
-            (false, 1) => LevelFilter::Info,
-            (false, _) => LevelFilter::Debug,
+            (false, _) => LevelFilter::Info,
         };
         env_logger::Builder::new()
             .filter_level(level)
@@ -52,6 +51,11 @@ impl Ui {
         if !self.quiet {
             self.write(text.as_ref());
         }
+    }
+
+    /// Why the exit code is not 0 although the run went to its end; shown also with `--quiet`.
+    pub fn incomplete(&self, text: impl AsRef<str>) {
+        self.write(&format!("dismax: {}", text.as_ref()));
     }
 
     /// A note about something that may be wrong.

@@ -61,6 +61,7 @@ fn panel<const N: usize>(
         .x_labels(epochs.min(10))
         .x_label_formatter(&|epoch| whole(*epoch))
         .y_labels(8)
+        .y_label_formatter(&|value| short(*value))
         .label_style((FONT, LABEL))
         .axis_desc_style((FONT, LABEL))
         .draw()
@@ -87,6 +88,11 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
         false => return (0.0, 1.0),
     };
     (low - margin, high + margin)
+}
+
+/// To the fourth place, without zeros at the end.
+fn short(value: f64) -> String {
+    ((value * 1e4).round() / 1e4).to_string()
 }
 
 /// Epochs are whole numbers from 1: other marks stay empty.

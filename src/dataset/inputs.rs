@@ -52,13 +52,25 @@ pub fn resolve<S: AsRef<str>>(arguments: &[S]) -> Result<Vec<Input>> {
 }
 
 fn folder(path: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+    let (mut files, mut subfolders) = (Vec::new(), 0);
     for entry in fs::read_dir(path).map_err(|source| Error::io(path, source))? {
         let file = entry.map_err(|source| Error::io(path, source))?.path();
         let hidden = file.file_name().is_none_or(|name| name.to_string_lossy().starts_with(['.', '_']));
-        if !hidden && Format::of_extension(&file).is_some() && file.is_file() {
+        if !hidden && file.is_dir() {
+            subfolders += 1;
+        } else if !hidden && Format::of_extension(&file).is_some() && file.is_file() {
             files.push(file);
         }
+    }
+    if files.is_empty() && path.join("config.json").is_file() && path.join("model.safetensors").is_file() {
+        return Err(Error::data(path.display(), "is a model, not a dataset; name it with --model"));
+    }
+    if subfolders > 0 && !files.is_empty() {
+        log::warn!(
+            "{}: {subfolders} subfolders are not searched; a pattern such as '{}/**/*.parquet' does that",
+            path.display(),
+            path.display()
+        );
     }
     if files.is_empty() {
         return Err(Error::data(

@@ -166,7 +166,7 @@ impl Labels {
                     usize::try_from(label).ok().filter(|class| *class < class_names.len()).map(Some).ok_or_else(|| {
                         let hint = if label == -1 { " (-1 often stands for an image without label)" } else { "" };
                         let last = class_names.len().saturating_sub(1);
-                        refuse(row, format!("{label} is outside the classes 0 to {last}{hint}"))
+                        refuse(row, format!("{label} is outside the classes 0 to {last}{hint}; correct the label, or make it null to leave the row out"))
                     })
                 })
                 .collect(),
@@ -181,7 +181,7 @@ impl Labels {
                         classes
                             .get(label.as_str())
                             .map(|class| Some(*class))
-                            .ok_or_else(|| refuse(row, format!("\"{label}\" is not among the classes")))
+                            .ok_or_else(|| refuse(row, format!("\"{label}\" is not among the classes; correct the label, or make it null to leave the row out")))
                     })
                     .collect()
             }

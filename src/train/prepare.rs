@@ -115,7 +115,8 @@ impl Data {
         if held_out_rows.is_empty() {
             let example = pass.example.map(|example| format!(" (left out: {example})")).unwrap_or_default();
             return Err(Error::Config(format!(
-                "no row is held out for validation and calibration; give a larger --validation share or a file{example}"
+                "no row is held out for validation and calibration: a share of a class with few rows is none; give a larger \
+                 --validation share or a file{example}"
             )));
         }
         let train_rows = pass.training_classes.iter().flatten().count();

@@ -105,6 +105,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 
     let name = target.display().to_string();
     let report = CalibrationReport::of(&model);
+    report.iter().flat_map(CalibrationReport::warnings).for_each(|warning| context.ui.warn(warning));
     let mut lines = vec![("model", name.clone())];
     lines.extend(report.iter().flat_map(CalibrationReport::lines));
     lines.push(("next", format!("dismax evaluate --model {name} --id TEST --ood OTHER")));

@@ -80,13 +80,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let classes = classes(args, context)?;
     let recipe = Recipe { size: args.image_size, ..Recipe::new(args.arch, args.loss) };
     let mut preprocessing = recipe.preprocessing(None)?;
-    match args.mean.zip(args.std) {
-        Some((mean, std)) => preprocessing = Preprocessing { mean: mean.0, std: std.0, ..preprocessing },
-        None => context.ui.warn(format!(
-            "no --mean and --std given: {:?} and {:?} are taken; wrong ones cost accuracy",
-            preprocessing.mean, preprocessing.std
-        )),
+    if let Some((mean, std)) = args.mean.zip(args.std) {
+        preprocessing = Preprocessing { mean: mean.0, std: std.0, ..preprocessing };
     }
+    let (mean, std) = (preprocessing.mean, preprocessing.std);
     let config = ModelConfig {
         format_version: FORMAT_VERSION,
         architecture: args.arch,
@@ -101,6 +98,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let mut model = Model::import(&args.checkpoint, config)?;
     context.cancel.check()?;
     model.write(&args.out, args.force)?;
+    if args.mean.is_none() {
+        context.ui.warn(format!("no --mean and --std given: {mean:?} and {std:?} are taken; wrong ones cost accuracy"));
+    }
     let name = args.out.display().to_string();
     context
         .ui

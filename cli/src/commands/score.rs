@@ -133,6 +133,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         true if to_stdout => ui::print_to_stderr(&ui::json(&summary)?)?,
         true => ui::print(&ui::json(&summary)?)?,
     }
+    if summary.rows > 0 && summary.scored == 0 {
+        context.ui.incomplete("no row could be scored; the column `error` says why");
+        return Ok(Outcome::Incomplete);
+    }
     Ok(Outcome::Done)
 }
 

@@ -146,6 +146,7 @@ struct Summary<'a> {
     epochs: usize,
     last_epoch: Option<&'a EpochRecord>,
     calibration: Option<CalibrationReport>,
+    uncalibrated_because: Option<&'a str>,
 }
 
 /// Runs the command.
@@ -174,6 +175,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             epochs: model.history().len(),
             last_epoch: model.history().last(),
             calibration: CalibrationReport::of(&model),
+            uncalibrated_because: progress.uncalibrated_because.as_deref(),
         })?)?;
     }
     Ok(if model.calibration().is_some() { Outcome::Done } else { Outcome::Incomplete })
@@ -222,6 +224,7 @@ fn say(model: &Model, out: &Path, context: &Context) {
     let name = out.display().to_string();
     let mut lines = vec![("model", name.clone())];
     let report = CalibrationReport::of(model);
+    report.iter().flat_map(CalibrationReport::warnings).for_each(|warning| context.ui.warn(warning));
     lines.extend(report.iter().flat_map(CalibrationReport::lines));
     lines.push((
         "next",
@@ -243,11 +246,20 @@ struct Progress<'a> {
     epochs: usize,
     finished_before: usize,
     train_rows: u64,
+    uncalibrated_because: Option<String>,
 }
 
 impl<'a> Progress<'a> {
     fn new(context: &'a Context) -> Self {
-        Self { context, phase: None, start: Instant::now(), epochs: 0, finished_before: 0, train_rows: 0 }
+        Self {
+            context,
+            phase: None,
+            start: Instant::now(),
+            epochs: 0,
+            finished_before: 0,
+            train_rows: 0,
+            uncalibrated_because: None,
+        }
     }
 
     fn hear(&mut self, event: JobEvent<'_>) {
@@ -329,7 +341,8 @@ impl<'a> Progress<'a> {
             }
             JobEvent::Uncalibrated(error) => {
                 self.end();
-                self.context.ui.warn(format!("the model is written without calibration: {error}"));
+                self.context.ui.incomplete(format!("the model is written without calibration: {error}"));
+                self.uncalibrated_because = Some(error.to_string());
             }
         }
     }
