@@ -49,6 +49,16 @@ fn an_input_that_breaks_off_leaves_nothing() {
     assert!(folder.names().is_empty());
 }
 
+#[test]
+fn a_dataset_without_one_usable_image_is_no_success() {
+    let folder = Folder::new();
+    let input = folder.write("nulls.parquet", vec![("image", Arc::new(BinaryArray::new_null(3)))]);
+    let out = folder.path("scored.parquet");
+    let message = dismax(&["score", &input, "--model", &cifar10_model(), "--out", &out, "--quiet"]).refused(1);
+    assert!(message.contains("no row could be scored"), "{message}");
+    assert_eq!(read(&out)["error"].as_string::<i32>().value(2), "null_image");
+}
+
 #[cfg(unix)]
 #[test]
 fn named_pipes_are_read_as_streams() {

@@ -10,6 +10,28 @@ use serde_json::Value;
 use crate::support::{Folder, cifar10_model, digits, dismax, read};
 
 #[test]
+fn a_model_that_cannot_be_calibrated_is_written_and_said_to_be_so() {
+    let folder = Folder::new();
+    let model = folder.path("model");
+    let arguments = ["train", &digits("train"), "--out", &model, "--validation", "0.01", "--epochs", "1", "--no-flip"];
+    let run = dismax(&[&arguments[..], &["--quiet", "--json"]].concat());
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let summary: Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    let reason = summary["uncalibrated_because"].as_str().expect("a reason");
+    assert!(reason.contains("give at least 19 rows") && run.stderr.contains(reason), "{}", run.stderr);
+    assert!(summary["calibration"].is_null());
+
+    // What is there is not replaced unasked.
+    let message = dismax(&arguments).refused(2);
+    assert!(message.contains("--force"), "{message}");
+    // It cannot flag, and it is not taken for a dataset.
+    let message = dismax(&["score", &model, "--model", &model, "--out", &folder.path("out.parquet")]).refused(3);
+    assert!(message.contains("not calibrated"), "{message}");
+    let message = dismax(&["info", &model, &digits("test")]).refused(3);
+    assert!(message.contains("is a model, not a dataset"), "{message}");
+}
+
+#[test]
 fn train_calibrate_score_and_evaluate() {
     let folder = Folder::new();
     let model = folder.path("model");
