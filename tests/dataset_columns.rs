@@ -286,10 +286,11 @@ fn labels_outside_the_classes_name_their_row() {
     let classes = ["cat".to_string(), "dog".to_string()];
     let refused = |labels: Labels| labels.to_classes(&classes, "a.parquet", 100).unwrap_err().to_string();
     let error = refused(Labels::Indices(vec![Some(0), Some(2)]));
-    assert_eq!(error, "a.parquet, row 101: label 2 is outside the classes 0 to 1");
+    let way_out = "; correct the label, or make it null to leave the row out";
+    assert_eq!(error, format!("a.parquet, row 101: label 2 is outside the classes 0 to 1{way_out}"));
     assert!(refused(Labels::Indices(vec![Some(-1)])).contains("row 100: label -1"));
     let error = refused(Labels::Names(vec![Some("cow".into())]));
-    assert_eq!(error, "a.parquet, row 100: label \"cow\" is not among the classes");
+    assert_eq!(error, format!("a.parquet, row 100: label \"cow\" is not among the classes{way_out}"));
 }
 
 #[test]

@@ -155,7 +155,8 @@ fn describe_ood(set: &OodFigures, own: Score) -> String {
         text::rows(set.rows),
         text::percent(set.flagged.share)
     );
-    let mut table = new_table(&["score", "AUROC (*: best)", "AUPR in", "AUPR out", "FPR95", "TNR95", "detection accuracy"]);
+    let mut table =
+        new_table(&["score", "AUROC (*: best)", "AUPR in", "AUPR out", "FPR95", "TNR95", "detection accuracy"]);
     let best = set.scores.values().map(|figures| figures.auroc).fold(0.0, f64::max);
     for score in Score::ALL {
         let Some(figures) = set.scores.get(score.name()) else { continue };

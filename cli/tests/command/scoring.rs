@@ -138,7 +138,10 @@ fn rotten_input_stops_where_it_was_asked_to() {
         let message = score(&["--errors", &same, "--force"]).refused(2);
         assert!(message.contains("another name"), "{message}");
     }
-    let summary = score(&["--max-pixels", "10", "--force", "--json"]).json();
+    // No row is left, which the exit code says too.
+    let run = score(&["--max-pixels", "10", "--force", "--json"]);
+    let summary: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(summary["errors"]["too_many_pixels"], 18, "{summary}");
 }
 
