@@ -60,7 +60,8 @@ fn network(architecture: Architecture) -> Network {
     network
 }
 
-fn check(architecture: Architecture, name: &str) {
+/// `third` is the relative tolerance of the third step's loss; see below.
+fn check(architecture: Architecture, name: &str, third: f64) {
     let net = network(architecture);
 
     // Names and shapes, but for the reference's bookkeeping.
@@ -92,8 +93,9 @@ fn check(architecture: Architecture, name: &str) {
     mix_quadrants(&mut pixels[2 * 32 * 32 * 3..], 32, 32, 3);
     let batch = Tensor::from_slice(&pixels).view([4, 32, 32, 3]).permute([0, 3, 1, 2]).contiguous();
     let mixed = Tensor::from_slice(&mix_labels(&labels[2..]).concat()).view([-1, 4]);
-    // Rounding differs between processors and grows: in f32 the loss of the third step moves by up to 1 % with the kernels
-    // that libtorch chooses, also the reference's own. In f64 ours is the same everywhere.
+    // Rounding grows from step to step: in PyTorch itself the loss of ResNet-34's third step moves by 1.5 % when the memory
+    // layout changes, and in f32 ours moves by 0.1 to 1.2 % with the kernels that libtorch chooses for a processor. In f64 it
+    // is the same everywhere; what is left of the third step is the rounding in the reference's own f32.
     for weight in net.weights().iter() {
         let mut tensor = weight.tensor.shallow_clone();
         let values = tensor.to_kind(Kind::Double);
@@ -108,8 +110,7 @@ fn check(architecture: Architecture, name: &str) {
         let logits = net.logits(&batch, true).expect("logits");
         let loss =
             Loss::DismaxDagger.objective(&logits, &Tensor::from_slice(&labels[..2]), &mixed, 1.0).expect("a loss");
-        let tolerance = if step < 2 { 1e-3 } else { 2e-2 };
-        println!("{name}: loss of step {step}: {}", loss.double_value(&[]) / expected);
+        let tolerance = if step < 2 { 1e-3 } else { third };
         assert_close(&format!("{name}: loss of step {step}"), loss.double_value(&[]) / expected, 1.0, tolerance);
         let gradients = Tensor::run_backward(&[&loss], &trainable, false, false);
         tch::no_grad(|| sgd.step(&flatten(&gradients).expect("a gradient"), 1.0)).expect("a step");
@@ -119,17 +120,17 @@ fn check(architecture: Architecture, name: &str) {
 
 #[test]
 fn resnet34_is_the_references() {
-    check(Architecture::Resnet34, "resnet34");
+    check(Architecture::Resnet34, "resnet34", 1e-2);
 }
 
 #[test]
 fn densenet_bc100_is_the_references() {
-    check(Architecture::DensenetBc100, "densenetbc100");
+    check(Architecture::DensenetBc100, "densenetbc100", 3e-3);
 }
 
 #[test]
 fn wrn_28_10_is_the_references() {
-    check(Architecture::Wrn2810, "wideresnet2810");
+    check(Architecture::Wrn2810, "wideresnet2810", 1e-3);
 }
 
 /// Parameters of the published networks with 10 classes and a DisMax head.

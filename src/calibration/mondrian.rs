@@ -130,6 +130,7 @@ mod tests {
         let (scores, predicted) = three_classes();
         let scores = MondrianScores::try_new(&scores, &predicted, 3, 1).unwrap();
         assert_eq!(scores.of_class(2).rows(), 3);
+        assert_eq!(scores.of_class(99), scores.all(), "no class is without its own");
         let (values, predicted) = three_classes();
         let scores = MondrianScores::try_new(&values, &predicted, 3, minimum_rows(0.05)).unwrap();
         // The three rows of class 2 are too few even together, so the smallest class with enough joins them.

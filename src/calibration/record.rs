@@ -252,7 +252,7 @@ impl Judged {
         options: &CalibrationOptions,
         classes: usize,
     ) -> Result<Option<Estimate>> {
-        // Half of the rows, so half of the minimum: the same classes have thresholds of their own.
+        // Half of the rows, so half of the minimum: nearly the same classes have thresholds of their own.
         let minimum = minimum_rows(options.alpha).div_ceil(2);
         let thresholds = CalibrationScores::of(&self.select(&halves[0]), options, classes, minimum)?;
         if thresholds.check_alpha(options.alpha).is_err() {
