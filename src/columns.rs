@@ -25,6 +25,8 @@ const ALPHA_KEY: &str = "alpha";
 pub struct Judged {
     /// The columns, in the order of [`Columns::fields`].
     pub arrays: Vec<ArrayRef>,
+    /// P-value of each row, none where it has an `error`; what `is_ood` is told by, not rounded to f32.
+    pub p_values: Vec<Option<f64>>,
     /// Rows whose `is_ood` is true.
     pub flagged: u64,
     /// Rows that have an `error`, with the reason.
@@ -179,10 +181,12 @@ impl Columns {
         let mut is_ood = BooleanBuilder::with_capacity(rows);
         let mut error = StringBuilder::new();
         let mut valid = Vec::with_capacity(rows);
+        let mut p_values = Vec::with_capacity(rows);
         let (mut flagged, mut failed) = (0, Vec::new());
         for (row, out) in probabilities.chunks_exact_mut(classes).enumerate() {
             let judged = scored.judge(row, &self.calibration, out);
             valid.push(judged.is_ok());
+            p_values.push(judged.as_ref().ok().map(|(_, verdict)| verdict.p_value));
             match judged {
                 Ok((scores, verdict)) => {
                     prediction.append_value(scores.class as i32);
@@ -220,7 +224,7 @@ impl Columns {
             Arc::new(is_ood.finish()),
             Arc::new(error.finish()),
         ];
-        Ok(Judged { arrays, flagged, failed })
+        Ok(Judged { arrays, p_values, flagged, failed })
     }
 
     fn class_names_len(&self) -> usize {

@@ -29,5 +29,5 @@ pub use inputs::{Input, resolve};
 pub use label_column::{LabelColumn, LabelKind, Labels};
 pub use load::{LoadOptions, load};
 pub use reader::{Chunk, Chunks, Dataset};
-pub(crate) use slices::used_bytes;
+pub use slices::used_bytes;
 pub use writer::{Compression, DatasetWriter, WriteOptions};

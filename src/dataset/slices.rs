@@ -14,7 +14,7 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
 /// Bytes that the rows of an array use, about: what a copy of them would take.
-pub(crate) fn used_bytes(array: &ArrayRef) -> usize {
+pub fn used_bytes(array: &ArrayRef) -> usize {
     let items = |values: &ArrayRef, first: usize, last: usize| used_bytes(&values.slice(first, last - first));
     match array.data_type() {
         DataType::Utf8View => array.len() * size_of::<u128>() + array.as_string_view().total_buffer_bytes_used(),

@@ -5,6 +5,7 @@
 
 mod options;
 mod scored;
+mod work;
 mod worker;
 
 use std::collections::VecDeque;
@@ -12,10 +13,13 @@ use std::mem;
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use arrow::array::RecordBatch;
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
 pub use self::options::StageOptions;
-pub use self::scored::Scored;
+pub use self::scored::{Scored, Timing};
+use self::work::Counters;
+pub use self::work::Work;
 use self::worker::{DeviceJob, Engine, Job, Worker};
 use crate::dataset::{Chunk, Dataset, ImageColumn, LoadOptions, used_bytes};
 use crate::error::{Error, Result};
@@ -39,6 +43,7 @@ pub struct Stage {
     load: LoadOptions,
     batch_rows: usize,
     device: tch::Device,
+    counters: Arc<Counters>,
 }
 
 impl Stage {
@@ -54,7 +59,10 @@ impl Stage {
         let first = model.scorer(device)?;
         model.self_check().verify(&first).map_err(|message| Error::model(model.path(), message))?;
 
-        let (jobs, job_receiver) = bounded::<Job>(count);
+        // Without a bound of its own: each stream bounds what it has in flight, and a full queue would block the thread that
+        // submits, which may be one of an asynchronous runtime.
+        let (jobs, job_receiver) = unbounded::<Job>();
+        let counters = Arc::new(Counters::default());
         let mut workers = Vec::new();
         let mut engines = Vec::new();
         if device.is_cuda() {
@@ -74,11 +82,12 @@ impl Stage {
                 classes: model.classes().len(),
                 batch_rows,
                 load: options.load,
+                counters: Arc::clone(&counters),
             };
             let jobs = job_receiver.clone();
             workers.push(spawn("dismax-worker", move || worker.run(&jobs))?);
         }
-        Ok(Self { jobs: Some(jobs), workers, image: options.image.clone(), load: options.load, batch_rows, device })
+        Ok(Self { jobs: Some(jobs), workers, image: options.image.clone(), load: options.load, batch_rows, device, counters })
     }
 
     /// Where the network runs.
@@ -89,8 +98,32 @@ impl Stage {
     /// Rows that record batches of `dataset` should have: enough to keep a worker busy, few enough that all record
     /// batches in flight stay within 256 MiB where rows are large.
     pub fn chunk_rows(&self, dataset: &Dataset) -> usize {
-        let in_flight = (self.worker_threads() * IN_FLIGHT_PER_WORKER) as u64;
-        dataset.rows_within(IN_FLIGHT_BYTES / in_flight, self.batch_rows.saturating_mul(PASSES_PER_BATCH))
+        dataset.rows_within(self.chunk_bytes(), self.most_chunk_rows())
+    }
+
+    /// Most rows of a record batch that keep a worker busy; more make it wait for nothing.
+    pub fn most_chunk_rows(&self) -> usize {
+        self.batch_rows.saturating_mul(PASSES_PER_BATCH)
+    }
+
+    /// Bytes that a record batch should not exceed, so that all record batches in flight stay within 256 MiB.
+    pub fn chunk_bytes(&self) -> u64 {
+        IN_FLIGHT_BYTES / self.chunks_in_flight() as u64
+    }
+
+    /// Record batches in flight that keep all workers busy.
+    pub fn chunks_in_flight(&self) -> usize {
+        self.worker_threads() * IN_FLIGHT_PER_WORKER
+    }
+
+    /// How images are loaded.
+    pub fn load_options(&self) -> LoadOptions {
+        self.load
+    }
+
+    /// What was done since the stage was made, over all streams.
+    pub fn work(&self) -> Work {
+        self.counters.read()
     }
 
     /// The image column that the stage reads from record batches of this dataset.
@@ -110,7 +143,7 @@ impl Stage {
     where
         I: IntoIterator<Item = Result<Chunk>>,
     {
-        let limit = self.worker_threads() * IN_FLIGHT_PER_WORKER;
+        let limit = self.chunks_in_flight();
         ScoreStream {
             stage: self,
             column,
@@ -127,17 +160,25 @@ impl Stage {
         self.workers.len().max(1)
     }
 
-    fn submit(&self, column: &ImageColumn, chunk: &Chunk, stream: Weak<()>) -> Result<Receiver<Result<Scored>>> {
-        let (answer, answers) = bounded(1);
-        let job = Job {
-            record_batch: chunk.record_batch.clone(),
-            column: column.clone(),
-            file: Arc::clone(&chunk.file),
-            stream,
-            answer,
-        };
+    /// Hands a record batch to the workers and returns at once. `answer` is called with its scores, on a worker's thread, so
+    /// it must not block; it is dropped uncalled where `stream` is gone before a worker takes the record batch.
+    ///
+    /// `file` is what relative image paths are resolved against. The caller bounds what it has in flight
+    /// ([`Stage::chunks_in_flight`], [`Stage::chunk_bytes`]): nothing here waits.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where no worker is left.
+    pub fn submit(
+        &self,
+        column: &ImageColumn,
+        record_batch: RecordBatch,
+        file: Arc<str>,
+        stream: Weak<()>,
+        answer: impl FnOnce(Result<Scored>) + Send + 'static,
+    ) -> Result<()> {
+        let job = Job { record_batch, column: column.clone(), file, stream, answer: Box::new(answer) };
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
-        if sent { Ok(answers) } else { Err(ended()) }
+        if sent { Ok(()) } else { Err(ended()) }
     }
 }
 
@@ -192,7 +233,11 @@ impl<I: Iterator<Item = Result<Chunk>>> ScoreStream<'_, I> {
             match self.chunks.next() {
                 Some(Ok(chunk)) => {
                     let bytes = chunk.record_batch.columns().iter().map(used_bytes).sum::<usize>() as u64;
-                    let answer = self.stage.submit(&self.column, &chunk, Arc::downgrade(&self.alive))?;
+                    let (sender, answer) = bounded(1);
+                    let (record_batch, file) = (chunk.record_batch.clone(), Arc::clone(&chunk.file));
+                    // The stream may be dropped while its rows are scored.
+                    let send = move |scored| drop(sender.send(scored));
+                    self.stage.submit(&self.column, record_batch, file, Arc::downgrade(&self.alive), send)?;
                     self.in_flight_bytes += bytes;
                     self.in_flight.push_back(InFlight { chunk, bytes, answer });
                 }

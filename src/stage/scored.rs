@@ -1,8 +1,19 @@
 //! What comes out of the stage for one record batch.
 
+use std::time::Duration;
+
 use crate::calibration::{Calibration, Verdict};
 use crate::error::{RowError, RowErrorCode};
 use crate::score::{self, RowScores};
+
+/// Time that a worker spent on a record batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Loading, decoding and resizing.
+    pub decode: Duration,
+    /// The network; on a GPU with the wait for other workers' images.
+    pub network: Duration,
+}
 
 /// Logits of a record batch, row by row, or why a row has none.
 #[derive(Debug, Clone, Default)]
@@ -10,12 +21,18 @@ pub struct Scored {
     rows: Vec<Result<(), RowError>>,
     logits: Vec<f32>,
     classes: usize,
+    timing: Timing,
 }
 
 impl Scored {
     /// `logits [N, C]` row-major; those of failed rows are not looked at.
-    pub(super) fn new(rows: Vec<Result<(), RowError>>, logits: Vec<f32>, classes: usize) -> Self {
-        Self { rows, logits, classes }
+    pub(super) fn new(rows: Vec<Result<(), RowError>>, logits: Vec<f32>, classes: usize, timing: Timing) -> Self {
+        Self { rows, logits, classes, timing }
+    }
+
+    /// What the record batch cost a worker.
+    pub fn timing(&self) -> Timing {
+        self.timing
     }
 
     /// For each row whether it has logits.

@@ -1,18 +1,23 @@
 //! What a worker does with one record batch.
 
+use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use super::scored::Scored;
+use super::scored::{Scored, Timing};
+use super::work::Counters;
 use crate::dataset::{self, ImageColumn, Images, LoadOptions};
 use crate::error::{Error, Result, RowError};
 use crate::image::{Preprocessing, ReusableResizer};
 use crate::network::Scorer;
 
+/// Takes the scores of a record batch, on the worker's thread.
+pub(super) type Answer = Box<dyn FnOnce(Result<Scored>) + Send>;
+
 /// A record batch to score and where the answer goes.
-#[derive(Debug)]
 pub(super) struct Job {
     pub record_batch: RecordBatch,
     pub column: ImageColumn,
@@ -20,7 +25,13 @@ pub(super) struct Job {
     pub file: Arc<str>,
     /// Gone with the stream that asked.
     pub stream: Weak<()>,
-    pub answer: Sender<Result<Scored>>,
+    pub answer: Answer,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("rows", &self.record_batch.num_rows()).field("file", &self.file).finish()
+    }
 }
 
 /// Preprocessed images for the thread that owns a device.
@@ -61,6 +72,7 @@ pub(super) struct Worker {
     pub classes: usize,
     pub batch_rows: usize,
     pub load: LoadOptions,
+    pub counters: Arc<Counters>,
 }
 
 impl Worker {
@@ -70,8 +82,8 @@ impl Worker {
         tch::set_num_threads(1);
         let mut resizer = ReusableResizer::default();
         for job in jobs.iter().filter(|job| job.stream.strong_count() > 0) {
-            // A stream may still be dropped while its rows are scored.
-            let _ = job.answer.send(self.score(&job, &mut resizer));
+            let scored = self.score(&job, &mut resizer);
+            (job.answer)(scored);
         }
     }
 
@@ -80,11 +92,13 @@ impl Worker {
         let count = job.record_batch.num_rows();
         let mut rows: Vec<Result<(), RowError>> = Vec::with_capacity(count);
         let mut logits = vec![0.0f32; count * self.classes];
+        let mut timing = Timing::default();
         let mut start = 0;
         while start < count {
             let end = (start + self.batch_rows).min(count);
             let mut pixels = Vec::with_capacity((end - start) * self.preprocessing.image_bytes());
             let mut scored_rows = Vec::with_capacity(end - start);
+            let clock = Instant::now();
             for row in start..end {
                 let outcome = self.prepare(&images, row, &job.file, resizer, &mut pixels);
                 if outcome.is_ok() {
@@ -92,15 +106,20 @@ impl Worker {
                 }
                 rows.push(outcome);
             }
+            timing.decode += clock.elapsed();
+            self.counters.decoded(end - start);
             if !scored_rows.is_empty() {
+                let clock = Instant::now();
                 let values = self.engine.logits(pixels)?;
+                timing.network += clock.elapsed();
+                self.counters.passed(scored_rows.len());
                 for (values, row) in values.chunks_exact(self.classes).zip(scored_rows) {
                     logits[row * self.classes..(row + 1) * self.classes].copy_from_slice(values);
                 }
             }
             start = end;
         }
-        Ok(Scored::new(rows, logits, self.classes))
+        Ok(Scored::new(rows, logits, self.classes, timing))
     }
 
     /// Appends the row's preprocessed image to `pixels`; on failure `pixels` is as before.

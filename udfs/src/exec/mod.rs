@@ -1,0 +1,248 @@
+//! Scoring as an operator of the execution plan.
+
+mod metrics;
+mod rule;
+mod stream;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ColumnStatistics, Result, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::projection::ProjectionMapping;
+use datafusion::physical_plan::execution_plan::{
+    CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions, SchedulingType,
+};
+use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::{
+    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, StatisticsArgs,
+    StatisticsContext,
+};
+use dismax::dataset::ImageColumn;
+
+pub(crate) use self::rule::SmallBatches;
+use self::stream::ScoreStream;
+use crate::models::ScoringModel;
+use crate::output::Output;
+
+/// Streams its input through the model's stage and appends the outputs.
+///
+/// All partitions, and all other queries on the model, share its workers. Order and partitioning are the input's. A partition
+/// keeps its share of what the stage can hold in flight, so that memory depends neither on rows nor on partitions.
+#[derive(Debug, Clone)]
+pub(crate) struct ScoreExec {
+    input: Arc<dyn ExecutionPlan>,
+    image: Arc<dyn PhysicalExpr>,
+    image_field: FieldRef,
+    image_column: ImageColumn,
+    model: Arc<ScoringModel>,
+    outputs: Vec<(Output, String)>,
+    /// Columns of the input that come out.
+    kept: Vec<usize>,
+    schema: SchemaRef,
+    metrics: ExecutionPlanMetricsSet,
+    properties: Arc<PlanProperties>,
+}
+
+impl ScoreExec {
+    /// `outputs` with the names of their columns.
+    pub fn try_new(
+        input: Arc<dyn ExecutionPlan>,
+        image: Arc<dyn PhysicalExpr>,
+        model: Arc<ScoringModel>,
+        outputs: Vec<(Output, String)>,
+    ) -> Result<Self> {
+        let kept = (0..input.schema().fields().len()).collect();
+        Self::keeping(input, image, model, outputs, kept)
+    }
+
+    fn keeping(
+        input: Arc<dyn ExecutionPlan>,
+        image: Arc<dyn PhysicalExpr>,
+        model: Arc<ScoringModel>,
+        outputs: Vec<(Output, String)>,
+        kept: Vec<usize>,
+    ) -> Result<Self> {
+        let image_field = image.return_field(&input.schema())?;
+        let image_column = model.image_column(&image_field)?;
+        let below = input.schema();
+        let mut fields: Vec<FieldRef> = kept.iter().map(|column| Arc::clone(&below.fields()[*column])).collect();
+        fields.extend(outputs.iter().map(|(output, name)| Arc::new(output.field(&model.columns, name.clone()))));
+        let schema = Arc::new(Schema::new_with_metadata(fields, below.metadata().clone()));
+
+        let mapping = ProjectionMapping::from_indices(&kept, &below)?;
+        let order = input.equivalence_properties();
+        let properties = PlanProperties::new(
+            order.project(&mapping, Arc::clone(&schema)),
+            input.output_partitioning().project(&mapping, order),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        Ok(Self {
+            input,
+            image,
+            image_field,
+            image_column,
+            model,
+            outputs,
+            kept,
+            schema,
+            metrics: ExecutionPlanMetricsSet::new(),
+            properties: Arc::new(properties),
+        })
+    }
+
+    /// The same with these columns of its output alone, which must be in order and have all outputs among them; and where
+    /// the old columns are now.
+    fn narrowed(&self, columns: &[usize]) -> Result<Self> {
+        let kept = columns.iter().filter_map(|column| self.kept.get(*column)).copied().collect();
+        let (input, image) = (Arc::clone(&self.input), Arc::clone(&self.image));
+        Self::keeping(input, image, Arc::clone(&self.model), self.outputs.clone(), kept)
+    }
+
+    /// Rows of a record batch that the stage takes at once.
+    fn batch_rows(&self) -> usize {
+        let stage = &self.model.stage;
+        let statistics = StatisticsContext::new().compute(self.input.as_ref(), &StatisticsArgs::new());
+        let mean = statistics.ok().and_then(|statistics| {
+            let (bytes, rows) = (statistics.total_byte_size.get_value()?, statistics.num_rows.get_value()?);
+            Some(bytes.checked_div(*rows)?.max(1) as u64)
+        });
+        let fitting = mean.map_or(u64::MAX, |mean| stage.chunk_bytes() / mean);
+        usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, stage.most_chunk_rows().max(1))
+    }
+}
+
+impl DisplayAs for ScoreExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        let outputs: Vec<&str> = self.outputs.iter().map(|(_, name)| name.as_str()).collect();
+        let outputs = outputs.join(", ");
+        match format {
+            DisplayFormatType::Default | DisplayFormatType::Verbose => {
+                write!(f, "ScoreExec: model={}, image={}, columns=[{outputs}]", self.model.name, self.image)?;
+                if self.kept.len() < self.input.schema().fields().len() {
+                    let schema = self.input.schema();
+                    let kept: Vec<&str> = self.kept.iter().map(|column| schema.field(*column).name().as_str()).collect();
+                    write!(f, ", kept=[{}]", kept.join(", "))?;
+                }
+                Ok(())
+            }
+            DisplayFormatType::TreeRender => {
+                writeln!(f, "model={}", self.model.name)?;
+                writeln!(f, "image={}", self.image)?;
+                writeln!(f, "columns={outputs}")
+            }
+        }
+    }
+}
+
+impl ExecutionPlan for ScoreExec {
+    fn name(&self) -> &'static str {
+        "ScoreExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    /// One partition keeps all workers busy.
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        f(&self.image)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (Some(input), true) = (children.pop(), children.is_empty()) else {
+            return internal_err!("ScoreExec has one input");
+        };
+        Ok(Arc::new(match options.children_properties {
+            ChildrenPropertiesMode::Keep => Self { input, metrics: ExecutionPlanMetricsSet::new(), ..Self::clone(&self) },
+            ChildrenPropertiesMode::Recompute => {
+                let (image, model) = (Arc::clone(&self.image), Arc::clone(&self.model));
+                Self::keeping(input, image, model, self.outputs.clone(), self.kept.clone())?
+            }
+        }))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        // What is below reads no more than the stage takes: with photographs, batches of the session's size would be
+        // gigabytes.
+        let rows = self.batch_rows().min(context.session_config().batch_size());
+        let small = TaskContext::new(
+            context.task_id(),
+            context.session_id(),
+            context.session_config().clone().with_batch_size(rows),
+            context.scalar_functions().clone(),
+            context.higher_order_functions().clone(),
+            context.aggregate_functions().clone(),
+            context.window_functions().clone(),
+            context.runtime_env(),
+        );
+        let input = self.input.execute(partition, Arc::new(small))?;
+        Ok(Box::pin(ScoreStream::new(self, partition, input)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let Some(input) = inputs.first() else { return internal_err!("ScoreExec has one input") };
+        let mut statistics = input.as_ref().clone().project(Some(&self.kept));
+        statistics.column_statistics.extend(self.outputs.iter().map(|_| ColumnStatistics::new_unknown()));
+        Ok(Arc::new(statistics))
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        true
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        CardinalityEffect::Equal
+    }
+
+    /// Filters on columns of the input go below, those that joins and top-k sorts make while they run as well.
+    fn gather_filters_for_pushdown(
+        &self,
+        _: FilterPushdownPhase,
+        filters: Vec<Arc<dyn PhysicalExpr>>,
+        _: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        let inputs = (0..self.kept.len()).collect();
+        let child = ChildFilterDescription::from_child_with_allowed_indices(&filters, inputs, &self.input)?;
+        Ok(FilterDescription::new().with_child(child))
+    }
+}
+

@@ -1,0 +1,154 @@
+//! The models that SQL can name, each with its workers.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
+use dismax::columns::Columns;
+use dismax::dataset::ImageColumn;
+use dismax::model::Model;
+use dismax::stage::{Stage, StageOptions};
+
+/// Name of the column that carries images to the stage.
+const IMAGE: &str = "image";
+
+/// Models under the names that queries use.
+#[derive(Debug, Default)]
+pub struct Models {
+    options: StageOptions,
+    entries: Vec<(String, Model, Option<Arc<Stage>>)>,
+}
+
+impl Models {
+    /// No models yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How the stages of the models run: device, workers, limits on images. The image column that the options name does not
+    /// count; a query names it.
+    #[must_use]
+    pub fn with_options(mut self, options: StageOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Adds a model. A later one with the same name takes its place.
+    #[must_use]
+    pub fn with(self, name: impl Into<String>, model: Model) -> Self {
+        self.add(name.into(), model, None)
+    }
+
+    /// Adds a model whose stage the caller shares with other work, or wants to read [`Stage::work`] of.
+    #[must_use]
+    pub fn with_stage(self, name: impl Into<String>, model: Model, stage: Arc<Stage>) -> Self {
+        self.add(name.into(), model, Some(stage))
+    }
+
+    fn add(mut self, name: String, model: Model, stage: Option<Arc<Stage>>) -> Self {
+        self.entries.retain(|(taken, ..)| *taken != name);
+        self.entries.push((name, model, stage));
+        self
+    }
+
+    /// Starts the workers.
+    pub(crate) fn start(self) -> Result<Registry, dismax::Error> {
+        let mut models = Vec::with_capacity(self.entries.len());
+        for (name, model, stage) in self.entries {
+            let stage = match stage {
+                Some(stage) => stage,
+                None => Arc::new(Stage::new(&model, &self.options)?),
+            };
+            models.push(Arc::new(ScoringModel::try_new(name, &model, stage)?));
+        }
+        Ok(Registry { models })
+    }
+}
+
+/// A model with its workers. Equal where name and digest are.
+pub(crate) struct ScoringModel {
+    pub name: String,
+    digest: String,
+    pub columns: Columns,
+    pub stage: Arc<Stage>,
+}
+
+impl ScoringModel {
+    fn try_new(name: String, model: &Model, stage: Arc<Stage>) -> Result<Self, dismax::Error> {
+        let columns = Columns::new(model, "")?;
+        Ok(Self { name, digest: model.digest().to_owned(), columns, stage })
+    }
+
+    /// Checks that this argument holds images, and says how the stage finds them in it.
+    pub fn image_column(&self, argument: &Field) -> Result<ImageColumn> {
+        let field = image_field(argument);
+        let wanted = self.stage.load_options().read_paths.then_some(IMAGE);
+        ImageColumn::find(&Schema::new(vec![field]), wanted).map_err(|_| {
+            plan_datafusion_err!(
+                "\"{}\" has type {}, which holds no images: give a column of encoded images (binary), the struct {{bytes, path}} \
+                 of Hugging Face, arrow.fixed_shape_tensor of uint8 or nested lists of uint8",
+                argument.name(),
+                argument.data_type()
+            )
+        })
+    }
+}
+
+/// The field of an image argument, under the name that [`ScoringModel::image_column`] looks for. A NULL is a missing image.
+pub(crate) fn image_field(argument: &Field) -> Field {
+    let field = argument.clone().with_name(IMAGE).with_nullable(true);
+    if argument.data_type().is_null() { field.with_data_type(DataType::Binary) } else { field }
+}
+
+impl fmt::Debug for ScoringModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScoringModel").field("name", &self.name).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for ScoringModel {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.digest == other.digest
+    }
+}
+
+impl Eq for ScoringModel {}
+
+impl Hash for ScoringModel {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.digest.hash(state);
+    }
+}
+
+/// All models of a session.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Registry {
+    models: Vec<Arc<ScoringModel>>,
+}
+
+impl Registry {
+    /// The model of this name, or the only one where none is named.
+    pub fn get(&self, name: Option<&str>) -> Result<&Arc<ScoringModel>> {
+        let names = || {
+            let names: Vec<_> = self.models.iter().map(|model| format!("'{}'", model.name)).collect();
+            if names.is_empty() { "none is registered".to_owned() } else { format!("registered: {}", names.join(", ")) }
+        };
+        match (name, self.models.as_slice()) {
+            (None, [only]) => Ok(only),
+            (None, []) => Err(plan_datafusion_err!("no model is registered; register one or give --model")),
+            (None, _) => Err(plan_datafusion_err!("several models are registered, so name one as last argument ({})", names())),
+            (Some(name), models) => models
+                .iter()
+                .find(|model| model.name == name)
+                .ok_or_else(|| plan_datafusion_err!("there is no model '{name}' ({})", names())),
+        }
+    }
+}
+
+/// An error of the scoring library inside a query.
+pub(crate) fn external(error: dismax::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

@@ -1,0 +1,132 @@
+//! What a query can ask of a scored image, and the array that answers it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, StructArray};
+use arrow::datatypes::{DataType, Field, Fields};
+use datafusion::common::Result;
+use dismax::columns::{Columns, Judged};
+
+use crate::models::external;
+
+/// One answer of the scoring stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Output {
+    /// All of them, as a struct.
+    All,
+    Prediction,
+    Confidence,
+    Probabilities,
+    OodScore,
+    PValue,
+    /// At the model's alpha.
+    IsOod,
+    /// At another alpha.
+    IsOodAt(Alpha),
+    Error,
+}
+
+/// An alpha that can be compared and hashed: the bits of a float in (0, 1), which order as the floats do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Alpha(u64);
+
+impl Alpha {
+    pub fn new(alpha: f64) -> Self {
+        Self(alpha.to_bits())
+    }
+
+    pub fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+impl Output {
+    /// The outputs that have a function.
+    pub const ALL: [Self; 8] = [
+        Self::All,
+        Self::Prediction,
+        Self::Confidence,
+        Self::Probabilities,
+        Self::OodScore,
+        Self::PValue,
+        Self::IsOod,
+        Self::Error,
+    ];
+
+    /// Name of the function.
+    pub fn function(self) -> &'static str {
+        match self {
+            Self::All => "dismax",
+            Self::Prediction => "dismax_prediction",
+            Self::Confidence => "dismax_confidence",
+            Self::Probabilities => "dismax_probabilities",
+            Self::OodScore => "dismax_ood_score",
+            Self::PValue => "dismax_p_value",
+            Self::IsOod | Self::IsOodAt(_) => "dismax_is_ood",
+            Self::Error => "dismax_error",
+        }
+    }
+
+    /// Position among the appended columns; none for those that are made of them.
+    fn column(self) -> Option<usize> {
+        match self {
+            Self::All | Self::IsOodAt(_) => None,
+            Self::Prediction => Some(0),
+            Self::Confidence => Some(1),
+            Self::Probabilities => Some(2),
+            Self::OodScore => Some(3),
+            Self::PValue => Some(4),
+            Self::IsOod => Some(5),
+            Self::Error => Some(6),
+        }
+    }
+
+    /// Type and nullability under a name.
+    pub fn field(self, columns: &Columns, name: impl Into<String>) -> Field {
+        match (self, self.column().and_then(|column| columns.fields().get(column))) {
+            (_, Some(field)) => field.clone().with_name(name),
+            (Self::All, None) => Field::new(name, DataType::Struct(Fields::from(columns.fields().to_vec())), false),
+            (_, None) => Field::new(name, DataType::Boolean, true),
+        }
+    }
+
+    /// Checks what the planner can know.
+    pub fn check(self, columns: &Columns) -> Result<()> {
+        match self {
+            Self::IsOodAt(alpha) => columns.clone().with_alpha(alpha.get()).map(|_| ()).map_err(external),
+            _ => Ok(()),
+        }
+    }
+
+    /// The array for judged rows.
+    pub fn array(self, columns: &Columns, judged: &Judged) -> Result<ArrayRef> {
+        match (self, self.column().and_then(|column| judged.arrays.get(column))) {
+            (_, Some(array)) => Ok(Arc::clone(array)),
+            (Self::IsOodAt(alpha), None) => {
+                let flags = judged.p_values.iter().map(|p_value| p_value.map(|p_value| p_value <= alpha.get()));
+                Ok(Arc::new(flags.collect::<BooleanArray>()))
+            }
+            (_, None) => {
+                let fields = Fields::from(columns.fields().to_vec());
+                Ok(Arc::new(StructArray::try_new(fields, judged.arrays.clone(), None)?))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Prediction => f.write_str("prediction"),
+            Self::Confidence => f.write_str("confidence"),
+            Self::Probabilities => f.write_str("probabilities"),
+            Self::OodScore => f.write_str("ood_score"),
+            Self::PValue => f.write_str("p_value"),
+            Self::IsOod => f.write_str("is_ood"),
+            Self::IsOodAt(alpha) => write!(f, "is_ood_at_{}", alpha.get()),
+            Self::Error => f.write_str("error"),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! One call that adds everything to a session.
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::prelude::SessionContext;
+
+use crate::exec::SmallBatches;
+use crate::functions;
+use crate::models::{Models, Registry};
+use crate::plan::{ScoreOnce, ScoringQueryPlanner};
+
+/// Adds the models and all functions to a session. A second call replaces the models of the first.
+///
+/// Networks are built and their workers started here; the models' folders are not needed afterwards.
+///
+/// # Errors
+/// A model that is not calibrated or gives other outputs here than where it was made, a device that is not there.
+pub fn register(session: &SessionContext, models: Models) -> Result<(), dismax::Error> {
+    let models = Arc::new(models.start()?);
+    session.remove_optimizer_rule(ScoreOnce::NAME);
+    let builder = SessionStateBuilder::new_from_existing(session.state());
+    *session.state_ref().write() = install(builder, &models).build();
+    Ok(())
+}
+
+/// The same for a session that is still being built.
+///
+/// # Errors
+/// As [`register`].
+pub fn extend(builder: SessionStateBuilder, models: Models) -> Result<SessionStateBuilder, dismax::Error> {
+    Ok(install(builder, &Arc::new(models.start()?)))
+}
+
+fn install(mut builder: SessionStateBuilder, models: &Arc<Registry>) -> SessionStateBuilder {
+    let scalar = builder.scalar_functions().get_or_insert_default();
+    scalar.extend(functions::all(models).map(Arc::new));
+    if let Some(others) = builder.query_planner().take() {
+        builder = builder.with_query_planner(Arc::new(ScoringQueryPlanner { others }));
+    }
+    builder.with_optimizer_rule(Arc::new(ScoreOnce)).with_physical_optimizer_rule(Arc::new(SmallBatches))
+}
