@@ -1,0 +1,7 @@
+//! Queries through a real session: plans, counts, answers, errors. One program, since each links DataFusion.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a query that fails is a failed test")]
+
+#[path = "../../../tests/common/mod.rs"]
+mod common;
+mod score_once;
+mod support;
