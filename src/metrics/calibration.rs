@@ -57,16 +57,11 @@ impl Reliability {
     /// [`Error::Data`] for no rows, unequal lengths or a value outside [0, 1]; [`Error::Config`] for zero bins.
     pub fn equal_width(confidences: &[f32], correct: &[bool], bins: usize) -> Result<Self> {
         check(confidences, correct, bins)?;
-        let edges = equal_width_edges(bins);
-        let mut sums = vec![Sums::default(); bins];
+        let mut sums = ReliabilitySums::equal_width(bins)?;
         for (&confidence, &correct) in confidences.iter().zip(correct) {
-            // `bin_of` gives an index below the number of bins for every value.
-            if let Some(sums) = sums.get_mut(bin_of(&edges, confidence)) {
-                sums.add(confidence, correct);
-            }
+            sums.add(confidence, correct)?;
         }
-        let bins = sums.iter().zip(edges.windows(2)).map(|(sums, edge)| sums.bin(edge[0], edge[1])).collect();
-        Ok(Self { bins, rows: confidences.len() as u64 })
+        Ok(sums.finish())
     }
 
     /// Bins of equal count: the rows in order of `confidences`, cut into `bins` runs whose lengths differ by at most one. Ties
@@ -108,6 +103,74 @@ impl Reliability {
 
     fn weighted(&self, of: impl Fn(&ReliabilityBin) -> f64) -> f64 {
         self.bins.iter().map(|bin| bin.count as f64 * of(bin)).sum::<f64>() / self.rows as f64
+    }
+}
+
+/// Bins of equal width while rows come in, in any order and from several places.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReliabilitySums {
+    edges: Vec<f32>,
+    sums: Vec<Sums>,
+}
+
+impl ReliabilitySums {
+    /// Empty bins, as [`Reliability::equal_width`] cuts them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for zero bins.
+    pub fn equal_width(bins: usize) -> Result<Self> {
+        if bins == 0 {
+            return Err(no_bins());
+        }
+        Ok(Self { edges: equal_width_edges(bins), sums: vec![Sums::default(); bins] })
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a confidence outside [0, 1].
+    pub fn add(&mut self, confidence: f32, correct: bool) -> Result<()> {
+        if !(0.0..=1.0).contains(&confidence) {
+            return Err(Error::data("calibration", format!("the confidence {confidence} is not in [0, 1]")));
+        }
+        // `bin_of` gives an index below the number of bins for every value.
+        if let Some(sums) = self.sums.get_mut(bin_of(&self.edges, confidence)) {
+            sums.add(confidence, correct);
+        }
+        Ok(())
+    }
+
+    /// Adds what others counted: for each bin its rows, the sum of their confidences and how many were right.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for another number of bins.
+    pub fn merge(&mut self, others: &[(u64, f64, u64)]) -> Result<()> {
+        if others.len() != self.sums.len() {
+            let (a, b) = (others.len(), self.sums.len());
+            return Err(Error::data("calibration", format!("{a} bins cannot be added to {b}")));
+        }
+        for (sums, (count, confidence, correct)) in self.sums.iter_mut().zip(others) {
+            sums.count += count;
+            sums.confidence += confidence;
+            sums.correct += correct;
+        }
+        Ok(())
+    }
+
+    /// For each bin its rows, the sum of their confidences and how many were right.
+    pub fn parts(&self) -> Vec<(u64, f64, u64)> {
+        self.sums.iter().map(|sums| (sums.count, sums.confidence, sums.correct)).collect()
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> u64 {
+        self.sums.iter().map(|sums| sums.count).sum()
+    }
+
+    /// What the bins say. With no rows every figure of it is NaN.
+    pub fn finish(&self) -> Reliability {
+        let bins = self.sums.iter().zip(self.edges.windows(2)).map(|(sums, edge)| sums.bin(edge[0], edge[1]));
+        Reliability { bins: bins.collect(), rows: self.rows() }
     }
 }
 
@@ -171,7 +234,7 @@ fn over_classes(
 /// Refuses what the bins cannot hold.
 pub(crate) fn check(confidences: &[f32], correct: &[bool], bins: usize) -> Result<()> {
     if bins == 0 {
-        return Err(Error::Config("calibration bins: at least 1 is needed, 15 is usual".into()));
+        return Err(no_bins());
     }
     if confidences.is_empty() || confidences.len() != correct.len() {
         let (a, b) = (confidences.len(), correct.len());
@@ -181,6 +244,10 @@ pub(crate) fn check(confidences: &[f32], correct: &[bool], bins: usize) -> Resul
         None => Ok(()),
         Some(row) => Err(Error::data("calibration", format!("row {row}: the confidence is not in [0, 1]"))),
     }
+}
+
+fn no_bins() -> Error {
+    Error::Config("calibration bins: at least 1 is needed, 15 is usual".into())
 }
 
 /// `bins + 1` edges from 0 to 1, as f32: a confidence of 0.2f32 then lies on the edge 0.2, not above it.
@@ -209,7 +276,7 @@ fn runs(rows: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// What a bin adds up.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Sums {
     pub(crate) count: u64,
     pub(crate) confidence: f64,

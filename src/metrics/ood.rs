@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::roc::Roc;
 use crate::error::{Error, Result};
 
 /// Detection figures of one score on one pair of datasets; all are shares in [0, 1].
@@ -39,73 +40,39 @@ impl OodMetrics {
     pub fn of_scores(in_dist: &[f32], ood: &[f32]) -> Result<Self> {
         check("in-distribution scores", in_dist)?;
         check("OOD scores", ood)?;
-        let steps = Step::descending(in_dist, ood);
+        let roc = Roc::of_scores(in_dist, ood)?;
         let (positives, negatives) = (in_dist.len() as u64, ood.len() as u64);
         let (p, n) = (positives as f64, negatives as f64);
 
-        let mut tp = 0;
-        let mut fp = 0;
-        let (mut auroc, mut aupr_in, mut detection_accuracy) = (0.0, 0.0, 0.5f64);
-        let (mut fpr95, mut tpr_at_fpr05) = (None, 0.0);
-        for step in &steps {
-            // Trapezoid: the in-distribution rows above this step win, those in it tie.
-            auroc += step.ood as f64 * (tp as f64 + 0.5 * step.in_dist as f64);
-            tp += step.in_dist;
-            fp += step.ood;
-            aupr_in += step.in_dist as f64 * (tp as f64 / (tp + fp) as f64);
+        let (mut tp, mut fp) = (0, 0);
+        let (mut detection_accuracy, mut tpr_at_fpr05) = (0.5f64, 0.0);
+        for step in roc.steps() {
+            tp += step.positives;
+            fp += step.negatives;
             detection_accuracy = detection_accuracy.max(0.5 * (tp as f64 / p + 1.0 - fp as f64 / n));
-            // Whole numbers, so that exactly 95 % counts.
-            if fpr95.is_none() && tp * 100 >= positives * 95 {
-                fpr95 = Some(fp as f64 / n);
-            }
+            // Whole numbers, so that exactly 5 % counts.
             if fp * 100 <= negatives * 5 {
                 tpr_at_fpr05 = tp as f64 / p;
             }
         }
-        // The last step accepts every row, so the threshold of 95 % was met.
-        let fpr95 = fpr95.unwrap_or(1.0);
-
         let (mut refused, mut refused_ood, mut aupr_out) = (0, 0, 0.0);
-        for step in steps.iter().rev() {
-            refused += step.in_dist + step.ood;
-            refused_ood += step.ood;
-            aupr_out += step.ood as f64 * (refused_ood as f64 / refused as f64);
+        for step in roc.steps().iter().rev() {
+            refused += step.positives + step.negatives;
+            refused_ood += step.negatives;
+            aupr_out += step.negatives as f64 * (refused_ood as f64 / refused as f64);
         }
+        let fpr95 = roc.fpr_at_tpr(0.95);
         Ok(Self {
             in_dist_rows: positives,
             ood_rows: negatives,
-            auroc: auroc / (p * n),
-            aupr_in: aupr_in / p,
+            auroc: roc.auroc(),
+            aupr_in: roc.average_precision(),
             aupr_out: aupr_out / n,
             fpr95,
             tnr95: 1.0 - fpr95,
             tpr_at_fpr05,
             detection_accuracy,
         })
-    }
-}
-
-/// Rows of both kinds that share one score: one step of the ROC curve.
-struct Step {
-    in_dist: u64,
-    ood: u64,
-}
-
-impl Step {
-    fn descending(in_dist: &[f32], ood: &[f32]) -> Vec<Self> {
-        // Adding 0.0 makes -0.0 and 0.0 one score, as comparison has it.
-        let tagged =
-            |scores: &[f32], is_in_dist| scores.iter().map(move |&s| (s + 0.0, is_in_dist)).collect::<Vec<_>>();
-        let mut rows = tagged(in_dist, true);
-        rows.extend(tagged(ood, false));
-        rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-        let groups = rows.chunk_by(|a, b| a.0 == b.0);
-        groups
-            .map(|group| {
-                let in_dist = group.iter().filter(|row| row.1).count() as u64;
-                Self { in_dist, ood: group.len() as u64 - in_dist }
-            })
-            .collect()
     }
 }
 

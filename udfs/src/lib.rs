@@ -1,11 +1,52 @@
 //! DisMax inside SQL: [DataFusion](datafusion) functions that score images, each once per query.
+//!
+//! ```no_run
+//! use datafusion::prelude::SessionContext;
+//! use dismax::model::Model;
+//! use dismax_udfs::Models;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let session = SessionContext::new().enable_url_table();
+//! dismax_udfs::register(&session, Models::new().with("cifar10", Model::read("models/cifar10-resnet20")?))?;
+//! let sql = "SELECT img['path'], dismax_prediction(img), dismax_ood_score(img) FROM 'photos.parquet' \
+//!            WHERE dismax_is_ood(img) ORDER BY 3";
+//! session.sql(sql).await?.show().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | function | gives |
+//! | --- | --- |
+//! | `dismax_prediction(image [, model])` | name of the most probable class |
+//! | `dismax_confidence(image [, model])` | its calibrated probability |
+//! | `dismax_probabilities(image [, model])` | calibrated probability of every class |
+//! | `dismax_ood_score(image [, model])` | out-of-distribution score: higher is more out-of-distribution |
+//! | `dismax_p_value(image [, model])` | conformal p-value: small is out-of-distribution |
+//! | `dismax_is_ood(image [, alpha] [, model])` | whether the p-value is at most alpha |
+//! | `dismax_error(image [, model])` | why the image could not be scored |
+//! | `dismax(image [, model])` | all of these as a struct |
+//! | `dismax_score('FILE or glob' [, model])` | table: the files' columns and all of these |
+//! | `ece(correct, confidence [, bins])`, `brier(is_positive, probability)` | aggregates: calibration error, Brier score |
+//! | `auroc`, `average_precision`, `fpr_at_tpr` of `(is_positive, score)` | aggregates: how well a score ranks |
+//! | `bh_reject(p_value, q) OVER (...)` | window: which rows Benjamini-Hochberg rejects |
+//!
+//! However often and wherever a query mentions an image, its plan has one scoring node for it and the model: above predicates
+//! and limits that need no score, below joins that repeat rows. Where such a node cannot stand (an image that is a constant
+//! or from an outer query) the functions score what they are given, with the same answer.
+//!
+//! [`filter`] writes the rows of a dataset that a model knows, does not know or cannot read.
+
+mod aggregates;
 mod chunks;
 mod exec;
+pub mod filter;
 mod functions;
 mod models;
 mod output;
 mod plan;
 mod register;
+mod table;
+mod window;
 
 pub use self::models::Models;
 pub use self::plan::ScorePlanner;

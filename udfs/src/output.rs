@@ -54,6 +54,17 @@ impl Output {
         Self::Error,
     ];
 
+    /// The outputs that [`Columns`] appends, in its order.
+    pub const COLUMNS: [Self; 7] = [
+        Self::Prediction,
+        Self::Confidence,
+        Self::Probabilities,
+        Self::OodScore,
+        Self::PValue,
+        Self::IsOod,
+        Self::Error,
+    ];
+
     /// Name of the function.
     pub fn function(self) -> &'static str {
         match self {
@@ -70,16 +81,7 @@ impl Output {
 
     /// Position among the appended columns; none for those that are made of them.
     fn column(self) -> Option<usize> {
-        match self {
-            Self::All | Self::IsOodAt(_) => None,
-            Self::Prediction => Some(0),
-            Self::Confidence => Some(1),
-            Self::Probabilities => Some(2),
-            Self::OodScore => Some(3),
-            Self::PValue => Some(4),
-            Self::IsOod => Some(5),
-            Self::Error => Some(6),
-        }
+        Self::COLUMNS.iter().position(|output| *output == self)
     }
 
     /// Type and nullability under a name.

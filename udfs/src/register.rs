@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use datafusion::catalog::TableFunction;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
 
+use crate::aggregates;
 use crate::exec::SmallBatches;
 use crate::functions;
 use crate::models::{Models, Registry};
 use crate::plan::{ScoreOnce, ScoringQueryPlanner};
+use crate::table::{self, ScoreTable};
+use crate::window;
 
 /// Adds the models and all functions to a session. A second call replaces the models of the first.
 ///
@@ -35,6 +39,10 @@ pub fn extend(builder: SessionStateBuilder, models: Models) -> Result<SessionSta
 fn install(mut builder: SessionStateBuilder, models: &Arc<Registry>) -> SessionStateBuilder {
     let scalar = builder.scalar_functions().get_or_insert_default();
     scalar.extend(functions::all(models).map(Arc::new));
+    builder.aggregate_functions().get_or_insert_default().extend(aggregates::all().map(Arc::new));
+    builder.window_functions().get_or_insert_default().push(Arc::new(window::bh_reject()));
+    let score = Arc::new(TableFunction::new(table::NAME.into(), Arc::new(ScoreTable { models: Arc::clone(models) })));
+    builder.table_functions().get_or_insert_default().insert(table::NAME.into(), score);
     if let Some(others) = builder.query_planner().take() {
         builder = builder.with_query_planner(Arc::new(ScoringQueryPlanner { others }));
     }

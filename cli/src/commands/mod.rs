@@ -3,9 +3,13 @@
 mod calibrate;
 mod completions;
 mod evaluate;
+#[cfg(feature = "sql")]
+mod filter;
 mod import;
 mod info;
 mod score;
+#[cfg(feature = "sql")]
+mod sql;
 mod train;
 
 use clap::Subcommand;
@@ -39,6 +43,14 @@ pub enum Command {
     /// Measure accuracy, calibration and detection of unknown images on test data.
     #[command(after_long_help = evaluate::EXAMPLES)]
     Evaluate(evaluate::Args),
+    /// Query images and their scores with SQL.
+    #[cfg(feature = "sql")]
+    #[command(after_long_help = sql::EXAMPLES)]
+    Sql(sql::Args),
+    /// Keep the known, the unknown or the broken images of a dataset.
+    #[cfg(feature = "sql")]
+    #[command(after_long_help = filter::EXAMPLES)]
+    Filter(Box<filter::Args>),
     /// Say what is in a model or a dataset.
     #[command(after_long_help = info::EXAMPLES)]
     Info(info::Args),
@@ -61,6 +73,10 @@ impl Command {
             Self::Calibrate(args) => calibrate::run(args, context),
             Self::Score(args) => score::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
+            #[cfg(feature = "sql")]
+            Self::Sql(args) => sql::run(args, context),
+            #[cfg(feature = "sql")]
+            Self::Filter(args) => filter::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Completions(args) => completions::run(args),

@@ -1,7 +1,9 @@
 //! The `dismax` command as its users meet it: what it prints, writes and returns.
 
+mod filter;
 mod interrupt;
 mod refusals;
 mod scoring;
+mod sql;
 mod support;
 mod whole_run;

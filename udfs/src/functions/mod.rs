@@ -32,7 +32,7 @@ pub(crate) struct ScoreFunction {
 }
 
 impl ScoreFunction {
-    fn new(output: Output, models: Arc<Registry>) -> Self {
+    pub fn new(output: Output, models: Arc<Registry>) -> Self {
         Self { output, models, signature: Signature::user_defined(Volatility::Immutable) }
     }
 }

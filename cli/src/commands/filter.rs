@@ -1,0 +1,196 @@
+//! `dismax filter`.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use dismax::dataset::{Dataset, WriteOptions};
+use dismax::model::Model;
+use dismax::stage::Stage;
+use dismax::{Error, Result};
+use dismax_udfs::filter::{FilterOptions, FilterSummary, Flag, Keep, filter_to};
+use serde::Serialize;
+
+use super::Context;
+use crate::args::{ImageArgs, StageArgs, share};
+use crate::exit::Outcome;
+use crate::{text, ui};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  # What the model knows, and the rest aside
+  dismax filter photos/ --model model --keep id --out known.parquet --rejected unknown.parquet
+  # Unknown images, so that about 1 in 20 of the kept is a false alarm
+  dismax filter photos/ --model model --keep ood --fdr 0.05 --out unknown.parquet --columns
+  # Cats that the model is sure of; predicates on the input's columns alone are evaluated before scoring
+  dismax filter photos/ --model model --keep id --where \"prediction = 'cat' AND confidence > 0.9\" --out cats.parquet
+  # Broken images
+  dismax filter photos/ --model model --keep errors --out broken.parquet --columns
+
+Rows keep their order and columns. Kept and rejected rows together are the input.";
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum KeepArg {
+    /// Rows that were scored and not flagged.
+    Id,
+    /// Rows that were scored and flagged.
+    Ood,
+    /// Rows that could not be scored.
+    Errors,
+}
+
+/// Flags of `dismax filter`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Images to filter: files, folders, patterns, or - for an Arrow IPC stream on standard input.
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+
+    /// The model's folder.
+    #[arg(long)]
+    model: PathBuf,
+
+    /// The file for the kept rows, or - for an Arrow IPC stream on standard output.
+    #[arg(long, value_name = "OUTPUT")]
+    out: String,
+
+    /// Which rows to keep.
+    #[arg(long, value_enum)]
+    keep: KeepArg,
+
+    /// Flag so large a share of ordinary images instead of the model's own alpha.
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "fdr")]
+    alpha: Option<f64>,
+
+    /// Flag by the Benjamini-Hochberg procedure over all rows: at most this share of the flagged are false alarms, on average.
+    ///
+    /// Reads the input twice, decodes each image once.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    fdr: Option<f64>,
+
+    /// Keep only rows for which this is true: SQL on the input's columns and the scored ones.
+    #[arg(long = "where", value_name = "PREDICATE")]
+    predicate: Option<String>,
+
+    /// Write all other rows to this file.
+    #[arg(long, value_name = "FILE")]
+    rejected: Option<String>,
+
+    /// Append the scored columns to the written rows.
+    #[arg(long)]
+    columns: bool,
+
+    /// Put this in front of the scored columns' names, for inputs that have such columns already.
+    #[arg(long, value_name = "P", default_value = "")]
+    prefix: String,
+
+    /// Replace files that exist.
+    #[arg(long)]
+    force: bool,
+
+    /// Print the summary as JSON to standard output (to standard error with --out -).
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    images: ImageArgs,
+
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+/// The summary for programs.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    rows: u64,
+    kept: u64,
+    scored: u64,
+    failed: u64,
+    flagged: u64,
+    p_value_threshold: Option<f64>,
+    seconds: f64,
+    output: &'a str,
+    rejected_output: Option<&'a str>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    let to_stdout = args.out == "-";
+    if to_stdout && io::stdout().is_terminal() {
+        return Err(Error::Config("--out - writes bytes no terminal can show; pipe them on, or name a file".into()));
+    }
+    if args.rejected.as_deref() == Some("-") {
+        return Err(Error::Config("--rejected - is not possible; name a file for the rejected rows".into()));
+    }
+    let model = Model::read(&args.model)?;
+    model.require_calibration()?;
+    let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
+    let stage = Stage::new(&model, &args.stage.options(&args.images))?;
+    let keep = match args.keep {
+        KeepArg::Id => Keep::Id,
+        KeepArg::Ood => Keep::Ood,
+        KeepArg::Errors => Keep::Errors,
+    };
+    let options = FilterOptions {
+        flag: args.fdr.map_or(Flag::Alpha(args.alpha), Flag::Fdr),
+        predicate: args.predicate.clone(),
+        rejected: args.rejected.clone(),
+        columns: args.columns,
+        prefix: args.prefix.clone(),
+        write: WriteOptions { overwrite: args.force, ..WriteOptions::default() },
+        ..FilterOptions::new(keep)
+    };
+    let phase = context.ui.phase("filtering");
+    let mut observe = |rows, of| phase.update(rows, of);
+    let summary = filter_to(&model, &stage, &dataset, &args.out, &options, &context.cancel, &mut observe);
+    phase.clear();
+    let summary = summary?;
+    context.ui.note(describe(&summary, args));
+    let report = Report {
+        rows: summary.rows,
+        kept: summary.kept,
+        scored: summary.scored,
+        failed: summary.failed,
+        flagged: summary.flagged,
+        p_value_threshold: summary.threshold,
+        seconds: summary.seconds,
+        output: &args.out,
+        rejected_output: args.rejected.as_deref(),
+    };
+    match args.json {
+        false => {}
+        true if to_stdout => ui::print_to_stderr(&ui::json(&report)?)?,
+        true => ui::print(&ui::json(&report)?)?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn describe(summary: &FilterSummary, args: &Args) -> String {
+    let output = if args.out == "-" { "standard output" } else { &args.out };
+    let share = |part: u64, of: u64| text::percent(part as f64 / of.max(1) as f64);
+    let mut lines = vec![(
+        "kept",
+        format!("{} of {}, {}: {output}", text::count(summary.kept), text::rows(summary.rows), share(summary.kept, summary.rows)),
+    )];
+    if let Some(rejected) = &args.rejected {
+        lines.push(("rejected", format!("{}: {rejected}", text::rows(summary.rows - summary.kept))));
+    }
+    let by = match (args.fdr, summary.threshold) {
+        (Some(fdr), Some(threshold)) => {
+            format!(" (false discovery rate {}: p-values to {threshold:.4})", text::percent(fdr))
+        }
+        (Some(fdr), None) => format!(" (false discovery rate {}: no p-value is small enough)", text::percent(fdr)),
+        (None, _) => String::new(),
+    };
+    let flagged = format!("{}, {} of the scored{by}", text::count(summary.flagged), share(summary.flagged, summary.scored));
+    lines.push(("flagged", flagged));
+    if summary.failed > 0 {
+        lines.push(("failed", text::count(summary.failed)));
+    }
+    let rate = summary.scored as f64 / summary.seconds.max(f64::MIN_POSITIVE);
+    lines.push((
+        "scored",
+        format!("{} in {} ({} images/s)", text::rows(summary.scored), text::duration(summary.seconds), text::rate(rate)),
+    ));
+    text::list(&lines)
+}

@@ -1,0 +1,112 @@
+//! `dismax sql`.
+
+mod complete;
+mod print;
+mod run;
+mod session;
+mod shell;
+
+use std::fs;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use dismax::{Error, Result};
+
+use self::run::Runner;
+use super::Context;
+use crate::args::StageArgs;
+use crate::exit::Outcome;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  dismax sql --model model \"SELECT dismax_prediction(img), count(*) FROM 'photos/*.parquet' GROUP BY 1\"
+  # The ten strangest images of a class
+  dismax sql --model model \"SELECT img['path'], dismax_ood_score(img) FROM 'photos.parquet'
+    WHERE dismax_prediction(img) = 'cat' ORDER BY 2 DESC LIMIT 10\"
+  # How good is the model on labelled data? class_labels are numbers here, in the model's order
+  dismax sql --model model \"SELECT label, ece(dismax_prediction(img) = name, dismax_confidence(img)) FROM 'test.parquet'
+    JOIN 'classes.csv' USING (label) GROUP BY label\"
+  # Two models in one query, the result as a file
+  dismax sql --model old=models/old --model new=models/new --out differ.parquet \"SELECT * FROM 'photos.parquet'
+    WHERE dismax_prediction(img, 'old') <> dismax_prediction(img, 'new')\"
+  # Interactively, with history and completion; \\? helps
+  dismax sql --model model
+
+Functions of an image: dismax_prediction, dismax_confidence, dismax_probabilities, dismax_ood_score, dismax_p_value,
+dismax_is_ood(image [, alpha]), dismax_error, and dismax for all of them as a struct. With several models the model's name
+is the last argument. dismax_score('FILE') is a table of a file's rows with all of these as columns.
+Aggregates: ece(correct, confidence), brier(is_positive, probability), auroc(is_positive, score), average_precision,
+fpr_at_tpr. Window: bh_reject(p_value, q) OVER (). SHOW FUNCTIONS explains each.
+
+However often a query mentions an image, it is decoded and scored once; EXPLAIN shows where.";
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For reading; the first 1,000 rows.
+    Table,
+    /// Comma-separated values with a header.
+    Csv,
+    /// One object for each line.
+    Json,
+}
+
+/// Flags of `dismax sql`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The query, or several separated by semicolons. Without it: a shell, or what comes from standard input.
+    #[arg(value_name = "QUERY", conflicts_with = "file")]
+    query: Option<String>,
+
+    /// Read the queries from this file.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// A model's folder, and the name that queries use where there are several [default name: the folder's].
+    #[arg(long = "model", value_name = "[NAME=]MODEL")]
+    models: Vec<String>,
+
+    /// How rows are printed [default: table on a terminal and elsewhere].
+    #[arg(long, value_enum, default_value_t = Format::Table, conflicts_with = "out")]
+    format: Format,
+
+    /// Write the rows to this file instead: .parquet, .arrow (IPC file) or .arrows (IPC stream), by its extension.
+    #[arg(long, value_name = "FILE")]
+    out: Option<String>,
+
+    /// Replace the file of --out if it exists.
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    stage: StageArgs,
+
+    /// Refuse images of more pixels than this, before memory is taken for them.
+    #[arg(long, value_name = "PIXELS", default_value_t = dismax::image::Limits::default().max_pixels)]
+    max_pixels: u64,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    let script = match (&args.query, &args.file) {
+        (Some(query), _) => Some(query.clone()),
+        (None, Some(file)) => Some(fs::read_to_string(file).map_err(|error| Error::io(file, error))?),
+        (None, None) if io::stdin().is_terminal() => None,
+        (None, None) => {
+            let mut script = String::new();
+            io::stdin().read_to_string(&mut script).map_err(|error| Error::io("stdin", error))?;
+            Some(script)
+        }
+    };
+    if script.is_none() && args.out.is_some() {
+        return Err(Error::Config("--out needs a query: dismax sql --out FILE 'QUERY'".into()));
+    }
+    let session = session::open(args)?;
+    let runner = Runner::new(session, context)?;
+    match script {
+        Some(script) => runner.script(&script, args)?,
+        None => shell::run(&runner, args.format)?,
+    }
+    Ok(Outcome::Done)
+}

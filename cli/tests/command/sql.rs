@@ -1,0 +1,81 @@
+//! `dismax sql`: formats, files, several statements, failures.
+
+use crate::support::{Folder, cifar10_model, digits, dismax, dismax_reading, read};
+
+fn query(sql: &str, more: &[&str]) -> crate::support::Run {
+    let model = cifar10_model();
+    let mut arguments = vec!["sql", "--model", &model];
+    arguments.extend(more);
+    arguments.push(sql);
+    dismax(&arguments)
+}
+
+fn from_mixed(sql: &str) -> String {
+    sql.replace("MIXED", &format!("'{}'", digits("mixed")))
+}
+
+#[test]
+fn rows_are_printed_for_people_and_programs() {
+    let sql = from_mixed("SELECT id, image, dismax_probabilities(image) p, dismax_error(image) e FROM MIXED ORDER BY id LIMIT 2");
+    let table = query(&sql, &[]).ok().text();
+    assert!(table.starts_with('+') && table.contains("bytes>") && table.contains("NULL"), "{table}");
+    let csv = query(&sql, &["--format", "csv"]).ok().text();
+    assert!(csv.starts_with("id,image,p,e\n") && csv.lines().count() == 3, "{csv}");
+    let json = query(&from_mixed("SELECT id, dismax_is_ood(image) o FROM MIXED ORDER BY id LIMIT 2"), &["--format", "json"]);
+    let json = json.ok().text();
+    let rows: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(rows.len() == 2 && rows.iter().all(|row| row["o"].is_boolean()), "{json}");
+}
+
+#[test]
+fn rows_go_into_a_file_that_score_agrees_with() {
+    let folder = Folder::new();
+    let (out, scored) = (folder.path("sql.parquet"), folder.path("scored.parquet"));
+    let sql = from_mixed("SELECT * FROM dismax_score(MIXED) ORDER BY id");
+    query(&sql, &["--out", &out]).ok();
+    dismax(&["score", &digits("mixed"), "--model", &cifar10_model(), "--out", &scored]).ok();
+    let (sql_rows, scored) = (read(&out), read(&scored));
+    for column in ["id", "is_ood", "ood_p_value"] {
+        assert_eq!(&sql_rows[column], &scored[column], "{column}");
+    }
+    let again = query(&sql, &["--out", &out]).refused(2);
+    assert!(again.contains("--force"), "{again}");
+    query(&sql, &["--out", &out, "--force"]).ok();
+}
+
+#[test]
+fn statements_come_from_a_file_or_standard_input() {
+    let folder = Folder::new();
+    let script = folder.path("script.sql");
+    let text = from_mixed("CREATE VIEW v AS SELECT dismax_prediction(image) p FROM MIXED; SELECT count(*) AS rows FROM v;");
+    std::fs::write(&script, &text).expect("a script");
+    let model = cifar10_model();
+    let run = dismax(&["sql", "--model", &model, "--format", "csv", "-f", &script]).ok();
+    assert_eq!(run.text(), "rows\n721\n");
+    let run = dismax_reading(&["sql", "--model", &model, "--format", "csv"], text.as_bytes()).ok();
+    assert_eq!(run.text(), "rows\n721\n");
+}
+
+#[test]
+fn models_have_names() {
+    let model = cifar10_model();
+    let sql = from_mixed("SELECT count(*) AS rows FROM MIXED WHERE dismax_is_ood(image, 'one') <> dismax_is_ood(image, 'cifar10-resnet20')");
+    let named = format!("one={model}");
+    let run = dismax(&["sql", "--model", &named, "--model", &model, "--format", "csv", &sql]).ok();
+    assert_eq!(run.text(), "rows\n0\n");
+    let twice = dismax(&["sql", "--model", &model, "--model", &model, "SELECT 1"]).refused(2);
+    assert!(twice.contains("two models are called 'cifar10-resnet20'"), "{twice}");
+}
+
+#[test]
+fn failures_say_what_to_do() {
+    let refused = |sql: &str| query(&from_mixed(sql), &[]).refused(2);
+    assert!(refused("SELECT dismax_prediction(image, 'x') FROM MIXED").contains("there is no model 'x'"));
+    assert!(refused("SELECT colour FROM MIXED").contains("colour"));
+    assert!(refused("SELEC 1").contains("SELEC"));
+    assert!(refused("").contains("there is no query"));
+    let none = dismax(&["sql", &from_mixed("SELECT dismax_prediction(image) FROM MIXED")]).refused(2);
+    assert!(none.contains("give --model"), "{none}");
+    let missing = query("SELECT * FROM 'nowhere.parquet'", &[]).refused(2);
+    assert!(missing.contains("nowhere.parquet"), "{missing}");
+}

@@ -1,0 +1,127 @@
+//! Which rows are scored, flagged and kept.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take};
+use arrow::datatypes::SchemaRef;
+use dismax::columns::{Columns, Judged};
+use dismax::dataset::{Chunk, Dataset};
+use dismax::stage::Stage;
+use dismax::{Error, Result};
+
+use super::Keep;
+use super::predicate::Predicate;
+
+/// What decides about a row.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub keep: Keep,
+    pub predicate: Option<Predicate>,
+    pub columns: Columns,
+    /// The input's schema with the scored columns.
+    pub extended: SchemaRef,
+}
+
+/// A chunk with what the model says of its rows.
+#[derive(Debug)]
+pub(super) struct ScoredChunk {
+    pub chunk: Chunk,
+    /// One entry for each row; NULL everywhere for those that were not scored.
+    pub judged: Judged,
+    /// Rows that the predicate on the input's columns leaves.
+    pub wanted: BooleanArray,
+}
+
+impl Decision {
+    /// The dataset in its order; rows that a predicate on the input's columns leaves out are not scored.
+    pub fn score<'a>(
+        &'a self,
+        stage: &'a Stage,
+        dataset: &Dataset,
+        rows: usize,
+    ) -> Result<impl Iterator<Item = Result<ScoredChunk>> + 'a> {
+        let image = stage.image_column(dataset)?;
+        // The stage yields in the order it reads, so whole chunks wait here for the scores of their wanted rows.
+        let waiting: Arc<Mutex<VecDeque<(Chunk, BooleanArray)>>> = Arc::default();
+        let remember = Arc::clone(&waiting);
+        let chunks = dataset.read(rows, None)?.map(move |chunk| {
+            let chunk = chunk?;
+            let wanted = match self.predicate.as_ref().filter(|predicate| !predicate.on_scores) {
+                Some(predicate) => predicate.is_true(&chunk.record_batch)?,
+                None => BooleanArray::from(vec![true; chunk.record_batch.num_rows()]),
+            };
+            let left = filter_record_batch(&chunk.record_batch, &wanted).map_err(fault)?;
+            let left = Chunk { record_batch: left, ..chunk.clone() };
+            remember.lock().unwrap_or_else(PoisonError::into_inner).push_back((chunk, wanted));
+            Ok(left)
+        });
+        Ok(stage.score(image, chunks).map(move |scored| {
+            let (_, scored) = scored?;
+            let first = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let (chunk, wanted) = first.ok_or_else(|| Error::Internal("scores came back without rows".into()))?;
+            let judged = spread(self.columns.judge(&scored)?, &wanted)?;
+            Ok(ScoredChunk { chunk, judged, wanted })
+        }))
+    }
+
+    /// Whether each row is flagged; by the p-value and this threshold where one is given.
+    pub fn flagged(&self, judged: &Judged, threshold: Option<f64>) -> BooleanArray {
+        let alpha = threshold.unwrap_or_else(|| self.columns.alpha());
+        judged.p_values.iter().map(|p_value| p_value.map(|p_value| p_value <= alpha)).collect()
+    }
+
+    /// Whether each row is kept.
+    pub fn kept(
+        &self,
+        extended: &RecordBatch,
+        judged: &Judged,
+        wanted: &BooleanArray,
+        flagged: &BooleanArray,
+    ) -> Result<BooleanArray> {
+        let mut failed = vec![false; wanted.len()];
+        judged.failed.iter().for_each(|(row, _)| failed[*row] = true);
+        let after = match self.predicate.as_ref().filter(|predicate| predicate.on_scores) {
+            Some(predicate) => Some(predicate.is_true(extended)?),
+            None => None,
+        };
+        let is_kept = |row: usize| {
+            let flag = flagged.is_valid(row).then(|| flagged.value(row));
+            let fits = match self.keep {
+                Keep::Id => flag == Some(false),
+                Keep::Ood => flag == Some(true),
+                Keep::Errors => failed[row],
+            };
+            fits && wanted.value(row) && after.as_ref().is_none_or(|after| after.value(row))
+        };
+        Ok((0..wanted.len()).map(|row| Some(is_kept(row))).collect())
+    }
+}
+
+/// What was judged of the wanted rows, at their places among all rows.
+fn spread(judged: Judged, wanted: &BooleanArray) -> Result<Judged> {
+    if wanted.true_count() == wanted.len() {
+        return Ok(judged);
+    }
+    let mut next = 0;
+    let mut places = Vec::new();
+    let indices: UInt32Array = (0..wanted.len())
+        .map(|row| {
+            wanted.value(row).then(|| {
+                places.push(row);
+                next += 1;
+                next - 1
+            })
+        })
+        .collect();
+    let arrays: Vec<ArrayRef> =
+        judged.arrays.iter().map(|array| take(array, &indices, None)).collect::<Result<_, _>>().map_err(fault)?;
+    let p_values = indices.iter().map(|index| judged.p_values.get(index? as usize).copied().flatten()).collect();
+    let failed = judged.failed.into_iter().filter_map(|(row, error)| Some((*places.get(row)?, error))).collect();
+    Ok(Judged { arrays, p_values, flagged: judged.flagged, failed })
+}
+
+pub(super) fn fault(source: arrow::error::ArrowError) -> Error {
+    Error::Arrow { origin: "choosing rows".into(), source }
+}

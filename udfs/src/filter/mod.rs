@@ -1,0 +1,201 @@
+//! A dataset through a model into the rows that are kept and, on request, those that are not.
+//!
+//! ```no_run
+//! use dismax::cancel::Cancel;
+//! use dismax::dataset::Dataset;
+//! use dismax::model::Model;
+//! use dismax::stage::{Stage, StageOptions};
+//! use dismax_udfs::filter::{FilterOptions, Keep, filter_to};
+//!
+//! let model = Model::read("models/cifar10-resnet20")?;
+//! let stage = Stage::new(&model, &StageOptions::default())?;
+//! let dataset = Dataset::open(&["photos.parquet"])?;
+//! let options = FilterOptions { predicate: Some("label = 3".into()), ..FilterOptions::new(Keep::Id) };
+//! let summary = filter_to(&model, &stage, &dataset, "known.parquet", &options, &Cancel::default(), &mut |_, _| ())?;
+//! println!("{} of {} rows kept", summary.kept, summary.rows);
+//! # Ok::<(), dismax::Error>(())
+//! ```
+
+mod decision;
+mod outputs;
+mod predicate;
+
+use std::fmt;
+use std::time::Instant;
+
+use dismax::calibration::benjamini_hochberg;
+use dismax::cancel::Cancel;
+use dismax::columns::Columns;
+use dismax::dataset::{Chunk, Dataset, WriteOptions};
+use dismax::model::Model;
+use dismax::stage::Stage;
+use dismax::{Error, Result};
+
+use self::decision::Decision;
+use self::outputs::Outputs;
+use self::predicate::Predicate;
+
+/// Which rows are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// In-distribution rows: scored and not flagged.
+    Id,
+    /// Out-of-distribution rows: scored and flagged.
+    Ood,
+    /// Rows that could not be scored.
+    Errors,
+}
+
+/// What flags a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Flag {
+    /// A p-value of at most alpha; the model's own alpha where none is given.
+    Alpha(Option<f64>),
+    /// The Benjamini-Hochberg procedure over all scored rows, at this false discovery rate.
+    Fdr(f64),
+}
+
+/// What is kept and written.
+#[derive(Debug, Clone)]
+pub struct FilterOptions {
+    /// Which rows are kept.
+    pub keep: Keep,
+    /// What flags a row.
+    pub flag: Flag,
+    /// A predicate in SQL that kept rows fulfil as well, on the input's columns or on the scored ones by their names. Rows for
+    /// which one on the input's columns is not true are not scored.
+    pub predicate: Option<String>,
+    /// A second file for all other rows.
+    pub rejected: Option<String>,
+    /// Whether both files get the scored columns. Otherwise they have the input's schema.
+    pub columns: bool,
+    /// Stands in front of the names of the scored columns.
+    pub prefix: String,
+    /// How files are written.
+    pub write: WriteOptions,
+}
+
+impl FilterOptions {
+    /// Keeps these rows, flagged by the model's own alpha, and writes nothing else.
+    pub fn new(keep: Keep) -> Self {
+        Self {
+            keep,
+            flag: Flag::Alpha(None),
+            predicate: None,
+            rejected: None,
+            columns: false,
+            prefix: String::new(),
+            write: WriteOptions::default(),
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FilterSummary {
+    /// Rows read.
+    pub rows: u64,
+    /// Rows kept.
+    pub kept: u64,
+    /// Rows scored: those that a predicate on the input's columns left and that could be.
+    pub scored: u64,
+    /// Rows that could not be scored.
+    pub failed: u64,
+    /// Scored rows that were flagged.
+    pub flagged: u64,
+    /// The largest p-value that was flagged under [`Flag::Fdr`]; none where no row was.
+    pub threshold: Option<f64>,
+    /// Wall-clock time.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Id => "id",
+            Self::Ood => "ood",
+            Self::Errors => "errors",
+        })
+    }
+}
+
+/// Filters `dataset` into `target`: a file name, or `-` for an Arrow IPC stream on standard output.
+///
+/// Order, columns and metadata are the input's; with [`FilterOptions::columns`] the scored columns are appended. The files
+/// appear whole or not at all, both together. Under [`Flag::Fdr`] the images are scored in a first reading and the rows
+/// written in a second, so the input must be readable twice; the scores of all rows are held in memory in between.
+///
+/// `observe` is told rows done and rows in all, where the dataset tells.
+///
+/// # Errors
+/// As [`dismax::scoring::score_to`], a predicate that cannot be planned or evaluated, a false discovery rate outside (0, 1).
+pub fn filter_to(
+    model: &Model,
+    stage: &Stage,
+    dataset: &Dataset,
+    target: &str,
+    options: &FilterOptions,
+    cancel: &Cancel,
+    observe: &mut dyn FnMut(u64, Option<u64>),
+) -> Result<FilterSummary> {
+    let start = Instant::now();
+    let mut columns = Columns::new(model, &options.prefix)?;
+    if let Flag::Alpha(Some(alpha)) = options.flag {
+        columns = columns.with_alpha(alpha)?;
+    }
+    if let Flag::Fdr(q) = options.flag {
+        benjamini_hochberg([], q)?;
+    }
+    let extended = columns.schema(dataset.schema())?;
+    let predicate = options.predicate.as_deref().map(|sql| Predicate::parse(sql, dataset.schema(), &extended)).transpose()?;
+    let decision = Decision { keep: options.keep, predicate, columns, extended };
+    let mut outputs = Outputs::create(dataset, &decision, target, options)?;
+    let mut summary = FilterSummary::default();
+    let rows = stage.chunk_rows(dataset);
+
+    match options.flag {
+        Flag::Alpha(_) => {
+            for scored in decision.score(stage, dataset, rows)? {
+                cancel.check()?;
+                let scored = scored?;
+                let flagged = decision.flagged(&scored.judged, None);
+                outputs.write(&decision, &scored.chunk, &scored.judged, &scored.wanted, &flagged, &mut summary)?;
+                observe(summary.rows, dataset.rows());
+            }
+        }
+        Flag::Fdr(q) => {
+            let mut all = Vec::new();
+            let mut done = 0;
+            for scored in decision.score(stage, dataset, rows)? {
+                cancel.check()?;
+                let scored = scored?;
+                done += scored.chunk.record_batch.num_rows() as u64;
+                all.push((scored.judged, scored.wanted));
+                observe(done, dataset.rows());
+            }
+            let p_values = all.iter().flat_map(|(judged, _)| judged.p_values.iter().copied().flatten());
+            summary.threshold = benjamini_hochberg(p_values, q)?;
+            // No p-value is negative.
+            let threshold = summary.threshold.unwrap_or(-1.0);
+            let mut all = all.into_iter();
+            for chunk in dataset.read(rows, None)? {
+                cancel.check()?;
+                let chunk = chunk?;
+                let (judged, wanted) = all.next().ok_or_else(|| changed(&chunk))?;
+                if judged.p_values.len() != chunk.record_batch.num_rows() {
+                    return Err(changed(&chunk));
+                }
+                let flagged = decision.flagged(&judged, Some(threshold));
+                outputs.write(&decision, &chunk, &judged, &wanted, &flagged, &mut summary)?;
+            }
+        }
+    }
+    cancel.check()?;
+    outputs.finish()?;
+    summary.seconds = start.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+fn changed(chunk: &Chunk) -> Error {
+    Error::data(&chunk.file, "changed while it was filtered; run again")
+}

@@ -1,0 +1,91 @@
+//! `dismax_score('FILE or glob' [, model])`: files as a table with the scored columns appended.
+//!
+//! The table is a view: the files, and a call of a scoring function for each column. So what a query does not need is neither
+//! read nor computed, and predicates and limits go where they belong.
+
+use std::sync::Arc;
+use std::thread;
+
+use arrow::datatypes::{Field, Schema};
+use datafusion::catalog::view::ViewTable;
+use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::common::{Column, Result, exec_datafusion_err, plan_err};
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::listing::ListingTableConfigExt;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ScalarUDF, lit};
+use dismax::dataset::ImageColumn;
+
+use crate::functions;
+use crate::models::{Registry, external};
+use crate::output::Output;
+
+/// Name of the function.
+pub(crate) const NAME: &str = "dismax_score";
+
+/// The table function.
+#[derive(Debug)]
+pub(crate) struct ScoreTable {
+    pub models: Arc<Registry>,
+}
+
+impl TableFunctionImpl for ScoreTable {
+    fn call_with_args(&self, arguments: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let texts: Option<Vec<&str>> = arguments.exprs().iter().map(text).collect();
+        let (files, model) = match texts.as_deref() {
+            Some([files]) => (*files, None),
+            Some([files, model]) => (*files, Some(*model)),
+            _ => return plan_err!("{NAME}('FILE or glob' [, 'model']) takes one or two constant strings"),
+        };
+        let scoring = self.models.get(model)?;
+        let table = open(files, arguments.session())?;
+        let schema = table.schema();
+        let image = ImageColumn::find(&schema, None).map_err(external)?;
+        scoring.columns.schema(&schema).map_err(|_| taken(&schema, scoring.columns.fields()))?;
+
+        let plan = LogicalPlanBuilder::scan("files", provider_as_source(table), None)?;
+        let column = |name: &str| Expr::Column(Column::new(Some("files"), name));
+        let mut exprs: Vec<Expr> = schema.fields().iter().map(|field| column(field.name())).collect();
+        for (output, field) in Output::COLUMNS.into_iter().zip(scoring.columns.fields()) {
+            let function = Arc::new(ScalarUDF::new_from_impl(functions::ScoreFunction::new(output, Arc::clone(&self.models))));
+            let call = function.call(vec![column(image.name()), lit(scoring.name.clone())]);
+            exprs.push(call.alias(field.name()));
+        }
+        let plan = plan.project(exprs)?.build()?;
+        Ok(Arc::new(ViewTable::new(plan, None)))
+    }
+}
+
+fn text(argument: &Expr) -> Option<&str> {
+    match argument {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        _ => None,
+    }
+}
+
+/// Columns that the files have already.
+fn taken(schema: &Schema, added: &[Field]) -> datafusion::common::DataFusionError {
+    let taken = added.iter().find(|field| schema.column_with_name(field.name()).is_some());
+    let name = taken.map_or("", |field| field.name());
+    datafusion::common::plan_datafusion_err!(
+        "the files already have a column \"{name}\"; name the new ones yourself: SELECT *, dismax_prediction(image) AS mine FROM 'FILE'"
+    )
+}
+
+/// The files as a table. Finding out their schema is asynchronous and planning is not, so a thread waits for it.
+fn open(files: &str, session: &dyn Session) -> Result<Arc<dyn TableProvider>> {
+    let Some(state) = session.as_any().downcast_ref::<datafusion::execution::SessionState>() else {
+        return plan_err!("{NAME} needs a session of DataFusion's own kind");
+    };
+    let url = ListingTableUrl::parse(files)?;
+    let found = thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            futures::executor::block_on(async {
+                let config = ListingTableConfig::new(url).infer_options(state).await?.infer_schema(state).await?;
+                ListingTable::try_new(config)
+            })
+        });
+        waiting.join().map_err(|_| exec_datafusion_err!("reading the schema of '{files}' failed"))?
+    });
+    Ok(Arc::new(found?))
+}

@@ -1,0 +1,168 @@
+//! What a user expects when things end early, break, or run beside each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::execution::config::SessionConfig;
+use dismax::dataset::WriteOptions;
+use dismax::stage::{Stage, StageOptions};
+use dismax_udfs::Models;
+use futures::StreamExt;
+
+use crate::common::{datasets, models};
+use crate::support::Fixture;
+
+/// Ten thousand rows: the digits again and again.
+async fn many(fixture: &Fixture) {
+    let copies = (0..14).map(|copy| format!("SELECT id + {} AS id, image FROM photos", copy * 1000));
+    let sql = format!("CREATE TABLE many AS {}", copies.collect::<Vec<_>>().join(" UNION ALL "));
+    fixture.run(&sql).await;
+    assert!(fixture.number("SELECT count(*) FROM many").await > 10_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_scores_little() {
+    let fixture = Fixture::new().await;
+    many(&fixture).await;
+    let [work, _] = fixture.work_of("SELECT dismax_prediction(image) FROM many LIMIT 5").await;
+    assert_eq!(work.decoded, 5, "a limit goes below the scoring node");
+    // Which rows have scores cannot be known before; the rest is what was in flight when five were found.
+    let [work, _] = fixture.work_of("SELECT id FROM many WHERE dismax_error(image) IS NULL LIMIT 5").await;
+    assert!((5..3000).contains(&work.decoded), "{work:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_query_stops_its_workers() {
+    let fixture = Fixture::new().await;
+    many(&fixture).await;
+    let frame = fixture.session.sql("SELECT id, dismax_prediction(image) FROM many").await.unwrap();
+    let mut rows = frame.execute_stream().await.unwrap();
+    assert!(rows.next().await.unwrap().unwrap().num_rows() > 0);
+    drop(rows);
+    // What a worker holds is finished, what is queued is passed over.
+    let mut before = fixture.stages[0].work().decoded;
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = fixture.stages[0].work().decoded;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    assert!(before < 5000, "{before} of 10,000 rows were scored for a query that nobody waits for");
+    // The workers are free for the next query.
+    assert_eq!(fixture.number("SELECT count(dismax_p_value(image)) FROM photos WHERE id = 7").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_image_costs_itself_only() {
+    let fixture = Fixture::new().await;
+    let broken = fixture.rows("SELECT source, dismax_error(image) FROM photos WHERE dismax_error(image) IS NOT NULL").await;
+    assert!(!broken.is_empty() && broken.iter().any(|row| row.contains("decode_failed")), "{broken:?}");
+    let all = fixture.number("SELECT count(*) FROM photos").await;
+    let scored = fixture.number("SELECT count(dismax_confidence(image)) FROM photos").await;
+    assert_eq!(scored + broken.len() as u64, all);
+    let nulls = "SELECT count(*) FROM photos WHERE dismax_error(image) IS NOT NULL AND (dismax_prediction(image) IS NOT NULL \
+                 OR dismax_is_ood(image) IS NOT NULL OR dismax_probabilities(image) IS NOT NULL)";
+    assert_eq!(fixture.number(nulls).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_models_in_one_query_score_each_image_once_each() {
+    let fixture = Fixture::with(&["a", "b"], SessionConfig::new()).await;
+    let sql = "SELECT dismax_prediction(image, 'a'), dismax_prediction(image, 'b') FROM photos \
+               WHERE dismax_confidence(image, 'a') >= dismax_confidence(image, 'b') OR dismax_is_ood(image, 0.1, 'b')";
+    assert_eq!(fixture.plan(sql).await.matches("ScoreExec").count(), 2);
+    let all = fixture.number("SELECT count(*) FROM photos").await;
+    assert_eq!(fixture.work_of(sql).await.map(|work| work.decoded), [all, all]);
+    // The second model sees what the first left.
+    let sql = "SELECT dismax_prediction(image, 'b') FROM photos WHERE dismax_is_ood(image, 'a')";
+    let left = fixture.number("SELECT count(*) FROM photos WHERE dismax_is_ood(image, 'a')").await;
+    assert_eq!(fixture.work_of(sql).await.map(|work| work.decoded), [all, left]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_not_needed_on_disk_after_registration() {
+    let folder = datasets::folder();
+    let place = folder.path().join("model");
+    models::calibrated().write(&place, false).unwrap();
+    let fixture = Fixture::new().await;
+    let model = dismax::model::Model::read(&place).unwrap();
+    dismax_udfs::register(&fixture.session, Models::new().with("kept", model)).unwrap();
+    std::fs::remove_dir_all(&place).unwrap();
+    assert!(fixture.number("SELECT count(dismax_p_value(image, 'kept')) FROM photos").await > 600);
+    let gone = fixture.try_run("SELECT dismax_p_value(image, 'a') FROM photos").await.unwrap_err().to_string();
+    assert!(gone.contains("there is no model 'a'") && gone.contains("'kept'"), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_queries_at_once_share_the_workers() {
+    let fixture = Arc::new(Fixture::new().await);
+    let sql = "SELECT dismax_prediction(image), count(*), sum(dismax_ood_score(image)) FROM photos GROUP BY 1";
+    let expected = fixture.rows(sql).await;
+    let queries = (0..8).map(|_| {
+        let fixture = Arc::clone(&fixture);
+        tokio::spawn(async move { fixture.rows("SELECT id, dismax_prediction(image) FROM photos").await.len() })
+    });
+    let queries: Vec<_> = queries.collect();
+    let all = fixture.number("SELECT count(*) FROM photos").await as usize;
+    for query in queries {
+        assert_eq!(query.await.unwrap(), all);
+    }
+    assert_eq!(fixture.rows(sql).await.len(), expected.len());
+}
+
+#[tokio::test]
+async fn a_runtime_of_one_thread_is_enough() {
+    let fixture = Fixture::new().await;
+    assert!(fixture.number("SELECT count(dismax_p_value(image)) FROM photos WHERE dismax_is_ood(image) OR id < 10").await > 0);
+    // The scalar function blocks its thread while the workers score.
+    assert!(fixture.session.remove_optimizer_rule("dismax_score_once"));
+    assert!(fixture.number("SELECT count(dismax_p_value(image)) FROM photos").await > 600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_are_cut_by_bytes() {
+    // Rows of 4 MiB, which are no images: 8,192 of them would be 32 GiB.
+    let fixture = Fixture::new().await;
+    let folder = datasets::folder();
+    let file = folder.path().join("large.parquet");
+    let row = vec![7u8; 4 << 20];
+    let images = datafusion::arrow::array::BinaryArray::from_iter_values((0..40).map(|_| &row));
+    let batch = datafusion::arrow::array::RecordBatch::try_from_iter([("image", Arc::new(images) as _)]).unwrap();
+    datasets::write(&file, &[batch], &WriteOptions::default());
+    fixture.run(&format!("CREATE EXTERNAL TABLE large STORED AS PARQUET LOCATION '{}'", file.display())).await;
+    let frame = fixture.session.sql("SELECT image, dismax_error(image) AS e FROM large WHERE octet_length(image) > 5").await.unwrap();
+    let mut rows = frame.execute_stream().await.unwrap();
+    let most = fixture.stages[0].chunk_bytes() as usize;
+    let (mut seen, mut largest) = (0, 0);
+    while let Some(batch) = rows.next().await {
+        let batch = batch.unwrap();
+        seen += batch.num_rows();
+        largest = largest.max(batch.num_rows() * row.len());
+    }
+    assert_eq!(seen, 40);
+    assert!(largest <= most, "a batch of {largest} bytes, at most {most}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_analyze_says_what_scoring_cost() {
+    let fixture = Fixture::new().await;
+    let plan = fixture.text("EXPLAIN ANALYZE SELECT dismax_prediction(image) FROM photos WHERE id < 300").await;
+    let line = plan.lines().find(|line| line.contains("ScoreExec")).unwrap();
+    for metric in ["images=300", "errors=", "decode_time=", "network_time=", "images_per_second="] {
+        assert!(line.contains(metric), "{metric} is missing in {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_being_built_takes_the_functions_as_well() {
+    let model = models::calibrated();
+    let stage = Arc::new(Stage::new(&model, &StageOptions { workers: 1, ..StageOptions::default() }).unwrap());
+    let builder = datafusion::execution::SessionStateBuilder::new().with_default_features();
+    let builder = dismax_udfs::extend(builder, Models::new().with_stage("m", model, stage)).unwrap();
+    let session = datafusion::prelude::SessionContext::new_with_state(builder.build());
+    let answer = session.sql("SELECT dismax_error(X'00'), dismax_error(NULL)").await.unwrap().collect().await.unwrap();
+    let text = datafusion::arrow::util::pretty::pretty_format_batches(&answer).unwrap().to_string();
+    assert!(text.contains("unknown_format") && text.contains("null_image"), "{text}");
+}
