@@ -42,8 +42,6 @@ pub(crate) struct ScoreExec {
     image_column: ImageColumn,
     model: Arc<ScoringModel>,
     outputs: Vec<(Output, String)>,
-    /// Columns of the input that come out.
-    kept: Vec<usize>,
     schema: SchemaRef,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
@@ -57,25 +55,15 @@ impl ScoreExec {
         model: Arc<ScoringModel>,
         outputs: Vec<(Output, String)>,
     ) -> Result<Self> {
-        let kept = (0..input.schema().fields().len()).collect();
-        Self::keeping(input, image, model, outputs, kept)
-    }
-
-    fn keeping(
-        input: Arc<dyn ExecutionPlan>,
-        image: Arc<dyn PhysicalExpr>,
-        model: Arc<ScoringModel>,
-        outputs: Vec<(Output, String)>,
-        kept: Vec<usize>,
-    ) -> Result<Self> {
         let image_field = image.return_field(&input.schema())?;
         let image_column = model.image_column(&image_field)?;
         let below = input.schema();
-        let mut fields: Vec<FieldRef> = kept.iter().map(|column| Arc::clone(&below.fields()[*column])).collect();
+        let mut fields: Vec<FieldRef> = below.fields().to_vec();
         fields.extend(outputs.iter().map(|(output, name)| Arc::new(output.field(&model.columns, name.clone()))));
         let schema = Arc::new(Schema::new_with_metadata(fields, below.metadata().clone()));
 
-        let mapping = ProjectionMapping::from_indices(&kept, &below)?;
+        let columns: Vec<usize> = (0..below.fields().len()).collect();
+        let mapping = ProjectionMapping::from_indices(&columns, &below)?;
         let order = input.equivalence_properties();
         let properties = PlanProperties::new(
             order.project(&mapping, Arc::clone(&schema)),
@@ -91,19 +79,10 @@ impl ScoreExec {
             image_column,
             model,
             outputs,
-            kept,
             schema,
             metrics: ExecutionPlanMetricsSet::new(),
             properties: Arc::new(properties),
         })
-    }
-
-    /// The same with these columns of its output alone, which must be in order and have all outputs among them; and where
-    /// the old columns are now.
-    fn narrowed(&self, columns: &[usize]) -> Result<Self> {
-        let kept = columns.iter().filter_map(|column| self.kept.get(*column)).copied().collect();
-        let (input, image) = (Arc::clone(&self.input), Arc::clone(&self.image));
-        Self::keeping(input, image, Arc::clone(&self.model), self.outputs.clone(), kept)
     }
 
     /// Rows of a record batch that the stage takes at once.
@@ -125,13 +104,7 @@ impl DisplayAs for ScoreExec {
         let outputs = outputs.join(", ");
         match format {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
-                write!(f, "ScoreExec: model={}, image={}, columns=[{outputs}]", self.model.name, self.image)?;
-                if self.kept.len() < self.input.schema().fields().len() {
-                    let schema = self.input.schema();
-                    let kept: Vec<&str> = self.kept.iter().map(|column| schema.field(*column).name().as_str()).collect();
-                    write!(f, ", kept=[{}]", kept.join(", "))?;
-                }
-                Ok(())
+                write!(f, "ScoreExec: model={}, image={}, columns=[{outputs}]", self.model.name, self.image)
             }
             DisplayFormatType::TreeRender => {
                 writeln!(f, "model={}", self.model.name)?;
@@ -183,7 +156,7 @@ impl ExecutionPlan for ScoreExec {
             ChildrenPropertiesMode::Keep => Self { input, metrics: ExecutionPlanMetricsSet::new(), ..Self::clone(&self) },
             ChildrenPropertiesMode::Recompute => {
                 let (image, model) = (Arc::clone(&self.image), Arc::clone(&self.model));
-                Self::keeping(input, image, model, self.outputs.clone(), self.kept.clone())?
+                Self::try_new(input, image, model, self.outputs.clone())?
             }
         }))
     }
@@ -220,7 +193,7 @@ impl ExecutionPlan for ScoreExec {
 
     fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let Some(input) = inputs.first() else { return internal_err!("ScoreExec has one input") };
-        let mut statistics = input.as_ref().clone().project(Some(&self.kept));
+        let mut statistics = input.as_ref().clone();
         statistics.column_statistics.extend(self.outputs.iter().map(|_| ColumnStatistics::new_unknown()));
         Ok(Arc::new(statistics))
     }
@@ -240,7 +213,7 @@ impl ExecutionPlan for ScoreExec {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         _: &ConfigOptions,
     ) -> Result<FilterDescription> {
-        let inputs = (0..self.kept.len()).collect();
+        let inputs = (0..self.input.schema().fields().len()).collect();
         let child = ChildFilterDescription::from_child_with_allowed_indices(&filters, inputs, &self.input)?;
         Ok(FilterDescription::new().with_child(child))
     }

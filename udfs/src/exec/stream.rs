@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
@@ -40,16 +40,14 @@ pub(super) struct ScoreStream {
 
 /// A record batch of the input while it is cut into chunks.
 struct Current {
-    /// The columns that come out.
-    kept: Vec<ArrayRef>,
+    rows: RecordBatch,
     images: Chunks,
     start: usize,
 }
 
 /// A chunk at the workers.
 struct InFlight {
-    kept: Vec<ArrayRef>,
-    rows: usize,
+    rows: RecordBatch,
     bytes: u64,
     scored: oneshot::Receiver<dismax::Result<Scored>>,
 }
@@ -83,7 +81,7 @@ impl ScoreStream {
                 return Ok(false);
             }
             match self.input.poll_next_unpin(context) {
-                Poll::Ready(Some(batch)) => self.current = Some(self.cut(&batch?)?),
+                Poll::Ready(Some(batch)) => self.current = Some(self.cut(batch?)?),
                 Poll::Ready(None) => self.ended = true,
                 Poll::Pending => return Ok(true),
             }
@@ -91,11 +89,10 @@ impl ScoreStream {
         Ok(false)
     }
 
-    fn cut(&self, batch: &RecordBatch) -> Result<Current> {
-        let images = self.exec.image.evaluate(batch)?.into_array(batch.num_rows())?;
+    fn cut(&self, rows: RecordBatch) -> Result<Current> {
+        let images = self.exec.image.evaluate(&rows)?.into_array(rows.num_rows())?;
         let images = Chunks::of(&self.exec.model.stage, &images, &self.exec.image_field)?;
-        let kept = self.exec.kept.iter().map(|column| Arc::clone(batch.column(*column))).collect();
-        Ok(Current { kept, images, start: 0 })
+        Ok(Current { rows, images, start: 0 })
     }
 
     /// Sends the next chunk of the current record batch; false where there is none.
@@ -105,9 +102,8 @@ impl ScoreStream {
             self.current = None;
             return Ok(false);
         };
-        let rows = images.num_rows();
-        let kept: Vec<ArrayRef> = current.kept.iter().map(|column| column.slice(current.start, rows)).collect();
-        current.start += rows;
+        let rows = current.rows.slice(current.start, images.num_rows());
+        current.start += images.num_rows();
         let bytes = images.columns().iter().map(used_bytes).sum::<usize>() as u64;
         let (sender, scored) = oneshot::channel();
         // The stream may be dropped while its rows are scored.
@@ -117,20 +113,19 @@ impl ScoreStream {
         stage.submit(&self.exec.image_column, images, Arc::from(""), stream, answer).map_err(external)?;
         self.metrics.begin();
         self.in_flight_bytes += bytes;
-        self.in_flight.push_back(InFlight { kept, rows, bytes, scored });
+        self.in_flight.push_back(InFlight { rows, bytes, scored });
         Ok(true)
     }
 
     fn finish(&self, chunk: InFlight, scored: &Scored) -> Result<RecordBatch> {
         let columns = &self.exec.model.columns;
         let judged = columns.judge(scored).map_err(external)?;
-        self.metrics.add(chunk.rows, judged.failed.len(), scored.timing());
-        let mut arrays = chunk.kept;
+        self.metrics.add(chunk.rows.num_rows(), judged.failed.len(), scored.timing());
+        let mut arrays = chunk.rows.columns().to_vec();
         for (output, _) in &self.exec.outputs {
             arrays.push(output.array(columns, &judged)?);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(chunk.rows));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.exec.schema), arrays, &options)?)
+        Ok(RecordBatch::try_new(Arc::clone(&self.exec.schema), arrays)?)
     }
 
     fn advance(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {

@@ -75,7 +75,7 @@ async fn groups_are_those_that_a_filter_gives() {
     let value: Vec<_> = known.iter().chain(&unknown).map(|score| Some(*score)).collect();
     let fixture = Fixture::new().await;
     table(&fixture, "t", truth.clone(), value.clone(), 4).await;
-    let grouped = numbers(&fixture, "SELECT a FROM (SELECT part, auroc(truth, value) a FROM t GROUP BY part ORDER BY part)").await;
+    let grouped = numbers(&fixture, "SELECT auroc(truth, value) FROM t GROUP BY part ORDER BY part").await;
     for (part, found) in grouped.into_iter().enumerate() {
         let of = |kind: bool| -> Vec<f32> {
             let rows = truth.iter().zip(&value).enumerate().filter(|(row, (truth, _))| row % 3 == part && **truth == Some(kind));
