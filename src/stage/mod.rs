@@ -87,7 +87,15 @@ impl Stage {
             let jobs = job_receiver.clone();
             workers.push(spawn("dismax-worker", move || worker.run(&jobs))?);
         }
-        Ok(Self { jobs: Some(jobs), workers, image: options.image.clone(), load: options.load, batch_rows, device, counters })
+        Ok(Self {
+            jobs: Some(jobs),
+            workers,
+            image: options.image.clone(),
+            load: options.load,
+            batch_rows,
+            device,
+            counters,
+        })
     }
 
     /// Where the network runs.

@@ -139,7 +139,9 @@ impl Registry {
         match (name, self.models.as_slice()) {
             (None, [only]) => Ok(only),
             (None, []) => Err(plan_datafusion_err!("no model is registered; register one or give --model")),
-            (None, _) => Err(plan_datafusion_err!("several models are registered, so name one as last argument ({})", names())),
+            (None, _) => {
+                Err(plan_datafusion_err!("several models are registered, so name one as last argument ({})", names()))
+            }
             (Some(name), models) => models
                 .iter()
                 .find(|model| model.name == name)

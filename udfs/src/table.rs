@@ -10,8 +10,8 @@ use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Column, Result, exec_datafusion_err, plan_err};
-use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::datasource::listing::ListingTableConfigExt;
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ScalarUDF, lit};
 use dismax::dataset::ImageColumn;
@@ -47,7 +47,8 @@ impl TableFunctionImpl for ScoreTable {
         let column = |name: &str| Expr::Column(Column::new(Some("files"), name));
         let mut exprs: Vec<Expr> = schema.fields().iter().map(|field| column(field.name())).collect();
         for (output, field) in Output::COLUMNS.into_iter().zip(scoring.columns.fields()) {
-            let function = Arc::new(ScalarUDF::new_from_impl(functions::ScoreFunction::new(output, Arc::clone(&self.models))));
+            let function =
+                Arc::new(ScalarUDF::new_from_impl(functions::ScoreFunction::new(output, Arc::clone(&self.models))));
             let call = function.call(vec![column(image.name()), lit(scoring.name.clone())]);
             exprs.push(call.alias(field.name()));
         }

@@ -170,7 +170,12 @@ fn describe(summary: &FilterSummary, args: &Args) -> String {
     let share = |part: u64, of: u64| text::percent(part as f64 / of.max(1) as f64);
     let mut lines = vec![(
         "kept",
-        format!("{} of {}, {}: {output}", text::count(summary.kept), text::rows(summary.rows), share(summary.kept, summary.rows)),
+        format!(
+            "{} of {}, {}: {output}",
+            text::count(summary.kept),
+            text::rows(summary.rows),
+            share(summary.kept, summary.rows)
+        ),
     )];
     if let Some(rejected) = &args.rejected {
         lines.push(("rejected", format!("{}: {rejected}", text::rows(summary.rows - summary.kept))));
@@ -182,7 +187,8 @@ fn describe(summary: &FilterSummary, args: &Args) -> String {
         (Some(fdr), None) => format!(" (false discovery rate {}: no p-value is small enough)", text::percent(fdr)),
         (None, _) => String::new(),
     };
-    let flagged = format!("{}, {} of the scored{by}", text::count(summary.flagged), share(summary.flagged, summary.scored));
+    let flagged =
+        format!("{}, {} of the scored{by}", text::count(summary.flagged), share(summary.flagged, summary.scored));
     lines.push(("flagged", flagged));
     if summary.failed > 0 {
         lines.push(("failed", text::count(summary.failed)));
@@ -190,7 +196,12 @@ fn describe(summary: &FilterSummary, args: &Args) -> String {
     let rate = summary.scored as f64 / summary.seconds.max(f64::MIN_POSITIVE);
     lines.push((
         "scored",
-        format!("{} in {} ({} images/s)", text::rows(summary.scored), text::duration(summary.seconds), text::rate(rate)),
+        format!(
+            "{} in {} ({} images/s)",
+            text::rows(summary.scored),
+            text::duration(summary.seconds),
+            text::rate(rate)
+        ),
     ));
     text::list(&lines)
 }

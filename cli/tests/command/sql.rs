@@ -16,12 +16,15 @@ fn from_mixed(sql: &str) -> String {
 
 #[test]
 fn rows_are_printed_for_people_and_programs() {
-    let sql = from_mixed("SELECT id, image, dismax_probabilities(image) p, dismax_error(image) e FROM MIXED ORDER BY id LIMIT 2");
+    let sql = from_mixed(
+        "SELECT id, image, dismax_probabilities(image) p, dismax_error(image) e FROM MIXED ORDER BY id LIMIT 2",
+    );
     let table = query(&sql, &[]).ok().text();
     assert!(table.starts_with('+') && table.contains("bytes>") && table.contains("NULL"), "{table}");
     let csv = query(&sql, &["--format", "csv"]).ok().text();
     assert!(csv.starts_with("id,image,p,e\n") && csv.lines().count() == 3, "{csv}");
-    let json = query(&from_mixed("SELECT id, dismax_is_ood(image) o FROM MIXED ORDER BY id LIMIT 2"), &["--format", "json"]);
+    let json =
+        query(&from_mixed("SELECT id, dismax_is_ood(image) o FROM MIXED ORDER BY id LIMIT 2"), &["--format", "json"]);
     let json = json.ok().text();
     let rows: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert!(rows.len() == 2 && rows.iter().all(|row| row["o"].is_boolean()), "{json}");
@@ -47,7 +50,8 @@ fn rows_go_into_a_file_that_score_agrees_with() {
 fn statements_come_from_a_file_or_standard_input() {
     let folder = Folder::new();
     let script = folder.path("script.sql");
-    let text = from_mixed("CREATE VIEW v AS SELECT dismax_prediction(image) p FROM MIXED; SELECT count(*) AS rows FROM v;");
+    let text =
+        from_mixed("CREATE VIEW v AS SELECT dismax_prediction(image) p FROM MIXED; SELECT count(*) AS rows FROM v;");
     std::fs::write(&script, &text).expect("a script");
     let model = cifar10_model();
     let run = dismax(&["sql", "--model", &model, "--format", "csv", "-f", &script]).ok();
@@ -59,7 +63,9 @@ fn statements_come_from_a_file_or_standard_input() {
 #[test]
 fn models_have_names() {
     let model = cifar10_model();
-    let sql = from_mixed("SELECT count(*) AS rows FROM MIXED WHERE dismax_is_ood(image, 'one') <> dismax_is_ood(image, 'cifar10-resnet20')");
+    let sql = from_mixed(
+        "SELECT count(*) AS rows FROM MIXED WHERE dismax_is_ood(image, 'one') <> dismax_is_ood(image, 'cifar10-resnet20')",
+    );
     let named = format!("one={model}");
     let run = dismax(&["sql", "--model", &named, "--model", &model, "--format", "csv", &sql]).ok();
     assert_eq!(run.text(), "rows\n0\n");

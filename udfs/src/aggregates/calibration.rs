@@ -8,7 +8,7 @@ use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::Accumulator;
 use dismax::metrics::ReliabilitySums;
 
-use super::column;
+use super::{column, number};
 use crate::models::external;
 
 #[derive(Debug)]
@@ -26,7 +26,8 @@ impl Ece {
 impl Accumulator for Ece {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let correct = column(values, 0)?.as_boolean();
-        let confidence = column(values, 1)?.as_primitive::<Float32Type>();
+        let confidence = number(values, 1, &DataType::Float32)?;
+        let confidence = confidence.as_primitive::<Float32Type>();
         for (correct, confidence) in correct.iter().zip(confidence) {
             if let (Some(correct), Some(confidence)) = (correct, confidence) {
                 self.sums.add(confidence, correct).map_err(external)?;
@@ -81,7 +82,8 @@ pub(super) struct Brier {
 impl Accumulator for Brier {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let positive = column(values, 0)?.as_boolean();
-        let probability = column(values, 1)?.as_primitive::<Float64Type>();
+        let probability = number(values, 1, &DataType::Float64)?;
+        let probability = probability.as_primitive::<Float64Type>();
         for (positive, probability) in positive.iter().zip(probability) {
             if let (Some(positive), Some(probability)) = (positive, probability) {
                 if !(0.0..=1.0).contains(&probability) {

@@ -7,12 +7,15 @@ mod ranking;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::ArrayRef;
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, not_impl_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::utils::format_state_name;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, Volatility};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, TypeSignature, Volatility,
+};
 use datafusion::physical_expr::expressions::Literal;
 use dismax::metrics::DEFAULT_BINS;
 
@@ -124,7 +127,14 @@ struct Audit {
 
 impl Audit {
     fn new(kind: Kind) -> Self {
-        Self { kind, signature: Signature::user_defined(Volatility::Immutable) }
+        let mut forms = Vec::new();
+        for number in [DataType::Float32, DataType::Float64] {
+            forms.push(TypeSignature::Exact(vec![DataType::Boolean, number.clone()]));
+            if kind.takes_option() {
+                forms.push(TypeSignature::Exact(vec![DataType::Boolean, number, DataType::Float64]));
+            }
+        }
+        Self { kind, signature: Signature::one_of(forms, Volatility::Immutable) }
     }
 
     /// The constant after boolean and number.
@@ -145,26 +155,6 @@ impl AggregateUDFImpl for Audit {
 
     fn signature(&self) -> &Signature {
         &self.signature
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        let number = if self.kind == Kind::Ece { DataType::Float32 } else { DataType::Float64 };
-        let is_number = |argument: &DataType| argument.is_numeric() || argument.is_null();
-        match arguments {
-            [truth, value, option @ ..]
-                if (truth.is_null() || *truth == DataType::Boolean)
-                    && is_number(value)
-                    && option.len() <= usize::from(self.kind.takes_option())
-                    && option.iter().all(DataType::is_numeric) =>
-            {
-                let option = option.iter().map(|_| DataType::Float64);
-                Ok([DataType::Boolean, number].into_iter().chain(option).collect())
-            }
-            _ => {
-                let types: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-                plan_err!("{} takes a boolean and a number, not ({})", self.kind.syntax(), types.join(", "))
-            }
-        }
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
@@ -198,7 +188,8 @@ impl AggregateUDFImpl for Audit {
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let field = |part: &str, data_type| Arc::new(Field::new(format_state_name(arguments.name, part), data_type, true));
+        let field =
+            |part: &str, data_type| Arc::new(Field::new(format_state_name(arguments.name, part), data_type, true));
         let list = |part: &str, item| field(part, DataType::List(Arc::new(Field::new_list_field(item, true))));
         Ok(match self.kind {
             Kind::Ece => vec![
@@ -222,6 +213,11 @@ impl AggregateUDFImpl for Audit {
             LazyLock::new(|| Kind::ALL.into_iter().map(|kind| (kind, kind.documentation())).collect());
         ALL.iter().find(|(kind, _)| *kind == self.kind).map(|(_, documentation)| documentation)
     }
+}
+
+/// A numeric argument in the width that is computed with.
+fn number(values: &[ArrayRef], index: usize, data_type: &DataType) -> Result<ArrayRef> {
+    Ok(cast(column(values, index)?, data_type)?)
 }
 
 /// An argument or a part of the state.

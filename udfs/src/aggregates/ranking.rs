@@ -10,7 +10,7 @@ use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::Accumulator;
 use dismax::metrics::Roc;
 
-use super::column;
+use super::{column, number};
 use crate::models::external;
 
 #[derive(Debug, Clone, Copy)]
@@ -36,11 +36,14 @@ impl Ranking {
 impl Accumulator for Ranking {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let positive = column(values, 0)?.as_boolean();
-        let score = column(values, 1)?.as_primitive::<Float64Type>();
+        let score = number(values, 1, &DataType::Float64)?;
+        let score = score.as_primitive::<Float64Type>();
         for (positive, score) in positive.iter().zip(score) {
             match (positive, score) {
                 (_, Some(score)) if score.is_nan() => {
-                    return exec_err!("a score is NaN, which has no rank; leave such rows out with WHERE NOT isnan(score)");
+                    return exec_err!(
+                        "a score is NaN, which has no rank; leave such rows out with WHERE NOT isnan(score)"
+                    );
                 }
                 (Some(true), Some(score)) => self.positive.push(score),
                 (Some(false), Some(score)) => self.negative.push(score),

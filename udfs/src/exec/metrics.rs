@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use datafusion::physical_plan::metrics::{
-    BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, Time,
-};
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, Time};
 use dismax::stage::Timing;
 
 /// Metrics of one partition.
@@ -43,7 +41,11 @@ impl ScoreMetrics {
         self.images.add(images);
         self.errors.add(errors);
         // Zero would count as one nanosecond.
-        let add = |time: &Time, spent: Duration| if !spent.is_zero() { time.add_duration(spent) };
+        let add = |time: &Time, spent: Duration| {
+            if !spent.is_zero() {
+                time.add_duration(spent)
+            }
+        };
         add(&self.decode_time, timing.decode);
         add(&self.network_time, timing.network);
         if let Some(start) = self.start {

@@ -1,6 +1,7 @@
 //! Scoring as an operator of the execution plan.
 
 mod metrics;
+mod row_bytes;
 mod rule;
 mod stream;
 
@@ -21,7 +22,6 @@ use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterD
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, StatisticsArgs,
-    StatisticsContext,
 };
 use dismax::dataset::ImageColumn;
 
@@ -88,12 +88,7 @@ impl ScoreExec {
     /// Rows of a record batch that the stage takes at once.
     fn batch_rows(&self) -> usize {
         let stage = &self.model.stage;
-        let statistics = StatisticsContext::new().compute(self.input.as_ref(), &StatisticsArgs::new());
-        let mean = statistics.ok().and_then(|statistics| {
-            let (bytes, rows) = (statistics.total_byte_size.get_value()?, statistics.num_rows.get_value()?);
-            Some(bytes.checked_div(*rows)?.max(1) as u64)
-        });
-        let fitting = mean.map_or(u64::MAX, |mean| stage.chunk_bytes() / mean);
+        let fitting = row_bytes::mean(&self.input).map_or(u64::MAX, |mean| stage.chunk_bytes() / mean);
         usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, stage.most_chunk_rows().max(1))
     }
 }
@@ -153,7 +148,9 @@ impl ExecutionPlan for ScoreExec {
             return internal_err!("ScoreExec has one input");
         };
         Ok(Arc::new(match options.children_properties {
-            ChildrenPropertiesMode::Keep => Self { input, metrics: ExecutionPlanMetricsSet::new(), ..Self::clone(&self) },
+            ChildrenPropertiesMode::Keep => {
+                Self { input, metrics: ExecutionPlanMetricsSet::new(), ..Self::clone(&self) }
+            }
             ChildrenPropertiesMode::Recompute => {
                 let (image, model) = (Arc::clone(&self.image), Arc::clone(&self.model));
                 Self::try_new(input, image, model, self.outputs.clone())?
@@ -218,4 +215,3 @@ impl ExecutionPlan for ScoreExec {
         Ok(FilterDescription::new().with_child(child))
     }
 }
-

@@ -144,7 +144,7 @@ impl ScoreStream {
 
 impl ScoreExec {
     fn output_partitioning_count(&self) -> usize {
-        (&self.properties).output_partitioning().partition_count().max(1)
+        self.properties.output_partitioning().partition_count().max(1)
     }
 }
 

@@ -147,7 +147,8 @@ pub fn filter_to(
         benjamini_hochberg([], q)?;
     }
     let extended = columns.schema(dataset.schema())?;
-    let predicate = options.predicate.as_deref().map(|sql| Predicate::parse(sql, dataset.schema(), &extended)).transpose()?;
+    let predicate =
+        options.predicate.as_deref().map(|sql| Predicate::parse(sql, dataset.schema(), &extended)).transpose()?;
     let decision = Decision { keep: options.keep, predicate, columns, extended };
     let mut outputs = Outputs::create(dataset, &decision, target, options)?;
     let mut summary = FilterSummary::default();

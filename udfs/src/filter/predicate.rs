@@ -43,9 +43,7 @@ impl Predicate {
 
     /// Whether it is true, for each row; NULL is not.
     pub fn is_true(&self, rows: &RecordBatch) -> Result<BooleanArray> {
-        let refuse = |error: DataFusionError| {
-            Error::data(format!("predicate {:?}", self.sql), error.strip_backtrace())
-        };
+        let refuse = |error: DataFusionError| Error::data(format!("predicate {:?}", self.sql), error.strip_backtrace());
         let value = self.expr.evaluate(rows).and_then(|value| value.into_array(rows.num_rows())).map_err(refuse)?;
         let mask = value.as_boolean();
         Ok(if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() })

@@ -10,7 +10,7 @@ use crate::models::{Registry, ScoringModel};
 use crate::output::{Alpha, Output};
 
 /// A call of a scoring function in a logical plan.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     pub image: Expr,
     pub model: Arc<ScoringModel>,

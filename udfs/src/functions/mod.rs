@@ -11,7 +11,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
 };
 
 pub(crate) use self::call::Call;
@@ -33,7 +34,14 @@ pub(crate) struct ScoreFunction {
 
 impl ScoreFunction {
     pub fn new(output: Output, models: Arc<Registry>) -> Self {
-        Self { output, models, signature: Signature::user_defined(Volatility::Immutable) }
+        // The first decides; the others are what `SHOW FUNCTIONS` lists.
+        let mut forms = vec![TypeSignature::UserDefined];
+        let listed = |more: &[DataType]| TypeSignature::Exact([&[DataType::Binary], more].concat());
+        forms.extend([listed(&[]), listed(&[DataType::Utf8])]);
+        if output == Output::IsOod {
+            forms.extend([listed(&[DataType::Float64]), listed(&[DataType::Float64, DataType::Utf8])]);
+        }
+        Self { output, models, signature: Signature::one_of(forms, Volatility::Immutable) }
     }
 }
 
@@ -47,16 +55,14 @@ impl ScalarUDFImpl for ScoreFunction {
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        let Some((image, options)) = arguments.split_first() else {
-            return plan_err!("{} needs an image: {}(image)", self.name(), self.name());
-        };
-        let image = if image.is_null() { DataType::Binary } else { image.clone() };
-        let options = options.iter().map(|option| match option {
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(DataType::Utf8),
-            number if number.is_numeric() && self.output == Output::IsOod => Ok(DataType::Float64),
-            other => plan_err!("{}: {}, not {other}", self.name(), call::arguments(self.output)),
+        // Whatever does not fit is refused by `return_field_from_args`, which sees values and can say more.
+        let coerced = arguments.iter().enumerate().map(|(position, argument)| match argument {
+            DataType::Null if position == 0 => DataType::Binary,
+            DataType::LargeUtf8 | DataType::Utf8View if position > 0 => DataType::Utf8,
+            number if position > 0 && number.is_numeric() => DataType::Float64,
+            other => other.clone(),
         });
-        std::iter::once(Ok(image)).chain(options).collect()
+        Ok(coerced.collect())
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {

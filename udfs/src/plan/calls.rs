@@ -1,6 +1,5 @@
 //! The calls in expressions, and what replaces them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -44,13 +43,13 @@ pub(super) fn requests(plan: &LogicalPlan) -> Result<Vec<Request>> {
 }
 
 /// The node's expressions with calls replaced by columns, their names kept where the node's schema has them.
-pub(super) fn replaced(plan: &LogicalPlan, columns: &HashMap<Call, Column>) -> Result<Vec<Expr>> {
+pub(super) fn replaced(plan: &LogicalPlan, columns: &[(Call, Column)]) -> Result<Vec<Expr>> {
     let names = NamePreserver::new(plan);
     let replace = |expr: Expr| {
         let name = names.save(&expr);
         let replaced = expr.transform_down(|expr| {
-            Ok(match Call::of(&expr)?.and_then(|call| columns.get(&call)) {
-                Some(column) => Transformed::new(Expr::Column(column.clone()), true, TreeNodeRecursion::Jump),
+            Ok(match Call::of(&expr)?.and_then(|call| columns.iter().find(|(replaced, _)| *replaced == call)) {
+                Some((_, column)) => Transformed::new(Expr::Column(column.clone()), true, TreeNodeRecursion::Jump),
                 None => Transformed::no(expr),
             })
         });

@@ -32,7 +32,8 @@ impl ScoreNode {
         outputs: Vec<Output>,
         prefix: String,
     ) -> Result<Self> {
-        let fields = outputs.iter().map(|output| (None, Arc::new(output.field(&model.columns, name(&prefix, *output)))));
+        let fields =
+            outputs.iter().map(|output| (None, Arc::new(output.field(&model.columns, name(&prefix, *output)))));
         let inputs = input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
         let schema = DFSchema::new_with_metadata(inputs.chain(fields).collect(), input.schema().metadata().clone())?
             // Rows are neither added nor removed.

@@ -19,7 +19,11 @@ use super::calls::Request;
 use super::node::ScoreNode;
 
 /// `plan` with the requested outputs as columns, in their order.
-pub(super) fn provide(plan: LogicalPlan, request: Request, aliases: &AliasGenerator) -> Result<(LogicalPlan, Vec<Column>)> {
+pub(super) fn provide(
+    plan: LogicalPlan,
+    request: Request,
+    aliases: &AliasGenerator,
+) -> Result<(LogicalPlan, Vec<Column>)> {
     let path = path(&plan, &request.image)?;
     let has_scores = |step: &Step| {
         ScoreNode::of(step.plan).is_some_and(|node| node.model == request.model && node.image == step.image)
@@ -86,10 +90,13 @@ fn through(plan: &LogicalPlan, image: &Expr) -> Result<Option<(usize, Expr)>> {
     let columns = image.column_refs();
     let all_in = |schema: &DFSchema| columns.iter().all(|column| schema.has_column(column));
     Ok(match plan {
-        LogicalPlan::Projection(projection) => map(image, |column| projected(projection, column))?.map(|image| (0, image)),
+        LogicalPlan::Projection(projection) => {
+            map(image, |column| projected(projection, column))?.map(|image| (0, image))
+        }
         LogicalPlan::SubqueryAlias(alias) => {
             let below = |column: &Column| {
-                let (qualifier, field) = alias.input.schema().qualified_field(alias.schema.maybe_index_of_column(column)?);
+                let (qualifier, field) =
+                    alias.input.schema().qualified_field(alias.schema.maybe_index_of_column(column)?);
                 Some(Expr::Column(Column::new(qualifier.cloned(), field.name())))
             };
             map(image, below)?.map(|image| (0, image))

@@ -1,6 +1,5 @@
 //! The optimizer rule.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::alias::AliasGenerator;
@@ -33,7 +32,9 @@ impl OptimizerRule for ScoreOnce {
             return Ok(Transformed::no(plan));
         }
         let plan = plan.transform_down_with_subqueries(top_k::below_projection)?;
-        plan.transform_data(|plan| plan.transform_up_with_subqueries(|node| score_below(node, config.alias_generator())))
+        plan.transform_data(|plan| {
+            plan.transform_up_with_subqueries(|node| score_below(node, config.alias_generator()))
+        })
     }
 }
 
@@ -105,7 +106,7 @@ fn cheap_first(filter: Filter) -> Result<LogicalPlan> {
 /// Makes the scores that a node mentions columns of its inputs.
 fn score_above(node: LogicalPlan, aliases: &AliasGenerator) -> Result<Transformed<LogicalPlan>> {
     let mut inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
-    let mut columns: HashMap<Call, Column> = HashMap::new();
+    let mut columns: Vec<(Call, Column)> = Vec::new();
     for request in requests(&node)? {
         // A constant image, or one of an outer query, comes from none of the inputs.
         let mentioned = request.image.column_refs();

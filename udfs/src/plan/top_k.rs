@@ -45,10 +45,11 @@ fn swapped(sort: &Sort) -> Result<Option<LogicalPlan>> {
     // Where a column and an alias have the same name, the rows stay as they are.
     let Ok(below) = Projection::try_new(below, Arc::clone(&projection.input)) else { return Ok(None) };
     let sorted = Sort { input: Arc::new(LogicalPlan::Projection(below)), ..sort.clone() };
-    let above = projection.expr.iter().zip(projection.schema.columns()).map(|(expr, column)| match contains_call(expr) {
-        true => expr.clone().alias_qualified_if_changed(column),
-        false => Expr::Column(column),
-    });
+    let above =
+        projection.expr.iter().zip(projection.schema.columns()).map(|(expr, column)| match contains_call(expr) {
+            true => expr.clone().alias_qualified_if_changed(column),
+            false => Expr::Column(column),
+        });
     let above = Projection::try_new(above.collect(), Arc::new(LogicalPlan::Sort(sorted)))?;
     let same = above.schema.logically_equivalent_names_and_types(&projection.schema);
     Ok(same.then_some(LogicalPlan::Projection(above)))

@@ -20,11 +20,8 @@ async fn table(fixture: &Fixture, name: &str, truth: Vec<Option<bool>>, value: V
         Field::new("part", DataType::Int64, false),
     ];
     let schema = Arc::new(Schema::new(fields));
-    let columns = vec![
-        Arc::new(BooleanArray::from(truth)) as _,
-        Arc::new(Float32Array::from(value)) as _,
-        Arc::new(group) as _,
-    ];
+    let columns =
+        vec![Arc::new(BooleanArray::from(truth)) as _, Arc::new(Float32Array::from(value)) as _, Arc::new(group) as _];
     let rows = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
     let mut dealt = vec![Vec::new(); partitions];
     for (piece, start) in (0..rows.num_rows()).step_by(77).enumerate() {
@@ -60,7 +57,9 @@ async fn rankings_are_scikit_learns_under_any_partitioning() {
         )
         .await;
         let expected = ["ood.sklearn.auroc", "ood.sklearn.aupr_in", "ood.sklearn.aupr_out"].map(golden::f64);
-        for (name, found, expected) in [("auroc", 0), ("aupr_in", 1), ("aupr_out", 2)].map(|(n, i)| (n, found[i], expected[i])) {
+        for (name, found, expected) in
+            [("auroc", 0), ("aupr_in", 1), ("aupr_out", 2)].map(|(n, i)| (n, found[i], expected[i]))
+        {
             assert_close(name, found, expected, 1e-12);
         }
         assert_close("fpr95", found[3], 1.0 - golden::f64("ood.reference.TNR"), 1e-12);
@@ -78,7 +77,11 @@ async fn groups_are_those_that_a_filter_gives() {
     let grouped = numbers(&fixture, "SELECT auroc(truth, value) FROM t GROUP BY part ORDER BY part").await;
     for (part, found) in grouped.into_iter().enumerate() {
         let of = |kind: bool| -> Vec<f32> {
-            let rows = truth.iter().zip(&value).enumerate().filter(|(row, (truth, _))| row % 3 == part && **truth == Some(kind));
+            let rows = truth
+                .iter()
+                .zip(&value)
+                .enumerate()
+                .filter(|(row, (truth, _))| row % 3 == part && **truth == Some(kind));
             rows.map(|(_, (_, value))| value.unwrap()).collect()
         };
         assert_close("auroc of a group", found, Roc::of_scores(&of(true), &of(false)).unwrap().auroc(), 1e-12);
@@ -90,7 +93,8 @@ async fn calibration_errors_are_the_references_under_any_partitioning() {
     let (shape, logits) = golden::f32s("calibration.logits");
     let (_, labels) = golden::i64s("calibration.labels");
     let rows = LabelledLogits::try_new(&logits, shape[1], &labels).unwrap();
-    let confidence = rows.probabilities(1.0).chunks(shape[1]).map(|row| row.iter().copied().fold(0.0, f32::max)).collect::<Vec<_>>();
+    let confidence =
+        rows.probabilities(1.0).chunks(shape[1]).map(|row| row.iter().copied().fold(0.0, f32::max)).collect::<Vec<_>>();
     let correct = rows.correct();
     let brier = confidence.iter().zip(&correct).map(|(p, hit)| (f64::from(*p) - f64::from(u8::from(*hit))).powi(2));
     let brier = brier.sum::<f64>() / correct.len() as f64;
@@ -98,7 +102,11 @@ async fn calibration_errors_are_the_references_under_any_partitioning() {
         let fixture = Fixture::with(&["a"], SessionConfig::new().with_target_partitions(partitions)).await;
         let truth = correct.iter().map(|hit| Some(*hit)).collect();
         table(&fixture, "t", truth, confidence.iter().map(|p| Some(*p)).collect(), partitions).await;
-        let found = numbers(&fixture, "SELECT ece(truth, value), ece(truth, value, 15), ece(truth, value, 1), brier(truth, value) FROM t").await;
+        let found = numbers(
+            &fixture,
+            "SELECT ece(truth, value), ece(truth, value, 15), ece(truth, value, 1), brier(truth, value) FROM t",
+        )
+        .await;
         assert_close("ECE", found[0], golden::f64("calibration.ECELoss.T1"), 1e-6);
         assert_eq!(found[0], found[1]);
         let mean = confidence.iter().map(|p| f64::from(*p)).sum::<f64>() / confidence.len() as f64;

@@ -57,7 +57,8 @@ async fn a_cancelled_query_stops_its_workers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_image_costs_itself_only() {
     let fixture = Fixture::new().await;
-    let broken = fixture.rows("SELECT source, dismax_error(image) FROM photos WHERE dismax_error(image) IS NOT NULL").await;
+    let broken =
+        fixture.rows("SELECT source, dismax_error(image) FROM photos WHERE dismax_error(image) IS NOT NULL").await;
     assert!(!broken.is_empty() && broken.iter().any(|row| row.contains("decode_failed")), "{broken:?}");
     let all = fixture.number("SELECT count(*) FROM photos").await;
     let scored = fixture.number("SELECT count(dismax_confidence(image)) FROM photos").await;
@@ -115,7 +116,10 @@ async fn eight_queries_at_once_share_the_workers() {
 #[tokio::test]
 async fn a_runtime_of_one_thread_is_enough() {
     let fixture = Fixture::new().await;
-    assert!(fixture.number("SELECT count(dismax_p_value(image)) FROM photos WHERE dismax_is_ood(image) OR id < 10").await > 0);
+    assert!(
+        fixture.number("SELECT count(dismax_p_value(image)) FROM photos WHERE dismax_is_ood(image) OR id < 10").await
+            > 0
+    );
     // The scalar function blocks its thread while the workers score.
     assert!(fixture.session.remove_optimizer_rule("dismax_score_once"));
     assert!(fixture.number("SELECT count(dismax_p_value(image)) FROM photos").await > 600);
@@ -128,12 +132,21 @@ async fn batches_are_cut_by_bytes() {
     let folder = datasets::folder();
     let file = folder.path().join("large.parquet");
     let bytes = 4 << 20;
-    let row = |row: u8| vec![row; bytes];
+    // Like images, bytes that no compression makes smaller.
+    let row = |row: u32| {
+        (0..bytes as u32 / 4)
+            .flat_map(|at| (at ^ (row << 20)).wrapping_mul(0x9E37_79B9).to_le_bytes().map(|b| b ^ (b >> 3)))
+            .collect::<Vec<u8>>()
+    };
     let images = datafusion::arrow::array::BinaryArray::from_iter_values((0..40).map(row));
     let batch = datafusion::arrow::array::RecordBatch::try_from_iter([("image", Arc::new(images) as _)]).unwrap();
     datasets::write(&file, &[batch], &WriteOptions::default());
     fixture.run(&format!("CREATE EXTERNAL TABLE large STORED AS PARQUET LOCATION '{}'", file.display())).await;
-    let frame = fixture.session.sql("SELECT image FROM large WHERE image IS NOT NULL AND dismax_error(image) IS NOT NULL").await.unwrap();
+    let frame = fixture
+        .session
+        .sql("SELECT image FROM large WHERE image IS NOT NULL AND dismax_error(image) IS NOT NULL")
+        .await
+        .unwrap();
     let mut rows = frame.execute_stream().await.unwrap();
     let most = fixture.stages[0].chunk_bytes() as usize;
     let (mut seen, mut largest) = (0, 0);

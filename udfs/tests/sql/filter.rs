@@ -1,19 +1,20 @@
 //! Filters: what is kept and what is rejected is the input, in its order.
 
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::Int32Type;
 use dismax::Result;
 use dismax::cancel::Cancel;
 use dismax::columns::Columns;
 use dismax::dataset::Dataset;
 use dismax::stage::{Stage, StageOptions};
 use dismax_udfs::filter::{FilterOptions, FilterSummary, Flag, Keep, filter_to};
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::Int32Type;
 
 use crate::common::{datasets, models};
 use crate::support::MIXED;
 
 fn input() -> Dataset {
-    Dataset::open(&[std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(MIXED).display().to_string()]).unwrap()
+    Dataset::open(&[std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(MIXED).display().to_string()])
+        .unwrap()
 }
 
 struct Run {
@@ -24,7 +25,8 @@ struct Run {
 
 fn ids(dataset: &Dataset) -> Vec<i32> {
     let chunks = datasets::chunks(dataset, 100, None);
-    let column = |chunk: &dismax::dataset::Chunk| chunk.record_batch["id"].as_primitive::<Int32Type>().values().to_vec();
+    let column =
+        |chunk: &dismax::dataset::Chunk| chunk.record_batch["id"].as_primitive::<Int32Type>().values().to_vec();
     chunks.iter().flat_map(column).collect()
 }
 
@@ -78,7 +80,11 @@ fn predicates_on_the_input_come_before_scoring_and_others_after() {
     is_split(&early);
     assert!(early.kept.iter().all(|id| *id < 300));
     assert!(early.summary.scored <= 300, "{:?}", early.summary);
-    let late = FilterOptions { predicate: Some("confidence > 0.4 AND id < 300".into()), columns: true, ..FilterOptions::new(Keep::Id) };
+    let late = FilterOptions {
+        predicate: Some("confidence > 0.4 AND id < 300".into()),
+        columns: true,
+        ..FilterOptions::new(Keep::Id)
+    };
     let late = run(late).unwrap();
     is_split(&late);
     assert!(late.summary.scored > 300);
@@ -103,6 +109,11 @@ fn bad_requests_say_what_is_wrong() {
     assert!(refused(predicate("colour = 3")).contains("colour"));
     assert!(refused(predicate("id +")).contains("predicate"));
     assert!(refused(predicate("id + 1")).contains("not true or false"));
-    assert!(refused(FilterOptions { flag: Flag::Fdr(1.5), ..FilterOptions::new(Keep::Ood) }).contains("false discovery rate"));
-    assert!(refused(FilterOptions { flag: Flag::Alpha(Some(1e-9)), ..FilterOptions::new(Keep::Ood) }).contains("alpha"));
+    assert!(
+        refused(FilterOptions { flag: Flag::Fdr(1.5), ..FilterOptions::new(Keep::Ood) })
+            .contains("false discovery rate")
+    );
+    assert!(
+        refused(FilterOptions { flag: Flag::Alpha(Some(1e-9)), ..FilterOptions::new(Keep::Ood) }).contains("alpha")
+    );
 }

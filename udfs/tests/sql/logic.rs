@@ -23,7 +23,9 @@ impl AsyncDB for Session {
         let types = frame.schema().fields().iter().map(|field| match field.data_type() {
             other if other.is_integer() => DefaultColumnType::Integer,
             other if other.is_floating() => DefaultColumnType::FloatingPoint,
-            DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Dictionary(..) => DefaultColumnType::Text,
+            DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Dictionary(..) => {
+                DefaultColumnType::Text
+            }
             _ => DefaultColumnType::Any,
         });
         let types: Vec<_> = types.collect();
@@ -36,7 +38,12 @@ impl AsyncDB for Session {
             let columns: Vec<ArrayFormatter> = columns.collect::<Result<_, _>>()?;
             for row in 0..batch.num_rows() {
                 // Plans name files; where the repository lies must not matter.
-                let value = |column: &ArrayFormatter| match column.value(row).to_string().replace(root.trim_start_matches('/'), "ROOT") {
+                let value = |column: &ArrayFormatter| match column
+                    .value(row)
+                    .to_string()
+                    .trim_end()
+                    .replace(root.trim_start_matches('/'), "ROOT")
+                {
                     empty if empty.is_empty() => "(empty)".to_owned(),
                     value => value,
                 };

@@ -34,7 +34,11 @@ const SHAPES: &[Shape] = &[
         1,
         ALL,
     ),
-    Shape("SELECT p.id, c.n FROM photos p JOIN classes c ON dismax_prediction(p.image) = c.name WHERE p.id < 300", 1, EARLY),
+    Shape(
+        "SELECT p.id, c.n FROM photos p JOIN classes c ON dismax_prediction(p.image) = c.name WHERE p.id < 300",
+        1,
+        EARLY,
+    ),
     Shape("SELECT p.id, l.label, dismax_error(p.image) FROM photos p LEFT JOIN labels l ON p.id = l.id", 1, ALL),
     Shape(
         "SELECT id, dismax_prediction(image) FROM photos WHERE id IN (SELECT id FROM labels WHERE label < 100)",
@@ -65,7 +69,11 @@ const SHAPES: &[Shape] = &[
     ),
     Shape("SELECT p, count(*) FROM scored WHERE s > 0 GROUP BY p", 1, ALL),
     Shape("SELECT id, p, dismax_error(image) FROM scored WHERE id < 300 ORDER BY s", 1, EARLY),
-    Shape("WITH s AS (SELECT id, dismax(image) d FROM photos) SELECT id, d['prediction'] FROM s WHERE d['is_ood']", 1, ALL),
+    Shape(
+        "WITH s AS (SELECT id, dismax(image) d FROM photos) SELECT id, d['prediction'] FROM s WHERE d['is_ood']",
+        1,
+        ALL,
+    ),
     Shape("SELECT CASE WHEN dismax_is_ood(image) THEN 'odd' ELSE dismax_prediction(image) END FROM photos", 1, ALL),
     Shape("SELECT coalesce(dismax_error(image), dismax_prediction(image)), count(*) FROM photos GROUP BY 1", 1, ALL),
     Shape(
@@ -89,14 +97,28 @@ const SHAPES: &[Shape] = &[
         1,
         ALL,
     ),
-    Shape("SELECT dismax_prediction(i) FROM (SELECT image i FROM photos UNION ALL SELECT image FROM photos)", 1, "SELECT 2 * count(*) FROM photos"),
-    Shape("SELECT image, dismax_prediction(image) FROM photos WHERE dismax_confidence(image) > 0.4 AND digit = 4", 1, "SELECT count(*) FROM photos WHERE digit = 4"),
-    Shape("SELECT p.id FROM photos p WHERE dismax_confidence(p.image) > (SELECT avg(label) FROM labels) / 100000 AND id < 300", 1, EARLY),
+    Shape(
+        "SELECT dismax_prediction(i) FROM (SELECT image i FROM photos UNION ALL SELECT image FROM photos)",
+        1,
+        "SELECT 2 * count(*) FROM photos",
+    ),
+    Shape(
+        "SELECT image, dismax_prediction(image) FROM photos WHERE dismax_confidence(image) > 0.4 AND digit = 4",
+        1,
+        "SELECT count(*) FROM photos WHERE digit = 4",
+    ),
+    Shape(
+        "SELECT p.id FROM photos p WHERE dismax_confidence(p.image) > (SELECT avg(label) FROM labels) / 100000 AND id < 300",
+        1,
+        EARLY,
+    ),
 ];
 
 async fn fixture() -> Fixture {
     let fixture = Fixture::new().await;
-    fixture.run("CREATE TABLE labels AS SELECT id, id AS label FROM photos UNION ALL SELECT id, id + 10000 FROM photos").await;
+    fixture
+        .run("CREATE TABLE labels AS SELECT id, id AS label FROM photos UNION ALL SELECT id, id + 10000 FROM photos")
+        .await;
     fixture.run("CREATE TABLE classes AS VALUES ('cat', 1), ('dog', 2), ('ship', 3)").await;
     fixture.run("CREATE OR REPLACE TABLE classes AS SELECT column1 AS name, column2 AS n FROM classes").await;
     fixture

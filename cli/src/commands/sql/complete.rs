@@ -53,7 +53,8 @@ impl Completer for SqlHelper {
 impl Validator for SqlHelper {
     fn validate(&self, context: &mut ValidationContext) -> Result<ValidationResult> {
         let line = context.input().trim();
-        let is_whole = line.is_empty() || line.starts_with('\\') || line.ends_with(';') || matches!(line, "quit" | "exit");
+        let is_whole =
+            line.is_empty() || line.starts_with('\\') || line.ends_with(';') || matches!(line, "quit" | "exit");
         Ok(if is_whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }
 }

@@ -10,8 +10,8 @@ use datafusion::arrow::json::LineDelimitedWriter;
 use datafusion::arrow::util::display::{
     ArrayFormatter, ArrayFormatterFactory, DisplayIndex, FormatOptions, FormatResult,
 };
-use datafusion::arrow::util::pretty::pretty_format_batches_with_schema;
 use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
+use datafusion::arrow::util::pretty::pretty_format_batches_with_schema;
 use dismax::{Error, Result};
 
 use super::Format;

@@ -47,7 +47,8 @@ fn named(argument: &str) -> Result<(String, &str)> {
             let folder = Path::new(argument);
             let last = folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_owned()));
             let name = last.as_deref().or(folder.file_name()).map(|name| name.to_string_lossy().into_owned());
-            let name = name.ok_or_else(|| Error::Config(format!("{argument}: give it a name: --model NAME={argument}")))?;
+            let name =
+                name.ok_or_else(|| Error::Config(format!("{argument}: give it a name: --model NAME={argument}")))?;
             Ok((name, argument))
         }
     }
