@@ -30,4 +30,4 @@ pub use label_column::{LabelColumn, LabelKind, Labels};
 pub use load::{LoadOptions, load};
 pub use reader::{Chunk, Chunks, Dataset};
 pub use slices::used_bytes;
-pub use writer::{Compression, DatasetWriter, WriteOptions};
+pub use writer::{Compression, DatasetWriter, WriteOptions, is_same_place};

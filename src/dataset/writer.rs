@@ -190,6 +190,17 @@ impl Completed {
     }
 }
 
+/// Whether two names, of files that need not exist, are of one file.
+pub fn is_same_place(one: &str, other: &str) -> bool {
+    let place = |name: &str| {
+        let path = std::path::absolute(name).ok()?;
+        let folder = path.parent()?.canonicalize().ok()?;
+        let whole = folder.join(path.file_name()?);
+        Some(whole.canonicalize().unwrap_or(whole))
+    };
+    one == other || place(one).is_some_and(|place_of_one| place(other) == Some(place_of_one))
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

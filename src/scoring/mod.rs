@@ -30,7 +30,7 @@ pub use self::limit::ErrorLimit;
 pub use self::summary::ScoreSummary;
 use crate::cancel::Cancel;
 use crate::columns::{Columns, with_columns};
-use crate::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions};
+use crate::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions, is_same_place};
 use crate::error::{Error, Result, RowError, RowErrorCode};
 use crate::model::Model;
 use crate::stage::Stage;
@@ -189,17 +189,6 @@ impl Outputs {
         }
         all.publish()
     }
-}
-
-/// Whether two names, of files that need not exist, are of one file.
-fn is_same_place(one: &str, other: &str) -> bool {
-    let place = |name: &str| {
-        let path = std::path::absolute(name).ok()?;
-        let folder = path.parent()?.canonicalize().ok()?;
-        let whole = folder.join(path.file_name()?);
-        Some(whole.canonicalize().unwrap_or(whole))
-    };
-    one == other || place(one).is_some_and(|place_of_one| place(other) == Some(place_of_one))
 }
 
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
 use dismax::columns::Judged;
-use dismax::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions};
+use dismax::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions, is_same_place};
 use dismax::{Error, Result};
 
 use super::decision::{Decision, fault};
@@ -23,7 +23,7 @@ impl Outputs {
         let schema = if options.columns { &decision.extended } else { dataset.schema() };
         let rejected = match options.rejected.as_deref() {
             None => None,
-            Some(rejected) if rejected == target => {
+            Some(rejected) if is_same_place(rejected, target) => {
                 return Err(Error::Config(format!(
                     "{rejected} is named for the kept and for the rejected rows; give --rejected another name"
                 )));
