@@ -43,8 +43,10 @@ fn install(mut builder: SessionStateBuilder, models: &Arc<Registry>) -> SessionS
     builder.window_functions().get_or_insert_default().push(Arc::new(window::bh_reject()));
     let score = Arc::new(TableFunction::new(table::NAME.into(), Arc::new(ScoreTable { models: Arc::clone(models) })));
     builder.table_functions().get_or_insert_default().insert(table::NAME.into(), score);
-    if let Some(others) = builder.query_planner().take() {
-        builder = builder.with_query_planner(Arc::new(ScoringQueryPlanner { others }));
-    }
-    builder.with_optimizer_rule(Arc::new(ScoreOnce)).with_physical_optimizer_rule(Arc::new(SmallBatches))
+    let others = builder.query_planner().take();
+    let planner = Arc::new(ScoringQueryPlanner::beside(others));
+    builder
+        .with_query_planner(planner)
+        .with_optimizer_rule(Arc::new(ScoreOnce))
+        .with_physical_optimizer_rule(Arc::new(SmallBatches))
 }

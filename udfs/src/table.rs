@@ -15,6 +15,7 @@ use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingT
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ScalarUDF, lit};
 use dismax::dataset::ImageColumn;
+use tokio::runtime::Handle;
 
 use crate::functions;
 use crate::models::{Registry, external};
@@ -79,8 +80,11 @@ fn open(files: &str, session: &dyn Session) -> Result<Arc<dyn TableProvider>> {
         return plan_err!("{NAME} needs a session of DataFusion's own kind");
     };
     let url = ListingTableUrl::parse(files)?;
+    let runtime = Handle::try_current().ok();
     let found = thread::scope(|scope| {
         let waiting = scope.spawn(|| {
+            // Object stores over a network need the runtime of the caller.
+            let _runtime = runtime.as_ref().map(Handle::enter);
             futures::executor::block_on(async {
                 let config = ListingTableConfig::new(url).infer_options(state).await?.infer_schema(state).await?;
                 ListingTable::try_new(config)

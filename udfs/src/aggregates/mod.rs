@@ -128,7 +128,10 @@ struct Audit {
 impl Audit {
     fn new(kind: Kind) -> Self {
         let mut forms = Vec::new();
-        for number in [DataType::Float32, DataType::Float64] {
+        // Whole numbers become f64, where they stay apart; confidences stay f32, which the bins' edges are.
+        let numbers =
+            if kind == Kind::Ece { vec![DataType::Float64, DataType::Float32] } else { vec![DataType::Float64] };
+        for number in numbers {
             forms.push(TypeSignature::Exact(vec![DataType::Boolean, number.clone()]));
             if kind.takes_option() {
                 forms.push(TypeSignature::Exact(vec![DataType::Boolean, number, DataType::Float64]));

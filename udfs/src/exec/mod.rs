@@ -15,9 +15,7 @@ use datafusion::common::{ColumnStatistics, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionMapping;
-use datafusion::physical_plan::execution_plan::{
-    CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions, SchedulingType,
-};
+use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{
@@ -70,8 +68,7 @@ impl ScoreExec {
             input.output_partitioning().project(&mapping, order),
             input.pipeline_behavior(),
             input.boundedness(),
-        )
-        .with_scheduling_type(SchedulingType::Cooperative);
+        );
         Ok(Self {
             input,
             image,
@@ -191,6 +188,7 @@ impl ExecutionPlan for ScoreExec {
     fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let Some(input) = inputs.first() else { return internal_err!("ScoreExec has one input") };
         let mut statistics = input.as_ref().clone();
+        statistics.total_byte_size = statistics.total_byte_size.to_inexact();
         statistics.column_statistics.extend(self.outputs.iter().map(|_| ColumnStatistics::new_unknown()));
         Ok(Arc::new(statistics))
     }
@@ -210,7 +208,10 @@ impl ExecutionPlan for ScoreExec {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         _: &ConfigOptions,
     ) -> Result<FilterDescription> {
-        let inputs = (0..self.input.schema().fields().len()).collect();
+        // Filters are moved by the names of their columns, so that of two columns with one name neither can be meant.
+        let below = self.input.schema();
+        let is_unique = |name: &str| below.fields().iter().filter(|field| field.name() == name).count() == 1;
+        let inputs = (0..below.fields().len()).filter(|column| is_unique(below.field(*column).name())).collect();
         let child = ChildFilterDescription::from_child_with_allowed_indices(&filters, inputs, &self.input)?;
         Ok(FilterDescription::new().with_child(child))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -47,7 +47,10 @@ fn small_below(node: &Arc<dyn ExecutionPlan>, score: &ScoreExec) -> Result<Trans
         Some(filter) if filter.batch_size() > rows => {
             Ok(Transformed::yes(Arc::new(filter.with_batch_size(rows)?) as Arc<dyn ExecutionPlan>))
         }
-        _ => Ok(Transformed::no(below)),
+        _ if below.is::<ProjectionExec>() || below.is::<RepartitionExec>() || below.is::<FilterExec>() => {
+            Ok(Transformed::no(below))
+        }
+        _ => Ok(Transformed::new(below, false, TreeNodeRecursion::Jump)),
     })?;
     if !input.transformed {
         return Ok(Transformed::no(Arc::clone(node)));

@@ -58,8 +58,6 @@ impl ScalarUDFImpl for ScoreFunction {
         // Whatever does not fit is refused by `return_field_from_args`, which sees values and can say more.
         let coerced = arguments.iter().enumerate().map(|(position, argument)| match argument {
             DataType::Null if position == 0 => DataType::Binary,
-            DataType::LargeUtf8 | DataType::Utf8View if position > 0 => DataType::Utf8,
-            number if position > 0 && number.is_numeric() => DataType::Float64,
             other => other.clone(),
         });
         Ok(coerced.collect())

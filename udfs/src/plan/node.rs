@@ -58,6 +58,10 @@ impl ScoreNode {
         Column::new_unqualified(name(&self.prefix, output))
     }
 
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub fn into_plan(self) -> LogicalPlan {
         LogicalPlan::Extension(Extension { node: Arc::new(self) })
     }

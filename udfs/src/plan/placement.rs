@@ -4,8 +4,8 @@
 //!
 //! - a scoring node for the same image and model is used again;
 //! - a new one stays above everything that removes rows (filters, limits, semi-joins), so that only rows that are left are
-//!   scored, but goes below joins that may repeat a row, so that no image is scored twice, and below sorts and windows,
-//!   which would hold the images in memory.
+//!   scored, but goes below joins that may repeat a row, so that no image is scored twice (unless a limit keeps a few of
+//!   their rows), and below sorts and windows, which would hold the images in memory.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -42,13 +42,24 @@ pub(super) fn provide(
             Some(node) => node.with_outputs(&request.outputs)?,
             None => {
                 let (model, outputs) = (Arc::clone(&request.model), request.outputs.clone());
-                ScoreNode::try_new(Arc::new(plan), image, model, outputs, aliases.next("__dismax"))?
+                let prefix = unused_prefix(&plan, aliases)?;
+                ScoreNode::try_new(Arc::new(plan), image, model, outputs, prefix)?
             }
         };
         let columns = request.outputs.iter().map(|output| node.column(*output)).collect();
         Ok((node.into_plan(), columns))
     };
     rebuild(plan, &children, place)
+}
+
+/// Begins the names of columns that no node below has: plans that were optimized before may have been numbered anew.
+fn unused_prefix(plan: &LogicalPlan, aliases: &AliasGenerator) -> Result<String> {
+    loop {
+        let prefix = aliases.next("__dismax");
+        if !plan.exists(|node| Ok(ScoreNode::of(node).is_some_and(|node| node.prefix() == prefix)))? {
+            return Ok(prefix);
+        }
+    }
 }
 
 /// A node that hands the image through.
@@ -80,7 +91,9 @@ fn end(path: &[Step], image: &Expr) -> Expr {
 
 /// How many steps down a new node stands.
 fn new_depth(path: &[Step]) -> usize {
-    let below_joins = path.iter().rposition(|step| repeats_rows(step)).map_or(0, |depth| depth + 1);
+    // Above a limit there are few rows, repeated or not.
+    let limited = path.iter().position(keeps_few).unwrap_or(path.len());
+    let below_joins = path.iter().take(limited).rposition(repeats_rows).map_or(0, |depth| depth + 1);
     let free = path.iter().skip(below_joins).take_while(|step| !removes_rows(step)).count();
     below_joins + free
 }
@@ -150,10 +163,19 @@ fn map(image: &Expr, below: impl Fn(&Column) -> Option<Expr>) -> Result<Option<E
     Ok(Some(mapped.data()?).filter(|_| whole))
 }
 
+/// Whether a number of rows is all that comes out.
+fn keeps_few(step: &Step) -> bool {
+    match step.plan {
+        LogicalPlan::Limit(_) => true,
+        LogicalPlan::Sort(sort) => sort.fetch.is_some(),
+        _ => false,
+    }
+}
+
 fn removes_rows(step: &Step) -> bool {
     match step.plan {
-        LogicalPlan::Filter(_) | LogicalPlan::Limit(_) => true,
-        LogicalPlan::Sort(sort) => sort.fetch.is_some(),
+        LogicalPlan::Filter(_) => true,
+        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => keeps_few(step),
         LogicalPlan::Join(join) => !is_outer(join, step.child),
         _ => false,
     }

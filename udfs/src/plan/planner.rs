@@ -1,11 +1,13 @@
 //! From logical to execution plan.
 
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, plan_err};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
@@ -40,24 +42,44 @@ impl ExtensionPlanner for ScorePlanner {
     }
 }
 
-/// Plans queries with scoring nodes; leaves all others to the planner that was there before.
+/// DataFusion's planner with [`ScorePlanner`], or a planner that the session had before.
 #[derive(Debug)]
 pub(crate) struct ScoringQueryPlanner {
-    pub others: Arc<dyn QueryPlanner + Send + Sync>,
+    /// A planner that is not DataFusion's own.
+    others: Option<Arc<dyn QueryPlanner + Send + Sync>>,
+}
+
+impl ScoringQueryPlanner {
+    /// Takes the place of a session's planner, if it has one already.
+    pub fn beside(planner: Option<Arc<dyn QueryPlanner + Send + Sync>>) -> Self {
+        let own = SessionStateBuilder::new().build();
+        let kind = |planner: &Arc<dyn QueryPlanner + Send + Sync>| (planner.as_ref() as &dyn Any).type_id();
+        let others = planner
+            .filter(|planner| kind(planner) != kind(own.query_planner()) && kind(planner) != TypeId::of::<Self>());
+        Self { others }
+    }
 }
 
 #[async_trait]
 impl QueryPlanner for ScoringQueryPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut scores = false;
-        plan.apply_with_subqueries(|node| {
-            scores |= ScoreNode::of(node).is_some();
-            Ok(if scores { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        })?;
-        if !scores {
-            return self.others.create_physical_plan(plan, session).await;
+        if let Some(others) = &self.others {
+            // It plans scoring nodes too where `ScorePlanner` was added to it.
+            let planned = others.create_physical_plan(plan, session).await;
+            if planned.is_ok() || !has_scores(plan)? {
+                return planned;
+            }
         }
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ScorePlanner)]);
         planner.create_physical_plan(plan, session).await
     }
+}
+
+fn has_scores(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= ScoreNode::of(node).is_some();
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }

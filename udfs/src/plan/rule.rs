@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::alias::AliasGenerator;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, TableProviderFilterPushDown, TableScan};
@@ -71,8 +71,9 @@ fn score_below(node: LogicalPlan, aliases: &AliasGenerator) -> Result<Transforme
 /// promises no exact answer has the predicate in a filter above it as well.
 fn out_of_scan(mut scan: TableScan, aliases: &AliasGenerator) -> Result<Transformed<LogicalPlan>> {
     let (costly, cheap): (Vec<Expr>, Vec<Expr>) = scan.filters.iter().cloned().partition(contains_call);
-    // With a number of rows to stop at, a predicate above the scan would mean something else.
-    if costly.is_empty() || scan.fetch.is_some() {
+    // With a number of rows to stop at, a predicate above the scan would mean something else; and there it needs its columns.
+    let are_read = costly.iter().flat_map(Expr::column_refs).all(|column| scan.projected_schema.has_column(column));
+    if costly.is_empty() || scan.fetch.is_some() || !are_read {
         return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
     }
     let support = scan.source.supports_filters_pushdown(&costly.iter().collect::<Vec<_>>())?;
@@ -108,9 +109,13 @@ fn score_above(node: LogicalPlan, aliases: &AliasGenerator) -> Result<Transforme
     let mut inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
     let mut columns: Vec<(Call, Column)> = Vec::new();
     for request in requests(&node)? {
-        // A constant image, or one of an outer query, comes from none of the inputs.
+        // A constant image, or one of an outer query or a lambda, comes from none of the inputs; one that is drawn anew at
+        // each mention is not the same image.
         let mentioned = request.image.column_refs();
-        let is_whole = !mentioned.is_empty() && !request.image.contains_outer();
+        let is_elsewhere = |expr: &Expr| matches!(expr, Expr::LambdaVariable(_) | Expr::OuterReferenceColumn(..));
+        let is_whole = !mentioned.is_empty()
+            && !request.image.is_volatile()
+            && !request.image.exists(|expr| Ok(is_elsewhere(expr)))?;
         let from = |input: &LogicalPlan| mentioned.iter().all(|column| input.schema().has_column(column));
         let Some(input) = inputs.iter_mut().find(|input| is_whole && from(input)) else { continue };
         let calls: Vec<Call> = request

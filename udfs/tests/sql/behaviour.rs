@@ -179,4 +179,9 @@ async fn a_session_that_is_being_built_takes_the_functions_as_well() {
     let answer = session.sql("SELECT dismax_error(X'00'), dismax_error(NULL)").await.unwrap().collect().await.unwrap();
     let text = datafusion::arrow::util::pretty::pretty_format_batches(&answer).unwrap().to_string();
     assert!(text.contains("unknown_format") && text.contains("null_image"), "{text}");
+    let sql =
+        "SELECT dismax_error(image) FROM (VALUES (X'00'), (X'01')) t(image) WHERE dismax_error(image) IS NOT NULL";
+    let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    assert!(datafusion::physical_plan::displayable(plan.as_ref()).indent(true).to_string().contains("ScoreExec"));
+    assert_eq!(session.sql(sql).await.unwrap().count().await.unwrap(), 2);
 }

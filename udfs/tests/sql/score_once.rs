@@ -41,6 +41,16 @@ const SHAPES: &[Shape] = &[
     ),
     Shape("SELECT p.id, l.label, dismax_error(p.image) FROM photos p LEFT JOIN labels l ON p.id = l.id", 1, ALL),
     Shape(
+        "SELECT dismax_prediction(p.image), l.label FROM photos p JOIN labels l ON p.id = l.id LIMIT 10",
+        1,
+        "SELECT 10",
+    ),
+    Shape(
+        "SELECT dismax_prediction(p.image), l.label FROM photos p JOIN labels l ON p.id = l.id ORDER BY l.label LIMIT 10",
+        1,
+        "SELECT 10",
+    ),
+    Shape(
         "SELECT id, dismax_prediction(image) FROM photos WHERE id IN (SELECT id FROM labels WHERE label < 100)",
         1,
         "SELECT count(*) FROM photos WHERE id IN (SELECT id FROM labels WHERE label < 100)",
@@ -142,7 +152,9 @@ async fn every_image_is_scored_once() {
         if (found, work.decoded) != (*nodes, expected) || work.scored > expected {
             wrong.push(format!("{sql}\n{found} nodes, {work:?}, expected {nodes} nodes and {expected} rows\n{plan}"));
         }
-        if !sql.contains("LIMIT 5)") && fixture.rows(sql).await != plain.rows(sql).await {
+        // Without an order, which rows a limit leaves is open.
+        let is_open = sql.contains("LIMIT 5)") || sql.contains("LIMIT 10") && !sql.contains("ORDER BY");
+        if !is_open && fixture.rows(sql).await != plain.rows(sql).await {
             wrong.push(format!("{sql}\ngives another answer than the scalar functions\n{plan}"));
         }
     }
