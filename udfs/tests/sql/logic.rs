@@ -47,7 +47,8 @@ impl AsyncDB for Session {
                     empty if empty.is_empty() => "(empty)".to_owned(),
                     value => value,
                 };
-                rows.push(columns.iter().map(value).collect());
+                let cells: Vec<String> = columns.iter().map(value).collect();
+                rows.extend(lines(&cells.join(" ")));
             }
         }
         Ok(if types.is_empty() { DBOutput::StatementComplete(0) } else { DBOutput::Rows { types, rows } })
@@ -58,6 +59,14 @@ impl AsyncDB for Session {
     async fn sleep(duration: Duration) {
         tokio::time::sleep(duration).await;
     }
+}
+
+/// A row for each line: a plan has many, and files compare line by line. Dots show how deep a line stands.
+fn lines(text: &str) -> impl Iterator<Item = Vec<String>> {
+    text.lines().map(|line| {
+        let depth = line.len() - line.trim_start().len();
+        vec![".".repeat(depth) + line.trim_start()]
+    })
 }
 
 async fn run(file: &str, models: &'static [&'static str]) {
