@@ -20,7 +20,6 @@ mod decision;
 mod outputs;
 mod predicate;
 
-use std::fmt;
 use std::time::Instant;
 
 use dismax::calibration::benjamini_hochberg;
@@ -107,16 +106,6 @@ pub struct FilterSummary {
     pub threshold: Option<f64>,
     /// Wall-clock time.
     pub seconds: f64,
-}
-
-impl fmt::Display for Keep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Id => "id",
-            Self::Ood => "ood",
-            Self::Errors => "errors",
-        })
-    }
 }
 
 /// Filters `dataset` into `target`: a file name, or `-` for an Arrow IPC stream on standard output.

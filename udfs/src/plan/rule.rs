@@ -54,9 +54,7 @@ fn mentions_images(plan: &LogicalPlan) -> Result<bool> {
 fn score_below(node: LogicalPlan, aliases: &AliasGenerator) -> Result<Transformed<LogicalPlan>> {
     match node {
         LogicalPlan::TableScan(scan) => out_of_scan(scan, aliases),
-        LogicalPlan::Filter(filter) if contains_call(&filter.predicate) => {
-            score_above(cheap_first(filter)?, aliases).map(|plan| plan.update_data(|plan| plan))
-        }
+        LogicalPlan::Filter(filter) if contains_call(&filter.predicate) => score_above(cheap_first(filter)?, aliases),
         LogicalPlan::Projection(_)
         | LogicalPlan::Aggregate(_)
         | LogicalPlan::Sort(_)
