@@ -1,6 +1,6 @@
 //! Keeps the rows of a dataset that a model knows and is sure of, and puts the others aside.
 //!
-//!     cargo run -p dismax-udfs --example filter -- demo-output/model examples/data/digits/mixed.parquet known.parquet rest.parquet
+//!     cargo run --example filter -- demo-output/model examples/data/digits/mixed.parquet known.parquet rest.parquet
 
 use dismax::cancel::Cancel;
 use dismax::dataset::Dataset;

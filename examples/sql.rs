@@ -1,6 +1,6 @@
 //! Asks a dataset in SQL which rows a model does not know.
 //!
-//!     cargo run -p dismax-udfs --example sql -- demo-output/model examples/data/digits/mixed.parquet
+//!     cargo run --example sql -- demo-output/model examples/data/digits/mixed.parquet
 
 use datafusion::prelude::SessionContext;
 use dismax::model::Model;

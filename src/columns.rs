@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, DictionaryArray, FixedSizeListArray, Float32Array, Float32Builder, Int32Builder,
+    Array, ArrayRef, BooleanBuilder, DictionaryArray, FixedSizeListArray, Float32Array, Float32Builder, Int32Builder,
     RecordBatch, StringArray, StringBuilder,
 };
 use arrow::buffer::NullBuffer;
@@ -172,7 +172,7 @@ impl Columns {
     /// As [`Columns::arrays`].
     pub fn judge(&self, scored: &Scored) -> Result<Judged> {
         let rows = scored.rows().len();
-        let classes = self.class_names_len();
+        let classes = self.classes();
         let mut prediction = Int32Builder::with_capacity(rows);
         let mut confidence = Float32Builder::with_capacity(rows);
         let mut probabilities = vec![0.0f32; rows * classes];
@@ -227,8 +227,8 @@ impl Columns {
         Ok(Judged { arrays, p_values, flagged, failed })
     }
 
-    fn class_names_len(&self) -> usize {
-        use arrow::array::Array;
+    /// How many classes the model has.
+    pub fn classes(&self) -> usize {
         self.class_names.len()
     }
 }

@@ -31,7 +31,7 @@
 //! | `bh_reject(p_value, q) OVER (...)` | window: which rows Benjamini-Hochberg rejects |
 //!
 //! However often and wherever a query mentions an image, its plan has one scoring node for it and the model: above predicates
-//! and limits that need no score, below joins that repeat rows. Where such a node cannot stand (an image that is a constant
+//! and limits that need no score, below joins that repeat rows. Nodes that read the same images share scores. Where such a node cannot stand (an image that is a constant
 //! or from an outer query) the functions score what they are given, with the same answer.
 //!
 //! [`filter`] writes the rows of a dataset that a model knows, does not know or cannot read.

@@ -7,7 +7,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
 
 use crate::aggregates;
-use crate::exec::SmallBatches;
+use crate::exec::{ShareScores, SmallBatches};
 use crate::functions;
 use crate::models::{Models, Registry};
 use crate::plan::{ScoreOnce, ScoringQueryPlanner};
@@ -49,4 +49,5 @@ fn install(mut builder: SessionStateBuilder, models: &Arc<Registry>) -> SessionS
         .with_query_planner(planner)
         .with_optimizer_rule(Arc::new(ScoreOnce))
         .with_physical_optimizer_rule(Arc::new(SmallBatches))
+        .with_physical_optimizer_rule(Arc::new(ShareScores))
 }

@@ -10,11 +10,22 @@ use dismax::stage::Timing;
 pub(super) struct ScoreMetrics {
     pub baseline: BaselineMetrics,
     images: Count,
+    shared_images: Count,
     errors: Count,
     decode_time: Time,
     network_time: Time,
     images_per_second: Gauge,
     start: Option<Instant>,
+}
+
+/// What one record batch adds.
+pub(super) struct Batch {
+    /// Images that the workers decoded and scored for it.
+    pub images: usize,
+    /// Images whose scores another record batch has.
+    pub shared: usize,
+    pub errors: usize,
+    pub timing: Timing,
 }
 
 impl ScoreMetrics {
@@ -23,6 +34,7 @@ impl ScoreMetrics {
         Self {
             baseline: BaselineMetrics::new(metrics, partition),
             images: builder().counter("images", partition),
+            shared_images: builder().counter("shared_images", partition),
             errors: builder().counter("errors", partition),
             decode_time: builder().subset_time("decode_time", partition),
             network_time: builder().subset_time("network_time", partition),
@@ -37,8 +49,10 @@ impl ScoreMetrics {
     }
 
     /// A record batch came back. Times are those of the workers, which run beside each other.
-    pub fn add(&self, images: usize, errors: usize, timing: Timing) {
+    pub fn add(&self, batch: Batch) {
+        let Batch { images, shared, errors, timing } = batch;
         self.images.add(images);
+        self.shared_images.add(shared);
         self.errors.add(errors);
         // Zero would count as one nanosecond.
         let add = |time: &Time, spent: Duration| {

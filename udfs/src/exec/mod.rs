@@ -1,10 +1,15 @@
 //! Scoring as an operator of the execution plan.
 
+mod answer;
 mod metrics;
 mod row_bytes;
-mod rule;
+mod share_scores;
+mod shared;
+mod small_batches;
+mod sources;
 mod stream;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,20 +20,28 @@ use datafusion::common::{ColumnStatistics, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionMapping;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
-use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildFilterDescription, ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
+    PushedDown,
+};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, StatisticsArgs,
 };
 use dismax::dataset::ImageColumn;
 
-pub(crate) use self::rule::SmallBatches;
+pub(crate) use self::share_scores::ShareScores;
+use self::shared::Share;
+pub(crate) use self::small_batches::SmallBatches;
 use self::stream::ScoreStream;
 use crate::models::ScoringModel;
 use crate::output::Output;
 
 /// Streams its input through the model's stage and appends the outputs.
+///
+/// Rows that a join or a top-k sort above has told it by then to be of no use, it drops before they cost anything.
 ///
 /// All partitions, and all other queries on the model, share its workers. Order and partitioning are the input's. A partition
 /// keeps its share of what the stage can hold in flight, so that memory depends neither on rows nor on partitions.
@@ -40,6 +53,10 @@ pub(crate) struct ScoreExec {
     image_column: ImageColumn,
     model: Arc<ScoringModel>,
     outputs: Vec<(Output, String)>,
+    /// What nodes above ask of the input's columns, and nothing below answers for.
+    filters: Vec<Arc<dyn PhysicalExpr>>,
+    /// With other nodes of the plan that read the same images.
+    share: Option<Share>,
     schema: SchemaRef,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
@@ -76,10 +93,20 @@ impl ScoreExec {
             image_column,
             model,
             outputs,
+            filters: Vec::new(),
+            share: None,
             schema,
             metrics: ExecutionPlanMetricsSet::new(),
             properties: Arc::new(properties),
         })
+    }
+
+    /// Columns of the input that a filter from above may speak of. Filters are moved by the names of their columns, so that of two
+    /// columns with one name neither can be meant.
+    fn movable_columns(&self) -> HashSet<usize> {
+        let below = self.input.schema();
+        let is_unique = |name: &str| below.fields().iter().filter(|field| field.name() == name).count() == 1;
+        (0..below.fields().len()).filter(|column| is_unique(below.field(*column).name())).collect()
     }
 
     /// Rows of a record batch that the stage takes at once.
@@ -96,12 +123,19 @@ impl DisplayAs for ScoreExec {
         let outputs = outputs.join(", ");
         match format {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
-                write!(f, "ScoreExec: model={}, image={}, columns=[{outputs}]", self.model.name, self.image)
+                write!(f, "ScoreExec: model={}, image={}, columns=[{outputs}]", self.model.name, self.image)?;
+                if !self.filters.is_empty() {
+                    let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
+                    write!(f, ", filters=[{}]", filters.join(", "))?;
+                }
+                self.share.iter().try_for_each(|share| write!(f, ", shared_by={}", share.nodes()))
             }
             DisplayFormatType::TreeRender => {
                 writeln!(f, "model={}", self.model.name)?;
                 writeln!(f, "image={}", self.image)?;
-                writeln!(f, "columns={outputs}")
+                writeln!(f, "columns={outputs}")?;
+                self.filters.iter().try_for_each(|filter| writeln!(f, "filter={filter}"))?;
+                self.share.iter().try_for_each(|share| writeln!(f, "shared_by={}", share.nodes()))
             }
         }
     }
@@ -133,7 +167,11 @@ impl ExecutionPlan for ScoreExec {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        f(&self.image)
+        let mut recursion = TreeNodeRecursion::Continue;
+        for expr in std::iter::once(&self.image).chain(&self.filters) {
+            recursion = recursion.visit_sibling(|| f(expr))?;
+        }
+        Ok(recursion)
     }
 
     fn replace_children(
@@ -150,7 +188,8 @@ impl ExecutionPlan for ScoreExec {
             }
             ChildrenPropertiesMode::Recompute => {
                 let (image, model) = (Arc::clone(&self.image), Arc::clone(&self.model));
-                Self::try_new(input, image, model, self.outputs.clone())?
+                let new = Self::try_new(input, image, model, self.outputs.clone())?;
+                Self { filters: self.filters.clone(), share: self.share.clone(), ..new }
             }
         }))
     }
@@ -174,6 +213,9 @@ impl ExecutionPlan for ScoreExec {
             context.runtime_env(),
         );
         let input = self.input.execute(partition, Arc::new(small))?;
+        if let Some(share) = &self.share {
+            share.start(partition, context.memory_pool());
+        }
         Ok(Box::pin(ScoreStream::new(self, partition, input)))
     }
 
@@ -188,17 +230,20 @@ impl ExecutionPlan for ScoreExec {
     fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let Some(input) = inputs.first() else { return internal_err!("ScoreExec has one input") };
         let mut statistics = input.as_ref().clone();
+        if !self.filters.is_empty() {
+            statistics = statistics.to_inexact();
+        }
         statistics.total_byte_size = statistics.total_byte_size.to_inexact();
         statistics.column_statistics.extend(self.outputs.iter().map(|_| ColumnStatistics::new_unknown()));
         Ok(Arc::new(statistics))
     }
 
     fn supports_limit_pushdown(&self) -> bool {
-        true
+        self.filters.is_empty()
     }
 
     fn cardinality_effect(&self) -> CardinalityEffect {
-        CardinalityEffect::Equal
+        if self.filters.is_empty() { CardinalityEffect::Equal } else { CardinalityEffect::LowerEqual }
     }
 
     /// Filters on columns of the input go below, those that joins and top-k sorts make while they run as well.
@@ -208,11 +253,36 @@ impl ExecutionPlan for ScoreExec {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         _: &ConfigOptions,
     ) -> Result<FilterDescription> {
-        // Filters are moved by the names of their columns, so that of two columns with one name neither can be meant.
-        let below = self.input.schema();
-        let is_unique = |name: &str| below.fields().iter().filter(|field| field.name() == name).count() == 1;
-        let inputs = (0..below.fields().len()).filter(|column| is_unique(below.field(*column).name())).collect();
-        let child = ChildFilterDescription::from_child_with_allowed_indices(&filters, inputs, &self.input)?;
+        let child =
+            ChildFilterDescription::from_child_with_allowed_indices(&filters, self.movable_columns(), &self.input)?;
         Ok(FilterDescription::new().with_child(child))
+    }
+
+    /// What joins and sorts say while they run, and nothing below applies to every row, is applied here: an image costs more than
+    /// any such filter.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        results: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        if phase != FilterPushdownPhase::Post {
+            return Ok(FilterPushdownPropagation::if_all(results));
+        }
+        let movable = self.movable_columns();
+        let mut node = self.clone();
+        let mut answers = Vec::with_capacity(results.parent_filters.len());
+        for result in results.parent_filters {
+            let columns = collect_columns(&result.filter);
+            let mut answer = result.all();
+            if matches!(answer, PushedDown::No) && columns.iter().all(|column| movable.contains(&column.index())) {
+                node.filters.push(result.filter);
+                answer = PushedDown::Yes;
+            }
+            answers.push(answer);
+        }
+        let is_changed = node.filters.len() > self.filters.len();
+        let propagation = FilterPushdownPropagation::with_parent_pushdown_result(answers);
+        Ok(if is_changed { propagation.with_updated_node(Arc::new(node) as _) } else { propagation })
     }
 }

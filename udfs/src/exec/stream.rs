@@ -5,17 +5,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::common::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
+use datafusion::physical_plan::filter::batch_filter;
 use dismax::dataset::used_bytes;
 use dismax::stage::Scored;
-use futures::channel::oneshot;
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{Stream, StreamExt};
 
 use super::ScoreExec;
-use super::metrics::ScoreMetrics;
+use super::answer::{Sender, Wanted};
+use super::metrics::{Batch, ScoreMetrics};
+use super::shared::{Claim, Own, Share};
 use crate::chunks::Chunks;
 use crate::models::external;
 
@@ -34,7 +37,6 @@ pub(super) struct ScoreStream {
     most_in_flight: usize,
     most_bytes: u64,
     ended: bool,
-    alive: Arc<()>,
     metrics: ScoreMetrics,
 }
 
@@ -49,7 +51,18 @@ struct Current {
 struct InFlight {
     rows: RecordBatch,
     bytes: u64,
-    scored: oneshot::Receiver<dismax::Result<Scored>>,
+    /// Of the chunk itself and, where scores are shared, of others that have some of its images.
+    answers: Vec<Wanted>,
+    /// For each row which answer has its scores, and in which row; none where that is the only answer, row by row.
+    places: Option<Vec<(usize, usize)>>,
+    /// What was sent to the workers for it.
+    sent: Option<Sent>,
+}
+
+/// Images that a chunk sent to the workers.
+struct Sent {
+    images: usize,
+    answer: usize,
 }
 
 impl ScoreStream {
@@ -66,7 +79,6 @@ impl ScoreStream {
             most_in_flight,
             most_bytes: stage.chunk_bytes() * most_in_flight as u64,
             ended: false,
-            alive: Arc::new(()),
             metrics: ScoreMetrics::new(&exec.metrics, partition),
         }
     }
@@ -89,7 +101,10 @@ impl ScoreStream {
         Ok(false)
     }
 
-    fn cut(&self, rows: RecordBatch) -> Result<Current> {
+    fn cut(&self, mut rows: RecordBatch) -> Result<Current> {
+        for filter in &self.exec.filters {
+            rows = batch_filter(&rows, filter)?;
+        }
         let images = self.exec.image.evaluate(&rows)?.into_array(rows.num_rows())?;
         let images = Chunks::of(&self.exec.model.stage, &images, &self.exec.image_field)?;
         Ok(Current { rows, images, start: 0 })
@@ -105,22 +120,58 @@ impl ScoreStream {
         let rows = current.rows.slice(current.start, images.num_rows());
         current.start += images.num_rows();
         let bytes = images.columns().iter().map(used_bytes).sum::<usize>() as u64;
-        let (sender, scored) = oneshot::channel();
-        // The stream may be dropped while its rows are scored.
-        let answer = move |scored| drop(sender.send(scored));
-        let stream = Arc::downgrade(&self.alive);
-        let stage = &self.exec.model.stage;
-        stage.submit(&self.exec.image_column, images, Arc::from(""), stream, answer).map_err(external)?;
+        let chunk = match &self.exec.share {
+            Some(share) => self.submit_shared(share, rows, bytes, images)?,
+            None => {
+                let sent = Some(Sent { images: images.num_rows(), answer: 0 });
+                let (sender, answer) = Wanted::new();
+                self.submit(images, &answer, sender)?;
+                InFlight { rows, bytes, answers: vec![answer], places: None, sent }
+            }
+        };
         self.metrics.begin();
         self.in_flight_bytes += bytes;
-        self.in_flight.push_back(InFlight { rows, bytes, scored });
+        self.in_flight.push_back(chunk);
         Ok(true)
     }
 
-    fn finish(&self, chunk: InFlight, scored: &Scored) -> Result<RecordBatch> {
+    /// Sends those images that no other node of the plan sends.
+    fn submit_shared(&self, share: &Share, rows: RecordBatch, bytes: u64, images: RecordBatch) -> Result<InFlight> {
+        let Claim { answers, places, own } = share.claim(&images, self.exec.model.columns.classes())?;
+        let all = images.num_rows();
+        let Some(Own { rows: missing, answer, sender }) = own else {
+            return Ok(InFlight { rows, bytes, answers, places: Some(places), sent: None });
+        };
+        let sent = Some(Sent { images: missing.len(), answer });
+        let is_whole = missing.len() == all;
+        let images = if is_whole { images } else { take_record_batch(&images, &UInt64Array::from(missing))? };
+        self.submit(images, &answers[answer], sender)?;
+        Ok(InFlight { rows, bytes, answers, places: (!is_whole).then_some(places), sent })
+    }
+
+    fn submit(&self, images: RecordBatch, answer: &Wanted, sender: Sender) -> Result<()> {
+        // The stream may be dropped while its rows are scored.
+        let send = move |scored: dismax::Result<Scored>| {
+            drop(sender.send(scored.map(Arc::new).map_err(|error| Arc::new(external(error)))));
+        };
+        let stage = &self.exec.model.stage;
+        stage.submit(&self.exec.image_column, images, Arc::from(""), answer.token(), send).map_err(external)
+    }
+
+    fn finish(&self, chunk: InFlight, answers: &[Arc<Scored>]) -> Result<RecordBatch> {
         let columns = &self.exec.model.columns;
+        let gathered;
+        let scored = match &chunk.places {
+            None => &*answers[0],
+            Some(places) => {
+                gathered = Scored::gather(places.iter().map(|(answer, row)| (&*answers[*answer], *row)));
+                &gathered
+            }
+        };
         let judged = columns.judge(scored).map_err(external)?;
-        self.metrics.add(chunk.rows.num_rows(), judged.failed.len(), scored.timing());
+        let (images, timing) =
+            chunk.sent.map_or_else(Default::default, |sent| (sent.images, answers[sent.answer].timing()));
+        self.metrics.add(Batch { images, shared: chunk.rows.num_rows() - images, errors: judged.failed.len(), timing });
         let mut arrays = chunk.rows.columns().to_vec();
         for (output, _) in &self.exec.outputs {
             arrays.push(output.array(columns, &judged)?);
@@ -133,12 +184,13 @@ impl ScoreStream {
         let Some(first) = self.in_flight.front_mut() else {
             return if waits_for_input { Poll::Pending } else { Poll::Ready(None) };
         };
-        let scored = ready!(first.scored.poll_unpin(context))
-            .map_err(|_| exec_datafusion_err!("a scoring worker ended unexpectedly"))?
-            .map_err(external)?;
+        let mut answers = Vec::with_capacity(first.answers.len());
+        for answer in &mut first.answers {
+            answers.push(ready!(answer.poll(context))?);
+        }
         let Some(chunk) = self.in_flight.pop_front() else { return Poll::Ready(None) };
         self.in_flight_bytes -= chunk.bytes;
-        Poll::Ready(Some(self.finish(chunk, &scored)))
+        Poll::Ready(Some(self.finish(chunk, &answers)))
     }
 }
 

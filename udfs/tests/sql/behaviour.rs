@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::execution::config::SessionConfig;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::physical_plan::collect;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use dismax::dataset::WriteOptions;
 use dismax::stage::{Stage, StageOptions};
 use dismax_udfs::Models;
@@ -80,6 +83,34 @@ async fn two_models_in_one_query_score_each_image_once_each() {
     let sql = "SELECT dismax_prediction(image, 'b') FROM photos WHERE dismax_is_ood(image, 'a')";
     let left = fixture.number("SELECT count(*) FROM photos WHERE dismax_is_ood(image, 'a')").await;
     assert_eq!(fixture.work_of(sql).await.map(|work| work.decoded), [all, left]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_memory_for_shared_scores_each_reading_scores_for_itself() {
+    let sql = "SELECT id, dismax_prediction(image) FROM photos UNION ALL SELECT id, dismax_error(image) FROM photos";
+    let fixture = Fixture::new().await;
+    let all = fixture.number("SELECT count(*) FROM photos").await;
+    let memory = Arc::new(GreedyMemoryPool::new(100));
+    let poor = Fixture::with_memory(&["a"], SessionConfig::new(), memory).await;
+    assert_eq!(poor.rows(sql).await, fixture.rows(sql).await);
+    assert_eq!(poor.work_of(sql).await[0].decoded, 2 * all);
+    assert!(fixture.work_of(sql).await[0].decoded <= all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_plan_that_runs_again_scores_again() {
+    let fixture = Fixture::new().await;
+    let sql = "SELECT dismax_prediction(image) FROM photos UNION ALL SELECT dismax_error(image) FROM photos";
+    let plan = fixture.session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let mut work = Vec::new();
+    for _ in 0..2 {
+        let before = fixture.stages[0].work().decoded;
+        let plan = reset_plan_states(Arc::clone(&plan)).unwrap();
+        let rows = collect(plan, fixture.session.task_ctx()).await.unwrap();
+        assert!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>() > 1000);
+        work.push(fixture.stages[0].work().decoded - before);
+    }
+    assert!(work[0] > 500 && work[0] == work[1], "{work:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

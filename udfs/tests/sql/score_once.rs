@@ -7,6 +7,8 @@ struct Shape(&'static str, usize, &'static str);
 
 const ALL: &str = "SELECT count(*) FROM photos";
 const EARLY: &str = "SELECT count(*) FROM photos WHERE id < 300";
+/// Where several nodes read the images, one that two rows have is scored once.
+const IMAGES: &str = "SELECT count(*) FROM (SELECT DISTINCT image FROM photos)";
 const FIVE: &str = "SELECT 5";
 
 /// `labels` has every id twice.
@@ -110,7 +112,12 @@ const SHAPES: &[Shape] = &[
     Shape(
         "SELECT dismax_prediction(i) FROM (SELECT image i FROM photos UNION ALL SELECT image FROM photos)",
         1,
-        "SELECT 2 * count(*) FROM photos",
+        IMAGES,
+    ),
+    Shape(
+        "SELECT dismax_prediction(image) FROM photos UNION ALL SELECT dismax_error(image) FROM photos WHERE id < 300",
+        2,
+        IMAGES,
     ),
     Shape(
         "SELECT image, dismax_prediction(image) FROM photos WHERE dismax_confidence(image) > 0.4 AND digit = 4",
@@ -122,6 +129,41 @@ const SHAPES: &[Shape] = &[
         1,
         EARLY,
     ),
+    Shape(
+        "SELECT a.id, b.id FROM photos a JOIN photos b ON dismax_prediction(a.image) = dismax_prediction(b.image) AND a.id < b.id",
+        2,
+        IMAGES,
+    ),
+    Shape(
+        "SELECT id, dismax_ood_score(image) FROM photos \
+         WHERE dismax_ood_score(image) > (SELECT avg(dismax_ood_score(image)) FROM photos)",
+        2,
+        IMAGES,
+    ),
+    Shape(
+        "WITH s AS (SELECT id, digit, dismax_prediction(image) p FROM photos) \
+         SELECT s.id, n FROM s JOIN (SELECT p, count(*) n FROM s GROUP BY p) c ON s.p = c.p",
+        2,
+        IMAGES,
+    ),
+    Shape("SELECT p, id FROM scored WHERE s > (SELECT max(s) / 2 FROM scored WHERE id < 300)", 2, IMAGES),
+    Shape(
+        "SELECT id, dismax_prediction(image) FROM photos WHERE dismax_is_ood(image) AND dismax_prediction(image) IN \
+         (SELECT dismax_prediction(image) FROM photos WHERE id < 300 AND NOT dismax_is_ood(image))",
+        2,
+        IMAGES,
+    ),
+    Shape(
+        "SELECT id FROM photos WHERE dismax_is_ood(image) INTERSECT SELECT id FROM photos WHERE dismax_error(image) IS NULL \
+         UNION ALL SELECT id FROM photos WHERE id < 300 AND dismax_confidence(image) > 0.5",
+        3,
+        IMAGES,
+    ),
+    Shape(
+        "SELECT p.id, dismax_prediction(p.image), f.label FROM photos p JOIN few f ON p.id = f.id WHERE f.label <> 7",
+        1,
+        "SELECT count(*) FROM photos WHERE id IN (SELECT id FROM few WHERE label <> 7)",
+    ),
 ];
 
 async fn fixture() -> Fixture {
@@ -129,6 +171,7 @@ async fn fixture() -> Fixture {
     fixture
         .run("CREATE TABLE labels AS SELECT id, id AS label FROM photos UNION ALL SELECT id, id + 10000 FROM photos")
         .await;
+    fixture.run("CREATE TABLE few AS SELECT id % 10000 AS id, label FROM labels WHERE label % 10000 < 20").await;
     fixture.run("CREATE TABLE classes AS VALUES ('cat', 1), ('dog', 2), ('ship', 3)").await;
     fixture.run("CREATE OR REPLACE TABLE classes AS SELECT column1 AS name, column2 AS n FROM classes").await;
     fixture

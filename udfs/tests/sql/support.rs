@@ -6,6 +6,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::config::SessionConfig;
+use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionContext;
 use dismax::stage::{Stage, StageOptions, Work};
 use dismax_udfs::Models;
@@ -28,6 +30,10 @@ impl Fixture {
     }
 
     pub async fn with(names: &[&str], config: SessionConfig) -> Self {
+        Self::with_memory(names, config, Arc::new(UnboundedMemoryPool::default())).await
+    }
+
+    pub async fn with_memory(names: &[&str], config: SessionConfig, memory: Arc<dyn MemoryPool>) -> Self {
         let model = models::calibrated();
         let options = StageOptions { workers: 2, ..StageOptions::default() };
         let stages = [(); 2].map(|()| Arc::new(Stage::new(&model, &options).unwrap()));
@@ -35,7 +41,8 @@ impl Fixture {
             .iter()
             .zip(&stages)
             .fold(Models::new(), |models, (name, stage)| models.with_stage(*name, model.clone(), Arc::clone(stage)));
-        let session = SessionContext::new_with_config(config.with_information_schema(true));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(memory).build_arc().unwrap();
+        let session = SessionContext::new_with_config_rt(config.with_information_schema(true), runtime);
         dismax_udfs::register(&session, models).unwrap();
         let fixture = Self { session, stages };
         fixture.table("photos", MIXED).await;

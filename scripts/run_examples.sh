@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Runs the programs in examples/ one after the other: the first trains the model that the others use.
+#
+#     scripts/run_examples.sh [CARGO_FLAG...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mixed=examples/data/digits/mixed.parquet
+
+example() {
+    printf '\n== examples/%s.rs\n' "$1"
+    cargo run --quiet "${flags[@]}" --example "$1" -- "${@:2}"
+}
+
+flags=("$@")
+example train "$folder/model"
+example score_stream "$folder/model" "$mixed"
+example sql "$folder/model" "$mixed"
+example filter "$folder/model" "$mixed" "$folder/known.parquet" "$folder/rest.parquet"
+test -s "$folder/known.parquet" && test -s "$folder/rest.parquet"
