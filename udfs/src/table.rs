@@ -9,12 +9,14 @@ use std::thread;
 use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{Column, Result, exec_datafusion_err, plan_err};
+use datafusion::common::{Column, DataFusionError, Result, exec_datafusion_err, plan_err};
 use datafusion::datasource::listing::ListingTableConfigExt;
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ScalarUDF, lit};
+use datafusion::object_store;
 use dismax::dataset::ImageColumn;
+use futures::StreamExt;
 use tokio::runtime::Handle;
 
 use crate::functions;
@@ -58,6 +60,10 @@ impl TableFunctionImpl for ScoreTable {
     }
 }
 
+fn is_missing(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ObjectStore(error) if matches!(**error, object_store::Error::NotFound { .. }))
+}
+
 fn text(argument: &Expr) -> Option<&str> {
     match argument {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
@@ -66,7 +72,7 @@ fn text(argument: &Expr) -> Option<&str> {
 }
 
 /// Columns that the files have already.
-fn taken(schema: &Schema, added: &[Field]) -> datafusion::common::DataFusionError {
+fn taken(schema: &Schema, added: &[Field]) -> DataFusionError {
     let taken = added.iter().find(|field| schema.column_with_name(field.name()).is_some());
     let name = taken.map_or("", |field| field.name());
     datafusion::common::plan_datafusion_err!(
@@ -86,6 +92,11 @@ fn open(files: &str, session: &dyn Session) -> Result<Arc<dyn TableProvider>> {
             // Object stores over a network need the runtime of the caller.
             let _runtime = runtime.as_ref().map(Handle::enter);
             futures::executor::block_on(async {
+                let store = state.runtime_env().object_store(&url)?;
+                let first = url.list_all_files(state, &store, "").await?.next().await;
+                if first.is_none_or(|file| file.is_err_and(|error| is_missing(&error))) {
+                    return plan_err!("{NAME}('{files}'): there is no such file");
+                }
                 let config = ListingTableConfig::new(url).infer_options(state).await?.infer_schema(state).await?;
                 ListingTable::try_new(config)
             })

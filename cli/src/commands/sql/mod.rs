@@ -1,6 +1,7 @@
 //! `dismax sql`.
 
 mod complete;
+mod missing;
 mod print;
 mod run;
 mod session;

@@ -12,6 +12,7 @@ use dismax::{Error, Result};
 use futures::StreamExt;
 use tokio::runtime::Runtime;
 
+use super::missing;
 use super::print::Printer;
 use super::session::failure;
 use super::{Args, Format};
@@ -86,7 +87,8 @@ impl Runner {
 
     async fn start(&self, statement: Statement) -> Result<SendableRecordBatchStream> {
         let state = self.session.state();
-        let plan = state.statement_to_plan(statement).await.map_err(failure)?;
+        let plan = state.statement_to_plan(statement.clone()).await;
+        let plan = plan.map_err(|error| missing::file(&state, &statement, &error).unwrap_or_else(|| failure(error)))?;
         let frame = self.session.execute_logical_plan(plan).await.map_err(failure)?;
         frame.execute_stream().await.map_err(failure)
     }
