@@ -5,6 +5,7 @@
 
 mod bytes;
 mod class_map;
+mod digest;
 mod format;
 mod guard;
 pub mod huggingface;
@@ -23,6 +24,7 @@ mod slices;
 mod writer;
 
 pub(crate) use class_map::ClassMap;
+pub use digest::ImageDigest;
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};
 pub use inputs::{Input, resolve};

@@ -7,7 +7,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
 
 use crate::aggregates;
-use crate::exec::{ShareScores, SmallBatches};
+use crate::exec::{LateFilters, ShareScores, SmallBatches};
 use crate::functions;
 use crate::models::{Models, Registry};
 use crate::plan::{ScoreOnce, ScoringQueryPlanner};
@@ -48,6 +48,7 @@ fn install(mut builder: SessionStateBuilder, models: &Arc<Registry>) -> SessionS
     builder
         .with_query_planner(planner)
         .with_optimizer_rule(Arc::new(ScoreOnce))
+        .with_physical_optimizer_rule(Arc::new(LateFilters))
         .with_physical_optimizer_rule(Arc::new(SmallBatches))
         .with_physical_optimizer_rule(Arc::new(ShareScores))
 }

@@ -1,19 +1,27 @@
-//! What the workers answer to one stream, or to several that want the same.
+//! What the workers answer, to one stream or to several that want the same.
 
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use dismax::stage::Scored;
-use futures::FutureExt;
-use futures::channel::oneshot;
-use futures::future::Shared;
 
-/// Takes the answer of the workers.
-pub(super) type Sender = oneshot::Sender<Result<Arc<Scored>, Arc<DataFusionError>>>;
+type Answer = Result<Arc<Scored>, Arc<DataFusionError>>;
+
+/// A place for an answer and those who wait for it.
+#[derive(Debug, Default)]
+struct Slot {
+    answer: Option<Answer>,
+    wakers: Vec<Waker>,
+}
 
 /// An answer that is there or will be.
-pub(super) type Coming = Shared<oneshot::Receiver<Result<Arc<Scored>, Arc<DataFusionError>>>>;
+#[derive(Debug, Clone, Default)]
+pub(super) struct Coming(Arc<Mutex<Slot>>);
+
+/// Gives the answer. Dropped without one, it says that the workers ended.
+#[derive(Debug)]
+pub(super) struct Sender(Coming);
 
 /// An answer that somebody wants. Once nobody does, the workers pass over the record batch.
 #[derive(Debug)]
@@ -21,24 +29,23 @@ pub(super) struct Wanted {
     coming: Coming,
     /// None where the answer is there.
     token: Option<Arc<()>>,
-    scored: Option<Arc<Scored>>,
 }
 
 impl Wanted {
     /// An answer to come, and where it must be sent.
     pub fn new() -> (Sender, Self) {
-        let (sender, receiver) = oneshot::channel();
-        (sender, Self { coming: receiver.shared(), token: Some(Arc::new(())), scored: None })
+        let coming = Coming::default();
+        (Sender(coming.clone()), Self { coming, token: Some(Arc::new(())) })
     }
 
     /// The same answer for one more; none if all others gave it up before it came, or if the stage failed.
     pub fn again(coming: &Coming, wanted: &Weak<()>) -> Option<Self> {
-        let token = match coming.peek() {
-            Some(Ok(Ok(_))) => None,
-            Some(_) => return None,
+        let token = match &coming.slot().answer {
+            Some(Ok(_)) => None,
+            Some(Err(_)) => return None,
             None => Some(wanted.upgrade()?),
         };
-        Some(Self { coming: coming.clone(), token, scored: None })
+        Some(Self { coming: coming.clone(), token })
     }
 
     /// The answer, for others.
@@ -52,14 +59,44 @@ impl Wanted {
     }
 
     /// The scores once they are there, however often it is asked.
-    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Arc<Scored>>> {
-        if let Some(scored) = &self.scored {
-            return Poll::Ready(Ok(Arc::clone(scored)));
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<Result<Arc<Scored>>> {
+        let mut slot = self.coming.slot();
+        match &slot.answer {
+            Some(answer) => Poll::Ready(answer.clone().map_err(DataFusionError::Shared)),
+            None => {
+                if !slot.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                    slot.wakers.push(context.waker().clone());
+                }
+                Poll::Pending
+            }
         }
-        let scored = ready!(self.coming.poll_unpin(context))
-            .map_err(|_| exec_datafusion_err!("a scoring worker ended unexpectedly"))?
-            .map_err(DataFusionError::Shared)?;
-        self.scored = Some(Arc::clone(&scored));
-        Poll::Ready(Ok(scored))
+    }
+}
+
+impl Coming {
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        // Nothing that holds the lock can leave the slot half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sender {
+    /// Wakes everybody who waits.
+    pub fn send(self, answer: Result<Scored>) {
+        self.fill(|| answer.map(Arc::new).map_err(Arc::new));
+    }
+
+    fn fill(&self, answer: impl FnOnce() -> Answer) {
+        let mut slot = self.0.slot();
+        slot.answer.get_or_insert_with(answer);
+        let wakers = std::mem::take(&mut slot.wakers);
+        drop(slot);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.fill(|| Err(Arc::new(exec_datafusion_err!("a scoring worker ended unexpectedly"))));
     }
 }

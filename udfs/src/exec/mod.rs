@@ -1,6 +1,7 @@
 //! Scoring as an operator of the execution plan.
 
 mod answer;
+mod late_filters;
 mod metrics;
 mod row_bytes;
 mod share_scores;
@@ -21,7 +22,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionMapping;
 use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::filter_pushdown::{
     ChildFilterDescription, ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
     PushedDown,
@@ -32,6 +35,7 @@ use datafusion::physical_plan::{
 };
 use dismax::dataset::ImageColumn;
 
+pub(crate) use self::late_filters::LateFilters;
 pub(crate) use self::share_scores::ShareScores;
 use self::shared::Share;
 pub(crate) use self::small_batches::SmallBatches;
@@ -40,8 +44,6 @@ use crate::models::ScoringModel;
 use crate::output::Output;
 
 /// Streams its input through the model's stage and appends the outputs.
-///
-/// Rows that a join or a top-k sort above has told it by then to be of no use, it drops before they cost anything.
 ///
 /// All partitions, and all other queries on the model, share its workers. Order and partitioning are the input's. A partition
 /// keeps its share of what the stage can hold in flight, so that memory depends neither on rows nor on partitions.
@@ -53,8 +55,10 @@ pub(crate) struct ScoreExec {
     image_column: ImageColumn,
     model: Arc<ScoringModel>,
     outputs: Vec<(Output, String)>,
-    /// What nodes above ask of the input's columns, and nothing below answers for.
-    filters: Vec<Arc<dyn PhysicalExpr>>,
+    /// What nodes above will know while they run of the input's columns; [`LateFilters`] makes a filter of it.
+    late_filters: Vec<Arc<dyn PhysicalExpr>>,
+    /// Whether the input is such a filter.
+    filters_late: bool,
     /// With other nodes of the plan that read the same images.
     share: Option<Share>,
     schema: SchemaRef,
@@ -93,7 +97,8 @@ impl ScoreExec {
             image_column,
             model,
             outputs,
-            filters: Vec::new(),
+            late_filters: Vec::new(),
+            filters_late: false,
             share: None,
             schema,
             metrics: ExecutionPlanMetricsSet::new(),
@@ -124,18 +129,13 @@ impl DisplayAs for ScoreExec {
         match format {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
                 write!(f, "ScoreExec: model={}, image={}, columns=[{outputs}]", self.model.name, self.image)?;
-                if !self.filters.is_empty() {
-                    let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
-                    write!(f, ", filters=[{}]", filters.join(", "))?;
-                }
-                self.share.iter().try_for_each(|share| write!(f, ", shared_by={}", share.nodes()))
+                self.share.iter().try_for_each(|share| write!(f, ", shared_scores={}", share.group()))
             }
             DisplayFormatType::TreeRender => {
                 writeln!(f, "model={}", self.model.name)?;
                 writeln!(f, "image={}", self.image)?;
                 writeln!(f, "columns={outputs}")?;
-                self.filters.iter().try_for_each(|filter| writeln!(f, "filter={filter}"))?;
-                self.share.iter().try_for_each(|share| writeln!(f, "shared_by={}", share.nodes()))
+                self.share.iter().try_for_each(|share| writeln!(f, "shared_scores={}", share.group()))
             }
         }
     }
@@ -168,7 +168,7 @@ impl ExecutionPlan for ScoreExec {
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
         let mut recursion = TreeNodeRecursion::Continue;
-        for expr in std::iter::once(&self.image).chain(&self.filters) {
+        for expr in std::iter::once(&self.image).chain(&self.late_filters) {
             recursion = recursion.visit_sibling(|| f(expr))?;
         }
         Ok(recursion)
@@ -189,7 +189,8 @@ impl ExecutionPlan for ScoreExec {
             ChildrenPropertiesMode::Recompute => {
                 let (image, model) = (Arc::clone(&self.image), Arc::clone(&self.model));
                 let new = Self::try_new(input, image, model, self.outputs.clone())?;
-                Self { filters: self.filters.clone(), share: self.share.clone(), ..new }
+                let (late_filters, share) = (self.late_filters.clone(), self.share.clone());
+                Self { late_filters, filters_late: self.filters_late, share, ..new }
             }
         }))
     }
@@ -230,20 +231,17 @@ impl ExecutionPlan for ScoreExec {
     fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let Some(input) = inputs.first() else { return internal_err!("ScoreExec has one input") };
         let mut statistics = input.as_ref().clone();
-        if !self.filters.is_empty() {
-            statistics = statistics.to_inexact();
-        }
         statistics.total_byte_size = statistics.total_byte_size.to_inexact();
         statistics.column_statistics.extend(self.outputs.iter().map(|_| ColumnStatistics::new_unknown()));
         Ok(Arc::new(statistics))
     }
 
     fn supports_limit_pushdown(&self) -> bool {
-        self.filters.is_empty()
+        true
     }
 
     fn cardinality_effect(&self) -> CardinalityEffect {
-        if self.filters.is_empty() { CardinalityEffect::Equal } else { CardinalityEffect::LowerEqual }
+        CardinalityEffect::Equal
     }
 
     /// Filters on columns of the input go below, those that joins and top-k sorts make while they run as well.
@@ -258,31 +256,39 @@ impl ExecutionPlan for ScoreExec {
         Ok(FilterDescription::new().with_child(child))
     }
 
-    /// What joins and sorts say while they run, and nothing below applies to every row, is applied here: an image costs more than
-    /// any such filter.
+    /// What joins and sorts know only while they run, scans use to leave out what they can. Each row is asked in a filter right below:
+    /// an image costs more than any such question. [`LateFilters`] puts it there.
     fn handle_child_pushdown_result(
         &self,
         phase: FilterPushdownPhase,
         results: ChildPushdownResult,
         _: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        if phase != FilterPushdownPhase::Post {
-            return Ok(FilterPushdownPropagation::if_all(results));
-        }
         let movable = self.movable_columns();
-        let mut node = self.clone();
-        let mut answers = Vec::with_capacity(results.parent_filters.len());
-        for result in results.parent_filters {
-            let columns = collect_columns(&result.filter);
-            let mut answer = result.all();
-            if matches!(answer, PushedDown::No) && columns.iter().all(|column| movable.contains(&column.index())) {
-                node.filters.push(result.filter);
-                answer = PushedDown::Yes;
-            }
-            answers.push(answer);
-        }
-        let is_changed = node.filters.len() > self.filters.len();
-        let propagation = FilterPushdownPropagation::with_parent_pushdown_result(answers);
-        Ok(if is_changed { propagation.with_updated_node(Arc::new(node) as _) } else { propagation })
+        let is_late = |filter: &Arc<dyn PhysicalExpr>| {
+            phase == FilterPushdownPhase::Post
+                && !is_volatile(filter)
+                && collect_columns(filter).iter().all(|column| movable.contains(&column.index()))
+        };
+        let open = results.parent_filters.iter().filter(|result| matches!(result.all(), PushedDown::No));
+        let late_filters: Vec<_> = open.map(|result| Arc::clone(&result.filter)).filter(is_late).collect();
+        let propagation = FilterPushdownPropagation::if_all(results);
+        Ok(match late_filters.is_empty() {
+            true => propagation,
+            false => propagation.with_updated_node(Arc::new(Self { late_filters, ..self.clone() }) as _),
+        })
+    }
+
+    /// A plan that is run again has new filters above; what the old ones know does not hold any more.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let filter = self.input.downcast_ref::<FilterExec>().filter(|_| self.filters_late);
+        let input = filter.map_or(&self.input, FilterExec::input);
+        Ok(Arc::new(Self {
+            input: Arc::clone(input),
+            late_filters: Vec::new(),
+            filters_late: false,
+            metrics: ExecutionPlanMetricsSet::new(),
+            ..Self::clone(&self)
+        }))
     }
 }

@@ -12,7 +12,7 @@ use super::ScoreExec;
 use super::shared::Share;
 use super::sources::Sources;
 
-/// Gives scoring nodes of one model that read the same files, in images of one type, their parts in shared scores; also a node
+/// Gives scoring nodes of one model that read the same files their parts in shared scores; also a node
 /// that reads them twice through a union. Nodes that read different files hold different images, for which looking is in vain.
 #[derive(Debug, Default)]
 pub(crate) struct ShareScores;
@@ -50,9 +50,7 @@ impl PhysicalOptimizerRule for ShareScores {
 /// The nodes' parts, none where a node has nothing to share; empty where none has.
 fn shares(nodes: &[(ScoreExec, Sources)]) -> Vec<Option<Share>> {
     let is_same = |(one, its): &(ScoreExec, Sources), (other, others): &(ScoreExec, Sources)| {
-        let [type_of_one, type_of_other] =
-            [one, other].map(|node| (node.image_field.data_type(), node.image_field.metadata()));
-        one.model == other.model && type_of_one == type_of_other && its.overlap(others)
+        one.model == other.model && its.overlap(others)
     };
     // The first node of a group stands for it.
     let mut groups: Vec<usize> = Vec::with_capacity(nodes.len());
@@ -62,10 +60,12 @@ fn shares(nodes: &[(ScoreExec, Sources)]) -> Vec<Option<Share>> {
         );
     }
     let mut shares: Vec<Option<Share>> = vec![None; nodes.len()];
+    let mut group = 0;
     for first in 0..nodes.len() {
         let members: Vec<usize> = (0..nodes.len()).filter(|node| groups[*node] == first).collect();
         if members.len() > 1 || members.iter().any(|node| nodes[*node].1.repeated()) {
-            for (node, share) in members.iter().zip(Share::among(members.len())) {
+            group += 1;
+            for (node, share) in members.iter().zip(Share::among(members.len(), group)) {
                 shares[*node] = Some(share);
             }
         }

@@ -4,25 +4,20 @@
 //! has a scoring node, and no two need see the same rows in the same order. So the nodes share scores by what an image is: the
 //! first that meets an image has it scored, the others wait for that or find it done.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arrow::array::RecordBatch;
-use datafusion::common::Result;
-use datafusion::common::hash_utils::{QualityRandomState, create_hashes};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use dismax::dataset::ImageDigest;
 use dismax::stage::Scored;
 
 use super::answer::{Coming, Sender, Wanted};
 
 /// Memory for the scores of one group of nodes. Images that find no room are scored once by each node.
 const MOST_BYTES: usize = 256 << 20;
-
-/// What tells images apart: 128 bits of their content, salted for each plan so that no data can be made to collide.
-type Key = [u64; 2];
+/// Part of a bounded memory pool that they may have: joins and sorts need theirs more.
+const MOST_OF_POOL: usize = 8;
 
 /// A node's part in scores that it shares.
 #[derive(Debug, Clone)]
@@ -33,19 +28,21 @@ pub(super) struct Share {
 }
 
 struct SharedScores {
+    /// Which group of the plan it is, from 1.
+    group: usize,
     nodes: usize,
-    salts: [QualityRandomState; 2],
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    images: HashMap<Key, Image>,
+    images: HashMap<ImageDigest, Image>,
     /// Nodes and partitions that ran since there were no images.
     started: HashSet<(usize, usize)>,
-    memory: Option<MemoryReservation>,
-    /// Images that found no room.
+    memory: Option<Memory>,
+    /// Images that found no room since room was searched for, and how many more of them start the next search.
     turned_away: usize,
+    patience: usize,
 }
 
 /// An image that is scored, or is at the workers.
@@ -56,10 +53,18 @@ struct Image {
     seen: u64,
 }
 
-/// A record batch that a stream sent to the workers.
+/// A record batch that a stream sent to the workers. It has its memory until the last of its images is let go.
 struct Chunk {
     answer: Coming,
     wanted: Weak<()>,
+    bytes: usize,
+    memory: Arc<MemoryReservation>,
+}
+
+/// Memory for all record batches of the group.
+struct Memory {
+    reservation: Arc<MemoryReservation>,
+    most: usize,
 }
 
 /// Where the scores of a record batch's rows come from.
@@ -82,16 +87,15 @@ pub(super) struct Own {
 }
 
 impl Share {
-    /// A part for each of so many nodes.
-    pub fn among(nodes: usize) -> impl Iterator<Item = Self> {
-        let salt = || QualityRandomState::with_seed(RandomState::new().hash_one(nodes));
-        let scores = Arc::new(SharedScores { nodes, salts: [salt(), salt()], state: Mutex::default() });
+    /// A part for each of so many nodes, the plan's group of this number.
+    pub fn among(nodes: usize, group: usize) -> impl Iterator<Item = Self> {
+        let scores = Arc::new(SharedScores { group, nodes, state: Mutex::default() });
         (0..nodes).map(move |node| Self { scores: Arc::clone(&scores), node })
     }
 
-    /// How many nodes share.
-    pub fn nodes(&self) -> usize {
-        self.scores.nodes
+    /// Number of the group in the plan.
+    pub fn group(&self) -> usize {
+        self.scores.group
     }
 
     /// Says that a partition of the node runs. One that ran already means that the plan runs again, maybe on other files: what was
@@ -102,42 +106,56 @@ impl Share {
             *state = State::default();
             state.started.insert((self.node, partition));
         }
-        state.memory.get_or_insert_with(|| MemoryConsumer::new("dismax shared scores").register(pool));
+        state.memory.get_or_insert_with(|| {
+            let most = match pool.memory_limit() {
+                MemoryLimit::Finite(limit) => MOST_BYTES.min(limit / MOST_OF_POOL),
+                MemoryLimit::Infinite | MemoryLimit::Unknown => MOST_BYTES,
+            };
+            Memory { reservation: Arc::new(MemoryConsumer::new("dismax shared scores").register(pool)), most }
+        });
     }
 
-    /// Says for each row of `images`, a record batch of one column, where its scores come from. `classes` are those of the model.
-    pub fn claim(&self, images: &RecordBatch, classes: usize) -> Result<Claim> {
-        let keys = self.scores.keys(images)?;
-        let image_bytes = classes * size_of::<f32>() + size_of::<(Key, Image)>() + size_of::<Scored>();
+    /// Says for each image of a record batch where its scores come from. `classes` are those of the model.
+    pub fn claim(&self, images: &[ImageDigest], classes: usize) -> Claim {
         let (sender, own_answer) = Wanted::new();
-        let own_chunk = Arc::new(Chunk { answer: own_answer.coming(), wanted: own_answer.token() });
+        let (coming, wanted) = (own_answer.coming(), own_answer.token());
         let mut own_answer = Some(own_answer);
 
-        let (mut chunks, mut answers) = (Vec::new(), Vec::new());
-        let (mut places, mut rows) = (Vec::with_capacity(keys.len()), Vec::new());
+        // The claimant's own record batch is none yet.
+        let (mut chunks, mut answers): (Vec<Option<Arc<Chunk>>>, Vec<Wanted>) = (Vec::new(), Vec::new());
+        let mut places = Vec::with_capacity(images.len());
+        let mut own: HashMap<ImageDigest, usize> = HashMap::new();
+        let mut rows = Vec::new();
         let mut state = self.scores.state();
-        for (row, key) in (0u64..).zip(keys) {
-            let (chunk, answer, place) = match state.find(&key, self.bit()) {
-                Some(found) => found,
+        for (row, digest) in (0u64..).zip(images) {
+            let (chunk, answer, place) = match state.find(digest, self.bit()) {
+                Some((chunk, answer, place)) => (Some(chunk), Some(answer), place),
                 None => {
-                    let image = Image { chunk: Arc::clone(&own_chunk), row: rows.len(), seen: self.bit() };
-                    state.insert(key, image, image_bytes, self.scores.all());
-                    rows.push(row);
-                    (Arc::clone(&own_chunk), own_answer.take(), rows.len() - 1)
+                    let place = *own.entry(*digest).or_insert_with(|| {
+                        rows.push(row);
+                        rows.len() - 1
+                    });
+                    (None, own_answer.take(), place)
                 }
             };
-            let known = chunks.iter().position(|known| Arc::ptr_eq(known, &chunk));
-            let known = known.unwrap_or_else(|| {
+            let is_it = |known: &Option<Arc<Chunk>>| known.as_ref().map(Arc::as_ptr) == chunk.as_ref().map(Arc::as_ptr);
+            let known = chunks.iter().position(is_it).unwrap_or_else(|| {
                 chunks.push(chunk);
                 answers.extend(answer);
                 chunks.len() - 1
             });
             places.push((known, place));
         }
+        let image_bytes = classes * size_of::<f32>() + size_of::<(ImageDigest, Image)>() + size_of::<Scored>();
+        let bytes = rows.len() * image_bytes;
+        if let Some(memory) = state.take_memory(bytes, rows.len(), self.scores.all()) {
+            let chunk = Arc::new(Chunk { answer: coming, wanted, bytes, memory });
+            let image = |row| Image { chunk: Arc::clone(&chunk), row, seen: self.bit() };
+            state.images.extend(own.into_iter().map(|(digest, row)| (digest, image(row))));
+        }
         drop(state);
-        let answer = chunks.iter().position(|chunk| Arc::ptr_eq(chunk, &own_chunk));
-        let own = answer.map(|answer| Own { rows, answer, sender });
-        Ok(Claim { answers, places, own })
+        let own = chunks.iter().position(Option::is_none).map(|answer| Own { rows, answer, sender });
+        Claim { answers, places, own }
     }
 
     fn bit(&self) -> u64 {
@@ -155,48 +173,48 @@ impl SharedScores {
     fn all(&self) -> u64 {
         u32::try_from(self.nodes).ok().and_then(|nodes| 1u64.checked_shl(nodes)).map_or(u64::MAX, |past| past - 1)
     }
-
-    fn keys(&self, images: &RecordBatch) -> Result<Vec<Key>> {
-        let [mut first, mut second] = [(); 2].map(|()| vec![0; images.num_rows()]);
-        create_hashes(images.columns(), &self.salts[0], &mut first)?;
-        create_hashes(images.columns(), &self.salts[1], &mut second)?;
-        Ok(first.into_iter().zip(second).map(|(first, second)| [first, second]).collect())
-    }
 }
 
 impl State {
-    /// The answer that has or will have the scores of an image, and the row there. An answer that its stream gave up is none.
-    fn find(&mut self, key: &Key, node: u64) -> Option<(Arc<Chunk>, Option<Wanted>, usize)> {
-        let image = self.images.get_mut(key)?;
+    /// The record batch that has or will have the scores of an image, and the row there. One that its stream gave up does not count.
+    fn find(&mut self, digest: &ImageDigest, node: u64) -> Option<(Arc<Chunk>, Wanted, usize)> {
+        let image = self.images.get_mut(digest)?;
         let answer = Wanted::again(&image.chunk.answer, &image.chunk.wanted)?;
         image.seen |= node;
-        Some((Arc::clone(&image.chunk), Some(answer), image.row))
+        Some((Arc::clone(&image.chunk), answer, image.row))
     }
 
-    /// Keeps an image where there is room.
-    fn insert(&mut self, key: Key, image: Image, bytes: usize, all: u64) {
-        if self.images.contains_key(&key) || self.grow(bytes) || self.make_room(bytes, all) && self.grow(bytes) {
-            self.images.insert(key, image);
-        }
+    /// Memory for a record batch of so many images, where there is some.
+    fn take_memory(&mut self, bytes: usize, images: usize, all: u64) -> Option<Arc<MemoryReservation>> {
+        let taken = self.grow(bytes);
+        if taken.is_some() || !self.make_room(images, all) { taken } else { self.grow(bytes) }
     }
 
-    fn grow(&self, bytes: usize) -> bool {
-        self.memory.as_ref().is_some_and(|memory| memory.size() + bytes <= MOST_BYTES && memory.try_grow(bytes).is_ok())
+    fn grow(&self, bytes: usize) -> Option<Arc<MemoryReservation>> {
+        let Memory { reservation, most } = self.memory.as_ref()?;
+        let fits = reservation.size() + bytes <= *most && reservation.try_grow(bytes).is_ok();
+        fits.then(|| Arc::clone(reservation))
     }
 
-    /// Lets go of the images that all nodes met: where the nodes read beside each other, most of them. Looks for such only now
-    /// and then, since it looks at all.
-    fn make_room(&mut self, bytes: usize, all: u64) -> bool {
-        let before = self.images.len();
-        if self.turned_away.is_multiple_of(before / 8 + 1) {
-            self.images.retain(|_, image| image.seen != all);
+    /// Lets go of the record batches whose images all nodes met: most, where the nodes read beside each other. Looks for such only
+    /// now and then, since it looks at all images.
+    fn make_room(&mut self, images: usize, all: u64) -> bool {
+        self.turned_away += images;
+        if self.turned_away < self.patience {
+            return false;
         }
-        self.turned_away += 1;
-        let gone = before - self.images.len();
-        if let Some(memory) = &self.memory {
-            memory.shrink(gone * bytes);
-        }
-        gone > 0
+        let unseen = self.images.values().filter(|image| image.seen != all).map(|image| Arc::as_ptr(&image.chunk));
+        let needed: HashSet<*const Chunk> = unseen.collect();
+        self.images.retain(|_, image| needed.contains(&Arc::as_ptr(&image.chunk)));
+        self.turned_away = 0;
+        self.patience = self.images.len() / 8;
+        true
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.memory.shrink(self.bytes);
     }
 }
 
@@ -207,20 +225,23 @@ impl fmt::Debug for SharedScores {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a claim that fails is a failed test")]
+#[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
-    use arrow::array::{ArrayRef, BinaryArray};
     use datafusion::execution::memory_pool::{GreedyMemoryPool, UnboundedMemoryPool};
 
     use super::*;
 
-    fn images(contents: &[&str]) -> RecordBatch {
-        let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(contents));
-        RecordBatch::try_from_iter([("image", array)]).unwrap()
+    fn images(contents: &[&str]) -> Vec<ImageDigest> {
+        let digest = |content: &&str| {
+            let mut digest = [0; 32];
+            digest[..content.len()].copy_from_slice(content.as_bytes());
+            digest
+        };
+        contents.iter().map(digest).collect()
     }
 
     fn two(pool: Arc<dyn MemoryPool>) -> [Share; 2] {
-        let shares: Vec<Share> = Share::among(2).collect();
+        let shares: Vec<Share> = Share::among(2, 1).collect();
         shares.iter().for_each(|share| share.start(0, &pool));
         shares.try_into().unwrap()
     }
@@ -232,38 +253,41 @@ mod tests {
     #[test]
     fn an_image_is_claimed_by_the_first_that_meets_it() {
         let [one, other] = two(Arc::new(UnboundedMemoryPool::default()));
-        let first = one.claim(&images(&["a", "b", "a", "c"]), 10).unwrap();
+        let first = one.claim(&images(&["a", "b", "a", "c"]), 10);
         assert_eq!((own(&first), first.answers.len()), (&[0, 1, 3][..], 1));
         assert_eq!(first.places, [(0, 0), (0, 1), (0, 0), (0, 2)]);
-        let second = other.claim(&images(&["c", "d", "b"]), 10).unwrap();
+        let second = other.claim(&images(&["c", "d", "b"]), 10);
         assert_eq!((own(&second), second.answers.len()), (&[1][..], 2));
         assert_eq!(second.places, [(0, 2), (1, 0), (0, 1)]);
-        assert_eq!(own(&one.claim(&images(&["d"]), 10).unwrap()), [0u64; 0]);
+        assert_eq!(own(&one.claim(&images(&["d"]), 10)), [0u64; 0]);
     }
 
     #[test]
     fn what_its_claimant_gave_up_is_claimed_again() {
         let [one, other] = two(Arc::new(UnboundedMemoryPool::default()));
-        let given_up = one.claim(&images(&["a", "b"]), 10).unwrap();
+        let given_up = one.claim(&images(&["a", "b"]), 10);
         // Whoever waits for it keeps it wanted.
-        let waiting = other.claim(&images(&["b"]), 10).unwrap();
+        let waiting = other.claim(&images(&["b"]), 10);
         drop(given_up.answers);
-        assert_eq!(own(&one.claim(&images(&["a"]), 10).unwrap()), [0u64; 0]);
+        assert_eq!(own(&one.claim(&images(&["a"]), 10)), [0u64; 0]);
         drop(waiting);
-        let again = one.claim(&images(&["a", "b"]), 10).unwrap();
+        let again = one.claim(&images(&["a", "b"]), 10);
         assert_eq!((own(&again), &again.places[..]), (&[0, 1][..], &[(0, 0), (0, 1)][..]));
     }
 
     #[test]
     fn where_memory_ends_each_node_claims_for_itself() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1000));
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(8000));
         let [one, other] = two(Arc::clone(&pool));
         let many: Vec<String> = (0..100).map(|image| image.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let first = one.claim(&images(&many), 10).unwrap();
+        let first = one.claim(&images(&many), 10);
         assert_eq!(own(&first).len(), 100);
-        let kept = 100 - own(&other.claim(&images(&many), 10).unwrap()).len();
-        assert!((1..100).contains(&kept) && pool.reserved() <= 1000, "{kept} {}", pool.reserved());
+        assert_eq!((own(&other.claim(&images(&many), 10)).len(), pool.reserved()), (100, 0));
+        // A smaller record batch has room: an eighth of the pool is theirs.
+        let _second = one.claim(&images(&["x", "y"]), 10);
+        assert_eq!(own(&other.claim(&images(&["y", "x"]), 10)), [0u64; 0]);
+        assert!((1..=1000).contains(&pool.reserved()), "{}", pool.reserved());
         // Nothing is left of a plan that is gone.
         drop((one, other));
         assert_eq!(pool.reserved(), 0);
@@ -271,11 +295,11 @@ mod tests {
 
     #[test]
     fn what_all_nodes_met_makes_room() {
-        let [one, other] = two(Arc::new(GreedyMemoryPool::new(1000)));
+        let [one, other] = two(Arc::new(GreedyMemoryPool::new(8000)));
         let mut scored = Vec::new();
         for image in 0..100 {
             let image = images(&[&image.to_string()]);
-            let [first, second] = [&one, &other].map(|share| share.claim(&image, 10).unwrap());
+            let [first, second] = [&one, &other].map(|share| share.claim(&image, 10));
             scored.push(own(&first).len() + own(&second).len());
             // Both have their answers before the next.
         }
@@ -287,10 +311,10 @@ mod tests {
     fn a_plan_that_runs_again_starts_anew() {
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let [one, other] = two(Arc::clone(&pool));
-        let _first = one.claim(&images(&["a"]), 10).unwrap();
+        let _first = one.claim(&images(&["a"]), 10);
         other.start(1, &pool);
-        assert_eq!(own(&other.claim(&images(&["a"]), 10).unwrap()), [0u64; 0]);
+        assert_eq!(own(&other.claim(&images(&["a"]), 10)), [0u64; 0]);
         one.start(0, &pool);
-        assert_eq!(own(&other.claim(&images(&["a"]), 10).unwrap()), [0]);
+        assert_eq!(own(&other.claim(&images(&["a"]), 10)), [0]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 
 /// What the leaves of a plan read: files by their names, everything else by its kind, which says less.
 #[derive(Debug, Default)]
@@ -21,10 +21,11 @@ impl Sources {
         if children.is_empty() {
             return Self { names: names(plan), repeated: false };
         }
+        let is_union = plan.is::<UnionExec>() || plan.is::<InterleaveExec>();
         let mut sources = Self::default();
         for child in children {
             let more = Self::of(child);
-            sources.repeated |= more.repeated || plan.is::<UnionExec>() && sources.overlap(&more);
+            sources.repeated |= more.repeated || is_union && sources.overlap(&more);
             sources.names.extend(more.names);
         }
         sources

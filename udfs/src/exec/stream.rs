@@ -10,8 +10,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
-use datafusion::physical_plan::filter::batch_filter;
-use dismax::dataset::used_bytes;
+use dismax::dataset::{ImageDigest, used_bytes};
 use dismax::stage::Scored;
 use futures::{Stream, StreamExt};
 
@@ -101,10 +100,7 @@ impl ScoreStream {
         Ok(false)
     }
 
-    fn cut(&self, mut rows: RecordBatch) -> Result<Current> {
-        for filter in &self.exec.filters {
-            rows = batch_filter(&rows, filter)?;
-        }
+    fn cut(&self, rows: RecordBatch) -> Result<Current> {
         let images = self.exec.image.evaluate(&rows)?.into_array(rows.num_rows())?;
         let images = Chunks::of(&self.exec.model.stage, &images, &self.exec.image_field)?;
         Ok(Current { rows, images, start: 0 })
@@ -137,8 +133,10 @@ impl ScoreStream {
 
     /// Sends those images that no other node of the plan sends.
     fn submit_shared(&self, share: &Share, rows: RecordBatch, bytes: u64, images: RecordBatch) -> Result<InFlight> {
-        let Claim { answers, places, own } = share.claim(&images, self.exec.model.columns.classes())?;
         let all = images.num_rows();
+        let values = self.exec.image_column.values(&images).map_err(external)?;
+        let digests: Vec<ImageDigest> = (0..all).map(|row| values.digest(row)).collect();
+        let Claim { answers, places, own } = share.claim(&digests, self.exec.model.columns.classes());
         let Some(Own { rows: missing, answer, sender }) = own else {
             return Ok(InFlight { rows, bytes, answers, places: Some(places), sent: None });
         };
@@ -151,9 +149,7 @@ impl ScoreStream {
 
     fn submit(&self, images: RecordBatch, answer: &Wanted, sender: Sender) -> Result<()> {
         // The stream may be dropped while its rows are scored.
-        let send = move |scored: dismax::Result<Scored>| {
-            drop(sender.send(scored.map(Arc::new).map_err(|error| Arc::new(external(error)))));
-        };
+        let send = move |scored: dismax::Result<Scored>| sender.send(scored.map_err(external));
         let stage = &self.exec.model.stage;
         stage.submit(&self.exec.image_column, images, Arc::from(""), answer.token(), send).map_err(external)
     }
@@ -181,11 +177,11 @@ impl ScoreStream {
 
     fn advance(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {
         let waits_for_input = self.fill(context)?;
-        let Some(first) = self.in_flight.front_mut() else {
+        let Some(first) = self.in_flight.front() else {
             return if waits_for_input { Poll::Pending } else { Poll::Ready(None) };
         };
         let mut answers = Vec::with_capacity(first.answers.len());
-        for answer in &mut first.answers {
+        for answer in &first.answers {
             answers.push(ready!(answer.poll(context))?);
         }
         let Some(chunk) = self.in_flight.pop_front() else { return Poll::Ready(None) };

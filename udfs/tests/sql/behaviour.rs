@@ -114,6 +114,32 @@ async fn a_prepared_plan_that_runs_again_scores_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_top_k_sort_knew_in_one_run_does_not_count_in_the_next() {
+    let fixture = Fixture::new().await;
+    let sql = "SELECT id FROM photos WHERE dismax_error(image) IS NULL ORDER BY id LIMIT 3";
+    assert!(fixture.plan(sql).await.contains("FilterExec: DynamicFilter"), "{}", fixture.plan(sql).await);
+    let mut plan = fixture.session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    for _ in 0..2 {
+        let rows = collect(Arc::clone(&plan), fixture.session.task_ctx()).await.unwrap();
+        assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 3);
+        plan = reset_plan_states(plan).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_does_not_reach_below_a_limit() {
+    let fixture = Fixture::with(&["a"], SessionConfig::new().with_target_partitions(1)).await;
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits/mixed.parquet");
+    let sorted = format!("CREATE EXTERNAL TABLE sorted STORED AS PARQUET WITH ORDER (id ASC) LOCATION '{photos}'");
+    fixture.run(&sorted).await;
+    fixture.run("CREATE TABLE few AS VALUES (3), (5), (700)").await;
+    // The limit settles which rows there are to join; 700 is not among them.
+    let sql = "SELECT x.id, p FROM (SELECT id, dismax_prediction(image) AS p FROM sorted WHERE dismax_error(image) IS NULL \
+               ORDER BY id LIMIT 100) x JOIN few f ON x.id = f.column1";
+    assert_eq!(fixture.rows(sql).await.len(), 2, "{}", fixture.plan(sql).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_not_needed_on_disk_after_registration() {
     let folder = datasets::folder();
     let place = folder.path().join("model");

@@ -12,7 +12,11 @@ use dismax::Error;
 pub fn file(state: &SessionState, statement: &Statement, error: &DataFusionError) -> Option<Error> {
     let message = error.to_string();
     let tables = state.resolve_table_references(statement).ok()?;
-    let missing = tables.into_iter().find(|table| message.contains(&format!("{table}' not found")))?;
+    let catalog = &state.config_options().catalog;
+    let missing = tables.into_iter().find(|table| {
+        let full = table.clone().resolve(&catalog.default_catalog, &catalog.default_schema);
+        message.contains(&format!("table '{full}' not found"))
+    })?;
     why(&missing).map(Error::Config)
 }
 
@@ -22,6 +26,9 @@ fn why(table: &TableReference) -> Option<String> {
     if !matches!(table, TableReference::Bare { .. }) {
         // photos.parquet without quotes is the table parquet in the schema photos.
         return place.exists().then(|| format!("put the file's name in single quotes: FROM '{name}'"));
+    }
+    if name.contains("://") {
+        return None;
     }
     if place.is_dir() {
         let folder = name.trim_end_matches('/');
