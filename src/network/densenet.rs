@@ -102,7 +102,7 @@ impl DenseLayer {
 
     fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
         let x = relu(self.norm.forward(input, training)?)?;
-        let x = relu(self.bottleneck.forward(&x, training)?)?;
+        let x = self.bottleneck.forward_relu(&x, training)?;
         Ok(Tensor::f_cat(&[input, &self.conv.forward(&x)?], 1)?)
     }
 }

@@ -1,7 +1,8 @@
 //! Layers that the networks share: convolution, batch norm, and the two together.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
+use super::fused::{After, FusedConv};
 use super::weights::{Init, WeightPath, channels_last};
 use crate::error::Result;
 
@@ -114,21 +115,44 @@ impl Norm {
 pub struct ConvNorm {
     conv: Conv,
     norm: Option<Norm>,
+    /// The pair as one of oneDNN's fused kernels, once it is folded on a CPU.
+    fused: Option<FusedConv>,
 }
 
 impl ConvNorm {
     /// The pair, from weights already built.
     pub fn new(conv: Conv, norm: Norm) -> Self {
-        Self { conv, norm: Some(norm) }
+        Self { conv, norm: Some(norm), fused: None }
     }
 
     /// `[B, C_in, H, W]` to `[B, C_out, H', W']`.
     pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
+        if let Some(fused) = &self.fused {
+            return fused.forward(input, After::Nothing);
+        }
         let output = self.conv.forward(input)?;
         match &self.norm {
             Some(norm) => norm.forward(&output, training),
             None => Ok(output),
         }
+    }
+
+    /// The same and the rectifier.
+    pub fn forward_relu(&self, input: &Tensor, training: bool) -> Result<Tensor> {
+        match &self.fused {
+            Some(fused) => fused.forward(input, After::Relu),
+            None => relu(self.forward(input, training)?),
+        }
+    }
+
+    /// The same, plus `shortcut`, and the rectifier. Folded, it writes over `shortcut`, so nothing may need that any more.
+    pub fn forward_add_relu(&self, input: &Tensor, shortcut: &Tensor, training: bool) -> Result<Tensor> {
+        if let Some(fused) = &self.fused {
+            return fused.forward(input, After::AddRelu(shortcut));
+        }
+        let mut sum = self.forward(input, training)?;
+        let _ = sum.f_add_(shortcut)?;
+        relu(sum)
     }
 
     /// Multiplies the running statistics into the convolution: a convolution costs the same with a bias, and the
@@ -142,6 +166,9 @@ impl ConvNorm {
             None => shift,
         };
         self.conv.weight = channels_last(&self.conv.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?)?;
+        if kind == Kind::Float && self.conv.weight.device() == Device::Cpu {
+            self.fused = FusedConv::new(&self.conv.weight, &bias, self.conv.shape);
+        }
         self.conv.bias = Some(bias);
         self.conv.convert(kind)
     }

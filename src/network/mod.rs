@@ -1,6 +1,7 @@
 //! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits, a [`Scorer`] does both for u8 images.
 
 mod densenet;
+mod fused;
 mod input;
 mod layers;
 mod resnet;

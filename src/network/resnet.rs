@@ -5,7 +5,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool, relu};
+use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool};
 use super::weights::WeightPath;
 use crate::error::Result;
 
@@ -71,7 +71,7 @@ impl ResNet {
 
     /// Normalised images `[B, 3, H, W]` to features `[B, D]`.
     pub fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
-        let mut x = relu(self.stem.forward(images, training)?)?;
+        let mut x = self.stem.forward_relu(images, training)?;
         if self.max_pool {
             x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
         }
@@ -118,13 +118,12 @@ impl BasicBlock {
     }
 
     fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
-        let x = relu(self.first.forward(input, training)?)?;
-        let mut x = self.second.forward(&x, training)?;
-        let _ = match &self.projection {
-            Some(projection) => x.f_add_(&projection.forward(input, training)?)?,
-            None => x.f_add_(input)?,
-        };
-        relu(x)
+        let x = self.first.forward_relu(input, training)?;
+        match &self.projection {
+            Some(projection) => self.second.forward_add_relu(&x, &projection.forward(input, training)?, training),
+            // The block before made `input` for this one alone.
+            None => self.second.forward_add_relu(&x, input, training),
+        }
     }
 
     fn fold(&mut self, kind: Kind) -> Result<()> {

@@ -94,7 +94,7 @@ impl WideBlock {
 
     fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
         let x = relu(self.norm.forward(input, training)?)?;
-        let x = relu(self.first.forward(&x, training)?)?;
+        let x = self.first.forward_relu(&x, training)?;
         let mut x = self.second.forward(&x)?;
         let _ = match &self.projection {
             Some(projection) => x.f_add_(&projection.forward(input)?)?,

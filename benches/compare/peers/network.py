@@ -44,7 +44,7 @@ class DisMaxHead(nn.Module):
     def forward(self, features):
         features, prototypes = functional.normalize(features), functional.normalize(self.prototypes)
         # Squared distances of unit vectors; cdist would not export everywhere.
-        distances = (2.0 - 2.0 * features @ prototypes.T).clamp_min(0.0).sqrt() * self.distance_scale.abs() / 2**0.5
+        distances = (2.0 - 2.0 * features @ prototypes.T).clamp_min(1e-12).sqrt() * self.distance_scale.abs() / 2**0.5
         return -(distances + distances.mean(dim=1, keepdim=True))
 
 

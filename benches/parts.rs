@@ -1,0 +1,136 @@
+//! What each step of scoring costs, so that a slow-down is found where it happens: decoding, preprocessing, the network, the head,
+//! the scores, the columns. On one thread, with images drawn here; `benches/compare` measures them together, on real ones.
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a bench that fails is seen; criterion's macros make public items"
+)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use dismax::calibration::CalibrationOptions;
+use dismax::columns::Columns;
+use dismax::dataset::{Chunk, ImageColumn};
+use dismax::head::{Head, HeadKind};
+use dismax::image::{Limits, Preprocessing, ReusableResizer, decode};
+use dismax::loss::Loss;
+use dismax::metrics::LabelledLogits;
+use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
+use dismax::network::{Architecture, Network, WeightsBuilder};
+use dismax::score::{self, Score};
+use dismax::stage::{Stage, StageOptions};
+use image::codecs::jpeg::JpegEncoder;
+use tch::{Device, Kind, Tensor};
+
+const BATCH: usize = 32;
+const CLASSES: usize = 10;
+
+/// A JPEG with something to decode everywhere.
+fn jpeg(width: u32, height: u32) -> Vec<u8> {
+    let wave =
+        |x: u32, y: u32, step: f32| (127.0 + 90.0 * ((x as f32 / step).sin() + (y as f32 / step).cos()) / 2.0) as u8;
+    let picture = image::RgbImage::from_fn(width, height, |x, y| {
+        image::Rgb([wave(x, y, 3.0), wave(x, y, 7.0), wave(y, x, 13.0)])
+    });
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, 90).encode_image(&picture).unwrap();
+    bytes
+}
+
+fn network(architecture: Architecture) -> Network {
+    Network::new(architecture, HeadKind::Dismax, CLASSES, Device::Cpu, 1).unwrap()
+}
+
+fn model(architecture: Architecture, preprocessing: Preprocessing) -> Model {
+    let config = ModelConfig {
+        format_version: FORMAT_VERSION,
+        architecture,
+        loss: Loss::Dismax,
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        preprocessing,
+        origin: "drawn for a bench".into(),
+    };
+    let weights = network(architecture)
+        .weights()
+        .iter()
+        .map(|weight| (weight.name.clone(), weight.tensor.detach().copy()))
+        .collect();
+    let mut model = Model::new(config, &weights, Vec::new()).unwrap();
+    let labels: Vec<i64> = (0..200).map(|row| row % CLASSES as i64).collect();
+    let logits: Vec<f32> = logits(200).into_iter().collect();
+    let rows = LabelledLogits::try_new(&logits, CLASSES, &labels).unwrap();
+    model.calibrate(&rows, &CalibrationOptions::default(), "drawn rows").unwrap();
+    model
+}
+
+fn logits(rows: usize) -> Vec<f32> {
+    (0..rows * CLASSES).map(|index| -((index * 37 % 101) as f32) / 50.0).collect()
+}
+
+fn images(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("image");
+    group.throughput(Throughput::Elements(1));
+    for (name, width, height) in [("32x32", 32, 32), ("500x375", 500, 375)] {
+        let bytes = jpeg(width, height);
+        group.bench_function(format!("decode {name}"), |bencher| {
+            bencher.iter(|| decode(black_box(&bytes), &Limits::default()).unwrap())
+        });
+    }
+    let pixels = decode(&jpeg(500, 375), &Limits::default()).unwrap();
+    let preprocessing = Preprocessing::imagenet();
+    let (mut resizer, mut out) = (ReusableResizer::default(), vec![0; preprocessing.image_bytes()]);
+    group.bench_function("500x375 to 224x224", |bencher| {
+        bencher.iter(|| preprocessing.apply_into(black_box(&pixels), &mut resizer, &mut out).unwrap())
+    });
+}
+
+fn networks(criterion: &mut Criterion) {
+    tch::set_num_threads(1);
+    let mut group = criterion.benchmark_group("network");
+    group.sample_size(20);
+    for (architecture, size, batch) in
+        [(Architecture::Resnet20, 32, 32), (Architecture::Resnet34, 32, 8), (Architecture::Resnet18, 224, 4)]
+    {
+        let images = Tensor::rand([batch, size, size, 3], (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2]);
+        let scoring = network(architecture).for_scoring(Kind::Float).unwrap();
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(architecture.name(), |bencher| {
+            bencher.iter(|| scoring.logits(black_box(&images)).unwrap())
+        });
+    }
+    let mut builder = WeightsBuilder::new(Device::Cpu, 1);
+    let head = Head::new(builder.root(), HeadKind::Dismax, 512, CLASSES).unwrap();
+    let features = Tensor::rand([BATCH as i64, 512], (Kind::Float, Device::Cpu));
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("head, 512 features", |bencher| {
+        bencher.iter(|| tch::no_grad(|| head.logits(black_box(&features)).unwrap()))
+    });
+}
+
+fn rows(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("row");
+    let logits = logits(1);
+    let mut probabilities = vec![0.0; CLASSES];
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("scores", |bencher| {
+        bencher.iter(|| score::row(black_box(&logits), 0.3, Score::Mmles, &mut probabilities))
+    });
+
+    let model = model(Architecture::Resnet20, Preprocessing::new(8, 8));
+    let bytes = jpeg(8, 8);
+    let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n(&bytes, 1024)));
+    let record_batch = RecordBatch::try_from_iter([("image", array)]).unwrap();
+    let column = ImageColumn::find(&record_batch.schema(), None).unwrap();
+    let stage = Stage::new(&model, &StageOptions { workers: 1, ..StageOptions::default() }).unwrap();
+    let chunk = Chunk { record_batch, file: Arc::from(""), first_row: 0 };
+    let (_, scored) = stage.score(column, [Ok(chunk)]).next().unwrap().unwrap();
+    let columns = Columns::new(&model, "").unwrap();
+    group.throughput(Throughput::Elements(1024));
+    group.bench_function("columns of 1024", |bencher| bencher.iter(|| columns.judge(black_box(&scored)).unwrap()));
+}
+
+criterion_group!(benches, images, networks, rows);
+criterion_main!(benches);

@@ -1,0 +1,96 @@
+//! oneDNN's convolutions with what follows them, for scoring on a CPU.
+//!
+//! libtorch's plain convolution reorders its weights at each call and leaves the rectifier and the residual sum to passes of their
+//! own over memory. oneDNN does all of it in one, on weights packed once. libtorch has operators for that, which its own compiler
+//! uses, and no function of its C++ interface; a TorchScript module calls them by name (`scripts/make_fused_kernels.py` wrote it).
+
+use std::cell::OnceCell;
+use std::sync::OnceLock;
+
+use tch::{CModule, IValue, Tensor};
+
+use super::layers::ConvShape;
+use crate::error::{Error, Result};
+
+/// The module; no weights are in it.
+const MODULE: &[u8] = include_bytes!("fused_kernels.pt");
+
+/// The operators, shared by all networks of the process. None where this libtorch is built without oneDNN.
+fn module() -> Option<&'static CModule> {
+    static MODULE_ONCE: OnceLock<Option<CModule>> = OnceLock::new();
+    MODULE_ONCE.get_or_init(|| CModule::load_data(&mut &*MODULE).ok()).as_ref()
+}
+
+/// What comes after a convolution.
+#[derive(Debug)]
+pub(super) enum After<'a> {
+    /// Nothing.
+    Nothing,
+    /// The rectifier.
+    Relu,
+    /// The sum with this, which is overwritten, and the rectifier.
+    AddRelu(&'a Tensor),
+}
+
+/// A convolution with a bias whose weights are packed when it is first used.
+#[derive(Debug)]
+pub(super) struct FusedConv {
+    module: &'static CModule,
+    weight: Tensor,
+    bias: Tensor,
+    shape: ConvShape,
+    packed: OnceCell<Tensor>,
+}
+
+impl FusedConv {
+    /// Takes f32 weights `[C_out, C_in, kernel, kernel]` and bias `[C_out]` on the CPU; none where there are no operators for them.
+    pub fn new(weight: &Tensor, bias: &Tensor, shape: ConvShape) -> Option<Self> {
+        let (weight, bias) = (weight.shallow_clone(), bias.shallow_clone());
+        Some(Self { module: module()?, weight, bias, shape, packed: OnceCell::new() })
+    }
+
+    /// `[B, C_in, H, W]` to `[B, C_out, H', W']`, channels-last both.
+    pub fn forward(&self, input: &Tensor, after: After<'_>) -> Result<Tensor> {
+        let tensor = |tensor: &Tensor| IValue::Tensor(tensor.shallow_clone());
+        let weight = match self.packed.get() {
+            Some(packed) => packed,
+            None => {
+                let packed = self.pack(input)?;
+                self.packed.get_or_init(|| packed)
+            }
+        };
+        let mut arguments = vec![tensor(input), tensor(weight), tensor(&self.bias)];
+        arguments.extend([self.shape.stride, self.shape.padding].map(IValue::Int));
+        let method = match after {
+            After::AddRelu(other) => {
+                arguments.insert(0, tensor(other));
+                "conv_add_relu"
+            }
+            After::Relu => {
+                arguments.push(IValue::String("relu".into()));
+                "conv"
+            }
+            After::Nothing => {
+                arguments.push(IValue::String("none".into()));
+                "conv"
+            }
+        };
+        self.call(method, &arguments)
+    }
+
+    fn pack(&self, input: &Tensor) -> Result<Tensor> {
+        let ConvShape { stride, padding, .. } = self.shape;
+        let size = IValue::IntList(input.size());
+        self.call(
+            "pack",
+            &[IValue::Tensor(self.weight.shallow_clone()), IValue::Int(stride), IValue::Int(padding), size],
+        )
+    }
+
+    fn call(&self, method: &str, arguments: &[IValue]) -> Result<Tensor> {
+        match self.module.method_is(method, arguments)? {
+            IValue::Tensor(tensor) => Ok(tensor),
+            other => Err(Error::Internal(format!("{method} gave {other:?}"))),
+        }
+    }
+}
