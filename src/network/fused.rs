@@ -4,7 +4,7 @@
 //! own over memory. oneDNN does all of it in one, on weights packed once. libtorch has operators for that, which its own compiler
 //! uses, and no function of its C++ interface; a TorchScript module calls them by name (`scripts/make_fused_kernels.py` wrote it).
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use tch::{CModule, IValue, Tensor};
@@ -23,7 +23,7 @@ fn module() -> Option<&'static CModule> {
 
 /// What comes after a convolution.
 #[derive(Debug)]
-pub(super) enum After<'a> {
+pub enum After<'a> {
     /// Nothing.
     Nothing,
     /// The rectifier.
@@ -32,34 +32,34 @@ pub(super) enum After<'a> {
     AddRelu(&'a Tensor),
 }
 
-/// A convolution with a bias whose weights are packed when it is first used.
+/// A convolution with a bias whose weights are packed when it is first used: the size of its input decides how.
 #[derive(Debug)]
-pub(super) struct FusedConv {
+pub struct FusedConv {
     module: &'static CModule,
-    weight: Tensor,
+    weight: RefCell<Weight>,
     bias: Tensor,
     shape: ConvShape,
-    packed: OnceCell<Tensor>,
+}
+
+#[derive(Debug)]
+enum Weight {
+    /// `[C_out, C_in, kernel, kernel]`.
+    Plain(Tensor),
+    /// In oneDNN's own layout. Only one of the two is kept: a large network has hundreds of megabytes.
+    Packed(Tensor),
 }
 
 impl FusedConv {
     /// Takes f32 weights `[C_out, C_in, kernel, kernel]` and bias `[C_out]` on the CPU; none where there are no operators for them.
     pub fn new(weight: &Tensor, bias: &Tensor, shape: ConvShape) -> Option<Self> {
         let (weight, bias) = (weight.shallow_clone(), bias.shallow_clone());
-        Some(Self { module: module()?, weight, bias, shape, packed: OnceCell::new() })
+        Some(Self { module: module()?, weight: RefCell::new(Weight::Plain(weight)), bias, shape })
     }
 
     /// `[B, C_in, H, W]` to `[B, C_out, H', W']`, channels-last both.
     pub fn forward(&self, input: &Tensor, after: After<'_>) -> Result<Tensor> {
         let tensor = |tensor: &Tensor| IValue::Tensor(tensor.shallow_clone());
-        let weight = match self.packed.get() {
-            Some(packed) => packed,
-            None => {
-                let packed = self.pack(input)?;
-                self.packed.get_or_init(|| packed)
-            }
-        };
-        let mut arguments = vec![tensor(input), tensor(weight), tensor(&self.bias)];
+        let mut arguments = vec![tensor(input), IValue::Tensor(self.packed(input)?), tensor(&self.bias)];
         arguments.extend([self.shape.stride, self.shape.padding].map(IValue::Int));
         let method = match after {
             After::AddRelu(other) => {
@@ -78,13 +78,21 @@ impl FusedConv {
         self.call(method, &arguments)
     }
 
-    fn pack(&self, input: &Tensor) -> Result<Tensor> {
-        let ConvShape { stride, padding, .. } = self.shape;
-        let size = IValue::IntList(input.size());
-        self.call(
-            "pack",
-            &[IValue::Tensor(self.weight.shallow_clone()), IValue::Int(stride), IValue::Int(padding), size],
-        )
+    fn packed(&self, input: &Tensor) -> Result<Tensor> {
+        let mut weight = self.weight.borrow_mut();
+        let packed = match &*weight {
+            Weight::Packed(packed) => return Ok(packed.shallow_clone()),
+            Weight::Plain(plain) => {
+                let ConvShape { stride, padding, .. } = self.shape;
+                let size = IValue::IntList(input.size());
+                self.call(
+                    "pack",
+                    &[IValue::Tensor(plain.shallow_clone()), IValue::Int(stride), IValue::Int(padding), size],
+                )?
+            }
+        };
+        *weight = Weight::Packed(packed.shallow_clone());
+        Ok(packed)
     }
 
     fn call(&self, method: &str, arguments: &[IValue]) -> Result<Tensor> {

@@ -112,65 +112,74 @@ impl Norm {
 
 /// A convolution and the batch norm after it. Folded for scoring, the pair is one convolution with a bias.
 #[derive(Debug)]
-pub struct ConvNorm {
-    conv: Conv,
-    norm: Option<Norm>,
-    /// The pair as one of oneDNN's fused kernels, once it is folded on a CPU.
-    fused: Option<FusedConv>,
+pub enum ConvNorm {
+    /// As trained, or folded where only the convolution is left.
+    Plain {
+        /// The convolution.
+        conv: Conv,
+        /// The batch norm, until it is folded.
+        norm: Option<Norm>,
+    },
+    /// Folded on a CPU: one of oneDNN's fused kernels.
+    Fused(FusedConv),
 }
 
 impl ConvNorm {
     /// The pair, from weights already built.
     pub fn new(conv: Conv, norm: Norm) -> Self {
-        Self { conv, norm: Some(norm), fused: None }
+        Self::Plain { conv, norm: Some(norm) }
     }
 
     /// `[B, C_in, H, W]` to `[B, C_out, H', W']`.
     pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
-        if let Some(fused) = &self.fused {
-            return fused.forward(input, After::Nothing);
-        }
-        let output = self.conv.forward(input)?;
-        match &self.norm {
-            Some(norm) => norm.forward(&output, training),
-            None => Ok(output),
+        match self {
+            Self::Fused(fused) => fused.forward(input, After::Nothing),
+            Self::Plain { conv, norm: None } => conv.forward(input),
+            Self::Plain { conv, norm: Some(norm) } => norm.forward(&conv.forward(input)?, training),
         }
     }
 
     /// The same and the rectifier.
     pub fn forward_relu(&self, input: &Tensor, training: bool) -> Result<Tensor> {
-        match &self.fused {
-            Some(fused) => fused.forward(input, After::Relu),
-            None => relu(self.forward(input, training)?),
+        match self {
+            Self::Fused(fused) => fused.forward(input, After::Relu),
+            Self::Plain { .. } => relu(self.forward(input, training)?),
         }
     }
 
-    /// The same, plus `shortcut`, and the rectifier. Folded, it writes over `shortcut`, so nothing may need that any more.
+    /// The same, plus `shortcut`, and the rectifier. Fused, it writes over `shortcut`, so nothing may need that any more.
     pub fn forward_add_relu(&self, input: &Tensor, shortcut: &Tensor, training: bool) -> Result<Tensor> {
-        if let Some(fused) = &self.fused {
-            return fused.forward(input, After::AddRelu(shortcut));
+        match self {
+            Self::Fused(fused) => fused.forward(input, After::AddRelu(shortcut)),
+            Self::Plain { .. } => {
+                let mut sum = self.forward(input, training)?;
+                let _ = sum.f_add_(shortcut)?;
+                relu(sum)
+            }
         }
-        let mut sum = self.forward(input, training)?;
-        let _ = sum.f_add_(shortcut)?;
-        relu(sum)
     }
 
     /// Multiplies the running statistics into the convolution: a convolution costs the same with a bias, and the
     /// pass over memory that batch norm takes is gone. Computed in f32, then turned into `kind`. Scoring only; the weights
     /// no longer follow their store.
     pub fn fold(&mut self, kind: Kind) -> Result<()> {
-        let Some(norm) = self.norm.take() else { return Ok(()) };
+        let Self::Plain { conv, norm } = self else { return Ok(()) };
+        let Some(norm) = norm.take() else { return Ok(()) };
         let (scale, shift) = norm.scale_and_shift()?;
-        let bias = match &self.conv.bias {
+        let bias = match &conv.bias {
             Some(bias) => shift.f_add(&bias.f_mul(&scale)?)?,
             None => shift,
         };
-        self.conv.weight = channels_last(&self.conv.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?)?;
-        if kind == Kind::Float && self.conv.weight.device() == Device::Cpu {
-            self.fused = FusedConv::new(&self.conv.weight, &bias, self.conv.shape);
+        conv.weight = channels_last(&conv.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?)?;
+        if kind == Kind::Float
+            && conv.weight.device() == Device::Cpu
+            && let Some(fused) = FusedConv::new(&conv.weight, &bias, conv.shape)
+        {
+            *self = Self::Fused(fused);
+            return Ok(());
         }
-        self.conv.bias = Some(bias);
-        self.conv.convert(kind)
+        conv.bias = Some(bias);
+        conv.convert(kind)
     }
 }
 
