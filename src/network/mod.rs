@@ -6,8 +6,10 @@ mod input;
 mod layers;
 mod resnet;
 mod scorer;
+mod values;
 mod weights;
 mod wide_resnet;
+mod winograd;
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes src/network/fused_kernels.pt: a TorchScript module that names oneDNN's fused convolutions.
+"""Writes src/network/fused/onednn.pt: a TorchScript module that names oneDNN's fused convolutions.
 
 libtorch has these operators and no function of its C++ interface for them; a script can call any operator by name. Needs torch.
 
-    scripts/make_fused_kernels.py
+    scripts/make_onednn_kernels.py
 """
 
 import io
@@ -13,7 +13,7 @@ from typing import List, Optional, Union
 
 import torch
 
-PLACE = pathlib.Path(__file__).resolve().parent.parent / "src" / "network" / "fused_kernels.pt"
+PLACE = pathlib.Path(__file__).resolve().parent.parent / "src" / "network" / "fused" / "onednn.pt"
 
 
 class FusedKernels(torch.nn.Module):
