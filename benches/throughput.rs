@@ -62,18 +62,22 @@ fn network(model: &PathBuf, batch: usize, workers: usize, seconds: f64) -> Resul
     let model = Model::read(model)?;
     let size = model.config().preprocessing.image_bytes();
     let pixels: Vec<u8> = (0..batch * size).map(|index| (index * 31 % 251) as u8).collect();
+    let first = model.scorer(tch::Device::Cpu)?;
+    first.logits(&pixels)?;
+    let scorers = (0..workers).map(|_| first.share()).collect::<Vec<_>>();
     let start = Barrier::new(workers);
     let passes = thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers)
-            .map(|_| {
-                scope.spawn(|| -> Result<(usize, Duration)> {
+        let (pixels, start) = (&pixels, &start);
+        let workers: Vec<_> = scorers
+            .into_iter()
+            .map(|scorer| {
+                scope.spawn(move || -> Result<(usize, Duration)> {
                     tch::set_num_threads(1);
-                    let scorer = model.scorer(tch::Device::Cpu)?;
                     for _ in 0..3 {
-                        scorer.logits(&pixels)?;
+                        scorer.logits(pixels)?;
                     }
                     start.wait();
-                    until(seconds, || scorer.logits(&pixels).map(drop))
+                    until(seconds, || scorer.logits(pixels).map(drop))
                 })
             })
             .collect();

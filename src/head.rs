@@ -68,6 +68,20 @@ impl Head {
         Ok(Self::Distances { kind, prototypes, distance_scale })
     }
 
+    /// The same weights under a second owner, for another thread.
+    pub fn share(&self) -> Self {
+        match self {
+            Self::Linear { weight, bias } => {
+                Self::Linear { weight: weight.shallow_clone(), bias: bias.shallow_clone() }
+            }
+            Self::Distances { kind, prototypes, distance_scale } => Self::Distances {
+                kind: *kind,
+                prototypes: prototypes.shallow_clone(),
+                distance_scale: distance_scale.as_ref().map(Tensor::shallow_clone),
+            },
+        }
+    }
+
     /// Features `[B, D]` f32 to logits `[B, C]` f32, before temperature. Those of distances are at most 0.
     pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
         let (kind, prototypes, scale) = match self {

@@ -67,6 +67,15 @@ impl DenseNet {
         self.features
     }
 
+    /// The same weights under a second owner, for another thread.
+    pub fn share(&self) -> Self {
+        let block = |(layers, transition): &(Vec<DenseLayer>, Option<Transition>)| {
+            (layers.iter().map(DenseLayer::share).collect(), transition.as_ref().map(Transition::share))
+        };
+        let blocks = self.blocks.iter().map(block).collect();
+        Self { stem: self.stem.share(), blocks, last: self.last.share(), features: self.features }
+    }
+
     /// Folds the batch norms that follow a convolution directly. Those in front of a dense layer see a concatenation
     /// of many layers' outputs and stay. All convolutions become `kind`.
     pub fn fold(&mut self, kind: Kind) -> Result<()> {
@@ -100,6 +109,10 @@ impl DenseLayer {
         Ok(Self { norm, bottleneck, conv })
     }
 
+    fn share(&self) -> Self {
+        Self { norm: self.norm.share(), bottleneck: self.bottleneck.share(), conv: self.conv.share() }
+    }
+
     fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
         let x = relu(self.norm.forward(input, training)?)?;
         let x = self.bottleneck.forward_relu(&x, training)?;
@@ -119,6 +132,10 @@ impl Transition {
         let norm = Norm::new(path.sub("bn1"), channels)?;
         let conv = Conv::new(path.sub("conv1"), ConvShape::one(channels, channels / 2, 1))?;
         Ok(Self { norm, conv })
+    }
+
+    fn share(&self) -> Self {
+        Self { norm: self.norm.share(), conv: self.conv.share() }
     }
 
     fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {

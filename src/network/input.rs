@@ -22,6 +22,12 @@ impl Normalizer {
         })
     }
 
+    /// The same values under a second owner, for another thread.
+    pub fn share(&self) -> Self {
+        let (mean, inverse_std) = (self.mean.shallow_clone(), self.inverse_std.shallow_clone());
+        Self { mean, inverse_std, device: self.device }
+    }
+
     /// Pixels `[B, H, W, 3]` u8, row-major, to images `[B, 3, H, W]` f32 laid out channels-last.
     pub fn images(&self, pixels: &[u8], height: u32, width: u32) -> Result<Tensor> {
         let (height, width) = (i64::from(height), i64::from(width));

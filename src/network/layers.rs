@@ -61,6 +61,12 @@ impl Conv {
         Ok(Self { weight, bias, shape })
     }
 
+    /// The same weights under a second owner, for another thread.
+    pub fn share(&self) -> Self {
+        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
+        Self { weight: self.weight.shallow_clone(), bias, shape: self.shape }
+    }
+
     /// Turns the weights into `kind`, for scoring.
     pub fn convert(&mut self, kind: Kind) -> Result<()> {
         self.weight = self.weight.f_to_kind(kind)?;
@@ -93,6 +99,16 @@ impl Norm {
             running_mean: path.buffer("running_mean", &[channels], Init::Constant(0.0))?,
             running_var: path.buffer("running_var", &[channels], Init::Constant(1.0))?,
         })
+    }
+
+    /// The same weights under a second owner, for another thread.
+    pub fn share(&self) -> Self {
+        Self {
+            weight: self.weight.shallow_clone(),
+            bias: self.bias.shallow_clone(),
+            running_mean: self.running_mean.shallow_clone(),
+            running_var: self.running_var.shallow_clone(),
+        }
     }
 
     /// Normalises with the batch's statistics (and updates the running ones) in training, else with the running ones.
@@ -128,6 +144,14 @@ impl ConvNorm {
     /// The pair, from weights already built.
     pub fn new(conv: Conv, norm: Norm) -> Self {
         Self::Plain { conv, norm: Some(norm) }
+    }
+
+    /// The same weights under a second owner, for another thread.
+    pub fn share(&self) -> Self {
+        match self {
+            Self::Plain { conv, norm } => Self::Plain { conv: conv.share(), norm: norm.as_ref().map(Norm::share) },
+            Self::Fused(fused) => Self::Fused(fused.share()),
+        }
     }
 
     /// `[B, C_in, H, W]` to `[B, C_out, H', W']`.

@@ -197,6 +197,16 @@ pub struct ScoringNetwork {
 }
 
 impl ScoringNetwork {
+    /// The same weights under a second owner, for another thread.
+    pub fn share(&self) -> Self {
+        let backbone = match &self.backbone {
+            Backbone::Residual(network) => Backbone::Residual(network.share()),
+            Backbone::Dense(network) => Backbone::Dense(network.share()),
+            Backbone::Wide(network) => Backbone::Wide(network.share()),
+        };
+        Self { backbone, head: self.head.share(), kind: self.kind }
+    }
+
     /// What the convolutions compute with.
     pub fn kind(&self) -> Kind {
         self.kind

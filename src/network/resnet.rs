@@ -86,6 +86,12 @@ impl ResNet {
         self.features
     }
 
+    /// The same weights under a second owner, for another thread.
+    pub fn share(&self) -> Self {
+        let blocks = self.blocks.iter().map(BasicBlock::share).collect();
+        Self { stem: self.stem.share(), max_pool: self.max_pool, blocks, features: self.features }
+    }
+
     /// Folds batch norm into the convolutions and turns them into `kind`, for scoring.
     pub fn fold(&mut self, kind: Kind) -> Result<()> {
         self.stem.fold(kind)?;
@@ -124,6 +130,11 @@ impl BasicBlock {
             // The block before made `input` for this one alone.
             None => self.second.forward_add_relu(&x, input, training),
         }
+    }
+
+    fn share(&self) -> Self {
+        let projection = self.projection.as_ref().map(ConvNorm::share);
+        Self { first: self.first.share(), second: self.second.share(), projection }
     }
 
     fn fold(&mut self, kind: Kind) -> Result<()> {

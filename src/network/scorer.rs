@@ -27,6 +27,12 @@ impl Scorer {
         Ok(Self { network: network.for_scoring(kind)?, normalizer, size: (preprocessing.height, preprocessing.width) })
     }
 
+    /// A second scorer for another thread. What this one has packed by then for its kernels is shared, so let it score once
+    /// before: memory and time are then those of one.
+    pub fn share(&self) -> Self {
+        Self { network: self.network.share(), normalizer: self.normalizer.share(), size: self.size }
+    }
+
     /// Whether the network itself runs in less than f32.
     pub fn is_reduced_precision(&self) -> bool {
         self.network.kind() != Kind::Float

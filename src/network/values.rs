@@ -1,6 +1,5 @@
 //! The values of tensors as slices, without a copy: the one place where kernels written here meet libtorch's memory.
 
-use std::mem::MaybeUninit;
 use std::slice;
 
 use tch::{Device, Kind, Tensor};
@@ -16,14 +15,16 @@ pub fn of(tensor: &Tensor) -> Result<&[f32]> {
     Ok(unsafe { slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
 }
 
-/// A new f32 tensor on the CPU whose values `write` writes, all of them.
-pub fn written(size: &[i64], write: impl FnOnce(&mut [MaybeUninit<f32>]) -> Result<()>) -> Result<Tensor> {
-    let tensor = Tensor::f_empty(size, (Kind::Float, Device::Cpu))?;
-    check(&tensor)?;
-    // SAFETY: as above; the memory is new, so this is the only way to it until the tensor is returned. It need not hold values yet.
-    let values = unsafe { slice::from_raw_parts_mut(tensor.data_ptr().cast::<MaybeUninit<f32>>(), tensor.numel()) };
-    write(values)?;
-    Ok(tensor)
+/// The same to write to. Handles share memory: nothing else may look at this tensor's meanwhile.
+pub fn of_mut(tensor: &mut Tensor) -> Result<&mut [f32]> {
+    check(tensor)?;
+    // SAFETY: as above, and the caller answers for other handles. What libtorch has not written yet is some f32 or other.
+    Ok(unsafe { slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
+}
+
+/// A new f32 tensor on the CPU with whatever values its memory held before.
+pub fn unwritten(size: &[i64]) -> Result<Tensor> {
+    Ok(Tensor::f_empty(size, (Kind::Float, Device::Cpu))?)
 }
 
 fn check(tensor: &Tensor) -> Result<()> {

@@ -51,6 +51,12 @@ impl WideResNet {
         CHANNELS[CHANNELS.len() - 1]
     }
 
+    /// The same weights under a second owner, for another thread.
+    pub fn share(&self) -> Self {
+        let blocks = self.blocks.iter().map(WideBlock::share).collect();
+        Self { stem: self.stem.share(), blocks, last: self.last.share() }
+    }
+
     /// Folds the batch norms that follow a convolution directly; the others see a sum and stay. All convolutions become
     /// `kind`.
     pub fn fold(&mut self, kind: Kind) -> Result<()> {
@@ -90,6 +96,11 @@ impl WideBlock {
             false => None,
         };
         Ok(Self { norm, first, second, projection })
+    }
+
+    fn share(&self) -> Self {
+        let projection = self.projection.as_ref().map(Conv::share);
+        Self { norm: self.norm.share(), first: self.first.share(), second: self.second.share(), projection }
     }
 
     fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {

@@ -70,10 +70,8 @@ impl Stage {
             workers.push(spawn("dismax-device", move || run_device(&first, &device_jobs))?);
             engines.extend((0..count).map(|_| Engine::Device(sender.clone())));
         } else {
+            engines.extend((1..count).map(|_| Engine::Own(Box::new(first.share()))));
             engines.push(Engine::Own(Box::new(first)));
-            for _ in 1..count {
-                engines.push(Engine::Own(Box::new(model.scorer(device)?)));
-            }
         }
         for engine in engines {
             let worker = Worker {

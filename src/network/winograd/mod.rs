@@ -15,12 +15,11 @@ mod multiply;
 mod transform;
 
 use std::cell::RefCell;
-use std::mem::MaybeUninit;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use self::filters::Filters;
-use self::transform::{LANES, POINTS, TILE, WINDOW};
+use self::transform::{LANES, Lanes, POINTS, TILE, WINDOW, six};
 use super::fused::After;
 use super::layers::ConvShape;
 use super::values;
@@ -32,23 +31,24 @@ const BLOCK: usize = 12;
 const BLOCK_OF_LARGE: usize = 48;
 /// Bytes of filters that count as large.
 const LARGE_FILTERS: usize = 8 << 20;
-/// Floats between the blocks of two of the 36 points, so that they do not all lie at the same place of a cache.
-const GAP: usize = 16;
+
+/// Eight channels of so many tiles at the 36 points.
+type Block<const TILES: usize> = [[Lanes; TILES]; POINTS];
 
 /// Weights of one convolution in Winograd's domain, and its bias.
 #[derive(Debug)]
 pub(super) struct Winograd {
     filters: Filters,
-    bias: Vec<f32>,
+    bias: Vec<Lanes>,
 }
 
 /// What happens to the sums on their way out.
 #[derive(Debug, Clone, Copy)]
-enum Ending<'a> {
+enum Ending {
     Nothing,
     Relu,
-    /// Adds these, laid out as the output, before the rectifier.
-    AddRelu(&'a [f32]),
+    /// What the output held before is added, then the rectifier.
+    AddRelu,
 }
 
 /// Where the tiles of a batch lie.
@@ -59,7 +59,7 @@ struct Grid {
     width: usize,
 }
 
-/// Tiles in the transformed domain, kept by each thread for the next layer.
+/// Tiles in the transformed domain, kept by each thread for the next layer: for each eight channels a [`Block`].
 #[derive(Debug, Default)]
 struct Scratch {
     inputs: Vec<f32>,
@@ -68,6 +68,17 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// The first `count` blocks of a scratch buffer, which grows for them.
+fn blocks<const TILES: usize>(buffer: &mut Vec<f32>, count: usize) -> &mut [Block<TILES>] {
+    let values = count * POINTS * TILES * LANES;
+    if buffer.len() < values {
+        buffer.resize(values, 0.0);
+    }
+    let (lanes, _) = buffer[..values].as_chunks_mut::<LANES>();
+    let (rows, _) = lanes.as_chunks_mut::<TILES>();
+    rows.as_chunks_mut::<POINTS>().0
 }
 
 impl Winograd {
@@ -83,7 +94,8 @@ impl Winograd {
     pub fn new(weight: &Tensor, bias: &Tensor, shape: ConvShape) -> Result<Self> {
         let plain = Vec::<f32>::try_from(&weight.f_contiguous()?.f_reshape([-1])?)?;
         let filters = Filters::new(&plain, shape.inputs as usize, shape.outputs as usize);
-        Ok(Self { filters, bias: Vec::try_from(bias)? })
+        let bias = Vec::<f32>::try_from(bias)?.as_chunks().0.to_vec();
+        Ok(Self { filters, bias })
     }
 
     /// `[B, C_in, H, W]` to `[B, C_out, H, W]`, channels-last both.
@@ -93,59 +105,54 @@ impl Winograd {
         if channels != self.filters.inputs as i64 || !available() {
             return Err(Error::Internal(format!("{channels} channels instead of {}", self.filters.inputs)));
         }
-        let input = input.f_permute([0, 2, 3, 1])?.f_to_kind(Kind::Float)?.f_contiguous()?;
-        let other = match after {
-            After::AddRelu(other) => Some(other.f_permute([0, 2, 3, 1])?.f_contiguous()?),
-            _ => None,
+        let input = input.f_permute([0, 2, 3, 1])?.f_contiguous()?;
+        let size = [images, height, width, outputs];
+        let (mut output, ending) = match after {
+            After::Nothing => (values::unwritten(&size)?, Ending::Nothing),
+            After::Relu => (values::unwritten(&size)?, Ending::Relu),
+            // In place: half of a residual network's layers need no new memory.
+            After::AddRelu(other) => (other.f_permute([0, 2, 3, 1])?.f_contiguous()?, Ending::AddRelu),
         };
-        let ending = match (&other, &after) {
-            (Some(other), _) if other.size() == [images, height, width, outputs] => Ending::AddRelu(values::of(other)?),
-            (Some(other), _) => return Err(Error::Internal(format!("a residual sum of {:?}", other.size()))),
-            (None, After::Relu) => Ending::Relu,
-            (None, _) => Ending::Nothing,
-        };
+        if output.size() != size || output.data_ptr() == input.data_ptr() {
+            return Err(Error::Internal(format!("a sum of {:?} with {:?}", output.size(), size)));
+        }
         let grid = Grid { images: images as usize, height: height as usize, width: width as usize };
-        let output = values::written(&[images, height, width, outputs], |output| {
-            let input = values::of(&input)?;
-            SCRATCH.with_borrow_mut(|scratch| {
-                // SAFETY: `available` has found the instructions that the function is compiled for.
-                unsafe { self.convolve(input, grid, ending, output, scratch) }
-            });
-            Ok(())
-        })?;
+        let (from, to) = (values::of(&input)?, values::of_mut(&mut output)?);
+        SCRATCH.with_borrow_mut(|scratch| {
+            // SAFETY: `available` has found the instructions that the functions are compiled for.
+            unsafe {
+                match self.filters.bytes() > LARGE_FILTERS {
+                    true => self.convolve::<BLOCK_OF_LARGE>(from, grid, ending, to, scratch),
+                    false => self.convolve::<BLOCK>(from, grid, ending, to, scratch),
+                }
+            }
+        });
         Ok(output.f_permute([0, 3, 1, 2])?)
     }
 
     /// Writes every value of `output`.
     #[target_feature(enable = "avx2,fma")]
-    fn convolve(
+    fn convolve<const TILES: usize>(
         &self,
         input: &[f32],
         grid: Grid,
-        ending: Ending<'_>,
-        output: &mut [MaybeUninit<f32>],
+        ending: Ending,
+        output: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let (inputs, outputs) = (self.filters.inputs, self.filters.outputs);
-        let block = if self.filters.bytes() > LARGE_FILTERS { BLOCK_OF_LARGE } else { BLOCK };
-        let (input_stride, sum_stride) = (block * inputs + GAP, block * outputs + GAP);
-        scratch.inputs.resize(POINTS * input_stride, 0.0);
-        scratch.sums.resize(POINTS * sum_stride, 0.0);
+        let inputs = blocks::<TILES>(&mut scratch.inputs, self.filters.inputs / LANES);
+        let sums = blocks::<TILES>(&mut scratch.sums, self.bias.len());
         let tiles = grid.tiles();
-        for first in (0..tiles).step_by(block) {
-            let count = block.min(tiles - first);
+        for first in (0..tiles).step_by(TILES) {
+            let count = TILES.min(tiles - first);
             for tile in 0..count {
-                let to = &mut scratch.inputs[tile * inputs..];
-                transform_in(input, grid, grid.place(first + tile), inputs, to, input_stride);
+                transform_in(input, grid, grid.place(first + tile), tile, inputs);
             }
             for point in 0..POINTS {
-                let rows = &scratch.inputs[point * input_stride..][..count * inputs];
-                let sums = &mut scratch.sums[point * sum_stride..][..count * outputs];
-                multiply::rows(rows, self.filters.point(point), inputs, sums);
+                multiply::tiles(inputs, self.filters.point(point), point, count, sums);
             }
             for tile in 0..count {
-                let from = &scratch.sums[tile * outputs..];
-                transform_out(from, sum_stride, &self.bias, grid, grid.place(first + tile), ending, output);
+                transform_out(sums, tile, &self.bias, grid, grid.place(first + tile), ending, output);
             }
         }
     }
@@ -183,89 +190,85 @@ impl Grid {
     }
 }
 
-/// Transforms the window of one tile, all channels; values of point `p` go to `to[p * stride..]`.
+/// Transforms the window of one tile, all channels.
 #[inline(always)]
-fn transform_in(input: &[f32], grid: Grid, place: Place, channels: usize, to: &mut [f32], stride: usize) {
+fn transform_in<const TILES: usize>(input: &[f32], grid: Grid, place: Place, tile: usize, to: &mut [Block<TILES>]) {
     // The window begins one pixel before the tile. Outside the image are zeros; rows and columns before 0 wrap to large numbers.
     let (top, left) = (place.top.wrapping_sub(1), place.left.wrapping_sub(1));
     let inside = top < grid.height && left < grid.width && top + WINDOW <= grid.height && left + WINDOW <= grid.width;
-    for channel in (0..channels).step_by(LANES) {
-        let mut window = [[[0.0; LANES]; WINDOW]; WINDOW];
-        if inside {
+    let channels = to.len() * LANES;
+    for (index, to) in to.iter_mut().enumerate() {
+        let channel = index * LANES;
+        let window = if inside {
             // The common case, apart so that nothing is asked for each pixel.
             let first = &input[grid.offset(place.image, top, left, channels) + channel..];
-            for (row, pixels) in window.iter_mut().enumerate() {
-                let line = &first[row * grid.width * channels..][..(WINDOW - 1) * channels + LANES];
-                for (column, pixel) in pixels.iter_mut().enumerate() {
-                    pixel.copy_from_slice(&line[column * channels..][..LANES]);
-                }
-            }
+            let line = grid.width * channels;
+            six!(ROW => {
+                let pixels = &first[ROW * line..][..(WINDOW - 1) * channels + LANES];
+                six!(COLUMN => lanes(&pixels[COLUMN * channels..]))
+            })
         } else {
-            for (row, pixels) in window.iter_mut().enumerate() {
-                for (column, pixel) in pixels.iter_mut().enumerate() {
-                    let (row, column) = (top.wrapping_add(row), left.wrapping_add(column));
-                    if row < grid.height && column < grid.width {
-                        let from = grid.offset(place.image, row, column, channels) + channel;
-                        pixel.copy_from_slice(&input[from..][..LANES]);
-                    }
+            six!(ROW => six!(COLUMN => {
+                let (row, column) = (top.wrapping_add(ROW), left.wrapping_add(COLUMN));
+                match row < grid.height && column < grid.width {
+                    true => lanes(&input[grid.offset(place.image, row, column, channels) + channel..]),
+                    false => [0.0; LANES],
                 }
-            }
+            }))
+        };
+        let points = transform::input(window);
+        for (to, values) in to.iter_mut().zip(points.as_flattened()) {
+            to[tile] = *values;
         }
-        for (row, values) in transform::input(window).iter().enumerate() {
-            for (column, value) in values.iter().enumerate() {
-                to[(row * WINDOW + column) * stride + channel..][..LANES].copy_from_slice(value);
+    }
+}
+
+/// Transforms one tile's sums back and writes its outputs.
+#[inline(always)]
+fn transform_out<const TILES: usize>(
+    from: &[Block<TILES>],
+    tile: usize,
+    bias: &[Lanes],
+    grid: Grid,
+    place: Place,
+    ending: Ending,
+    output: &mut [f32],
+) {
+    let channels = bias.len() * LANES;
+    let (rows, columns) = (TILE.min(grid.height - place.top), TILE.min(grid.width - place.left));
+    for (index, (from, bias)) in from.iter().zip(bias).enumerate() {
+        let sums = six!(COLUMN => six!(ROW => from[COLUMN * WINDOW + ROW][tile]));
+        let outputs = transform::output(sums);
+        for (row, values) in outputs.iter().enumerate().take(rows) {
+            let first = grid.offset(place.image, place.top + row, place.left, channels) + index * LANES;
+            for (column, value) in values.iter().enumerate().take(columns) {
+                let at = first + column * channels;
+                let mut value = transform::add(*value, *bias);
+                if matches!(ending, Ending::AddRelu) {
+                    value = transform::add(value, lanes(&output[at..]));
+                }
+                if !matches!(ending, Ending::Nothing) {
+                    value = rectified(value);
+                }
+                output[at..][..LANES].copy_from_slice(&value);
             }
         }
     }
 }
 
-/// Transforms one tile's sums back and writes its outputs; sums of point `p` lie at `from[p * stride..]`.
+/// The first eight values.
 #[inline(always)]
-fn transform_out(
-    from: &[f32],
-    stride: usize,
-    bias: &[f32],
-    grid: Grid,
-    place: Place,
-    ending: Ending<'_>,
-    output: &mut [MaybeUninit<f32>],
-) {
-    let channels = bias.len();
-    let (rows, columns) = (TILE.min(grid.height - place.top), TILE.min(grid.width - place.left));
-    for channel in (0..channels).step_by(LANES) {
-        let mut sums = [[[0.0; LANES]; WINDOW]; WINDOW];
-        for (row, values) in sums.iter_mut().enumerate() {
-            for (column, value) in values.iter_mut().enumerate() {
-                value.copy_from_slice(&from[(row * WINDOW + column) * stride + channel..][..LANES]);
-            }
-        }
-        let bias = &bias[channel..][..LANES];
-        let tile = transform::output(sums);
-        for (row, values) in tile.iter().enumerate().take(rows) {
-            for (column, value) in values.iter().enumerate().take(columns) {
-                let at = grid.offset(place.image, place.top + row, place.left + column, channels) + channel;
-                let mut value = *value;
-                for (value, bias) in value.iter_mut().zip(bias) {
-                    *value += bias;
-                }
-                if let Ending::AddRelu(other) = ending {
-                    for (value, other) in value.iter_mut().zip(&other[at..][..LANES]) {
-                        *value += other;
-                    }
-                }
-                if !matches!(ending, Ending::Nothing) {
-                    for value in &mut value {
-                        *value = rectified(*value);
-                    }
-                }
-                output[at..][..LANES].write_copy_of_slice(&value);
-            }
-        }
-    }
+fn lanes(values: &[f32]) -> Lanes {
+    let mut lanes = [0.0; LANES];
+    lanes.copy_from_slice(&values[..LANES]);
+    lanes
 }
 
 /// Not `max`, which would turn what is not a number into 0 and hide it.
 #[inline(always)]
-fn rectified(value: f32) -> f32 {
-    if value < 0.0 { 0.0 } else { value }
+fn rectified(mut values: Lanes) -> Lanes {
+    for value in &mut values {
+        *value = if *value < 0.0 { 0.0 } else { *value };
+    }
+    values
 }

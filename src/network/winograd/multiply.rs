@@ -1,44 +1,59 @@
 //! The product of a block of tiles with the filters at one point: a matrix product that keeps its sums in registers.
 
+use super::Block;
+use super::transform::LANES;
+
 /// Output channels of a panel: two registers of eight.
-pub const COLUMNS: usize = 16;
+pub const COLUMNS: usize = 2 * LANES;
 /// Tiles whose sums are kept at once: 6 times 2 registers of sums, and 3 for what is multiplied, of AVX2's 16.
 const ROWS: usize = 6;
 
-/// `sums [N, C_out] = rows [N, C_in] * panels`, the filters of one point. Inlined into functions compiled for AVX2.
+/// Multiplies the first `count` tiles at `point` with the filters there: panels `[C_out / 16][C_in]`. Inlined into functions that are
+/// compiled for AVX2.
 #[inline(always)]
-pub fn rows(rows: &[f32], panels: &[[f32; COLUMNS]], inputs: usize, sums: &mut [f32]) {
-    let (count, outputs) = (rows.len() / inputs, panels.len() / inputs * COLUMNS);
-    for (index, panel) in panels.chunks_exact(inputs).enumerate() {
-        let mut row = 0;
-        while row + ROWS <= count {
-            product::<ROWS>(&rows[row * inputs..], panel, &mut sums[row * outputs + index * COLUMNS..], outputs);
-            row += ROWS;
-        }
-        while row < count {
-            product::<1>(&rows[row * inputs..], panel, &mut sums[row * outputs + index * COLUMNS..], outputs);
-            row += 1;
+pub fn tiles<const TILES: usize>(
+    inputs: &[Block<TILES>],
+    panels: &[[f32; COLUMNS]],
+    point: usize,
+    count: usize,
+    sums: &mut [Block<TILES>],
+) {
+    let channels = inputs.len() * LANES;
+    let (pairs, _) = sums.as_chunks_mut::<2>();
+    for (panel, sums) in panels.chunks_exact(channels).zip(pairs) {
+        // Six at a time also at the end: what lies behind the last tile is multiplied for nothing, and not read. TILES is a
+        // multiple of six.
+        for tile in (0..count).step_by(ROWS) {
+            product(inputs, panel, point, tile, sums);
         }
     }
 }
 
-/// The first `R` rows times one panel.
+/// Six tiles from `tile` on times one panel.
 #[inline(always)]
-fn product<const R: usize>(rows: &[f32], panel: &[[f32; COLUMNS]], to: &mut [f32], outputs: usize) {
-    let mut lines: [&[f32]; R] = [&[]; R];
-    for (index, line) in lines.iter_mut().enumerate() {
-        *line = &rows[index * panel.len()..][..panel.len()];
-    }
-    let mut sums = [[0.0f32; COLUMNS]; R];
-    for (channel, weights) in panel.iter().enumerate() {
-        for (line, sums) in lines.iter().zip(&mut sums) {
-            let value = line[channel];
-            for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum = value.mul_add(*weight, *sum);
+fn product<const TILES: usize>(
+    inputs: &[Block<TILES>],
+    panel: &[[f32; COLUMNS]],
+    point: usize,
+    tile: usize,
+    to: &mut [Block<TILES>; 2],
+) {
+    let mut sums = [[0.0f32; COLUMNS]; ROWS];
+    let (panel, _) = panel.as_chunks::<LANES>();
+    for (inputs, panel) in inputs.iter().zip(panel) {
+        let Some(rows) = inputs[point][tile..].first_chunk::<ROWS>() else { return };
+        for (lane, weights) in panel.iter().enumerate() {
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let value = row[lane];
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum = value.mul_add(*weight, *sum);
+                }
             }
         }
     }
     for (index, sums) in sums.iter().enumerate() {
-        to[index * outputs..][..COLUMNS].copy_from_slice(sums);
+        let (halves, _) = sums.as_chunks::<LANES>();
+        to[0][point][tile + index] = halves[0];
+        to[1][point][tile + index] = halves[1];
     }
 }

@@ -11,10 +11,12 @@ pub const WINDOW: usize = 6;
 /// Points at which a tile is multiplied.
 pub const POINTS: usize = WINDOW * WINDOW;
 
-type Lanes = [f32; LANES];
+/// The same value of so many channels.
+pub type Lanes = [f32; LANES];
 
+/// `a + b`.
 #[inline(always)]
-fn add(a: Lanes, b: Lanes) -> Lanes {
+pub fn add(a: Lanes, b: Lanes) -> Lanes {
     let mut sum = a;
     for (a, b) in sum.iter_mut().zip(b) {
         *a += b;
@@ -22,6 +24,7 @@ fn add(a: Lanes, b: Lanes) -> Lanes {
     sum
 }
 
+/// `a - b`.
 #[inline(always)]
 fn sub(a: Lanes, b: Lanes) -> Lanes {
     let mut difference = a;
@@ -69,45 +72,56 @@ fn output_line(m: [Lanes; WINDOW]) -> [Lanes; TILE] {
     ]
 }
 
-/// A window of 6x6 pixels at the 6x6 points.
+/// An array of six from an expression of the index: closures would not be compiled for AVX2.
+macro_rules! six {
+    ($index:ident => $value:expr) => {
+        [
+            {
+                const $index: usize = 0;
+                $value
+            },
+            {
+                const $index: usize = 1;
+                $value
+            },
+            {
+                const $index: usize = 2;
+                $value
+            },
+            {
+                const $index: usize = 3;
+                $value
+            },
+            {
+                const $index: usize = 4;
+                $value
+            },
+            {
+                const $index: usize = 5;
+                $value
+            },
+        ]
+    };
+}
+pub(super) use six;
+
+/// A window of 6x6 pixels at the 6x6 points: by column, then by row.
 #[inline(always)]
 pub fn input(window: [[Lanes; WINDOW]; WINDOW]) -> [[Lanes; WINDOW]; WINDOW] {
-    let mut points = [[[0.0; LANES]; WINDOW]; WINDOW];
-    for column in 0..WINDOW {
-        let mut line = [[0.0; LANES]; WINDOW];
-        for row in 0..WINDOW {
-            line[row] = window[row][column];
-        }
-        let line = input_line(line);
-        for row in 0..WINDOW {
-            points[row][column] = line[row];
-        }
-    }
-    for line in &mut points {
-        *line = input_line(*line);
-    }
-    points
+    let half = six!(ROW => input_line(window[ROW]));
+    six!(COLUMN => input_line(six!(ROW => half[ROW][COLUMN])))
 }
 
-/// Sums at the 6x6 points to a tile of 4x4 outputs.
+/// Sums at the 6x6 points, by column, then by row, to a tile of 4x4 outputs, by row, then by column.
 #[inline(always)]
 pub fn output(sums: [[Lanes; WINDOW]; WINDOW]) -> [[Lanes; TILE]; TILE] {
-    let mut half = [[[0.0; LANES]; WINDOW]; TILE];
-    for column in 0..WINDOW {
-        let mut line = [[0.0; LANES]; WINDOW];
-        for row in 0..WINDOW {
-            line[row] = sums[row][column];
-        }
-        let line = output_line(line);
-        for row in 0..TILE {
-            half[row][column] = line[row];
-        }
-    }
-    let mut tile = [[[0.0; LANES]; TILE]; TILE];
-    for row in 0..TILE {
-        tile[row] = output_line(half[row]);
-    }
-    tile
+    let half = six!(COLUMN => output_line(sums[COLUMN]));
+    [
+        output_line(six!(COLUMN => half[COLUMN][0])),
+        output_line(six!(COLUMN => half[COLUMN][1])),
+        output_line(six!(COLUMN => half[COLUMN][2])),
+        output_line(six!(COLUMN => half[COLUMN][3])),
+    ]
 }
 
 /// Three weights at the six points.
@@ -115,7 +129,7 @@ fn filter_line([a, b, c]: [f64; 3]) -> [f64; WINDOW] {
     [a / 4.0, -(a + b + c) / 6.0, -(a - b + c) / 6.0, a / 24.0 + b / 12.0 + c / 6.0, a / 24.0 - b / 12.0 + c / 6.0, c]
 }
 
-/// A kernel of 3x3 weights, row by row, at the 36 points. Once per model, so in f64.
+/// A kernel of 3x3 weights, row by row, at the 36 points, by column, then by row. Once per model, so in f64.
 pub fn filter(kernel: &[f32; 9]) -> [f32; POINTS] {
     let kernel = kernel.map(f64::from);
     let mut half = [[0.0; 3]; WINDOW];
@@ -129,7 +143,7 @@ pub fn filter(kernel: &[f32; 9]) -> [f32; POINTS] {
     let mut points = [0.0; POINTS];
     for (row, line) in half.into_iter().enumerate() {
         for (column, value) in filter_line(line).into_iter().enumerate() {
-            points[row * WINDOW + column] = value as f32;
+            points[column * WINDOW + row] = value as f32;
         }
     }
     points
