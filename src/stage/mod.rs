@@ -33,6 +33,8 @@ const IN_FLIGHT_PER_WORKER: usize = 2;
 const IN_FLIGHT_BYTES: u64 = 256 << 20;
 /// Passes through the network that one record batch should feed.
 const PASSES_PER_BATCH: usize = 2;
+/// Rows that a record batch has at least, where bytes allow: what is done once for each should not show.
+const LEAST_CHUNK_ROWS: usize = 64;
 
 /// A pool of workers that score images with one model. Dropping it ends the workers.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Stage {
     /// A device that is not there, a model that gives other outputs here than where it was made, too little memory.
     pub fn new(model: &Model, options: &StageOptions) -> Result<Self> {
         let device = options.device.resolve()?;
-        let batch_rows = options.batch_rows_on(device);
+        let batch_rows = options.batch_rows_on(device, model.config());
         let count = options.worker_count()?;
         let first = model.scorer(device)?;
         model.self_check().verify(&first).map_err(|message| Error::model(model.path(), message))?;
@@ -109,7 +111,7 @@ impl Stage {
 
     /// Most rows of a record batch that keep a worker busy; more make it wait for nothing.
     pub fn most_chunk_rows(&self) -> usize {
-        self.batch_rows.saturating_mul(PASSES_PER_BATCH)
+        self.batch_rows.saturating_mul(PASSES_PER_BATCH).max(LEAST_CHUNK_ROWS)
     }
 
     /// Bytes that a record batch should not exceed, so that all record batches in flight stay within 256 MiB.

@@ -5,11 +5,13 @@ use std::thread;
 use crate::dataset::LoadOptions;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::model::ModelConfig;
+use crate::network::Architecture;
 
-/// Rows of one pass through the network on a CPU: activations of 32x32 images then stay in the cache.
-const BATCH_ROWS_CPU: usize = 32;
-/// The same on a GPU, which wants more work at once.
+/// Rows of one pass through the network on a GPU, which wants much work at once.
 const BATCH_ROWS_GPU: usize = 256;
+/// Bytes of preprocessed images in one pass on a GPU: 256 of 224x224 and fewer of larger ones.
+const BATCH_BYTES_GPU: usize = 40 << 20;
 
 /// Options of a stage.
 #[derive(Debug, Clone, Default)]
@@ -27,10 +29,10 @@ pub struct StageOptions {
 }
 
 impl StageOptions {
-    pub(super) fn batch_rows_on(&self, device: tch::Device) -> usize {
+    pub(super) fn batch_rows_on(&self, device: tch::Device, config: &ModelConfig) -> usize {
         match (self.batch_rows, device.is_cuda()) {
-            (0, false) => BATCH_ROWS_CPU,
-            (0, true) => BATCH_ROWS_GPU,
+            (0, false) => rows_in_cache(config.architecture),
+            (0, true) => BATCH_ROWS_GPU.min(BATCH_BYTES_GPU / config.preprocessing.image_bytes().max(1)).max(1),
             (rows, _) => rows,
         }
     }
@@ -43,5 +45,14 @@ impl StageOptions {
                 Err(Error::Config(format!("{workers} workers are more than any machine has cores; give at most 1024")))
             }
         }
+    }
+}
+
+/// Rows of one pass on a CPU. Few keep the activations of a small network, or of large images, in the cache; a large network reads
+/// hundreds of megabytes of weights in each pass, which more rows share.
+fn rows_in_cache(architecture: Architecture) -> usize {
+    match architecture {
+        Architecture::Resnet20 | Architecture::DensenetBc100 | Architecture::Resnet18 => 8,
+        Architecture::Resnet34 | Architecture::Wrn2810 => 32,
     }
 }

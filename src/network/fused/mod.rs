@@ -9,10 +9,11 @@ mod onednn;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use dismax_kernels::Winograd;
 use tch::Tensor;
 
 use super::layers::ConvShape;
-use super::winograd::Winograd;
+use super::winograd;
 use crate::error::Result;
 
 /// What comes after a convolution.
@@ -73,7 +74,7 @@ impl FusedConv {
     /// `[B, C_in, H, W]` to `[B, C_out, H', W']`, channels-last both.
     pub fn forward(&self, input: &Tensor, after: After<'_>) -> Result<Tensor> {
         match self.packed(input)? {
-            Weight::Winograd(winograd) => winograd.forward(input, after),
+            Weight::Winograd(packed) => winograd::forward(input, &packed, after),
             Weight::OneDnn(packed) | Weight::Plain(packed) => {
                 onednn::forward(input, &packed, &self.bias, self.shape, after)
             }
@@ -84,8 +85,8 @@ impl FusedConv {
         let mut weight = self.weight.borrow_mut();
         if let Weight::Plain(plain) = &*weight {
             let (_, _, height, width) = input.size4()?;
-            *weight = match Winograd::suits(self.shape, height, width) {
-                true => Weight::Winograd(Arc::new(Winograd::new(plain, &self.bias, self.shape)?)),
+            *weight = match winograd::suits(self.shape, height, width) {
+                true => Weight::Winograd(Arc::new(winograd::pack(plain, &self.bias, self.shape)?)),
                 false => Weight::OneDnn(onednn::pack(plain, self.shape, input)?),
             };
         }

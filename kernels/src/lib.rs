@@ -9,21 +9,24 @@
 //! Images are cut into blocks of tiles, small enough for the first caches: each block is transformed, multiplied and transformed
 //! back before the next, with bias, residual sum and rectifier on the way out. `cargo bench --bench parts` measures it beside
 //! oneDNN's.
+//!
+//! A crate of its own, so that it is compiled with all optimisation also in development.
 
 mod filters;
 mod multiply;
+#[cfg(test)]
+mod tests;
 mod transform;
 
 use std::cell::RefCell;
 
-use tch::Tensor;
-
 use self::filters::Filters;
 use self::transform::{LANES, Lanes, POINTS, TILE, WINDOW, six};
-use super::fused::After;
-use super::layers::ConvShape;
-use super::values;
-use crate::error::{Error, Result};
+
+/// Input channels are a multiple of this.
+pub const INPUT_CHANNELS: usize = LANES;
+/// Output channels are a multiple of this.
+pub const OUTPUT_CHANNELS: usize = multiply::COLUMNS;
 
 /// Tiles that are multiplied together. Two rounds of the kernel's six: more would leave the first cache.
 const BLOCK: usize = 12;
@@ -35,28 +38,63 @@ const LARGE_FILTERS: usize = 8 << 20;
 /// Eight channels of so many tiles at the 36 points.
 type Block<const TILES: usize> = [[Lanes; TILES]; POINTS];
 
+/// Why a convolution cannot be computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Other channels than multiples of 8 in and 16 out, or weights or biases that are not as many as they ask for.
+    #[error("{inputs} to {outputs} channels with {weights} weights and {biases} biases")]
+    Shape {
+        /// Input channels.
+        inputs: usize,
+        /// Output channels.
+        outputs: usize,
+        /// Weights given.
+        weights: usize,
+        /// Biases given.
+        biases: usize,
+    },
+    /// Values that do not fill the images.
+    #[error("{input} values in and {output} out for {size:?}")]
+    Size {
+        /// Values given.
+        input: usize,
+        /// Places for results.
+        output: usize,
+        /// The images.
+        size: Images,
+    },
+    /// A processor without AVX2 and FMA.
+    #[error("this processor has no AVX2 with FMA")]
+    Processor,
+}
+
 /// Weights of one convolution in Winograd's domain, and its bias.
 #[derive(Debug)]
-pub(super) struct Winograd {
+pub struct Winograd {
     filters: Filters,
     bias: Vec<Lanes>,
 }
 
 /// What happens to the sums on their way out.
-#[derive(Debug, Clone, Copy)]
-enum Ending {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing.
     Nothing,
+    /// The rectifier.
     Relu,
     /// What the output held before is added, then the rectifier.
     AddRelu,
 }
 
-/// Where the tiles of a batch lie.
-#[derive(Debug, Clone, Copy)]
-struct Grid {
-    images: usize,
-    height: usize,
-    width: usize,
+/// Size of a batch of images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Images {
+    /// Images.
+    pub count: usize,
+    /// Rows of each.
+    pub height: usize,
+    /// Columns of each.
+    pub width: usize,
 }
 
 /// Tiles in the transformed domain, kept by each thread for the next layer: for each eight channels a [`Block`].
@@ -71,7 +109,7 @@ thread_local! {
 }
 
 /// The first `count` blocks of a scratch buffer, which grows for them.
-fn blocks<const TILES: usize>(buffer: &mut Vec<f32>, count: usize) -> &mut [Block<TILES>] {
+fn scratch_blocks<const TILES: usize>(buffer: &mut Vec<f32>, count: usize) -> &mut [Block<TILES>] {
     let values = count * POINTS * TILES * LANES;
     if buffer.len() < values {
         buffer.resize(values, 0.0);
@@ -82,84 +120,82 @@ fn blocks<const TILES: usize>(buffer: &mut Vec<f32>, count: usize) -> &mut [Bloc
 }
 
 impl Winograd {
-    /// Whether a convolution of images of this size is computed here: the kernel's shape fits, the processor has the
-    /// instructions, and most of a tile is not wasted.
-    pub fn suits(shape: ConvShape, height: i64, width: i64) -> bool {
-        let ConvShape { inputs, outputs, kernel, stride, padding, .. } = shape;
-        let channels = inputs % LANES as i64 == 0 && outputs % multiply::COLUMNS as i64 == 0;
-        (kernel, stride, padding) == (3, 1, 1) && channels && height.min(width) > 2 && available()
+    /// Transforms weights `[C_out, C_in, 3, 3]`; bias `[C_out]`.
+    ///
+    /// # Errors
+    /// [`Unfit::Shape`].
+    pub fn new(weights: &[f32], bias: &[f32], inputs: usize, outputs: usize) -> Result<Self, Unfit> {
+        let channels = inputs.is_multiple_of(INPUT_CHANNELS) && outputs.is_multiple_of(OUTPUT_CHANNELS);
+        if !channels || inputs == 0 || weights.len() != inputs * outputs * 9 || bias.len() != outputs {
+            return Err(Unfit::Shape { inputs, outputs, weights: weights.len(), biases: bias.len() });
+        }
+        Ok(Self { filters: Filters::new(weights, inputs, outputs), bias: bias.as_chunks().0.to_vec() })
     }
 
-    /// Transforms weights `[C_out, C_in, 3, 3]` f32 on the CPU; bias `[C_out]`.
-    pub fn new(weight: &Tensor, bias: &Tensor, shape: ConvShape) -> Result<Self> {
-        let plain = Vec::<f32>::try_from(&weight.f_contiguous()?.f_reshape([-1])?)?;
-        let filters = Filters::new(&plain, shape.inputs as usize, shape.outputs as usize);
-        let bias = Vec::<f32>::try_from(bias)?.as_chunks().0.to_vec();
-        Ok(Self { filters, bias })
+    /// Input channels.
+    pub fn inputs(&self) -> usize {
+        self.filters.inputs
     }
 
-    /// `[B, C_in, H, W]` to `[B, C_out, H, W]`, channels-last both.
-    pub fn forward(&self, input: &Tensor, after: After<'_>) -> Result<Tensor> {
-        let (images, channels, height, width) = input.size4()?;
-        let outputs = self.filters.outputs as i64;
-        if channels != self.filters.inputs as i64 || !available() {
-            return Err(Error::Internal(format!("{channels} channels instead of {}", self.filters.inputs)));
+    /// Output channels.
+    pub fn outputs(&self) -> usize {
+        self.filters.outputs
+    }
+
+    /// The convolution with stride 1 of `input [N, H, W, C_in]`, zeros around it, to `output [N, H, W, C_out]`, on this thread.
+    ///
+    /// # Errors
+    /// [`Unfit::Size`] and [`Unfit::Processor`].
+    pub fn convolve(&self, input: &[f32], images: Images, ending: Ending, output: &mut [f32]) -> Result<(), Unfit> {
+        let pixels = images.count * images.height * images.width;
+        if input.len() != pixels * self.inputs() || output.len() != pixels * self.outputs() {
+            return Err(Unfit::Size { input: input.len(), output: output.len(), size: images });
         }
-        let input = input.f_permute([0, 2, 3, 1])?.f_contiguous()?;
-        let size = [images, height, width, outputs];
-        let (mut output, ending) = match after {
-            After::Nothing => (values::unwritten(&size)?, Ending::Nothing),
-            After::Relu => (values::unwritten(&size)?, Ending::Relu),
-            // In place: half of a residual network's layers need no new memory.
-            After::AddRelu(other) => (other.f_permute([0, 2, 3, 1])?.f_contiguous()?, Ending::AddRelu),
-        };
-        if output.size() != size || output.data_ptr() == input.data_ptr() {
-            return Err(Error::Internal(format!("a sum of {:?} with {:?}", output.size(), size)));
+        if !available() {
+            return Err(Unfit::Processor);
         }
-        let grid = Grid { images: images as usize, height: height as usize, width: width as usize };
-        let (from, to) = (values::of(&input)?, values::of_mut(&mut output)?);
         SCRATCH.with_borrow_mut(|scratch| {
             // SAFETY: `available` has found the instructions that the functions are compiled for.
             unsafe {
                 match self.filters.bytes() > LARGE_FILTERS {
-                    true => self.convolve::<BLOCK_OF_LARGE>(from, grid, ending, to, scratch),
-                    false => self.convolve::<BLOCK>(from, grid, ending, to, scratch),
+                    true => self.blocks::<BLOCK_OF_LARGE>(input, images, ending, output, scratch),
+                    false => self.blocks::<BLOCK>(input, images, ending, output, scratch),
                 }
             }
         });
-        Ok(output.f_permute([0, 3, 1, 2])?)
+        Ok(())
     }
 
     /// Writes every value of `output`.
     #[target_feature(enable = "avx2,fma")]
-    fn convolve<const TILES: usize>(
+    fn blocks<const TILES: usize>(
         &self,
         input: &[f32],
-        grid: Grid,
+        images: Images,
         ending: Ending,
         output: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let inputs = blocks::<TILES>(&mut scratch.inputs, self.filters.inputs / LANES);
-        let sums = blocks::<TILES>(&mut scratch.sums, self.bias.len());
-        let tiles = grid.tiles();
+        let inputs = scratch_blocks::<TILES>(&mut scratch.inputs, self.filters.inputs / LANES);
+        let sums = scratch_blocks::<TILES>(&mut scratch.sums, self.bias.len());
+        let tiles = images.tiles();
         for first in (0..tiles).step_by(TILES) {
             let count = TILES.min(tiles - first);
             for tile in 0..count {
-                transform_in(input, grid, grid.place(first + tile), tile, inputs);
+                transform_in(input, images, images.place(first + tile), tile, inputs);
             }
             for point in 0..POINTS {
                 multiply::tiles(inputs, self.filters.point(point), point, count, sums);
             }
             for tile in 0..count {
-                transform_out(sums, tile, &self.bias, grid, grid.place(first + tile), ending, output);
+                transform_out(sums, tile, &self.bias, images, images.place(first + tile), ending, output);
             }
         }
     }
 }
 
 /// Whether this processor has the instructions that the kernel is compiled for.
-fn available() -> bool {
+pub fn available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
@@ -171,9 +207,9 @@ struct Place {
     left: usize,
 }
 
-impl Grid {
+impl Images {
     fn tiles(self) -> usize {
-        self.images * self.height.div_ceil(TILE) * self.width.div_ceil(TILE)
+        self.count * self.height.div_ceil(TILE) * self.width.div_ceil(TILE)
     }
 
     #[inline(always)]
@@ -192,17 +228,18 @@ impl Grid {
 
 /// Transforms the window of one tile, all channels.
 #[inline(always)]
-fn transform_in<const TILES: usize>(input: &[f32], grid: Grid, place: Place, tile: usize, to: &mut [Block<TILES>]) {
+fn transform_in<const TILES: usize>(input: &[f32], images: Images, place: Place, tile: usize, to: &mut [Block<TILES>]) {
     // The window begins one pixel before the tile. Outside the image are zeros; rows and columns before 0 wrap to large numbers.
     let (top, left) = (place.top.wrapping_sub(1), place.left.wrapping_sub(1));
-    let inside = top < grid.height && left < grid.width && top + WINDOW <= grid.height && left + WINDOW <= grid.width;
+    let inside =
+        top < images.height && left < images.width && top + WINDOW <= images.height && left + WINDOW <= images.width;
     let channels = to.len() * LANES;
     for (index, to) in to.iter_mut().enumerate() {
         let channel = index * LANES;
         let window = if inside {
             // The common case, apart so that nothing is asked for each pixel.
-            let first = &input[grid.offset(place.image, top, left, channels) + channel..];
-            let line = grid.width * channels;
+            let first = &input[images.offset(place.image, top, left, channels) + channel..];
+            let line = images.width * channels;
             six!(ROW => {
                 let pixels = &first[ROW * line..][..(WINDOW - 1) * channels + LANES];
                 six!(COLUMN => lanes(&pixels[COLUMN * channels..]))
@@ -210,8 +247,8 @@ fn transform_in<const TILES: usize>(input: &[f32], grid: Grid, place: Place, til
         } else {
             six!(ROW => six!(COLUMN => {
                 let (row, column) = (top.wrapping_add(ROW), left.wrapping_add(COLUMN));
-                match row < grid.height && column < grid.width {
-                    true => lanes(&input[grid.offset(place.image, row, column, channels) + channel..]),
+                match row < images.height && column < images.width {
+                    true => lanes(&input[images.offset(place.image, row, column, channels) + channel..]),
                     false => [0.0; LANES],
                 }
             }))
@@ -229,18 +266,18 @@ fn transform_out<const TILES: usize>(
     from: &[Block<TILES>],
     tile: usize,
     bias: &[Lanes],
-    grid: Grid,
+    images: Images,
     place: Place,
     ending: Ending,
     output: &mut [f32],
 ) {
     let channels = bias.len() * LANES;
-    let (rows, columns) = (TILE.min(grid.height - place.top), TILE.min(grid.width - place.left));
+    let (rows, columns) = (TILE.min(images.height - place.top), TILE.min(images.width - place.left));
     for (index, (from, bias)) in from.iter().zip(bias).enumerate() {
         let sums = six!(COLUMN => six!(ROW => from[COLUMN * WINDOW + ROW][tile]));
         let outputs = transform::output(sums);
         for (row, values) in outputs.iter().enumerate().take(rows) {
-            let first = grid.offset(place.image, place.top + row, place.left, channels) + index * LANES;
+            let first = images.offset(place.image, place.top + row, place.left, channels) + index * LANES;
             for (column, value) in values.iter().enumerate().take(columns) {
                 let at = first + column * channels;
                 let mut value = transform::add(*value, *bias);
