@@ -26,6 +26,8 @@ pub enum Device {
     Cpu,
     /// The GPU of this index, counted from 0; an error where it is not there.
     Cuda(usize),
+    /// All GPUs of the machine, for scoring; an error where there is none.
+    AllCuda,
 }
 
 impl Device {
@@ -44,6 +46,23 @@ impl Device {
                 cuda_device(index).map_err(|reason| Error::Config(format!("device `{self}` is not there: {reason}")))
             }
             Self::Auto => Ok(first_gpu()),
+            Self::AllCuda => {
+                Err(Error::Config(format!("`{self}` is for scoring; here name one device: cpu, cuda or cuda:N")))
+            }
+        }
+    }
+
+    /// The devices for tensors: one, but for [`Device::AllCuda`].
+    ///
+    /// # Errors
+    /// As [`Device::resolve`].
+    pub fn resolve_all(self) -> Result<Vec<tch::Device>> {
+        match self {
+            Self::AllCuda => {
+                Self::Cuda(0).resolve()?;
+                Ok((0..usize::try_from(tch::Cuda::device_count()).unwrap_or(0)).map(tch::Device::Cuda).collect())
+            }
+            one => Ok(vec![one.resolve()?]),
         }
     }
 }
@@ -55,11 +74,14 @@ impl FromStr for Device {
         let index = match text {
             "auto" => return Ok(Self::Auto),
             "cpu" => return Ok(Self::Cpu),
+            "cuda:all" => return Ok(Self::AllCuda),
             "cuda" => Some(0),
             _ => text.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
         };
         index.map(Self::Cuda).ok_or_else(|| {
-            Error::Config(format!("`{text}` is no device; write auto, cpu, cuda or cuda:N with the GPU's number"))
+            Error::Config(format!(
+                "`{text}` is no device; write auto, cpu, cuda, cuda:N with the GPU's number, or cuda:all"
+            ))
         })
     }
 }
@@ -70,6 +92,7 @@ impl fmt::Display for Device {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::AllCuda => f.write_str("cuda:all"),
         }
     }
 }
@@ -183,9 +206,13 @@ mod tests {
 
     #[test]
     fn text_forms_round_trip() {
-        for (text, device) in
-            [("auto", Device::Auto), ("cpu", Device::Cpu), ("cuda:0", Device::Cuda(0)), ("cuda:3", Device::Cuda(3))]
-        {
+        for (text, device) in [
+            ("auto", Device::Auto),
+            ("cpu", Device::Cpu),
+            ("cuda:0", Device::Cuda(0)),
+            ("cuda:3", Device::Cuda(3)),
+            ("cuda:all", Device::AllCuda),
+        ] {
             assert_eq!(text.parse::<Device>().unwrap(), device);
             assert_eq!(device.to_string(), text);
             let json = serde_json::to_string(&device).unwrap();
@@ -199,7 +226,7 @@ mod tests {
     fn other_text_is_refused_with_the_choices() {
         for text in ["", "gpu", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda0"] {
             let message = text.parse::<Device>().unwrap_err().to_string();
-            assert!(message.contains("auto, cpu, cuda or cuda:N"), "{text:?}: {message}");
+            assert!(message.contains("auto, cpu, cuda, cuda:N"), "{text:?}: {message}");
         }
     }
 
@@ -211,6 +238,7 @@ mod tests {
 
     #[test]
     fn a_gpu_that_is_not_there_says_what_to_do() {
+        assert!(Device::AllCuda.resolve().unwrap_err().to_string().contains("name one device"));
         let message = Device::Cuda(999).resolve().unwrap_err().to_string();
         println!("{message}");
         assert!(message.starts_with("device `cuda:999` is not there: "), "{message}");

@@ -57,13 +57,13 @@ pub struct LabelArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Machine")]
 pub struct StageArgs {
-    /// Where the network runs: auto, cpu, cuda or cuda:N.
+    /// Where the network runs: auto, cpu, cuda, cuda:N or cuda:all.
     ///
-    /// auto takes the first GPU where there is one.
+    /// auto takes the first GPU where there is one, cuda:all shares the work between all of them.
     #[arg(long, default_value_t = Device::Auto)]
     pub device: Device,
 
-    /// Images of one pass through the network; does not change scores [default: 32 on a CPU, 256 on a GPU].
+    /// Images of one pass through the network; does not change scores [default: 8 or 32 on a CPU, as suits the network, 256 on a GPU].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub batch_size: Option<usize>,
 

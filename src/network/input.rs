@@ -32,10 +32,23 @@ impl Normalizer {
     pub fn images(&self, pixels: &[u8], height: u32, width: u32) -> Result<Tensor> {
         let (height, width) = (i64::from(height), i64::from(width));
         let rows = pixels.len() as i64 / (height * width * 3).max(1);
-        let bytes = Tensor::f_from_data_size(pixels, &[rows, height, width, 3], Kind::Uint8)?;
-        let mut images = bytes.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
+        self.images_of(&Tensor::f_from_data_size(pixels, &[rows, height, width, 3], Kind::Uint8)?)
+    }
+
+    /// The same from a tensor `[B, H, W, 3]` u8. From [`pinned`] memory the host does not wait for the copy to the device.
+    pub fn images_of(&self, pixels: &Tensor) -> Result<Tensor> {
+        let pixels = pixels.f_internal_to_copy((Kind::Uint8, self.device), true)?;
+        let mut images = pixels.f_to_kind(Kind::Float)?;
         let _ = images.f_sub_(&self.mean)?;
         let _ = images.f_mul_(&self.inverse_std)?;
         Ok(images.f_permute([0, 3, 1, 2])?)
     }
+}
+
+/// The bytes `[N]` in page-locked memory, which a GPU reads on its own, beside what it computes.
+///
+/// # Errors
+/// Whatever libtorch refuses, for example where there is no GPU.
+pub fn pinned(bytes: &[u8]) -> Result<Tensor> {
+    Ok(Tensor::f_from_slice(bytes)?.f_pin_memory(Device::Cuda(0))?)
 }

@@ -1,6 +1,6 @@
 //! A network ready to score: folded, on one device, owned by one thread.
 
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 use super::{Network, Normalizer, ScoringNetwork};
 use crate::error::{Error, Result};
@@ -44,12 +44,26 @@ impl Scorer {
     /// # Errors
     /// [`Error::Internal`] for a buffer that is not a whole number of images; whatever libtorch refuses.
     pub fn logits(&self, pixels: &[u8]) -> Result<Vec<f32>> {
-        let image = self.size.0 as usize * self.size.1 as usize * 3;
-        if pixels.is_empty() || !pixels.len().is_multiple_of(image) {
-            return Err(Error::Internal(format!("{} bytes are no whole number of images of {image}", pixels.len())));
+        self.logits_of(&Tensor::f_from_slice(pixels)?)
+    }
+
+    /// Bytes of one preprocessed image.
+    pub fn image_bytes(&self) -> usize {
+        self.size.0 as usize * self.size.1 as usize * 3
+    }
+
+    /// The same of a tensor `[B * H * W * 3]` u8 on the CPU.
+    ///
+    /// # Errors
+    /// As [`Scorer::logits`].
+    pub fn logits_of(&self, pixels: &Tensor) -> Result<Vec<f32>> {
+        let (bytes, image) = (pixels.numel(), self.image_bytes());
+        if bytes == 0 || !bytes.is_multiple_of(image) {
+            return Err(Error::Internal(format!("{bytes} bytes are no whole number of images of {image}")));
         }
         tch::no_grad(|| {
-            let images = self.normalizer.images(pixels, self.size.0, self.size.1)?;
+            let (height, width) = (i64::from(self.size.0), i64::from(self.size.1));
+            let images = self.normalizer.images_of(&pixels.f_view([-1, height, width, 3])?)?;
             let logits = self.network.logits(&images)?.f_to_device(Device::Cpu)?;
             Ok(Vec::<f32>::try_from(&logits.f_reshape([-1])?)?)
         })

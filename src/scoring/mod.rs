@@ -98,7 +98,7 @@ pub fn score_to(
     let image = stage.image_column(dataset)?;
     let mut outputs = Outputs::create(dataset, columns, target, options)?;
     let mut counts = Counts::default();
-    let start = Instant::now();
+    let (start, busy_before) = (Instant::now(), stage.work().device_busy);
     for scored in stage.score(image, dataset.read(stage.chunk_rows(dataset), None)?) {
         cancel.check()?;
         let (chunk, scored) = scored?;
@@ -122,6 +122,8 @@ pub fn score_to(
     outputs.finish()?;
     let seconds = start.elapsed().as_secs_f64();
     let scored = counts.rows - counts.failed;
+    let gpus = stage.devices().iter().filter(|device| device.is_cuda()).count();
+    let busy = (stage.work().device_busy - busy_before).as_secs_f64();
     Ok(ScoreSummary {
         rows: counts.rows,
         scored,
@@ -133,6 +135,7 @@ pub fn score_to(
         score,
         seconds,
         images_per_second: counts.rows as f64 / seconds.max(f64::MIN_POSITIVE),
+        device_busy_share: (gpus > 0).then(|| busy / (seconds.max(f64::MIN_POSITIVE) * gpus as f64)),
         output: target.to_owned(),
         errors_output: options.errors_to.clone(),
         model_digest: model.digest().to_owned(),

@@ -29,6 +29,8 @@ pub struct ScoreSummary {
     pub seconds: f64,
     /// Rows for each of these seconds.
     pub images_per_second: f64,
+    /// Share of this time in which the GPUs had work; none on a CPU.
+    pub device_busy_share: Option<f64>,
     /// Where all rows went.
     pub output: String,
     /// Where the failed rows went as well.

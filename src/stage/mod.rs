@@ -1,8 +1,9 @@
 //! The streaming stage: record batches in, logits out, in order, with bounded memory.
 //!
-//! A pool of threads decodes and scores; on a CPU each owns a network, on a GPU one thread owns the device. Any number of
+//! A pool of threads decodes and scores; on a CPU each owns a network, while GPUs are fed by threads of their own. Any number of
 //! streams share the pool. A stream keeps a fixed number of record batches in flight and yields them in their order.
 
+mod gpu;
 mod options;
 mod scored;
 mod work;
@@ -10,21 +11,22 @@ mod worker;
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 use std::thread;
 
 use arrow::array::RecordBatch;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
+use self::gpu::{DeviceJob, LANES_PER_DEVICE, Lane};
 pub use self::options::StageOptions;
 pub use self::scored::{Scored, Timing};
 use self::work::Counters;
 pub use self::work::Work;
-use self::worker::{DeviceJob, Engine, Job, Worker};
+use self::worker::{Engine, Job, Worker};
 use crate::dataset::{Chunk, Dataset, ImageColumn, LoadOptions, used_bytes};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::network::Scorer;
 
 /// Record batches that a stream keeps in flight for each worker: one being scored, one waiting.
 const IN_FLIGHT_PER_WORKER: usize = 2;
@@ -44,22 +46,28 @@ pub struct Stage {
     image: Option<String>,
     load: LoadOptions,
     batch_rows: usize,
-    device: tch::Device,
+    devices: Vec<tch::Device>,
     counters: Arc<Counters>,
 }
 
 impl Stage {
-    /// Builds the networks on the device, checks on the first that the bundle's expected outputs are reproduced, and
-    /// starts the workers.
+    /// Builds the networks on the devices, checks on each that the bundle's expected outputs are reproduced, and starts the
+    /// workers.
     ///
     /// # Errors
     /// A device that is not there, a model that gives other outputs here than where it was made, too little memory.
     pub fn new(model: &Model, options: &StageOptions) -> Result<Self> {
-        let device = options.device.resolve()?;
-        let batch_rows = options.batch_rows_on(device, model.config());
+        let devices = options.device.resolve_all()?;
+        let on_gpu = devices.iter().any(|device| device.is_cuda());
+        let batch_rows = options.batch_rows_on(on_gpu, model.config());
         let count = options.worker_count()?;
-        let first = model.scorer(device)?;
-        model.self_check().verify(&first).map_err(|message| Error::model(model.path(), message))?;
+        let mut scorers = Vec::new();
+        for device in &devices {
+            let scorer = model.scorer(*device)?;
+            // It also packs the weights, which the scorers of other threads then share.
+            model.self_check().verify(&scorer).map_err(|message| Error::model(model.path(), message))?;
+            scorers.push(scorer);
+        }
 
         // Without a bound of its own: each stream bounds what it has in flight, and a full queue would block the thread that
         // submits, which may be one of an asynchronous runtime.
@@ -67,13 +75,24 @@ impl Stage {
         let counters = Arc::new(Counters::default());
         let mut workers = Vec::new();
         let mut engines = Vec::new();
-        if device.is_cuda() {
+        if on_gpu {
             let (sender, device_jobs) = bounded::<DeviceJob>(count);
-            workers.push(spawn("dismax-device", move || run_device(&first, &device_jobs))?);
+            for scorer in scorers {
+                let (most_rows, busy) = (Arc::new(AtomicUsize::new(batch_rows)), counters.device());
+                for _ in 0..LANES_PER_DEVICE {
+                    let (scorer, most_rows, busy) = (scorer.share(), Arc::clone(&most_rows), Arc::clone(&busy));
+                    let (lane, jobs) = (Lane { scorer, most_rows, busy }, device_jobs.clone());
+                    workers.push(spawn("dismax-device", move || lane.run(&jobs))?);
+                    // A worker waits while its batch is on the device; one more decodes meanwhile.
+                    engines.push(Engine::Device(sender.clone()));
+                }
+            }
             engines.extend((0..count).map(|_| Engine::Device(sender.clone())));
         } else {
-            engines.extend((1..count).map(|_| Engine::Own(Box::new(first.share()))));
-            engines.push(Engine::Own(Box::new(first)));
+            for scorer in scorers {
+                engines.extend((1..count).map(|_| Engine::Own(Box::new(scorer.share()))));
+                engines.push(Engine::Own(Box::new(scorer)));
+            }
         }
         for engine in engines {
             let worker = Worker {
@@ -93,14 +112,14 @@ impl Stage {
             image: options.image.clone(),
             load: options.load,
             batch_rows,
-            device,
+            devices,
             counters,
         })
     }
 
-    /// Where the network runs.
-    pub fn device(&self) -> tch::Device {
-        self.device
+    /// Where the network runs: the CPU, or one GPU or several.
+    pub fn devices(&self) -> &[tch::Device] {
+        &self.devices
     }
 
     /// Rows that record batches of `dataset` should have: enough to keep a worker busy, few enough that all record
@@ -277,13 +296,6 @@ impl<I: Iterator<Item = Result<Chunk>>> Iterator for ScoreStream<'_, I> {
             self.in_flight.clear();
         }
         next.transpose()
-    }
-}
-
-fn run_device(scorer: &Scorer, jobs: &Receiver<DeviceJob>) {
-    for job in jobs {
-        // The worker that asked may be gone with its stream.
-        let _ = job.answer.send(scorer.logits(&job.pixels));
     }
 }
 

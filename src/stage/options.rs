@@ -29,8 +29,8 @@ pub struct StageOptions {
 }
 
 impl StageOptions {
-    pub(super) fn batch_rows_on(&self, device: tch::Device, config: &ModelConfig) -> usize {
-        match (self.batch_rows, device.is_cuda()) {
+    pub(super) fn batch_rows_on(&self, gpu: bool, config: &ModelConfig) -> usize {
+        match (self.batch_rows, gpu) {
             (0, false) => rows_in_cache(config.architecture),
             (0, true) => BATCH_ROWS_GPU.min(BATCH_BYTES_GPU / config.preprocessing.image_bytes().max(1)).max(1),
             (rows, _) => rows,

@@ -7,12 +7,13 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
+use super::gpu::DeviceJob;
 use super::scored::{Scored, Timing};
 use super::work::Counters;
 use crate::dataset::{self, ImageColumn, Images, LoadOptions};
 use crate::error::{Error, Result, RowError};
 use crate::image::{Preprocessing, ReusableResizer};
-use crate::network::Scorer;
+use crate::network::{Scorer, pinned};
 
 /// Takes the scores of a record batch, on the worker's thread.
 pub(super) type Answer = Box<dyn FnOnce(Result<Scored>) + Send>;
@@ -34,19 +35,12 @@ impl fmt::Debug for Job {
     }
 }
 
-/// Preprocessed images for the thread that owns a device.
-#[derive(Debug)]
-pub(super) struct DeviceJob {
-    pub pixels: Vec<u8>,
-    pub answer: Sender<Result<Vec<f32>>>,
-}
-
 /// Where a worker gets its logits.
 #[derive(Debug)]
 pub(super) enum Engine {
     /// A network of its own: on a CPU nothing is handed over while it is in the cache.
     Own(Box<Scorer>),
-    /// The thread that owns the device.
+    /// The threads that feed the GPUs.
     Device(Sender<DeviceJob>),
 }
 
@@ -56,6 +50,8 @@ impl Engine {
             Self::Own(scorer) => scorer.logits(&pixels),
             Self::Device(device) => {
                 let gone = || Error::Internal("the device thread ended unexpectedly".into());
+                // Copied here, where it costs the device nothing, to memory that the device reads on its own.
+                let pixels = pinned(&pixels)?;
                 let (answer, answers) = bounded(1);
                 device.send(DeviceJob { pixels, answer }).map_err(|_| gone())?;
                 answers.recv().map_err(|_| gone())?

@@ -156,6 +156,9 @@ fn describe(summary: &ScoreSummary) -> String {
         let alpha = text::percent(summary.alpha);
         lines.push(("flagged", format!("{flagged}, {} (of ordinary images {alpha} would be)", text::percent(share))));
     }
+    if let Some(share) = summary.device_busy_share {
+        lines.push(("device", format!("busy {} of the time", text::percent(share))));
+    }
     if summary.failed > 0 {
         let by_code = summary.errors.iter().map(|(code, count)| format!("{} {code}", text::count(*count)));
         let aside = summary.errors_output.as_ref().map(|file| format!("; aside in {file}")).unwrap_or_default();

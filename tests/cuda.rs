@@ -1,0 +1,93 @@
+//! A GPU's scores beside the CPU's. Each test says that it is skipped where there is no GPU.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
+use dismax::dataset::{Chunk, Dataset, ImageColumn};
+use dismax::model::Model;
+use dismax::stage::{Stage, StageOptions};
+use dismax::{Device, Result};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+
+/// What is kept of a row: class, flag, probabilities.
+type Row = (usize, Option<bool>, Vec<f32>);
+
+fn gpu() -> Option<Device> {
+    let device = Device::Cuda(0);
+    match device.resolve() {
+        Ok(_) => Some(device),
+        Err(reason) => {
+            println!("skipped: {reason}");
+            None
+        }
+    }
+}
+
+fn model() -> Model {
+    Model::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10-resnet20"))
+        .expect("the model of this repository")
+}
+
+/// CIFAR-10's test set where `DISMAX_CIFAR10_TEST` names its Parquet file, else drawn images.
+fn chunks(rows: usize) -> (ImageColumn, Vec<Chunk>) {
+    if let Ok(file) = std::env::var("DISMAX_CIFAR10_TEST") {
+        let data = Dataset::open(&[file.as_str()]).expect("the file");
+        let chunks = data.read(rows, None).expect("its rows").collect::<Result<_>>().expect("its rows");
+        return (data.image_column(None).expect("its image column"), chunks);
+    }
+    let pictures = (0..1000u32).map(|seed| {
+        let value =
+            |x: u32, y: u32, c: u32| ((x * (seed % 13 + 1) + y * (seed % 7 + c) + seed * 29 + c * 71) % 256) as u8;
+        let pixels: Vec<u8> = (0..32 * 32 * 3).map(|index| value(index / 3 % 32, index / 96, index % 3)).collect();
+        let mut bytes = Vec::new();
+        PngEncoder::new(&mut bytes).write_image(&pixels, 32, 32, ExtendedColorType::Rgb8).expect("a PNG");
+        bytes
+    });
+    let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(pictures));
+    let record_batch = RecordBatch::try_from_iter([("image", array)]).expect("a record batch");
+    let column = ImageColumn::find(&record_batch.schema(), None).expect("its image column");
+    (column, vec![Chunk { record_batch, file: Arc::from(""), first_row: 0 }])
+}
+
+fn scores(device: Device, batch_rows: usize) -> Vec<Row> {
+    let model = model();
+    let stage = Stage::new(&model, &StageOptions { device, batch_rows, ..StageOptions::default() }).expect("a stage");
+    let (column, chunks) = chunks(512);
+    let calibration = model.calibration().expect("a calibrated model");
+    let mut rows = Vec::new();
+    for scored in stage.score(column, chunks.into_iter().map(Ok)) {
+        let (_, scored) = scored.expect("scores");
+        for row in 0..scored.rows().len() {
+            let mut probabilities = vec![0.0; model.classes().len()];
+            let (scores, verdict) = scored.judge(row, calibration, &mut probabilities).expect("a score");
+            rows.push((scores.class, verdict.is_ood, probabilities));
+        }
+    }
+    rows
+}
+
+#[test]
+fn scores_agree_with_the_cpus() {
+    let Some(device) = gpu() else { return };
+    let (cpu, gpu) = (scores(Device::Cpu, 0), scores(device, 0));
+    assert_eq!(cpu.len(), gpu.len());
+    let share = |agree: &dyn Fn(&Row, &Row) -> bool| {
+        cpu.iter().zip(&gpu).filter(|(a, b)| agree(a, b)).count() as f64 / cpu.len() as f64
+    };
+    let predictions = share(&|a, b| a.0 == b.0);
+    let flags = share(&|a, b| a.1 == b.1);
+    let worst =
+        cpu.iter().zip(&gpu).flat_map(|(a, b)| a.2.iter().zip(&b.2)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!("{} rows: predictions {predictions:.4}, flags {flags:.4}, largest difference {worst:.4}", cpu.len());
+    assert!(predictions >= 0.995 && flags >= 0.99 && worst <= 2e-2);
+}
+
+#[test]
+fn the_size_of_batches_does_not_change_predictions() {
+    let Some(device) = gpu() else { return };
+    let (small, large) = (scores(device, 32), scores(device, 512));
+    let agree = small.iter().zip(&large).filter(|(a, b)| a.0 == b.0).count();
+    assert!(agree as f64 >= 0.995 * small.len() as f64, "{agree} of {}", small.len());
+}
