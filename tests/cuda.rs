@@ -12,7 +12,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 /// What is kept of a row: class, flag, probabilities.
-type Row = (usize, Option<bool>, Vec<f32>);
+type Row = (usize, bool, Vec<f32>);
 
 fn gpu() -> Option<Device> {
     let device = Device::Cuda(0);
