@@ -22,6 +22,7 @@ use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
 use dismax::network::{Architecture, Network, WeightsBuilder};
 use dismax::score::{self, Score};
 use dismax::stage::{Stage, StageOptions};
+use dismax_kernels::{Ending, Images, Winograd};
 use image::codecs::jpeg::JpegEncoder;
 use tch::{Device, Kind, Tensor};
 
@@ -92,7 +93,7 @@ fn networks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("network");
     group.sample_size(20);
     for (architecture, size, batch) in
-        [(Architecture::Resnet20, 32, 32), (Architecture::Resnet34, 32, 8), (Architecture::Resnet18, 224, 4)]
+        [(Architecture::Resnet20, 32, 8), (Architecture::Resnet34, 32, 32), (Architecture::Resnet18, 224, 8)]
     {
         let images = Tensor::rand([batch, size, size, 3], (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2]);
         let scoring = network(architecture).for_scoring(Kind::Float).unwrap();
@@ -108,6 +109,32 @@ fn networks(criterion: &mut Criterion) {
     group.bench_function("head, 512 features", |bencher| {
         bencher.iter(|| tch::no_grad(|| head.logits(black_box(&features)).unwrap()))
     });
+}
+
+/// The 3x3 convolutions of the networks, by Winograd's algorithm and by libtorch's choice, oneDNN's direct one.
+fn convolutions(criterion: &mut Criterion) {
+    tch::set_num_threads(1);
+    let mut group = criterion.benchmark_group("convolution");
+    group.sample_size(20);
+    for (channels, size, count) in [(16, 32, 8), (32, 16, 8), (64, 8, 8), (64, 56, 8), (128, 16, 32), (512, 4, 32)] {
+        let images = Images { count, height: size, width: size };
+        let [n, c, s] = [count, channels, size].map(|value| value as i64);
+        let weight = Tensor::rand([c, c, 3, 3], (Kind::Float, Device::Cpu));
+        let bias = Tensor::rand([c], (Kind::Float, Device::Cpu));
+        let input = Tensor::rand([n, s, s, c], (Kind::Float, Device::Cpu));
+        let [weights, biases, values] =
+            [&weight, &bias, &input].map(|tensor| Vec::<f32>::try_from(&tensor.reshape([-1])).unwrap());
+        let winograd = Winograd::new(&weights, &biases, channels, channels).unwrap();
+        let mut output = vec![0.0; values.len()];
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(format!("{channels} channels, {size}x{size}, Winograd"), |bencher| {
+            bencher.iter(|| winograd.convolve(black_box(&values), images, Ending::Nothing, &mut output).unwrap())
+        });
+        let input = input.permute([0, 3, 1, 2]);
+        group.bench_function(format!("{channels} channels, {size}x{size}, direct"), |bencher| {
+            bencher.iter(|| black_box(&input).conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1))
+        });
+    }
 }
 
 fn rows(criterion: &mut Criterion) {
@@ -132,5 +159,5 @@ fn rows(criterion: &mut Criterion) {
     group.bench_function("columns of 1024", |bencher| bencher.iter(|| columns.judge(black_box(&scored)).unwrap()));
 }
 
-criterion_group!(benches, images, networks, rows);
+criterion_group!(benches, images, convolutions, networks, rows);
 criterion_main!(benches);

@@ -1,6 +1,6 @@
 //! What `benches/compare` measures of this crate alone: the bare network, and decoding.
 //!
-//!     cargo bench --bench throughput -- network MODEL [--batch 32] [--workers 2] [--seconds 5]
+//!     cargo bench --bench throughput -- network MODEL [--batch 8] [--workers 2] [--seconds 5]
 //!     cargo bench --bench throughput -- decode PHOTOS.parquet [--image COLUMN] [--seconds 5]
 //!
 //! Prints one line of JSON: images, and the seconds they took.
@@ -32,7 +32,7 @@ enum What {
     /// The network on pixels that lie in memory, one for each worker.
     Network {
         model: PathBuf,
-        #[arg(long, default_value_t = 32)]
+        #[arg(long, default_value_t = 8)]
         batch: usize,
         #[arg(long, default_value_t = 2)]
         workers: usize,

@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import venv
 
@@ -48,30 +49,57 @@ def run(command, **options):
         return seconds, usage.ru_maxrss / 1024, out.read()
 
 
+class DeviceMemory:
+    """The most memory that the GPU's processes take while something runs, in MiB, by nvidia-smi; none without."""
+
+    def __init__(self, wanted):
+        self.peak, self.ended = None, threading.Event()
+        self.thread = threading.Thread(target=self.watch) if wanted else None
+
+    def watch(self):
+        command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        while not self.ended.wait(0.2):
+            asked = subprocess.run(command, capture_output=True, text=True)
+            if asked.returncode == 0:
+                self.peak = max(self.peak or 0, *map(int, asked.stdout.split()))
+
+    def __enter__(self):
+        if self.thread:
+            self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        if self.thread:
+            self.thread.join()
+
+
 class Contest:
     """Commands that run in turn. The first is what the others are compared with."""
 
-    def __init__(self, title, unit="images/s"):
-        self.title, self.unit, self.entries = title, unit, {}
+    def __init__(self, title, unit="images/s", device="cpu"):
+        self.title, self.unit, self.device, self.entries = title, unit, device, {}
 
     def add(self, name, measure):
         self.entries[name] = measure
 
     def rounds(self, count):
         """Medians and ratios over so many rounds. An entry that fails is left out and said."""
-        values, memory, failed = {}, {}, {}
+        values, memory, on_device, failed = {}, {}, {}, {}
         for _ in range(count):
             for name, measure in self.entries.items():
                 if name in failed:
                     continue
                 try:
-                    value, peak = measure()
+                    with DeviceMemory(self.device != "cpu") as device:
+                        value, peak = measure()
                 except Failed as error:
                     failed[name] = str(error)
                     print(f"{self.title}: {name} failed\n{error}", file=sys.stderr)
                     continue
                 values.setdefault(name, []).append(value)
                 memory.setdefault(name, []).append(peak)
+                on_device.setdefault(name, []).append(device.peak or 0)
                 print(f"{self.title}: {name}: {value:.1f} {self.unit}, {peak:.0f} MiB", file=sys.stderr, flush=True)
         ours = next(iter(self.entries))
         rows = []
@@ -79,7 +107,8 @@ class Contest:
             ratios = [mine / other for mine, other in zip(values.get(ours, []), each)]
             ratio = statistics.median(ratios) if ratios else None
             spread = [min(ratios), max(ratios)] if ratios else None
-            rows.append({"name": name, "median": statistics.median(each), "ratio": ratio, "spread": spread, "memory_mib": max(memory[name])})
+            peaks = {"memory_mib": max(memory[name]), "device_mib": max(on_device[name]) or None}
+            rows.append({"name": name, "median": statistics.median(each), "ratio": ratio, "spread": spread, **peaks})
         return {"title": self.title, "unit": self.unit, "rows": rows, "failed": failed}
 
 
@@ -192,42 +221,43 @@ def careful(machine, model, data, image, rows):
     return command
 
 
-def scoring(machine, title, model, data, image, rows, batch, daft=True):
-    """End to end against the scripts, and the bare networks as ceilings."""
-    ends = Contest(f"{title}, end to end, process start to exit")
+def scoring(machine, title, model, data, image, rows, batch, own_batch):
+    """End to end against the scripts, and the bare networks as ceilings; `own_batch` is what `dismax score` takes by itself."""
+    ends = Contest(f"{title}, end to end, process start to exit", device=machine.arguments.device)
     ends.add("dismax score", machine.end_to_end(machine.score(model, data, image), rows))
     ends.add("PyTorch script", machine.end_to_end(careful(machine, model, data, image, rows), rows))
-    if daft and machine.arguments.device == "cpu":
+    if machine.arguments.device == "cpu":
         ends.add("Daft", machine.end_to_end(machine.peer("score_daft.py", model, data, machine.out, "--image", image), rows))
     seconds, threads = machine.arguments.seconds, machine.cores
-    flags = ["--batch", batch, "--seconds", seconds]
+    flags = ["--seconds", seconds]
+    batch = batch if machine.arguments.device == "cpu" else 256
     if machine.arguments.device == "cpu":
-        ends.add("bare: dismax", machine.reported(machine.ours("network", model, *flags, "--workers", threads)))
+        ends.add("bare: dismax", machine.reported(machine.ours("network", model, *flags, "--batch", own_batch, "--workers", threads)))
         engines = ["onnxruntime", "openvino", "torch-compile", "torch"]
     else:
         engines = ["torch"]
     for engine in engines:
-        more = ["--threads", threads, "--device", machine.arguments.device]
+        more = ["--batch", batch, "--threads", threads, "--device", machine.arguments.device]
         ends.add(f"bare: {engine}", machine.reported(machine.peer("bare.py", engine, model, *flags, *more)))
     return ends
 
 
 def resnet20(machine):
     data = machine.arguments.cifar10 / "test.parquet"
-    return [scoring(machine, "ResNet-20 on CIFAR-10", machine.arguments.model, data, "img", rows_of(machine, data), 32)]
+    return [scoring(machine, "ResNet-20 on CIFAR-10", machine.arguments.model, data, "img", rows_of(machine, data), 32, 8)]
 
 
 def resnet34(machine):
     data = part(machine, machine.arguments.cifar10 / "test.parquet", machine.arguments.rows34, "rows34.parquet")
     model = drawn(machine, "resnet34", data, "img")
-    return [scoring(machine, "ResNet-34 on CIFAR-10", model, data, "img", machine.arguments.rows34, 32)]
+    return [scoring(machine, "ResNet-34 on CIFAR-10", model, data, "img", machine.arguments.rows34, 32, 32)]
 
 
 def resnet18(machine):
     count = machine.arguments.photo_rows
     data = part(machine, machine.arguments.photos, count, "photos.parquet")
     model = drawn(machine, "resnet18", data, "image")
-    return [scoring(machine, "ResNet-18 at 224x224 on photographs", model, data, "image", count, 8)]
+    return [scoring(machine, "ResNet-18 at 224x224 on photographs", model, data, "image", count, 8, 8)]
 
 
 def decode(machine):
@@ -304,10 +334,11 @@ def growth(machine):
 
 
 def table(result):
-    lines = [f"### {result['title']}", "", f"| | {result['unit']} | ratio | peak MiB |", "| --- | ---: | ---: | ---: |"]
+    lines = [f"### {result['title']}", "", f"| | {result['unit']} | ratio | peak MiB | on the GPU |", "| --- | ---: | ---: | ---: | ---: |"]
     for row in result["rows"]:
         ratio = f"{row['ratio']:.2f} ({row['spread'][0]:.2f} to {row['spread'][1]:.2f})" if row["ratio"] else ""
-        lines.append(f"| {row['name']} | {row['median']:,.{0 if row['median'] > 20 else 2}f} | {ratio} | {row['memory_mib']:,.0f} |")
+        median = f"{row['median']:,.{0 if row['median'] > 20 else 2}f}"
+        lines.append(f"| {row['name']} | {median} | {ratio} | {row['memory_mib']:,.0f} | {row['device_mib'] or ''} |")
     lines.extend(f"\n{name} failed: {why.splitlines()[-1]}" for name, why in result["failed"].items())
     return "\n".join(lines) + "\n"
 
