@@ -136,7 +136,7 @@ pub enum ConvNorm {
         /// The batch norm, until it is folded.
         norm: Option<Norm>,
     },
-    /// Folded on a CPU: one of oneDNN's fused kernels.
+    /// Folded on a CPU: with what follows it in one.
     Fused(FusedConv),
 }
 
