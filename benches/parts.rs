@@ -137,6 +137,34 @@ fn convolutions(criterion: &mut Criterion) {
     }
 }
 
+/// A step of training on a worker's part of a batch, its convolutions by Winograd's algorithm where they suit it, and by libtorch's
+/// autograd.
+fn training(criterion: &mut Criterion) {
+    tch::set_num_threads(1);
+    let mut group = criterion.benchmark_group("training step");
+    group.sample_size(20).throughput(Throughput::Elements(BATCH as u64));
+    for architecture in [Architecture::Resnet20, Architecture::Resnet34] {
+        let network = network(architecture);
+        network.weights().require_gradients().unwrap();
+        let trainable = network.weights().trainable();
+        let images = Tensor::rand([BATCH as i64, 32, 32, 3], (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2]);
+        let labels = Tensor::arange(BATCH as i64, (Kind::Int64, Device::Cpu)).remainder(CLASSES as i64);
+        let loss = |logits: &Tensor| {
+            let log_p = logits.f_log_softmax(1, None)?;
+            Ok(log_p.f_nll_loss(&labels, None::<Tensor>, tch::Reduction::Mean, -100)?)
+        };
+        group.bench_function(format!("{architecture}, written out"), |bencher| {
+            bencher.iter(|| network.gradients(black_box(&images), loss).unwrap())
+        });
+        group.bench_function(format!("{architecture}, autograd"), |bencher| {
+            bencher.iter(|| {
+                let loss: dismax::Result<Tensor> = loss(&network.logits(black_box(&images), true).unwrap());
+                Tensor::f_run_backward(&[loss.unwrap()], &trainable, false, false).unwrap()
+            })
+        });
+    }
+}
+
 fn rows(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("row");
     let logits = logits(1);
@@ -159,5 +187,5 @@ fn rows(criterion: &mut Criterion) {
     group.bench_function("columns of 1024", |bencher| bencher.iter(|| columns.judge(black_box(&scored)).unwrap()));
 }
 
-criterion_group!(benches, images, convolutions, networks, rows);
+criterion_group!(benches, images, convolutions, networks, training, rows);
 criterion_main!(benches);

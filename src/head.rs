@@ -82,6 +82,14 @@ impl Head {
         }
     }
 
+    /// The trainable weights, in the order in which they are built.
+    pub fn parameters(&self) -> Vec<&Tensor> {
+        match self {
+            Self::Linear { weight, bias } => vec![weight, bias],
+            Self::Distances { prototypes, distance_scale, .. } => distance_scale.iter().chain([prototypes]).collect(),
+        }
+    }
+
     /// Features `[B, D]` f32 to logits `[B, C]` f32, before temperature. Those of distances are at most 0.
     pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
         let (kind, prototypes, scale) = match self {

@@ -1,10 +1,10 @@
 //! Transformed weights, in the order in which the multiplication reads them.
 
 use super::multiply::COLUMNS;
-use super::transform::{self, POINTS};
+use super::transform::{self, LANES, POINTS};
 
 /// For each of the 36 points and each 16 output channels a panel `[C_in][16]`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Filters {
     /// Input channels, a multiple of 8.
     pub inputs: usize,
@@ -14,19 +14,33 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Takes weights `[C_out, C_in, 3, 3]`.
-    pub fn new(weights: &[f32], inputs: usize, outputs: usize) -> Self {
-        let per_point = outputs / COLUMNS * inputs;
-        let mut panels = vec![[0.0; COLUMNS]; POINTS * per_point];
-        let (kernels, _) = weights.as_chunks::<9>();
-        for (index, kernel) in kernels.iter().enumerate() {
-            let (output, input) = (index / inputs, index % inputs);
-            let at = output / COLUMNS * inputs + input;
-            for (point, value) in transform::filter(kernel).into_iter().enumerate() {
-                panels[point * per_point + at][output % COLUMNS] = value;
+    /// Room for so many channels, all zero.
+    pub fn zeros(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, panels: vec![[0.0; COLUMNS]; POINTS * (outputs / COLUMNS) * inputs] }
+    }
+
+    /// Takes the kernel of each output and input channel, row by row.
+    pub fn set<'a>(&mut self, kernel: impl Fn(usize, usize) -> &'a [f32; 9], order: [[usize; 3]; 3]) {
+        let per_point = self.outputs / COLUMNS * self.inputs;
+        for at in 0..per_point {
+            let (panel, input) = (at / self.inputs, at % self.inputs);
+            for half in 0..COLUMNS / LANES {
+                let first = panel * COLUMNS + half * LANES;
+                let mut taps = [[[0.0; LANES]; 3]; 3];
+                for lane in 0..LANES {
+                    let kernel = kernel(first + lane, input);
+                    for (taps, order) in taps.iter_mut().zip(order) {
+                        for (tap, from) in taps.iter_mut().zip(order) {
+                            tap[lane] = kernel[from];
+                        }
+                    }
+                }
+                let points = transform::filter(taps);
+                for (point, values) in points.as_flattened().iter().enumerate() {
+                    self.panels[point * per_point + at][half * LANES..][..LANES].copy_from_slice(values);
+                }
             }
         }
-        Self { inputs, outputs, panels }
     }
 
     /// The panels of one point.

@@ -13,7 +13,9 @@
 //! A crate of its own, so that it is compiled with all optimisation also in development.
 
 mod filters;
+mod gradient;
 mod multiply;
+mod norm;
 #[cfg(test)]
 mod tests;
 mod transform;
@@ -21,6 +23,8 @@ mod transform;
 use std::cell::RefCell;
 
 use self::filters::Filters;
+pub use self::gradient::weight_gradient;
+pub use self::norm::{Normalization, Normalized};
 use self::transform::{LANES, Lanes, POINTS, TILE, WINDOW, six};
 
 /// Input channels are a multiple of this.
@@ -125,11 +129,24 @@ impl Winograd {
     /// # Errors
     /// [`Unfit::Shape`].
     pub fn new(weights: &[f32], bias: &[f32], inputs: usize, outputs: usize) -> Result<Self, Unfit> {
-        let channels = inputs.is_multiple_of(INPUT_CHANNELS) && outputs.is_multiple_of(OUTPUT_CHANNELS);
-        if !channels || inputs == 0 || weights.len() != inputs * outputs * 9 || bias.len() != outputs {
-            return Err(Unfit::Shape { inputs, outputs, weights: weights.len(), biases: bias.len() });
-        }
-        Ok(Self { filters: Filters::new(weights, inputs, outputs), bias: bias.as_chunks().0.to_vec() })
+        check_shape(inputs, outputs, weights.len(), bias.len())?;
+        let mut filters = Filters::zeros(inputs, outputs);
+        let (kernels, _) = weights.as_chunks::<9>();
+        filters.set(|output, input| &kernels[output * inputs + input], [[0, 1, 2], [3, 4, 5], [6, 7, 8]]);
+        Ok(Self { filters, bias: bias.as_chunks().0.to_vec() })
+    }
+
+    /// The convolution that takes output gradients `[N, H, W, C_out]` of the one with these weights `[C_out, C_in, 3, 3]` to input
+    /// gradients `[N, H, W, C_in]`: its kernels are turned around and its channels change places.
+    ///
+    /// # Errors
+    /// [`Unfit::Shape`], where `inputs` and `outputs` are those of the gradient's convolution: `C_out` and `C_in`.
+    pub fn of_input_gradient(weights: &[f32], inputs: usize, outputs: usize) -> Result<Self, Unfit> {
+        check_shape(inputs, outputs, weights.len(), outputs)?;
+        let mut filters = Filters::zeros(inputs, outputs);
+        let (kernels, _) = weights.as_chunks::<9>();
+        filters.set(|output, input| &kernels[input * outputs + output], [[8, 7, 6], [5, 4, 3], [2, 1, 0]]);
+        Ok(Self { filters, bias: vec![[0.0; LANES]; outputs / LANES] })
     }
 
     /// Input channels.
@@ -192,6 +209,14 @@ impl Winograd {
             }
         }
     }
+}
+
+fn check_shape(inputs: usize, outputs: usize, weights: usize, biases: usize) -> Result<(), Unfit> {
+    let channels = inputs.is_multiple_of(INPUT_CHANNELS) && outputs.is_multiple_of(OUTPUT_CHANNELS);
+    if !channels || inputs == 0 || weights != inputs * outputs * 9 || biases != outputs {
+        return Err(Unfit::Shape { inputs, outputs, weights, biases });
+    }
+    Ok(())
 }
 
 /// Whether this processor has the instructions that the kernel is compiled for.

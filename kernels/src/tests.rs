@@ -143,3 +143,133 @@ fn what_does_not_fit_is_refused() {
     let refused = layer.winograd.convolve(&[0.0; 127], size, Ending::Nothing, &mut [0.0; 256]);
     assert_eq!(refused, Err(Unfit::Size { input: 127, output: 256, size }));
 }
+
+#[test]
+fn gradients_are_the_definitions() {
+    if skipped() {
+        return;
+    }
+    for (inputs, outputs, height, width, count) in
+        [(16, 16, 8, 8, 2), (8, 32, 3, 3, 1), (32, 16, 5, 7, 3), (64, 64, 4, 4, 13)]
+    {
+        let layer = Layer::drawn(inputs, outputs);
+        let images = Images { count, height, width };
+        let what = format!("{inputs} to {outputs} channels, {images:?}");
+        let input = drawn(count * height * width * inputs, 3);
+        let slopes = drawn(count * height * width * outputs, 4);
+
+        // Every product of an input and a weight that the forward pass adds to an output.
+        let mut of_weights = vec![0.0f64; layer.weights.len()];
+        let mut of_input = vec![0.0f64; input.len()];
+        for image in 0..count {
+            for (row, column) in (0..height).flat_map(|row| (0..width).map(move |column| (row, column))) {
+                for tap in 0..9 {
+                    let (y, x) = ((row + tap / 3).wrapping_sub(1), (column + tap % 3).wrapping_sub(1));
+                    if y >= height || x >= width {
+                        continue;
+                    }
+                    let (from, to) = (images.offset(image, y, x, inputs), images.offset(image, row, column, outputs));
+                    for (output, channel) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
+                        let weight = (output * inputs + channel) * 9 + tap;
+                        let slope = f64::from(slopes[to + output]);
+                        of_weights[weight] += slope * f64::from(input[from + channel]);
+                        of_input[from + channel] += slope * f64::from(layer.weights[weight]);
+                    }
+                }
+            }
+        }
+
+        let mut gradient = vec![f32::NAN; layer.weights.len()];
+        weight_gradient(&input, &slopes, images, (inputs, outputs), &mut gradient).expect("fits");
+        let scale = of_weights.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        assert!(worst(&gradient, of_weights.into_iter()) < 2e-5 * scale, "{what}");
+
+        if let Ok(turned) = Winograd::of_input_gradient(&layer.weights, outputs, inputs) {
+            let mut gradient = vec![f32::NAN; input.len()];
+            turned.convolve(&slopes, images, Ending::Nothing, &mut gradient).expect("fits");
+            assert!(worst(&gradient, of_input.into_iter()) < 5e-5, "{what}, of the input");
+        } else {
+            assert_eq!(inputs, 8, "{what}");
+        }
+    }
+}
+
+/// Batch norm, residual sum and rectifier in f64, and by finite differences of them the gradient of their sum with weights `slopes`.
+fn normalized(values: &[f64], channels: usize, weight: &[f32], bias: &[f32], residual: &[f32]) -> Vec<f64> {
+    let rows = values.len() / channels;
+    let mut output = vec![0.0; values.len()];
+    for channel in 0..channels {
+        let of = |row: usize| values[row * channels + channel];
+        let mean = (0..rows).map(of).sum::<f64>() / rows as f64;
+        let variance = (0..rows).map(|row| (of(row) - mean).powi(2)).sum::<f64>() / rows as f64;
+        for row in 0..rows {
+            let value = (of(row) - mean) / (variance + 1e-5).sqrt() * f64::from(weight[channel]);
+            let at = row * channels + channel;
+            output[at] = (value + f64::from(bias[channel]) + f64::from(residual[at])).max(0.0);
+        }
+    }
+    output
+}
+
+#[test]
+fn batch_norm_and_its_gradient_are_the_definitions() {
+    if skipped() {
+        return;
+    }
+    let (rows, channels) = (70, 16);
+    // Far from zero: the variance must not drown.
+    let values: Vec<f32> = drawn(rows * channels, 1).into_iter().map(|value| 20.0 + value).collect();
+    let (weight, bias) = (drawn(channels, 2), drawn(channels, 3));
+    let (residual, slopes) = (drawn(rows * channels, 4), drawn(rows * channels, 5));
+    let normalization = Normalization { weight: &weight, bias: &bias, epsilon: 1e-5, relu: true };
+    let mut output = vec![f32::NAN; values.len()];
+    let statistics = normalization.forward(&values, Some(&residual), &mut output).expect("fits");
+    let exact: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+    let expected = normalized(&exact, channels, &weight, &bias, &residual);
+    assert!(worst(&output, expected.iter().copied()) < 2e-5);
+
+    let (mut of_values, mut of_residual) = (values.clone(), slopes.clone());
+    let (of_weight, of_bias) =
+        normalization.backward(&statistics, &mut of_values, &output, &mut of_residual).expect("fits");
+    let total =
+        |output: &[f64]| output.iter().zip(&slopes).map(|(value, slope)| value * f64::from(*slope)).sum::<f64>();
+    let step = 1e-4;
+    for at in (0..values.len()).step_by(17) {
+        let moved = |by: f64| {
+            let mut moved = exact.clone();
+            moved[at] += by;
+            total(&normalized(&moved, channels, &weight, &bias, &residual))
+        };
+        let difference = (moved(step) - moved(-step)) / (2.0 * step);
+        assert!((f64::from(of_values[at]) - difference).abs() < 1e-3, "{} {difference}", of_values[at]);
+        assert_eq!(of_residual[at], if output[at] > 0.0 { slopes[at] } else { 0.0 });
+    }
+    for channel in 0..channels {
+        let moved = |weights: f32, biases: f32| {
+            let (mut weight, mut bias) = (weight.clone(), bias.clone());
+            weight[channel] += weights;
+            bias[channel] += biases;
+            total(&normalized(&exact, channels, &weight, &bias, &residual))
+        };
+        let step = 1e-3f32;
+        let by_weight = (moved(step, 0.0) - moved(-step, 0.0)) / (2.0 * f64::from(step));
+        let by_bias = (moved(0.0, step) - moved(0.0, -step)) / (2.0 * f64::from(step));
+        assert!((f64::from(of_weight[channel]) - by_weight).abs() < 2e-2, "{} {by_weight}", of_weight[channel]);
+        assert!((f64::from(of_bias[channel]) - by_bias).abs() < 2e-2, "{} {by_bias}", of_bias[channel]);
+    }
+}
+
+#[test]
+fn gradients_refuse_what_does_not_fit() {
+    let size = Images { count: 1, height: 4, width: 4 };
+    let refused = weight_gradient(&[0.0; 127], &[0.0; 256], size, (8, 16), &mut [0.0; 1152]);
+    assert_eq!(refused, Err(Unfit::Size { input: 127, output: 256, size }));
+    assert!(matches!(
+        weight_gradient(&[0.0; 128], &[0.0; 256], size, (8, 16), &mut [0.0; 9]),
+        Err(Unfit::Shape { .. })
+    ));
+    let normalization = Normalization { weight: &[1.0; 8], bias: &[0.0; 8], epsilon: 1e-5, relu: false };
+    assert!(normalization.forward(&[0.0; 15], None, &mut [0.0; 15]).is_err());
+    assert!(normalization.forward(&[0.0; 16], None, &mut [0.0; 8]).is_err());
+    assert!(normalization.forward(&[], None, &mut []).is_err());
+}

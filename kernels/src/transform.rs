@@ -34,6 +34,16 @@ fn sub(a: Lanes, b: Lanes) -> Lanes {
     difference
 }
 
+/// `a * factor`.
+#[inline(always)]
+fn scaled(a: Lanes, factor: f32) -> Lanes {
+    let mut product = a;
+    for a in &mut product {
+        *a *= factor;
+    }
+    product
+}
+
 /// `a * factor + b`.
 #[inline(always)]
 fn scaled_sum(a: Lanes, factor: f32, b: Lanes) -> Lanes {
@@ -124,27 +134,68 @@ pub fn output(sums: [[Lanes; WINDOW]; WINDOW]) -> [[Lanes; TILE]; TILE] {
     ]
 }
 
-/// Three weights at the six points.
-fn filter_line([a, b, c]: [f64; 3]) -> [f64; WINDOW] {
-    [a / 4.0, -(a + b + c) / 6.0, -(a - b + c) / 6.0, a / 24.0 + b / 12.0 + c / 6.0, a / 24.0 - b / 12.0 + c / 6.0, c]
+/// Three weights at the six points. Sums of products and no fused ones: this is also compiled for processors without.
+#[inline(always)]
+fn filter_line([a, b, c]: [Lanes; 3]) -> [Lanes; WINDOW] {
+    let (near, far) = (add(a, c), add(scaled(a, 1.0 / 24.0), scaled(c, 1.0 / 6.0)));
+    let odd = scaled(b, 1.0 / 12.0);
+    [
+        scaled(a, 0.25),
+        scaled(add(near, b), -1.0 / 6.0),
+        scaled(sub(near, b), -1.0 / 6.0),
+        add(far, odd),
+        sub(far, odd),
+        c,
+    ]
 }
 
-/// A kernel of 3x3 weights, row by row, at the 36 points, by column, then by row. Once per model, so in f64.
-pub fn filter(kernel: &[f32; 9]) -> [f32; POINTS] {
-    let kernel = kernel.map(f64::from);
-    let mut half = [[0.0; 3]; WINDOW];
-    for column in 0..3 {
-        for (row, value) in
-            filter_line([kernel[column], kernel[3 + column], kernel[6 + column]]).into_iter().enumerate()
-        {
-            half[row][column] = value;
-        }
-    }
-    let mut points = [0.0; POINTS];
-    for (row, line) in half.into_iter().enumerate() {
-        for (column, value) in filter_line(line).into_iter().enumerate() {
-            points[column * WINDOW + row] = value as f32;
-        }
-    }
-    points
+/// Kernels of 3x3 weights, row by row, at the 36 points, by column, then by row.
+#[inline(always)]
+pub fn filter(taps: [[Lanes; 3]; 3]) -> [[Lanes; WINDOW]; WINDOW] {
+    let half = [filter_line(taps[0]), filter_line(taps[1]), filter_line(taps[2])];
+    six!(COLUMN => filter_line([half[0][COLUMN], half[1][COLUMN], half[2][COLUMN]]))
+}
+
+/// The transpose of [`output_line`]: four outputs' gradients to those of the six points.
+#[inline(always)]
+fn output_gradient_line(y: [Lanes; TILE]) -> [Lanes; WINDOW] {
+    let (near_even, near_odd) = (add(y[0], y[2]), add(y[1], y[3]));
+    let (far_even, far_odd) = (scaled_sum(y[2], 4.0, y[0]), scaled_sum(y[3], 8.0, scaled(y[1], 2.0)));
+    [y[0], add(near_even, near_odd), sub(near_even, near_odd), add(far_even, far_odd), sub(far_even, far_odd), y[3]]
+}
+
+/// The transpose of [`output`]: gradients of a tile of 4x4 outputs, by row, then by column, to those of the sums at the 6x6 points, by
+/// column, then by row.
+#[inline(always)]
+pub fn output_gradient(tile: [[Lanes; TILE]; TILE]) -> [[Lanes; WINDOW]; WINDOW] {
+    let half = [
+        output_gradient_line(tile[0]),
+        output_gradient_line(tile[1]),
+        output_gradient_line(tile[2]),
+        output_gradient_line(tile[3]),
+    ];
+    six!(COLUMN => output_gradient_line([half[0][COLUMN], half[1][COLUMN], half[2][COLUMN], half[3][COLUMN]]))
+}
+
+/// The transpose of [`filter_line`].
+#[inline(always)]
+fn filter_gradient_line(p: [Lanes; WINDOW]) -> [Lanes; 3] {
+    let (near, near_odd) = (add(p[1], p[2]), sub(p[2], p[1]));
+    let (far, far_odd) = (add(p[3], p[4]), sub(p[3], p[4]));
+    [
+        scaled_sum(p[0], 0.25, scaled_sum(near, -1.0 / 6.0, scaled(far, 1.0 / 24.0))),
+        scaled_sum(near_odd, 1.0 / 6.0, scaled(far_odd, 1.0 / 12.0)),
+        scaled_sum(sub(far, near), 1.0 / 6.0, p[5]),
+    ]
+}
+
+/// The transpose of [`filter`]: gradients at the 36 points, by column, then by row, to those of the 3x3 weights, row by row.
+#[inline(always)]
+pub fn filter_gradient(points: [[Lanes; WINDOW]; WINDOW]) -> [[Lanes; 3]; 3] {
+    let half = six!(COLUMN => filter_gradient_line(points[COLUMN]));
+    [
+        filter_gradient_line(six!(COLUMN => half[COLUMN][0])),
+        filter_gradient_line(six!(COLUMN => half[COLUMN][1])),
+        filter_gradient_line(six!(COLUMN => half[COLUMN][2])),
+    ]
 }

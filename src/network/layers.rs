@@ -7,9 +7,9 @@ use super::weights::{Init, WeightPath, channels_last};
 use crate::error::Result;
 
 /// Added to the variance before its root is taken, as in PyTorch.
-const EPSILON: f64 = 1e-5;
+pub(super) const EPSILON: f64 = 1e-5;
 /// Weight of the newest batch in the running statistics, as in PyTorch.
-const MOMENTUM: f64 = 0.1;
+pub(super) const MOMENTUM: f64 = 0.1;
 
 /// What a convolution looks like; `[C_in, kernel, stride]` and so on are the field's usual meanings.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +43,9 @@ impl ConvShape {
 /// A convolution.
 #[derive(Debug)]
 pub struct Conv {
-    weight: Tensor,
+    pub(super) weight: Tensor,
     bias: Option<Tensor>,
-    shape: ConvShape,
+    pub(super) shape: ConvShape,
 }
 
 impl Conv {
@@ -84,10 +84,10 @@ impl Conv {
 /// Batch norm over the channels of `[B, C, H, W]`. Its tensors stay f32, also where the input is not.
 #[derive(Debug)]
 pub struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
+    pub(super) weight: Tensor,
+    pub(super) bias: Tensor,
+    pub(super) running_mean: Tensor,
+    pub(super) running_var: Tensor,
 }
 
 impl Norm {

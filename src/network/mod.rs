@@ -1,5 +1,6 @@
 //! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits, a [`Scorer`] does both for u8 images.
 
+mod backprop;
 mod densenet;
 mod fused;
 mod input;
@@ -162,6 +163,43 @@ impl Network {
         self.head.logits(&self.features(images, training)?)
     }
 
+    /// A step of training: logits `[B, C]` of normalised images `[B, 3, H, W]` f32, what `objective` makes of them, and its gradient with
+    /// respect to all trainable weights, in the order of [`Weights::trainable`].
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses, and what `objective` does.
+    pub fn gradients(&self, images: &Tensor, objective: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Gradients> {
+        let trainable = self.weights.trainable();
+        let Backbone::Residual(network) = &self.backbone else {
+            return Self::autograd(&trainable, self.logits(images, true)?, objective);
+        };
+        if !backprop::suits(images) {
+            return Self::autograd(&trainable, self.logits(images, true)?, objective);
+        }
+        let (features, tape) = backprop::forward(network, images)?;
+        let features = features.f_set_requires_grad(true)?;
+        // The head is built after the backbone: its weights come last.
+        let head = self.head.parameters();
+        let wanted: Vec<Tensor> = [&features].into_iter().chain(head).map(Tensor::shallow_clone).collect();
+        let Gradients { logits, objective, gradients } =
+            Self::autograd(&wanted, self.head.logits(&features)?, objective)?;
+        let (of_features, of_head) =
+            gradients.split_first().ok_or_else(|| Error::Internal("features without gradient".into()))?;
+        let mut gradients = backprop::backward(network, tape, of_features)?;
+        gradients.extend(of_head.iter().map(Tensor::shallow_clone));
+        Ok(Gradients { logits, objective, gradients })
+    }
+
+    fn autograd(
+        wanted: &[Tensor],
+        logits: Tensor,
+        objective: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Gradients> {
+        let objective = objective(&logits)?;
+        let gradients = Tensor::f_run_backward(&[&objective], wanted, false, false)?;
+        Ok(Gradients { logits, objective, gradients })
+    }
+
     /// The head.
     pub fn head(&self) -> &Head {
         &self.head
@@ -186,6 +224,17 @@ impl Network {
         // The store goes, and with it the weights that folding replaced.
         Ok(ScoringNetwork { backbone: self.backbone, head: self.head, kind })
     }
+}
+
+/// What a step of training learns from its batch.
+#[derive(Debug)]
+pub struct Gradients {
+    /// Logits `[B, C]`.
+    pub logits: Tensor,
+    /// The training objective, a single number.
+    pub objective: Tensor,
+    /// Its gradient with respect to each trainable weight, of the weight's size.
+    pub gradients: Vec<Tensor>,
 }
 
 /// A folded network: it scores and cannot be trained. One thread owns it.

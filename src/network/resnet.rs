@@ -28,9 +28,9 @@ const RESNET18: Plan =
 /// A residual network of basic blocks, without its classifier.
 #[derive(Debug)]
 pub struct ResNet {
-    stem: ConvNorm,
-    max_pool: bool,
-    blocks: Vec<BasicBlock>,
+    pub(super) stem: ConvNorm,
+    pub(super) max_pool: bool,
+    pub(super) blocks: Vec<BasicBlock>,
     features: i64,
 }
 
@@ -73,12 +73,17 @@ impl ResNet {
     pub fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
         let mut x = self.stem.forward_relu(images, training)?;
         if self.max_pool {
-            x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+            x = Self::pool(&x)?;
         }
         for block in &self.blocks {
             x = block.forward(&x, training)?;
         }
         global_average_pool(&x)
+    }
+
+    /// The max pooling after ImageNet's stem.
+    pub(super) fn pool(x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?)
     }
 
     /// Length of a feature vector.
@@ -99,11 +104,12 @@ impl ResNet {
     }
 }
 
+/// Two convolutions and a shortcut, which is a projection where sizes change.
 #[derive(Debug)]
-struct BasicBlock {
-    first: ConvNorm,
-    second: ConvNorm,
-    projection: Option<ConvNorm>,
+pub(super) struct BasicBlock {
+    pub(super) first: ConvNorm,
+    pub(super) second: ConvNorm,
+    pub(super) projection: Option<ConvNorm>,
 }
 
 impl BasicBlock {

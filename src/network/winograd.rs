@@ -16,6 +16,12 @@ pub fn suits(shape: ConvShape, height: i64, width: i64) -> bool {
     (kernel, stride, padding) == (3, 1, 1) && channels && height.min(width) > 2 && available()
 }
 
+/// The same, and its gradient, which takes output channels to input channels.
+pub fn suits_both_ways(shape: ConvShape, height: i64, width: i64) -> bool {
+    let turned = ConvShape { inputs: shape.outputs, outputs: shape.inputs, ..shape };
+    suits(shape, height, width) && suits(turned, height, width)
+}
+
 /// Transforms weights `[C_out, C_in, 3, 3]` f32 on the CPU; bias `[C_out]`.
 pub fn pack(weight: &Tensor, bias: &Tensor, shape: ConvShape) -> Result<Winograd> {
     let weight = Vec::<f32>::try_from(&weight.f_contiguous()?.f_reshape([-1])?)?;
@@ -42,6 +48,32 @@ pub fn forward(input: &Tensor, winograd: &Winograd, after: After<'_>) -> Result<
     Ok(output.f_permute([0, 3, 1, 2])?)
 }
 
-fn unfit(unfit: Unfit) -> Error {
+/// The error for a kernel that refuses.
+pub fn unfit(unfit: Unfit) -> Error {
     Error::Internal(format!("a convolution does not fit its kernel: {unfit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_suits_is_3x3_without_stride_and_not_tiny() {
+        let fits = ConvShape::three(16, 32, 1);
+        assert_eq!(suits(fits, 3, 3), available());
+        assert_eq!(suits_both_ways(fits, 32, 32), available());
+        // 8 in are enough for one direction, not for 16 out of the other.
+        assert_eq!(suits(ConvShape::three(8, 16, 1), 32, 32), available());
+        assert!(!suits_both_ways(ConvShape::three(8, 16, 1), 32, 32));
+        for shape in [
+            ConvShape::three(16, 16, 2),
+            ConvShape::one(16, 16, 1),
+            ConvShape::three(3, 16, 1),
+            ConvShape::three(16, 12, 1),
+            ConvShape { padding: 0, ..fits },
+        ] {
+            assert!(!suits(shape, 32, 32), "{shape:?}");
+        }
+        assert!(!suits(fits, 2, 32) && !suits(fits, 32, 2));
+    }
 }

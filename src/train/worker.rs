@@ -7,7 +7,7 @@ use super::loader::TrainingBatch;
 use super::optimizer::{flatten, unflatten};
 use crate::error::Result;
 use crate::loss::Loss;
-use crate::network::{Architecture, Network, Normalizer};
+use crate::network::{Architecture, Gradients, Network, Normalizer};
 
 /// What a worker is told to do.
 #[derive(Debug)]
@@ -144,9 +144,9 @@ impl Worker {
         let images = self.normalizer.images(&batch.pixels, self.plan.size.0, self.plan.size.1)?;
         let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(device)?;
         let mixed = Tensor::f_from_slice(&batch.mixed_labels)?.f_view([-1, 4])?.f_to_device(device)?;
-        let logits = self.network.logits(&images, true)?;
-        let objective = self.plan.loss.objective(&logits, &labels, &mixed, self.plan.alpha)?;
-        let gradients = Tensor::f_run_backward(&[&objective], &self.trainable, false, false)?;
+        let Gradients { logits, objective, gradients } = self
+            .network
+            .gradients(&images, |logits| self.plan.loss.objective(logits, &labels, &mixed, self.plan.alpha))?;
         tch::no_grad(|| {
             let plain = logits.f_narrow(0, 0, batch.labels.len() as i64)?;
             let log_p = plain.f_log_softmax(1, None)?;
