@@ -3,20 +3,22 @@
 
 use std::cell::RefCell;
 
+use super::instructions::Instructions;
 use super::multiply::COLUMNS;
 use super::transform::{self, LANES, POINTS, TILE, WINDOW};
-use super::{Block, Images, Place, Unfit, available, check_shape, lanes, scratch_blocks, transform_in};
+use super::{Images, Place, Unfit, check_shape, lanes, scratch_blocks, transform_in};
 
 /// Tiles that are multiplied together: the sums are read and written once for so many.
 const BLOCK: usize = 48;
-/// Input channels whose sums are kept in registers: 4 times 2 registers of 16.
-const ROWS: usize = 4;
+
+/// Sixteen output channels of so many tiles at the 36 points.
+type OutputBlock = [[[f32; COLUMNS]; BLOCK]; POINTS];
 
 /// Sums over tiles at a point, `[C_out / 16][C_in][16]`, and transformed tiles; kept by each thread for the next layer.
 #[derive(Debug, Default)]
 struct Scratch {
     inputs: Vec<f32>,
-    outputs: Vec<f32>,
+    outputs: Vec<[f32; COLUMNS]>,
     sums: Vec<[f32; COLUMNS]>,
 }
 
@@ -41,19 +43,61 @@ pub fn weight_gradient(
     if input.len() != pixels * inputs || output_gradient.len() != pixels * outputs {
         return Err(Unfit::Size { input: input.len(), output: output_gradient.len(), size: images });
     }
-    if !available() {
-        return Err(Unfit::Processor);
-    }
-    let (gradient, _) = gradient.as_chunks_mut::<9>();
-    SCRATCH.with_borrow_mut(|scratch| {
-        // SAFETY: `available` has found the instructions that the function is compiled for.
-        unsafe { blocks(input, output_gradient, images, (inputs, outputs), gradient, scratch) }
-    });
+    let instructions = Instructions::best().ok_or(Unfit::Processor)?;
+    weight_gradient_by(instructions, input, output_gradient, images, (inputs, outputs), gradient);
     Ok(())
 }
 
+/// Lengths fit, and `instructions` are some that the processor has.
+pub(super) fn weight_gradient_by(
+    instructions: Instructions,
+    input: &[f32],
+    output_gradient: &[f32],
+    images: Images,
+    channels: (usize, usize),
+    gradient: &mut [f32],
+) {
+    let (gradient, _) = gradient.as_chunks_mut::<9>();
+    SCRATCH.with_borrow_mut(|scratch| {
+        // SAFETY: the processor has the instructions that the functions are compiled for.
+        unsafe {
+            match instructions {
+                Instructions::Avx2 => by_avx2(input, output_gradient, images, channels, gradient, scratch),
+                Instructions::Avx512 => by_avx512(input, output_gradient, images, channels, gradient, scratch),
+            }
+        }
+    });
+}
+
 #[target_feature(enable = "avx2,fma")]
-fn blocks(
+fn by_avx2(
+    input: &[f32],
+    output_gradient: &[f32],
+    images: Images,
+    channels: (usize, usize),
+    gradient: &mut [[f32; 9]],
+    scratch: &mut Scratch,
+) {
+    // 4 times 2 of 16 registers keep sums.
+    blocks::<4>(input, output_gradient, images, channels, gradient, scratch);
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+fn by_avx512(
+    input: &[f32],
+    output_gradient: &[f32],
+    images: Images,
+    channels: (usize, usize),
+    gradient: &mut [[f32; 9]],
+    scratch: &mut Scratch,
+) {
+    // 8 of 32 registers keep sums.
+    blocks::<8>(input, output_gradient, images, channels, gradient, scratch);
+}
+
+/// `ROWS` input channels are multiplied at once. Inlined into functions that are compiled for a processor.
+#[inline(always)]
+fn blocks<const ROWS: usize>(
     input: &[f32],
     output_gradient: &[f32],
     images: Images,
@@ -63,7 +107,12 @@ fn blocks(
 ) {
     let Scratch { inputs: input_blocks, outputs: output_blocks, sums } = scratch;
     let input_blocks = scratch_blocks::<BLOCK>(input_blocks, inputs / LANES);
-    let output_blocks = scratch_blocks::<BLOCK>(output_blocks, outputs / LANES);
+    let panels = outputs / COLUMNS;
+    if output_blocks.len() < panels * POINTS * BLOCK {
+        output_blocks.resize(panels * POINTS * BLOCK, [0.0; COLUMNS]);
+    }
+    let (rows, _) = output_blocks.as_chunks_mut::<BLOCK>();
+    let output_blocks: &mut [OutputBlock] = &mut rows.as_chunks_mut::<POINTS>().0[..panels];
     let per_point = outputs / COLUMNS * inputs;
     sums.clear();
     sums.resize(POINTS * per_point, [0.0; COLUMNS]);
@@ -74,13 +123,12 @@ fn blocks(
             transform_in(input, images, images.place(first + tile), tile, input_blocks);
             transform_gradient(output_gradient, images, images.place(first + tile), tile, output_blocks);
         }
-        let (pairs, _) = output_blocks.as_chunks::<2>();
         for (point, sums) in sums.chunks_exact_mut(per_point).enumerate() {
-            for (pair, sums) in pairs.iter().zip(sums.chunks_exact_mut(inputs)) {
+            for (panel, sums) in output_blocks.iter().zip(sums.chunks_exact_mut(inputs)) {
                 let (sums, _) = sums.as_chunks_mut::<ROWS>();
                 for (index, sums) in sums.iter_mut().enumerate() {
                     let from = &input_blocks[index * ROWS / LANES][point][..count];
-                    products(from, index * ROWS % LANES, pair, point, sums);
+                    products(from, index * ROWS % LANES, &panel[point], sums);
                 }
             }
         }
@@ -103,23 +151,20 @@ fn blocks(
     }
 }
 
-/// Adds the products of four input channels, from `lane` on, with sixteen output channels over the tiles.
+/// Adds the products of `ROWS` input channels, from `lane` on, with sixteen output channels over the tiles.
 #[inline(always)]
-fn products(
+fn products<const ROWS: usize>(
     inputs: &[[f32; LANES]],
     lane: usize,
-    outputs: &[Block<BLOCK>; 2],
-    point: usize,
+    outputs: &[[f32; COLUMNS]; BLOCK],
     sums: &mut [[f32; COLUMNS]; ROWS],
 ) {
     let mut kept = *sums;
-    let outputs = outputs[0][point].iter().zip(&outputs[1][point]);
-    for (input, (left, right)) in inputs.iter().zip(outputs) {
-        for row in 0..ROWS {
-            let value = input[lane + row];
-            for column in 0..LANES {
-                kept[row][column] = value.mul_add(left[column], kept[row][column]);
-                kept[row][LANES + column] = value.mul_add(right[column], kept[row][LANES + column]);
+    for (input, output) in inputs.iter().zip(outputs) {
+        let Some(input) = input[lane..].first_chunk::<ROWS>() else { return };
+        for (value, kept) in input.iter().zip(&mut kept) {
+            for (kept, output) in kept.iter_mut().zip(output) {
+                *kept = value.mul_add(*output, *kept);
             }
         }
     }
@@ -128,9 +173,10 @@ fn products(
 
 /// Transforms the output gradients of one tile, all channels. Outside the image they are zero.
 #[inline(always)]
-fn transform_gradient(from: &[f32], images: Images, place: Place, tile: usize, to: &mut [Block<BLOCK>]) {
-    let channels = to.len() * LANES;
-    for (index, to) in to.iter_mut().enumerate() {
+fn transform_gradient(from: &[f32], images: Images, place: Place, tile: usize, to: &mut [OutputBlock]) {
+    let channels = to.len() * COLUMNS;
+    for index in 0..channels / LANES {
+        let (to, half) = (&mut to[index * LANES / COLUMNS], index * LANES % COLUMNS);
         let mut values = [[[0.0; LANES]; TILE]; TILE];
         for (row, values) in values.iter_mut().enumerate().take(images.height - place.top) {
             let first = images.offset(place.image, place.top + row, place.left, channels) + index * LANES;
@@ -140,7 +186,7 @@ fn transform_gradient(from: &[f32], images: Images, place: Place, tile: usize, t
         }
         let points = transform::output_gradient(values);
         for (to, values) in to.iter_mut().zip(points.as_flattened()) {
-            to[tile] = *values;
+            to[tile][half..][..LANES].copy_from_slice(values);
         }
     }
 }

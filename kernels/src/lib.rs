@@ -14,6 +14,7 @@
 
 mod filters;
 mod gradient;
+mod instructions;
 mod multiply;
 mod norm;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use std::cell::RefCell;
 
 use self::filters::Filters;
 pub use self::gradient::weight_gradient;
+use self::instructions::Instructions;
+pub use self::instructions::available;
 pub use self::norm::{Normalization, Normalized};
 use self::transform::{LANES, Lanes, POINTS, TILE, WINDOW, six};
 
@@ -32,7 +35,7 @@ pub const INPUT_CHANNELS: usize = LANES;
 /// Output channels are a multiple of this.
 pub const OUTPUT_CHANNELS: usize = multiply::COLUMNS;
 
-/// Tiles that are multiplied together. Two rounds of the kernel's six: more would leave the first cache.
+/// Tiles that are multiplied together, a multiple of the rows of each kernel: more would leave the first cache.
 const BLOCK: usize = 12;
 /// The same where the filters themselves leave the second cache: each block reads all of them.
 const BLOCK_OF_LARGE: usize = 48;
@@ -168,24 +171,57 @@ impl Winograd {
         if input.len() != pixels * self.inputs() || output.len() != pixels * self.outputs() {
             return Err(Unfit::Size { input: input.len(), output: output.len(), size: images });
         }
-        if !available() {
-            return Err(Unfit::Processor);
-        }
-        SCRATCH.with_borrow_mut(|scratch| {
-            // SAFETY: `available` has found the instructions that the functions are compiled for.
-            unsafe {
-                match self.filters.bytes() > LARGE_FILTERS {
-                    true => self.blocks::<BLOCK_OF_LARGE>(input, images, ending, output, scratch),
-                    false => self.blocks::<BLOCK>(input, images, ending, output, scratch),
-                }
-            }
-        });
+        let instructions = Instructions::best().ok_or(Unfit::Processor)?;
+        SCRATCH.with_borrow_mut(|scratch| self.convolve_by(instructions, input, images, ending, output, scratch));
         Ok(())
     }
 
-    /// Writes every value of `output`.
+    /// `instructions` are some that the processor has.
+    fn convolve_by(
+        &self,
+        instructions: Instructions,
+        input: &[f32],
+        images: Images,
+        ending: Ending,
+        output: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        // SAFETY: the processor has the instructions that the functions are compiled for.
+        unsafe {
+            match instructions {
+                Instructions::Avx2 => self.convolve_avx2(input, images, ending, output, scratch),
+                Instructions::Avx512 => self.convolve_avx512(input, images, ending, output, scratch),
+            }
+        }
+    }
+
     #[target_feature(enable = "avx2,fma")]
-    fn blocks<const TILES: usize>(
+    fn convolve_avx2(&self, input: &[f32], images: Images, ending: Ending, output: &mut [f32], scratch: &mut Scratch) {
+        match self.filters.bytes() > LARGE_FILTERS {
+            true => self.blocks::<BLOCK_OF_LARGE, 6>(input, images, ending, output, scratch),
+            false => self.blocks::<BLOCK, 6>(input, images, ending, output, scratch),
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+    fn convolve_avx512(
+        &self,
+        input: &[f32],
+        images: Images,
+        ending: Ending,
+        output: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        match self.filters.bytes() > LARGE_FILTERS {
+            true => self.blocks::<BLOCK_OF_LARGE, 12>(input, images, ending, output, scratch),
+            false => self.blocks::<BLOCK, 12>(input, images, ending, output, scratch),
+        }
+    }
+
+    /// Writes every value of `output`. `ROWS` tiles are multiplied at once, as many as there are registers for. Inlined into functions that
+    /// are compiled for a processor.
+    #[inline(always)]
+    fn blocks<const TILES: usize, const ROWS: usize>(
         &self,
         input: &[f32],
         images: Images,
@@ -202,7 +238,7 @@ impl Winograd {
                 transform_in(input, images, images.place(first + tile), tile, inputs);
             }
             for point in 0..POINTS {
-                multiply::tiles(inputs, self.filters.point(point), point, count, sums);
+                multiply::tiles::<TILES, ROWS>(inputs, self.filters.point(point), point, count, sums);
             }
             for tile in 0..count {
                 transform_out(sums, tile, &self.bias, images, images.place(first + tile), ending, output);
@@ -217,11 +253,6 @@ fn check_shape(inputs: usize, outputs: usize, weights: usize, biases: usize) -> 
         return Err(Unfit::Shape { inputs, outputs, weights, biases });
     }
     Ok(())
-}
-
-/// Whether this processor has the instructions that the kernel is compiled for.
-pub fn available() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
 /// One tile's place: the image and the first row and column of its outputs.

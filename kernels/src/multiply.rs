@@ -3,15 +3,14 @@
 use super::Block;
 use super::transform::LANES;
 
-/// Output channels of a panel: two registers of eight.
+/// Output channels of a panel: two registers of AVX2, one of AVX-512.
 pub const COLUMNS: usize = 2 * LANES;
-/// Tiles whose sums are kept at once: 6 times 2 registers of sums, and 3 for what is multiplied, of AVX2's 16.
-const ROWS: usize = 6;
-
-/// Multiplies the first `count` tiles at `point` with the filters there: panels `[C_out / 16][C_in]`. Inlined into functions that are
-/// compiled for AVX2.
+/// Multiplies the first `count` tiles at `point` with the filters there: panels `[C_out / 16][C_in]`.
+///
+/// The sums of `ROWS` tiles are kept in registers: 6 take 12 of AVX2's 16, and 3 are for what is multiplied; 12 take 12 of AVX-512's 32.
+/// Inlined into functions that are compiled for a processor.
 #[inline(always)]
-pub fn tiles<const TILES: usize>(
+pub fn tiles<const TILES: usize, const ROWS: usize>(
     inputs: &[Block<TILES>],
     panels: &[[f32; COLUMNS]],
     point: usize,
@@ -21,17 +20,16 @@ pub fn tiles<const TILES: usize>(
     let channels = inputs.len() * LANES;
     let (pairs, _) = sums.as_chunks_mut::<2>();
     for (panel, sums) in panels.chunks_exact(channels).zip(pairs) {
-        // Six at a time also at the end: what lies behind the last tile is multiplied for nothing, and not read. TILES is a
-        // multiple of six.
+        // As many also at the end: what lies behind the last tile is multiplied for nothing, and not read. TILES is a multiple.
         for tile in (0..count).step_by(ROWS) {
-            product(inputs, panel, point, tile, sums);
+            product::<TILES, ROWS>(inputs, panel, point, tile, sums);
         }
     }
 }
 
-/// Six tiles from `tile` on times one panel.
+/// `ROWS` tiles from `tile` on times one panel.
 #[inline(always)]
-fn product<const TILES: usize>(
+fn product<const TILES: usize, const ROWS: usize>(
     inputs: &[Block<TILES>],
     panel: &[[f32; COLUMNS]],
     point: usize,

@@ -54,10 +54,24 @@ impl Layer {
         self.winograd.convolve(input, images, ending, &mut output).expect("sizes that fit");
         output
     }
+
+    /// By each set of instructions that this processor has.
+    fn by_all(&self, input: &[f32], images: Images, ending: Ending, before: &[f32]) -> Vec<(Instructions, Vec<f32>)> {
+        let by = |instructions| {
+            let mut output = before.to_vec();
+            self.winograd.convolve_by(instructions, input, images, ending, &mut output, &mut Scratch::default());
+            (instructions, output)
+        };
+        there().into_iter().map(by).collect()
+    }
 }
 
 fn worst(values: &[f32], expected: impl Iterator<Item = f64>) -> f64 {
     values.iter().zip(expected).map(|(value, expected)| (f64::from(*value) - expected).abs()).fold(0.0, f64::max)
+}
+
+fn there() -> Vec<Instructions> {
+    [Instructions::Avx2, Instructions::Avx512].into_iter().filter(|&set| Some(set) <= Instructions::best()).collect()
 }
 
 /// Says so where there is nothing to test.
@@ -90,13 +104,16 @@ fn all_sizes_and_endings_are_the_definitions() {
         let direct = layer.direct(&input, images);
         let what = format!("{inputs} to {outputs} channels, {images:?}");
 
-        let sums = layer.convolve(&input, images, Ending::Nothing, before.clone());
-        assert!(worst(&sums, direct.iter().copied()) < 5e-5, "{what}");
-        let rectified = layer.convolve(&input, images, Ending::Relu, before.clone());
-        assert!(worst(&rectified, direct.iter().map(|sum| sum.max(0.0))) < 5e-5, "{what}, rectified");
-        let added = layer.convolve(&input, images, Ending::AddRelu, before.clone());
-        let expected = direct.iter().zip(&before).map(|(sum, before)| (sum + f64::from(*before)).max(0.0));
-        assert!(worst(&added, expected) < 5e-5, "{what}, with a residual sum");
+        for (set, sums) in layer.by_all(&input, images, Ending::Nothing, &before) {
+            assert!(worst(&sums, direct.iter().copied()) < 5e-5, "{what}, {set:?}");
+        }
+        for (set, rectified) in layer.by_all(&input, images, Ending::Relu, &before) {
+            assert!(worst(&rectified, direct.iter().map(|sum| sum.max(0.0))) < 5e-5, "{what}, rectified, {set:?}");
+        }
+        for (set, added) in layer.by_all(&input, images, Ending::AddRelu, &before) {
+            let expected = direct.iter().zip(&before).map(|(sum, before)| (sum + f64::from(*before)).max(0.0));
+            assert!(worst(&added, expected) < 5e-5, "{what}, with a residual sum, {set:?}");
+        }
     }
 }
 
@@ -179,10 +196,12 @@ fn gradients_are_the_definitions() {
             }
         }
 
-        let mut gradient = vec![f32::NAN; layer.weights.len()];
-        weight_gradient(&input, &slopes, images, (inputs, outputs), &mut gradient).expect("fits");
         let scale = of_weights.iter().fold(0.0f64, |most, value| most.max(value.abs()));
-        assert!(worst(&gradient, of_weights.into_iter()) < 2e-5 * scale, "{what}");
+        for set in there() {
+            let mut gradient = vec![f32::NAN; layer.weights.len()];
+            gradient::weight_gradient_by(set, &input, &slopes, images, (inputs, outputs), &mut gradient);
+            assert!(worst(&gradient, of_weights.iter().copied()) < 2e-5 * scale, "{what}, {set:?}");
+        }
 
         if let Ok(turned) = Winograd::of_input_gradient(&layer.weights, outputs, inputs) {
             let mut gradient = vec![f32::NAN; input.len()];
