@@ -128,6 +128,7 @@ pub fn run(
     };
 
     let classes = state.classes.len();
+    let _one_thread = (workers > 1).then(OneThread::begin);
     Team::with(replicas, |scope, team| {
         for epoch in state.history.len()..options.epochs {
             let start = Instant::now();
@@ -238,6 +239,24 @@ fn mean_gradient(results: &[StepResult], rows: usize, device: Device) -> Result<
         });
     }
     sum.ok_or_else(|| Error::Internal("a step without workers".into()))
+}
+
+/// Keeps this thread to one of libtorch's threads until it is dropped. The others would spin for a while after each of the optimiser's
+/// small steps, on the cores that the workers need.
+struct OneThread(i32);
+
+impl OneThread {
+    fn begin() -> Self {
+        let before = tch::get_num_threads();
+        tch::set_num_threads(1);
+        Self(before)
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        tch::set_num_threads(self.0);
+    }
 }
 
 fn worker_gone() -> Error {
