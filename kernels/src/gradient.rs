@@ -159,7 +159,8 @@ fn products<const ROWS: usize>(
     outputs: &[[f32; COLUMNS]; BLOCK],
     sums: &mut [[f32; COLUMNS]; ROWS],
 ) {
-    let mut kept = *sums;
+    // From zero, as a copy of the sums would not leave memory.
+    let mut kept = [[0.0f32; COLUMNS]; ROWS];
     for (input, output) in inputs.iter().zip(outputs) {
         let Some(input) = input[lane..].first_chunk::<ROWS>() else { return };
         for (value, kept) in input.iter().zip(&mut kept) {
@@ -168,7 +169,11 @@ fn products<const ROWS: usize>(
             }
         }
     }
-    *sums = kept;
+    for (sums, kept) in sums.iter_mut().zip(kept) {
+        for (sum, kept) in sums.iter_mut().zip(kept) {
+            *sum += kept;
+        }
+    }
 }
 
 /// Transforms the output gradients of one tile, all channels. Outside the image they are zero.
