@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::label_column::{LabelColumn, LabelKind};
+use super::label_column::{LabelColumn, LabelKind, Labels};
 use super::reader::Chunk;
 use crate::error::{Error, Result};
 
@@ -15,17 +15,59 @@ pub(crate) struct ClassMap<'a> {
     classes: &'a [String],
     /// The dataset's names with the model's class of each; none where numbers are taken as they are.
     by_name: Option<(&'a [String], Vec<Option<usize>>)>,
+    of_name: HashMap<&'a str, usize>,
+}
+
+/// What a row's label says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// Nothing: it is null.
+    Null,
+    /// A class of the model.
+    Class(usize),
+    /// Something that is no class of the model.
+    Foreign(String),
 }
 
 impl<'a> ClassMap<'a> {
     pub fn new(column: &'a LabelColumn, classes: &'a [String]) -> Self {
+        let of_name: HashMap<&str, usize> =
+            classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
         let by_name = column.class_names().filter(|_| column.kind() == LabelKind::Index).and_then(|names| {
-            let of_name: HashMap<&str, usize> =
-                classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
             let map: Vec<_> = names.iter().map(|name| of_name.get(name.as_str()).copied()).collect();
             map.iter().any(Option::is_some).then_some((names, map))
         });
-        Self { column, classes, by_name }
+        Self { column, classes, by_name, of_name }
+    }
+
+    /// What the label of each row says. Labels that are no classes of the model are no error here.
+    ///
+    /// # Errors
+    /// A record batch without the column, or with another type.
+    pub fn given(&self, chunk: &Chunk) -> Result<Vec<Given>> {
+        let named = |name: &str| match self.of_name.get(name) {
+            Some(&class) => Given::Class(class),
+            None => Given::Foreign(name.to_owned()),
+        };
+        let numbered = |number: i64| {
+            let index = usize::try_from(number).ok();
+            match &self.by_name {
+                Some((names, _)) => match index.and_then(|index| names.get(index)) {
+                    Some(name) => named(name),
+                    None => Given::Foreign(number.to_string()),
+                },
+                None => match index.filter(|&class| class < self.classes.len()) {
+                    Some(class) => Given::Class(class),
+                    None => Given::Foreign(number.to_string()),
+                },
+            }
+        };
+        Ok(match self.column.labels(&chunk.record_batch)? {
+            Labels::Indices(labels) => labels.into_iter().map(|label| label.map_or(Given::Null, numbered)).collect(),
+            Labels::Names(labels) => {
+                labels.into_iter().map(|label| label.map_or(Given::Null, |name| named(&name))).collect()
+            }
+        })
     }
 
     /// The model's class of each row, none where the label is null.

@@ -14,7 +14,7 @@ impl Images {
     pub fn digest(&self, row: usize) -> ImageDigest {
         let digest = Sha256::new();
         let digest = match self.get(row) {
-            Ok(Image::Encoded(bytes)) => digest.chain_update(b"encoded").chain_update(bytes),
+            Ok(Image::Encoded(bytes)) => return digest_of_encoded(bytes),
             Ok(Image::Raw { values, height, width, channels, layout }) => {
                 let layout = match layout {
                     Layout::Hwc => b"hwc",
@@ -28,6 +28,11 @@ impl Images {
         };
         digest.finalize().into()
     }
+}
+
+/// Digest of an encoded image.
+pub(super) fn digest_of_encoded(bytes: &[u8]) -> ImageDigest {
+    Sha256::new().chain_update(b"encoded").chain_update(bytes).finalize().into()
 }
 
 #[cfg(test)]
