@@ -5,8 +5,8 @@
               [--floors] [-- FLAG...]
 
 The repeated dataset is a folder of links to DATA.parquet, with --concat one file with its row groups written again and again.
-What follows `--` goes to `dismax audit`. Sizes run in turn, `--rounds` times; what is said is the median. Every copy of a row is an
-exact duplicate, so this measures the pass and what is kept for a row, not the search for near duplicates among new images.
+What follows `--` goes to `dismax audit`. Sizes run in turn, `--rounds` times; what is said is the median. Every copy of a row is
+an exact duplicate, so this measures the pass and what is kept for a row, not the search for near duplicates among new images.
 
 `--floors` ends with status 1 where, for the last size against the first, peak memory is over 1.1 times or time over 1.1 times
 the ratio of the rows (11 for ten times the rows).

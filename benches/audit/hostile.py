@@ -5,8 +5,8 @@
 
 Writes one Parquet file with a hostile name into FOLDER and prints its path. Each of the strings below stands, on its own rows, as
 the path of an image and in the two string columns to group by, `group` and one with a hostile name; the schema's metadata hold
-them as keys and values. Each string has rows of every kind, so that it gets into every gallery: an image as it is, a broken one, a
-black one, an exact and a near duplicate of the first; --repeat times. The images are LABELLED's.
+them as keys and values. Each string has rows of every kind, so that it gets into every gallery: an image as it is, a broken one,
+a black one, an exact and a near duplicate of the first; --repeat times. The images are LABELLED's.
 
 What would run sets `window.hostile`, and what a template engine would work out is 1337: a page that is safe has neither.
 """
