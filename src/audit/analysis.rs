@@ -7,15 +7,18 @@ use super::AuditOptions;
 use super::collect::{Collected, Look, Prediction, Row};
 use super::confidence::{self, CalibrationFigures, ConfidenceGap, GapSums, Judged};
 use super::drift::{self, DriftFigures, DriftTest, Numbers, Quantity};
-use super::duplicates::{self, Digests, DuplicateFigures, Picture};
+use super::duplicates::{self, Digests, DuplicateFigures};
 use super::findings::{self, Finding, Related};
 use super::kind::{Kind, Severity};
 use super::labels::{self, LabelFigures, LabelledRow};
+use super::pictures::Pictures;
 use super::quality::{self, QualityFigures};
 use super::slices::{self, Division, SliceFigures};
 use super::text::{counted, percent};
+use super::thumbnails::Thumbnails;
 use super::unknown::{self, UnknownFigures};
 use crate::calibration::Calibration;
+use crate::cancel::Cancel;
 use crate::error::{Result, RowErrorCode};
 use crate::metrics::share_interval;
 
@@ -51,6 +54,7 @@ pub(super) struct OwnDivision {
 }
 
 /// Analyses what a pass collected.
+#[expect(clippy::too_many_arguments, reason = "what was collected of both datasets, and what it is judged by")]
 pub(super) fn analyse(
     collected: &Collected,
     reference: Option<&Collected>,
@@ -58,6 +62,9 @@ pub(super) fn analyse(
     classes: &[String],
     calibration: &Calibration,
     options: &AuditOptions,
+    thumbnails: &mut Thumbnails,
+    reference_thumbnails: Option<&mut Thumbnails>,
+    cancel: &Cancel,
 ) -> Result<Analysis> {
     let mut findings = Vec::new();
     let mut warnings = Vec::new();
@@ -102,7 +109,8 @@ pub(super) fn analyse(
         score,
         related: None,
     }));
-    let duplicates = duplicate_findings(collected, reference, &mut findings);
+    let both = reference.zip(reference_thumbnails);
+    let duplicates = duplicate_findings(collected, thumbnails, both, &mut findings, cancel)?;
     findings::sort(&mut findings);
 
     let pairs: Vec<(u32, Kind)> = findings.iter().map(|finding| (finding.row, finding.kind)).collect();
@@ -187,7 +195,8 @@ fn calibrate(
     divisions: &[OwnDivision],
     judged: impl Fn(&Prediction, u32) -> Judged,
 ) -> Result<Option<CalibrationFigures>> {
-    let labelled = || predictions(collected).filter_map(|(row, record, prediction)| Some((row, record.label?, prediction)));
+    let labelled =
+        || predictions(collected).filter_map(|(row, record, prediction)| Some((row, record.label?, prediction)));
     let rows: Vec<Judged> = labelled().map(|(_, label, prediction)| judged(prediction, label)).collect();
     let mut groups: Vec<ConfidenceGap> = Vec::new();
     let mut by_class = vec![GapSums::default(); classes.len()];
@@ -326,7 +335,10 @@ fn drift_figures(
     let mut tests = Vec::new();
     let mut compare = |sample: &Sample, by: Option<&str>, value: Option<&str>| -> Result<()> {
         let differences = [
-            (Quantity::Score, scores.as_ref().map(|all| all.compare(sample.scores.iter().copied())).transpose()?.flatten()),
+            (
+                Quantity::Score,
+                scores.as_ref().map(|all| all.compare(sample.scores.iter().copied())).transpose()?.flatten(),
+            ),
             (
                 Quantity::Confidence,
                 confidences.as_ref().map(|all| all.compare(sample.confidences.iter().copied())).transpose()?.flatten(),
@@ -365,7 +377,8 @@ fn drift_figures(
                 *count += 1;
             }
         }
-        let mut large: Vec<(usize, u64)> = counts.into_iter().enumerate().filter(|(_, count)| *count >= LEAST_GROUP).collect();
+        let mut large: Vec<(usize, u64)> =
+            counts.into_iter().enumerate().filter(|(_, count)| *count >= LEAST_GROUP).collect();
         large.sort_by_key(|(code, count)| (std::cmp::Reverse(*count), *code));
         large.truncate(MOST_GROUPS);
         let mut members: HashMap<u32, Vec<&Prediction>> = HashMap::new();
@@ -413,9 +426,11 @@ fn broken_findings(collected: &Collected) -> Vec<Finding> {
 
 fn duplicate_findings(
     collected: &Collected,
-    reference: Option<&Collected>,
+    thumbnails: &mut Thumbnails,
+    reference: Option<(&Collected, &mut Thumbnails)>,
     findings: &mut Vec<Finding>,
-) -> DuplicateFigures {
+    cancel: &Cancel,
+) -> Result<DuplicateFigures> {
     let record = |row: u32| collected.rows.get(row as usize);
     let digests: Vec<_> = looks(collected).filter_map(|(row, _)| Some((row, record(row)?.digest))).collect();
     let distinct = duplicates::distinct(&digests);
@@ -435,24 +450,19 @@ fn duplicate_findings(
     repeated.sort_unstable();
     repeated.dedup();
 
-    // Pictures of one tone all look the same.
-    let (rows, pictures) = pictures(collected, distinct.first.iter().copied());
-    for (row, nearest) in rows.iter().zip(duplicates::nearest(&pictures, &pictures, true)) {
-        let Some(nearest) = nearest else { continue };
-        let Some(&other) = rows.get(nearest.position as usize) else { continue };
-        findings.push(Finding {
-            row: *row,
-            kind: Kind::NearDuplicate,
-            severity: if labels_differ(*row, other) { Severity::Medium } else { Severity::Low },
-            score: nearest.bits.into(),
-            related: Some(Related::Audited(other)),
-        });
-    }
+    let own = Pictures::of(collected, distinct.first.iter().copied());
+    let near = own.near_each_other(thumbnails, cancel)?;
+    findings.extend(near.into_iter().map(|(row, other, bits)| Finding {
+        row,
+        kind: Kind::NearDuplicate,
+        severity: if labels_differ(row, other) { Severity::Medium } else { Severity::Low },
+        score: bits.into(),
+        related: Some(Related::Audited(other)),
+    }));
     let mut reference_images = None;
-    if let Some(reference) = reference {
-        let known = Digests::new(looks(reference).filter_map(|(row, _)| {
-            Some((row, reference.rows.get(row as usize)?.digest))
-        }));
+    if let Some((reference, reference_thumbnails)) = reference {
+        let digest_of = |row: u32| Some((row, reference.rows.get(row as usize)?.digest));
+        let known = Digests::new(looks(reference).filter_map(|(row, _)| digest_of(row)));
         let mut leaked = Vec::new();
         for (row, _) in looks(collected) {
             let Some((first, count)) = record(row).and_then(|record| known.find(&record.digest)) else { continue };
@@ -466,35 +476,22 @@ fn duplicate_findings(
             });
         }
         let others = distinct.first.iter().copied().filter(|row| leaked.binary_search(row).is_err());
-        let (rows, asked) = self::pictures(collected, others);
-        let (reference_rows, among) = self::pictures(reference, looks(reference).map(|(row, _)| row));
-        for (row, nearest) in rows.iter().zip(duplicates::nearest(&asked, &among, false)) {
-            let Some(nearest) = nearest else { continue };
-            let Some(&other) = reference_rows.get(nearest.position as usize) else { continue };
-            findings.push(Finding {
-                row: *row,
-                kind: Kind::LeakedNear,
-                severity: Severity::Medium,
-                score: nearest.bits.into(),
-                related: Some(Related::Reference(other)),
-            });
-        }
+        let asked = Pictures::of(collected, others);
+        let among = Pictures::of(reference, looks(reference).map(|(row, _)| row));
+        let near = asked.near_in(thumbnails, &among, reference_thumbnails, cancel)?;
+        findings.extend(near.into_iter().map(|(row, other, bits)| Finding {
+            row,
+            kind: Kind::LeakedNear,
+            severity: Severity::Medium,
+            score: bits.into(),
+            related: Some(Related::Reference(other)),
+        }));
         reference_images = Some(looks(reference).count() as u64);
     }
-    DuplicateFigures {
+    Ok(DuplicateFigures {
         images: looks(collected).count() as u64,
         distinct: distinct.first.len() as u64,
         repeated: repeated.len() as u64,
         reference_images,
-    }
-}
-
-/// The pictures of rows that are not of one tone, with the rows.
-fn pictures(collected: &Collected, rows: impl Iterator<Item = u32>) -> (Vec<u32>, Vec<Picture<'_>>) {
-    rows.filter_map(|row| {
-        let look = collected.rows.get(row as usize)?.look.as_ref()?;
-        quality::tone(look).is_none().then_some((row, Picture { hash: &look.hash, miniature: &look.miniature }))
     })
-    .unzip()
 }
-

@@ -10,7 +10,7 @@ use crate::calibration::Calibration;
 use crate::cancel::Cancel;
 use crate::dataset::{self, Chunk, ClassMap, Dataset, Given, ImageColumn, Images, LabelColumn};
 use crate::error::{Error, Result, RowErrorCode};
-use crate::image::{EncodedFormat, Miniature, PerceptualHash, is_cut_off};
+use crate::image::{EncodedFormat, PerceptualHash, is_cut_off};
 use crate::model::Model;
 use crate::score::RowScores;
 use crate::stage::{Scored, Stage};
@@ -23,7 +23,7 @@ const MOST_MESSAGES: usize = 10_000;
 /// The first 128 bits of an image's SHA-256: two of a billion different images agree with a chance of 1e-21.
 pub(super) type ShortDigest = [u8; 16];
 
-/// What stays of a row: about 260 bytes.
+/// What stays of a row: about 170 bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub digest: ShortDigest,
@@ -62,7 +62,6 @@ pub(super) struct Look {
     pub luma_deviation: f32,
     pub sharpness: f32,
     pub hash: PerceptualHash,
-    pub miniature: Miniature,
     /// The format that the bytes are in.
     pub format: Option<EncodedFormat>,
     /// The format that the name's extension promises.
@@ -79,8 +78,6 @@ pub(super) struct Collected {
     messages: Messages,
     /// Rows whose label is no class of the model, and the first such label with its place.
     pub foreign_labels: (u64, Option<String>),
-    /// Whether a label column was read.
-    pub has_labels: bool,
 }
 
 /// Which columns a pass reads besides the images.
@@ -116,12 +113,13 @@ impl Pass<'_> {
         let map = wanted.label.as_ref().map(|column| ClassMap::new(column, self.model.classes()));
         let mut groups: Vec<GroupBuilder> = wanted.groups.iter().cloned().map(GroupBuilder::new).collect();
         let mut collected = Collected {
-            rows: Vec::with_capacity(dataset.rows().and_then(|rows| usize::try_from(rows).ok()).unwrap_or(0).min(1 << 24)),
+            rows: Vec::with_capacity(
+                dataset.rows().and_then(|rows| usize::try_from(rows).ok()).unwrap_or(0).min(1 << 24),
+            ),
             files: Vec::new(),
             groups: Vec::new(),
             messages: Messages::default(),
             foreign_labels: (0, None),
-            has_labels: map.is_some(),
         };
         let mut probabilities = vec![0.0; self.model.classes().len()];
         let chunks = dataset.read(self.stage.chunk_rows(dataset), Some(&columns))?;
@@ -143,7 +141,9 @@ impl Pass<'_> {
         }
         self.cancel.check()?;
         if u32::try_from(collected.rows.len()).is_err() {
-            return Err(Error::Config("more than 4,294,967,295 rows are too many for one audit; audit parts of them".into()));
+            return Err(Error::Config(
+                "more than 4,294,967,295 rows are too many for one audit; audit parts of them".into(),
+            ));
         }
         collected.rows.shrink_to_fit();
         collected.groups = groups.into_iter().map(GroupBuilder::finish).collect();
@@ -182,7 +182,7 @@ impl Pass<'_> {
             let mut short = ShortDigest::default();
             short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
             let cut_off = error == Some(RowErrorCode::DecodeFailed) && self.is_cut_off(&images, row, &chunk.file);
-            thumbnails.push(name, inspected.map(|inspected| inspected.image.thumbnail.as_slice()))?;
+            thumbnails.push(name, inspected.map(|inspected| &inspected.image))?;
             let look = inspected.map(|inspected| Look {
                 width: inspected.image.width,
                 height: inspected.image.height,
@@ -190,7 +190,6 @@ impl Pass<'_> {
                 luma_deviation: inspected.image.luma_deviation,
                 sharpness: inspected.image.sharpness,
                 hash: inspected.image.hash,
-                miniature: inspected.image.miniature,
                 format: inspected.source.format,
                 promised: name.and_then(EncodedFormat::of_name),
             });
@@ -201,7 +200,9 @@ impl Pass<'_> {
 
     /// Looks at the bytes again: the decoder does not tell.
     fn is_cut_off(&self, images: &Images, row: usize, file: &str) -> bool {
-        let bytes = images.get(row).and_then(|image| dataset::encoded(&image, file, &self.stage.load_options()).map(|bytes| bytes.into_owned()));
+        let bytes = images.get(row).and_then(|image| {
+            dataset::encoded(&image, file, &self.stage.load_options()).map(|bytes| bytes.into_owned())
+        });
         bytes.is_ok_and(|bytes| is_cut_off(&bytes))
     }
 }
@@ -349,6 +350,6 @@ mod tests {
 
     #[test]
     fn a_row_stays_small() {
-        assert!(size_of::<Row>() <= 280, "{}", size_of::<Row>());
+        assert!(size_of::<Row>() <= 190, "{}", size_of::<Row>());
     }
 }

@@ -108,7 +108,8 @@ pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str) -
     });
     let mut warnings = Vec::new();
     if before.model.digest != after.model.digest {
-        warnings.push("The audits were made with different models, so findings may differ where the data do not.".into());
+        warnings
+            .push("The audits were made with different models, so findings may differ where the data do not.".into());
     }
     if before.unknown.fdr != after.unknown.fdr {
         warnings.push(format!(
@@ -164,7 +165,11 @@ fn texts(batch: &RecordBatch, name: &str, folder: &Path) -> Result<Vec<Option<St
     Ok(array.iter().map(|text| text.map(str::to_owned)).collect())
 }
 
-fn numbers<T: arrow::datatypes::ArrowPrimitiveType>(batch: &RecordBatch, name: &str, folder: &Path) -> Result<Vec<Option<T::Native>>> {
+fn numbers<T: arrow::datatypes::ArrowPrimitiveType>(
+    batch: &RecordBatch,
+    name: &str,
+    folder: &Path,
+) -> Result<Vec<Option<T::Native>>> {
     let array = batch.column_by_name(name).and_then(|array| array.as_primitive_opt::<T>());
     Ok(array.ok_or_else(|| damaged(folder, name))?.iter().collect())
 }
@@ -183,19 +188,30 @@ impl Changes {
     }
 
     /// Writes the findings in `folder` beyond those that `others` has as well.
-    fn write(&mut self, folder: &Path, others: &Occurrences, change: &'static str, writer: &mut TableWriter) -> Result<()> {
+    fn write(
+        &mut self,
+        folder: &Path,
+        others: &Occurrences,
+        change: &'static str,
+        writer: &mut TableWriter,
+    ) -> Result<()> {
         let mut left = others.clone();
         let mut shown_rows = 0;
         for batch in batches(folder)? {
             let batch = batch?;
             let text = |name: &str| texts(&batch, name, folder);
-            let whole = |name: &str| -> Result<Vec<String>> { Ok(text(name)?.into_iter().map(Option::unwrap_or_default).collect()) };
+            let whole = |name: &str| -> Result<Vec<String>> {
+                Ok(text(name)?.into_iter().map(Option::unwrap_or_default).collect())
+            };
             let all = Table {
                 file: whole("file")?,
                 row: numbers::<UInt64Type>(&batch, "row", folder)?.into_iter().map(Option::unwrap_or_default).collect(),
                 kind: whole("kind")?,
                 severity: whole("severity")?,
-                score: numbers::<Float64Type>(&batch, "score", folder)?.into_iter().map(Option::unwrap_or_default).collect(),
+                score: numbers::<Float64Type>(&batch, "score", folder)?
+                    .into_iter()
+                    .map(Option::unwrap_or_default)
+                    .collect(),
                 evidence: whole("evidence")?,
                 related_file: text("related_file")?,
                 related_row: numbers::<UInt64Type>(&batch, "related_row", folder)?,
@@ -282,11 +298,16 @@ fn view(comparison: &Comparison, after: &AuditSummary, changes: &Changes, comman
             [] => "No figure changed clearly.".to_owned(),
             clear => format!(
                 "Changed clearly: {}.",
-                clear.iter().map(|figure| format!("{} from {} to {}", figure.name, percent(figure.old), percent(figure.new))).collect::<Vec<_>>().join(", ")
+                clear
+                    .iter()
+                    .map(|figure| format!("{} from {} to {}", figure.name, percent(figure.old), percent(figure.new)))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         },
     ];
-    let tile = |name: &str, value: u64, tone: Tone| Tile { name: name.into(), value: count(value), note: String::new(), tone };
+    let tile =
+        |name: &str, value: u64, tone: Tone| Tile { name: name.into(), value: count(value), note: String::new(), tone };
     let tiles = vec![
         tile("New findings", appeared, if appeared > 0 { Tone::Warn } else { Tone::Good }),
         tile("Gone findings", gone, Tone::Plain),
@@ -298,7 +319,10 @@ fn view(comparison: &Comparison, after: &AuditSummary, changes: &Changes, comman
         },
     ];
     let number = |value: u64| Cell::number(count(value), value as f64);
-    let mut kinds = TableView::new("Findings by kind", &[("Kind", false), ("Before", true), ("After", true), ("New", true), ("Gone", true)]);
+    let mut kinds = TableView::new(
+        "Findings by kind",
+        &[("Kind", false), ("Before", true), ("After", true), ("New", true), ("Gone", true)],
+    );
     for change in &comparison.kinds {
         kinds.rows.push(vec![
             Cell::text(change.kind.title()),
@@ -317,7 +341,8 @@ fn view(comparison: &Comparison, after: &AuditSummary, changes: &Changes, comman
             Cell::text(if figure.clear { "intervals lie apart" } else { "" }),
         ]);
     }
-    let how = "A finding stays where the newer audit has one of the same kind about the same image, wherever its row is.";
+    let how =
+        "A finding stays where the newer audit has one of the same kind about the same image, wherever its row is.";
     let mut overview = Section::new("kinds", "What changed", Tone::Plain, verdict.join(" "), how);
     overview.tables.push(kinds);
     if !figures.rows.is_empty() {
@@ -326,14 +351,19 @@ fn view(comparison: &Comparison, after: &AuditSummary, changes: &Changes, comman
     let list = |id, title, change: &str, all: u64, tone| {
         let mut table = TableView::new(title, &[("Kind", false), ("File", false), ("Row", true), ("Why", false)]);
         for (_, kind, file, row, evidence) in changes.first.iter().filter(|(of, ..)| *of == change) {
-            table.rows.push(vec![Cell::text(kind), Cell::text(file), number(*row), Cell { text: evidence.clone(), sort: None }]);
+            table.rows.push(vec![
+                Cell::text(kind),
+                Cell::text(file),
+                number(*row),
+                Cell { text: evidence.clone(), sort: None },
+            ]);
         }
         let summary = format!("{}.", counted(all, "finding"));
         let mut section = Section::new(id, title, tone, summary, "");
         section.count = Some(all);
         let listed = table.rows.len() as u64;
-        section.more =
-            (all > listed).then(|| format!("{} of {} shown; all stand in findings.parquet.", count(listed), count(all)));
+        section.more = (all > listed)
+            .then(|| format!("{} of {} shown; all stand in findings.parquet.", count(listed), count(all)));
         if !table.rows.is_empty() {
             section.tables.push(table);
         }

@@ -146,7 +146,10 @@ mod tests {
         rows.iter().for_each(|row| sums.add(row));
         let gap = sums.gap("class", "cat").expect("rows");
         assert!((gap.gap.value - 0.2).abs() < 1e-6 && gap.is_clear(), "{gap:?}");
-        assert!((gap.gap.interval.lower - (0.9 - 0.7875)).abs() < 1e-3, "R: binom.test(70, 100) ends at 0.7875; {gap:?}");
+        assert!(
+            (gap.gap.interval.lower - (0.9 - 0.7875)).abs() < 1e-3,
+            "R: binom.test(70, 100) ends at 0.7875; {gap:?}"
+        );
         let figures = figures(&rows, vec![gap]).expect("confidences").expect("rows");
         assert!((figures.ece.value - 0.2).abs() < 1e-6);
         let nll = -(70.0 * 0.9f64.ln() + 30.0 * 0.1f64.ln()) / 100.0;

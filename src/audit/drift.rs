@@ -175,8 +175,10 @@ pub(super) fn classes(reference: &[u64], audited: &[u64]) -> Result<Option<Diffe
             (a - expect_a).powi(2) / expect_a + (b - expect_b).powi(2) / expect_b
         })
         .sum();
-    let distribution = ChiSquared::new(freedom as f64).map_err(|error| Error::Internal(format!("chi-square: {error}")))?;
-    let share = |counts: fn((f64, f64)) -> f64, total: f64| present().map(|pair| counts(pair) / total).collect::<Vec<_>>();
+    let distribution =
+        ChiSquared::new(freedom as f64).map_err(|error| Error::Internal(format!("chi-square: {error}")))?;
+    let share =
+        |counts: fn((f64, f64)) -> f64, total: f64| present().map(|pair| counts(pair) / total).collect::<Vec<_>>();
     let smaller = total_reference.min(total_audited) as usize;
     let psi = psi(&share(|pair| pair.0, total_reference), &share(|pair| pair.1, total_audited), smaller);
     Ok(Some(Difference { statistic, p_value: distribution.sf(statistic).clamp(0.0, 1.0), psi }))

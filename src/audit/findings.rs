@@ -93,18 +93,20 @@ impl<'a> Evidence<'a> {
         let look = row.look.as_ref();
         let size = look.map(|look| format!("{} x {} pixels", look.width, look.height)).unwrap_or_default();
         let message = shown(self.collected.message(finding.row as usize));
-        let other = self.related(finding).map(|(file, row)| format!("row {row} of {}", shown(file))).unwrap_or_default();
+        let other =
+            self.related(finding).map(|(file, row)| format!("row {row} of {}", shown(file))).unwrap_or_default();
         let prediction = row.prediction.as_ref();
         Ok(match finding.kind {
             Kind::Unknown => {
                 let p = prediction.map_or(1.0, |prediction| prediction.p_value);
-                let most = self.unknown.threshold.unwrap_or(p);
                 let class = prediction.map_or("", |prediction| self.class(prediction.class));
+                let most = self.unknown.threshold.map(|most| {
+                    format!("; up to {} images are unknown at the false discovery rate asked for", p_value(most))
+                });
                 format!(
-                    "A share of {} of the calibration images look at least as strange; up to {} are unknown at this false \
-                     discovery rate. The nearest class is {}.",
+                    "A share of {} of the calibration images look at least as strange{}. The nearest class is {}.",
                     p_value(p),
-                    p_value(most),
+                    most.unwrap_or_default(),
                     quoted(class)
                 )
             }
@@ -127,7 +129,11 @@ impl<'a> Evidence<'a> {
             },
             Kind::Undecodable => {
                 let code = row.error.map_or("unknown", RowErrorCode::as_str);
-                if message.is_empty() { format!("The image cannot be used ({code}).") } else { format!("The image cannot be used ({code}): {message}.") }
+                if message.is_empty() {
+                    format!("The image cannot be used ({code}).")
+                } else {
+                    format!("The image cannot be used ({code}): {message}.")
+                }
             }
             Kind::MislabelledFormat => {
                 let format = look.and_then(|look| look.format).map_or("another format", |format| format.name());
@@ -148,7 +154,9 @@ impl<'a> Evidence<'a> {
             Kind::Blurred => {
                 let sharpness = look.map_or(0.0, |look| look.sharpness);
                 let median = self.quality.sharpness.map_or(0.0, |scale| scale.median);
-                format!("Sharpness {sharpness:.5}, while the median image has {median:.5}: {score:+.1} robust deviations.")
+                format!(
+                    "Sharpness {sharpness:.5}, while the median image has {median:.5}: {score:+.1} robust deviations."
+                )
             }
             Kind::ExactDuplicate => {
                 let labels = self.other_label(finding, row);
@@ -162,7 +170,9 @@ impl<'a> Evidence<'a> {
                 format!("Byte for byte the image of {other} in the reference, where {} it.", holds(score as u64))
             }
             Kind::LeakedNear => {
-                format!("Nearly the image of {other} in the reference: the perceptual hashes differ in {score} of 121 bits.")
+                format!(
+                    "Nearly the image of {other} in the reference: the perceptual hashes differ in {score} of 121 bits."
+                )
             }
         })
     }
@@ -190,7 +200,8 @@ fn quoted(name: &str) -> String {
 
 /// Columns of the table. Their descriptions stand in the fields' metadata.
 fn schema(changed: bool) -> SchemaRef {
-    let meanings: Vec<String> = Kind::ALL.iter().map(|kind| format!("{}: {}", kind.name(), kind.score_meaning())).collect();
+    let meanings: Vec<String> =
+        Kind::ALL.iter().map(|kind| format!("{}: {}", kind.name(), kind.score_meaning())).collect();
     let field = |name: &str, data_type: DataType, nullable: bool, description: &str| {
         let metadata = HashMap::from([("description".to_owned(), description.to_owned())]);
         Field::new(name, data_type, nullable).with_metadata(metadata)
@@ -202,7 +213,12 @@ fn schema(changed: bool) -> SchemaRef {
         field("severity", DataType::Utf8, false, "high, medium or low"),
         field("score", DataType::Float64, false, &meanings.join("; ")),
         field("evidence", DataType::Utf8, false, "what speaks for it, in a sentence"),
-        field("related_file", DataType::Utf8, true, "file of the other row of a pair; of the reference for leaked rows"),
+        field(
+            "related_file",
+            DataType::Utf8,
+            true,
+            "file of the other row of a pair; of the reference for leaked rows",
+        ),
         field("related_row", DataType::UInt64, true, "number of that row in its file"),
         field("predicted", DataType::Utf8, true, "name of the predicted class"),
         field("confidence", DataType::Float32, true, "its calibrated probability"),

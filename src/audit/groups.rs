@@ -58,7 +58,8 @@ impl GroupColumn {
         let data_type = field.data_type();
         let fits = if by_day { is_time(data_type) } else { !data_type.is_nested() && !is_binary(data_type) };
         if !fits {
-            let what = if by_day { "dates, timestamps or texts that are such" } else { "numbers, texts, dates or booleans" };
+            let what =
+                if by_day { "dates, timestamps or texts that are such" } else { "numbers, texts, dates or booleans" };
             return Err(Error::data(option, format!("\"{name}\" is {data_type}; name a column of {what}")));
         }
         Ok(Self { name: name.to_owned(), index, by_day })
@@ -184,7 +185,10 @@ mod tests {
     fn days_of_timestamps_and_texts() {
         let hours = [0, 23, 24, 50].map(|hour| hour * 3_600_000);
         let found = groups(true, Arc::new(TimestampMillisecondArray::from(hours.to_vec())));
-        assert_eq!((found.values, found.codes), (["1970-01-01", "1970-01-02", "1970-01-03"].map(String::from).to_vec(), vec![0, 0, 1, 2]));
+        assert_eq!(
+            (found.values, found.codes),
+            (["1970-01-01", "1970-01-02", "1970-01-03"].map(String::from).to_vec(), vec![0, 0, 1, 2])
+        );
         let found = groups(true, Arc::new(StringArray::from(vec!["2024-05-01", "soon", "2024-05-01"])));
         assert_eq!((found.values, found.codes), (vec!["2024-05-01".into(), NULL.into()], vec![0, 1, 0]));
     }

@@ -127,10 +127,7 @@ impl Kind {
 
     /// Whether the finding with the smaller score is the more striking one.
     pub(super) const fn smallest_first(self) -> bool {
-        matches!(
-            self,
-            Self::NearBlack | Self::NearUniform | Self::Blurred | Self::NearDuplicate | Self::LeakedNear
-        )
+        matches!(self, Self::NearBlack | Self::NearUniform | Self::Blurred | Self::NearDuplicate | Self::LeakedNear)
     }
 }
 

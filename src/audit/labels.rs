@@ -167,7 +167,8 @@ pub(super) fn find(rows: &[LabelledRow], classes: &[String]) -> Result<Option<(L
 
 /// The most probable class among those whose threshold the row reaches. A class that no row is labelled with has no threshold.
 fn confident_class(row: &LabelledRow, thresholds: &BTreeMap<u32, f64>) -> Option<u32> {
-    let reaches = |class: u32, p: f32| thresholds.get(&class).is_some_and(|threshold| p > 0.0 && f64::from(p) >= *threshold);
+    let reaches =
+        |class: u32, p: f32| thresholds.get(&class).is_some_and(|threshold| p > 0.0 && f64::from(p) >= *threshold);
     let own = Some((row.label, row.label_probability)).into_iter();
     let candidates = row.top.iter().copied().chain(own).filter(|&(class, p)| reaches(class, p));
     // The first of equals: `top` is in descending order.
@@ -236,7 +237,9 @@ mod tests {
             cell("dog", "dog", 8.0 / 3.0),
         ];
         for (got, expected) in figures.joint.iter().zip(&expected) {
-            assert!((got.rows - expected.rows).abs() < 1e-9 && got.label == expected.label && got.class == expected.class);
+            assert!(
+                (got.rows - expected.rows).abs() < 1e-9 && got.label == expected.label && got.class == expected.class
+            );
         }
         assert_eq!(figures.joint.len(), 4);
         assert!((figures.estimated_wrong - (1.0 + 4.0 / 3.0)).abs() < 1e-9);

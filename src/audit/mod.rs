@@ -25,7 +25,7 @@
 //! # Ok::<(), dismax::Error>(())
 //! ```
 //!
-//! Memory grows by about 260 bytes a row; images and thumbnails are not kept. Time grows with the rows, and a little faster with the
+//! Memory grows by about 200 bytes a row; images and thumbnails are not kept. Time grows with the rows, and a little faster with the
 //! different images among them, whose near duplicates are searched.
 
 mod analysis;
@@ -38,6 +38,8 @@ mod findings;
 mod groups;
 mod kind;
 mod labels;
+mod likeness;
+mod pictures;
 mod place;
 mod quality;
 mod report;
@@ -102,15 +104,7 @@ pub struct AuditOptions {
 impl Default for AuditOptions {
     /// Labels where there are some, no groups, a false discovery rate of 0.05, 24 thumbnails, nothing replaced.
     fn default() -> Self {
-        Self {
-            label: None,
-            group_by: Vec::new(),
-            time: None,
-            fdr: 0.05,
-            top: 24,
-            force: false,
-            command: String::new(),
-        }
+        Self { label: None, group_by: Vec::new(), time: None, fdr: 0.05, top: 24, force: false, command: String::new() }
     }
 }
 
@@ -143,7 +137,10 @@ pub struct AuditProgress {
 /// # Errors
 /// A model that is not calibrated, a stage that does not inspect, a false discovery rate outside (0, 1), a column that is not there or cannot be used, a folder
 /// that is in the way, damaged input, [`Error::Cancelled`].
-#[expect(clippy::too_many_arguments, reason = "what is worked with, what is audited, where it goes, and how a caller follows it")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is worked with, what is audited, where it goes, and how a caller follows it"
+)]
 pub fn audit(
     model: &Model,
     stage: &Stage,
@@ -188,13 +185,22 @@ pub fn audit(
     let rows = collected.rows.len() as u64;
     observe(AuditProgress { phase: AuditPhase::Findings, rows, of: Some(rows) });
 
-    let (reference_rows, reference_thumbnails) = match &mut of_reference {
+    let (reference_rows, mut reference_thumbnails) = match &mut of_reference {
         Some((collected, thumbnails)) => (Some(&*collected), Some(thumbnails)),
         None => (None, None),
     };
     let row_groups = dataset.row_groups()?;
-    let analysis =
-        analysis::analyse(&collected, reference_rows, &row_groups, model.classes(), calibration, options)?;
+    let analysis = analysis::analyse(
+        &collected,
+        reference_rows,
+        &row_groups,
+        model.classes(),
+        calibration,
+        options,
+        &mut thumbnails,
+        reference_thumbnails.as_deref_mut(),
+        cancel,
+    )?;
     cancel.check()?;
     let mut summary = summarise(model, dataset, reference, options, &collected, &analysis);
     let evidence = Evidence {

@@ -127,7 +127,8 @@ mod tests {
         assert!(message.contains("not an audit"), "{message}");
         assert!(Staging::create(&target.join("other"), true).is_err(), "a file");
         drop(Staging::create(&folder.path().join("b"), false).expect("room"));
-        let names: Vec<_> = fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
         assert_eq!(names, ["a"], "what was dropped leaves nothing");
         assert_eq!(fs::read_dir(folder.path().join("a")).expect("a folder").count(), 1);
     }

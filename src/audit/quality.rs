@@ -67,7 +67,9 @@ pub struct QualityFigures {
 }
 
 /// Finds odd images: their positions among `looks`, kind and score.
-pub(super) fn find<'a>(looks: impl Iterator<Item = (u32, &'a Look)> + Clone) -> (QualityFigures, Vec<(u32, Kind, f64)>) {
+pub(super) fn find<'a>(
+    looks: impl Iterator<Item = (u32, &'a Look)> + Clone,
+) -> (QualityFigures, Vec<(u32, Kind, f64)>) {
     let pixels = |look: &Look| f64::from(look.width) * f64::from(look.height);
     let has_detail = |look: &Look| tone(look).is_none();
     let sharpness = |look: &Look| f64::from(look.sharpness.max(LEAST_SHARPNESS));
@@ -117,8 +119,7 @@ mod tests {
     use super::*;
 
     fn look(width: u32, height: u32, luma_mean: f32, luma_deviation: f32, sharpness: f32) -> Look {
-        let (hash, miniature) = ([0; 16], [0; 96]);
-        Look { width, height, luma_mean, luma_deviation, sharpness, hash, miniature, format: None, promised: None }
+        Look { width, height, luma_mean, luma_deviation, sharpness, hash: [0; 16], format: None, promised: None }
     }
 
     fn kinds(looks: &[Look]) -> Vec<(u32, Kind)> {

@@ -125,9 +125,12 @@ impl Material<'_> {
         let mut details = Vec::new();
         details.extend(label.map(|label| Detail::new("Label", label)));
         details.extend(predicted.map(|class| Detail::new("Predicted", class)));
-        details.extend(prediction.map(|prediction| Detail::new("Confidence", &format!("{:.3}", prediction.confidence))));
+        details
+            .extend(prediction.map(|prediction| Detail::new("Confidence", &format!("{:.3}", prediction.confidence))));
         details.extend(prediction.map(|prediction| Detail::new("p-value", &p_value(prediction.p_value))));
-        details.push(Detail::new("Severity", finding.severity.name()));
+        if finding.kind != Kind::Unknown || self.summary.unknown.rejected > 0 {
+            details.push(Detail::new("Severity", finding.severity.name()));
+        }
         details.push(Detail { name: "Why", value: self.evidence.sentence(finding)? });
         details.extend(own.name.as_deref().map(|name| Detail::new("Path", name)));
         details.push(Detail::new("File", file));
@@ -156,7 +159,11 @@ impl Material<'_> {
         let figures = &self.summary.unknown;
         let found = figures.rejected;
         let share = figures.out_of_distribution.map(|share| {
-            format!(" About {} of the rows ({}) are of unknown kinds, found or not.", percent(share.value), interval(&share))
+            format!(
+                " About {} of the rows ({}) are of unknown kinds, found or not.",
+                percent(share.value),
+                interval(&share)
+            )
         });
         let summary = match (figures.tested, found) {
             (0, _) => "No row could be scored, so nothing can be said of unknown images.".to_owned(),
@@ -197,7 +204,42 @@ impl Material<'_> {
         let (gallery, all) = self.gallery(&[Kind::Unknown])?;
         section.more = more(gallery.len(), all);
         section.gallery = gallery;
+        if all == 0 {
+            section.gallery = self.strangest()?;
+            section.more = (!section.gallery.is_empty()).then(|| {
+                "Shown are the images that are least like the calibration rows. None of them is a finding: as many as these look so \
+                 strange by chance."
+                    .into()
+            });
+        }
         Ok(section)
+    }
+
+    /// The images with the lowest scores, where none is unknown: there is something to look at all the same.
+    fn strangest(&mut self) -> Result<Vec<Item>> {
+        let rows = self.evidence.collected.rows.iter().enumerate();
+        let mut rows: Vec<(f64, f32, u32)> = rows
+            .filter_map(|(row, record)| {
+                let prediction = record.prediction.as_ref()?;
+                Some((prediction.p_value, prediction.score, row as u32))
+            })
+            .collect();
+        let order = |a: &(f64, f32, u32), b: &(f64, f32, u32)| {
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
+        };
+        if self.top > 0 && rows.len() > self.top {
+            rows.select_nth_unstable_by(self.top - 1, order);
+        }
+        rows.truncate(self.top);
+        rows.sort_by(order);
+        let finding = |(_, score, row): (f64, f32, u32)| Finding {
+            row,
+            kind: Kind::Unknown,
+            severity: Severity::Low,
+            score: -f64::from(score),
+            related: None,
+        };
+        rows.into_iter().map(|row| self.item(&finding(row))).collect()
     }
 
     fn labels(&mut self) -> Result<Section> {
@@ -224,14 +266,23 @@ impl Material<'_> {
         section.heatmap = heatmap(figures, &self.summary.model.classes);
         let mut table = Table::new(
             "Noise by label",
-            &[("Label", false), ("Rows", true), ("Suspects", true), ("Estimated noise", true), ("95 % interval", false), ("Threshold", true)],
+            &[
+                ("Label", false),
+                ("Rows", true),
+                ("Suspects", true),
+                ("Estimated noise", true),
+                ("95 % interval", false),
+                ("Threshold", true),
+            ],
         );
         for class in figures.classes.iter().take(MOST_ROWS) {
             table.rows.push(vec![
                 Cell::text(&class.class),
                 number(class.rows),
                 number(class.suspects),
-                class.noise.map_or_else(|| Cell::text("unknown"), |noise| Cell::number(percent(noise.value), noise.value)),
+                class
+                    .noise
+                    .map_or_else(|| Cell::text("unknown"), |noise| Cell::number(percent(noise.value), noise.value)),
                 Cell::text(&class.noise.as_ref().map(interval).unwrap_or_default()),
                 Cell::number(format!("{:.3}", class.threshold), class.threshold),
             ]);
@@ -269,7 +320,16 @@ impl Material<'_> {
         });
         let mut table = Table::new(
             "By class and group",
-            &[("Divided by", false), ("Value", false), ("Rows", true), ("Accuracy", true), ("Confidence", true), ("Gap", true), ("95 % interval", false), ("", false)],
+            &[
+                ("Divided by", false),
+                ("Value", false),
+                ("Rows", true),
+                ("Accuracy", true),
+                ("Confidence", true),
+                ("Gap", true),
+                ("95 % interval", false),
+                ("", false),
+            ],
         );
         for group in figures.groups.iter().take(MOST_ROWS) {
             let word = match group.is_clear() {
@@ -306,7 +366,8 @@ impl Material<'_> {
         let whole: Vec<&DriftTest> = figures.tests.iter().filter(|test| test.by.is_none()).collect();
         let found: Vec<&&DriftTest> = whole.iter().filter(|test| test.significant).collect();
         let worst = whole.iter().filter(|test| test.significant).map(|test| test.psi).fold(0.0, f64::max);
-        let words: Vec<String> = found.iter().map(|test| format!("{} (PSI {:.3})", test.quantity.name(), test.psi)).collect();
+        let words: Vec<String> =
+            found.iter().map(|test| format!("{} (PSI {:.3})", test.quantity.name(), test.psi)).collect();
         let groups = figures.tests.iter().filter(|test| test.by.is_some() && test.significant).count() as u64;
         let summary = format!(
             "Against {against}, {}.{}",
@@ -328,7 +389,16 @@ impl Material<'_> {
         section.charts.push(self.score_chart()?);
         let mut table = Table::new(
             "Comparisons",
-            &[("Divided by", false), ("Value", false), ("Quantity", false), ("Rows", true), ("Statistic", true), ("PSI", true), ("p-value", true), ("", false)],
+            &[
+                ("Divided by", false),
+                ("Value", false),
+                ("Quantity", false),
+                ("Rows", true),
+                ("Statistic", true),
+                ("PSI", true),
+                ("p-value", true),
+                ("", false),
+            ],
         );
         let mut tests: Vec<&DriftTest> = figures.tests.iter().collect();
         tests.sort_by(|a, b| a.by.is_some().cmp(&b.by.is_some()).then(b.psi.total_cmp(&a.psi)));
@@ -377,11 +447,15 @@ impl Material<'_> {
         let score = self.calibration.score.name().to_uppercase();
         let (of_audited, of_reference) = (histogram(&audited), histogram(&reference));
         let x_name = format!("{score} (higher is more in-distribution)");
-        let svg = charts::score_distributions(&x_name, range.clone(), [&of_audited, &of_reference], ["these rows", name])?;
-        let test = self.summary.drift.as_ref().and_then(|drift| {
-            drift.tests.iter().find(|test| test.by.is_none() && test.quantity == Quantity::Score)
+        let svg =
+            charts::score_distributions(&x_name, range.clone(), [&of_audited, &of_reference], ["these rows", name])?;
+        let test =
+            self.summary.drift.as_ref().and_then(|drift| {
+                drift.tests.iter().find(|test| test.by.is_none() && test.quantity == Quantity::Score)
+            });
+        let distance = test.map_or(String::new(), |test| {
+            format!(" Their distributions are {:.3} apart (Kolmogorov-Smirnov).", test.statistic)
         });
-        let distance = test.map_or(String::new(), |test| format!(" Their distributions are {:.3} apart (Kolmogorov-Smirnov).", test.statistic));
         Ok(Chart {
             title: "Scores".into(),
             svg,
@@ -419,11 +493,8 @@ impl Material<'_> {
     fn duplicates(&mut self) -> Result<Section> {
         let summary = self.summary;
         let [exact, near, leaked, leaked_near] = DUPLICATE_KINDS.map(|kind| summary.of(kind));
-        let mut text = format!(
-            "{} an earlier one byte for byte, {} nearly.",
-            repeats(exact, "row"),
-            repeats(near, "row")
-        );
+        let mut text =
+            format!("{} an earlier one byte for byte, {} nearly.", repeats(exact, "row"), repeats(near, "row"));
         text.push_str(&match summary.duplicates.reference_images {
             Some(images) => format!(
                 " Of the reference's {}, {} found here byte for byte and {} nearly: the two are not independent where there are any.",
@@ -465,7 +536,17 @@ impl Material<'_> {
         }
         let mut table = Table::new(
             "Groups",
-            &[("Divided by", false), ("Value", false), ("Kind", false), ("Rows", true), ("Findings", true), ("Share", true), ("95 % interval", false), ("Elsewhere", true), ("p-value", true)],
+            &[
+                ("Divided by", false),
+                ("Value", false),
+                ("Kind", false),
+                ("Rows", true),
+                ("Findings", true),
+                ("Share", true),
+                ("95 % interval", false),
+                ("Elsewhere", true),
+                ("p-value", true),
+            ],
         );
         for slice in figures.slices.iter().take(MOST_ROWS) {
             table.rows.push(vec![
@@ -509,7 +590,8 @@ fn heatmap(figures: &LabelFigures, classes: &[String]) -> Option<Heatmap> {
     if classes.len() > MOST_CLASSES {
         let mut by_errors: Vec<(&String, f64)> = classes.iter().map(|class| (class, wrong(class))).collect();
         by_errors.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let kept: std::collections::HashSet<&String> = by_errors.into_iter().take(MOST_CLASSES).map(|(class, _)| class).collect();
+        let kept: std::collections::HashSet<&String> =
+            by_errors.into_iter().take(MOST_CLASSES).map(|(class, _)| class).collect();
         shown_classes.retain(|class| kept.contains(class));
     }
     let counts: std::collections::HashMap<(&str, &str), f64> =
@@ -522,7 +604,12 @@ fn heatmap(figures: &LabelFigures, classes: &[String]) -> Option<Heatmap> {
             HeatCell {
                 text: count(rows as u64),
                 heat: share,
-                tip: format!("{} of the rows labelled {} are predicted as {}", percent(share), shown(label), shown(class)),
+                tip: format!(
+                    "{} of the rows labelled {} are predicted as {}",
+                    percent(share),
+                    shown(label),
+                    shown(class)
+                ),
             }
         };
         shown_classes.iter().map(cell).collect()
@@ -530,7 +617,11 @@ fn heatmap(figures: &LabelFigures, classes: &[String]) -> Option<Heatmap> {
     let names = || shown_classes.iter().map(|class| shown(class)).collect();
     Some(Heatmap {
         title: match shown_classes.len() < classes.len() {
-            true => format!("Labels and predictions ({} of {} classes: those with the most differences)", shown_classes.len(), classes.len()),
+            true => format!(
+                "Labels and predictions ({} of {} classes: those with the most differences)",
+                shown_classes.len(),
+                classes.len()
+            ),
             false => "Labels and predictions".into(),
         },
         row_title: "label".into(),
@@ -559,11 +650,19 @@ fn verdict(summary: &AuditSummary) -> [String; 3] {
     let copies = summary.of(Kind::ExactDuplicate) + summary.of(Kind::NearDuplicate);
     let leaked = summary.of(Kind::Leaked) + summary.of(Kind::LeakedNear);
     let unknown = match summary.unknown.out_of_distribution {
-        Some(share) => format!("About {} of the images are of kinds that the model does not know ({})", percent(share.value), interval(&share)),
+        Some(share) => format!(
+            "About {} of the images are of kinds that the model does not know ({})",
+            percent(share.value),
+            interval(&share)
+        ),
         None => "Nothing can be said of unknown images".into(),
     };
     let leaks = if leaked > 0 { format!(", {} also in the reference", are(leaked, "image")) } else { String::new() };
-    let second = format!("{unknown}; {} broken or missing, {} an earlier one{leaks}.", are(broken, "image"), repeats(copies, "row"));
+    let second = format!(
+        "{unknown}; {} broken or missing, {} an earlier one{leaks}.",
+        are(broken, "image"),
+        repeats(copies, "row")
+    );
     let labels = match (&summary.labels, &summary.calibration) {
         (Some(labels), Some(calibration)) => format!(
             "About {} of the labels are wrong by estimate, and confidences are off by {}",
@@ -652,5 +751,6 @@ fn repeats(number: u64, thing: &str) -> String {
 }
 
 fn more(shown: usize, all: u64) -> Option<String> {
-    (all > shown as u64).then(|| format!("{} of {} shown; all stand in findings.parquet.", count(shown as u64), count(all)))
+    (all > shown as u64)
+        .then(|| format!("{} of {} shown; all stand in findings.parquet.", count(shown as u64), count(all)))
 }

@@ -119,10 +119,7 @@ pub(super) fn find(divisions: &[Division], findings: &[(u32, Kind)], fdr: f64) -
             kind,
             rows,
             findings,
-            rate: Estimate {
-                value: findings as f64 / rows as f64,
-                interval: share_interval(findings, rows, LEVEL)?,
-            },
+            rate: Estimate { value: findings as f64 / rows as f64, interval: share_interval(findings, rows, LEVEL)? },
             rate_elsewhere: elsewhere.0 as f64 / elsewhere.1 as f64,
             p_value,
         });

@@ -104,15 +104,19 @@ impl AuditSummary {
         let path = folder.join(FILE);
         let name = path.display();
         let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                Error::data(folder.display(), format!("not an audit: there is no {FILE} in it; give the folder that `dismax audit` wrote"))
-            }
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::data(
+                folder.display(),
+                format!("not an audit: there is no {FILE} in it; give the folder that `dismax audit` wrote"),
+            ),
             _ => Error::io(&path, error),
         })?;
         let version = Version::of(&text).ok_or_else(|| Error::data(&name, "is not the summary of an audit"))?;
         if version.format_version != VERSION {
             let theirs = version.format_version;
-            return Err(Error::data(&name, format!("format version {theirs}, but this program reads version {VERSION}; audit again")));
+            return Err(Error::data(
+                &name,
+                format!("format version {theirs}, but this program reads version {VERSION}; audit again"),
+            ));
         }
         serde_json::from_str(&text).map_err(|error| Error::data(&name, format!("is damaged: {error}; audit again")))
     }
@@ -127,7 +131,9 @@ struct Version {
 
 impl Version {
     fn of(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().filter(|version: &Self| version.format == FORMAT || version.format == super::compare::FORMAT)
+        serde_json::from_str(text)
+            .ok()
+            .filter(|version: &Self| version.format == FORMAT || version.format == super::compare::FORMAT)
     }
 }
 

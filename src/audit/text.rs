@@ -77,7 +77,10 @@ mod tests {
 
     #[test]
     fn characters_that_hide_or_turn_text_are_replaced() {
-        assert_eq!(shown("a\u{0}b\u{1b}[31mc\n\u{202e}gnp.exe\u{2066}"), "a\u{FFFD}b\u{FFFD}[31mc\u{FFFD}\u{FFFD}gnp.exe\u{FFFD}");
+        assert_eq!(
+            shown("a\u{0}b\u{1b}[31mc\n\u{202e}gnp.exe\u{2066}"),
+            "a\u{FFFD}b\u{FFFD}[31mc\u{FFFD}\u{FFFD}gnp.exe\u{FFFD}"
+        );
         // Letters that are written from right to left are text like any other.
         assert_eq!(shown("שלום <b>&\"'"), "שלום <b>&\"'");
     }

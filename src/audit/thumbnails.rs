@@ -1,4 +1,5 @@
-//! Thumbnails and names of all rows in a temporary file: which of them the report shows is known only at the end of the pass.
+//! Thumbnails, names and the hashes of windows of all rows in a temporary file: which of them are needed is known only at the end of
+//! the pass.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -6,17 +7,23 @@ use std::path::{Path, PathBuf};
 
 use super::text::clipped;
 use crate::error::{Error, Result};
+use crate::image::{Inspection, PerceptualHash};
 
 /// Most characters of a name that is kept.
 const NAME: usize = 200;
 
-/// What the report shows of a row.
+/// Bytes of a hash.
+const HASH: usize = size_of::<PerceptualHash>();
+
+/// What is kept of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Shown {
     /// The name that the dataset gives the image.
     pub name: Option<String>,
     /// JPEG; none where the image cannot be decoded.
     pub jpeg: Option<Vec<u8>>,
+    /// Perceptual hashes of the image's windows; none where it cannot be decoded.
+    pub windows: Vec<PerceptualHash>,
 }
 
 /// Writes one row after the other. The file has no name and is gone with the last handle.
@@ -37,12 +44,14 @@ impl ThumbnailWriter {
     }
 
     /// Appends a row. A name may have any length; 200 characters of it are kept.
-    pub fn push(&mut self, name: Option<&str>, jpeg: Option<&[u8]>) -> Result<()> {
-        let (name, jpeg) = (clipped(name.unwrap_or_default(), NAME), jpeg.unwrap_or_default());
-        // At most 200 characters of 4 bytes.
-        let length = (name.len() as u16).to_le_bytes();
+    pub fn push(&mut self, name: Option<&str>, image: Option<&Inspection>) -> Result<()> {
+        let name = clipped(name.unwrap_or_default(), NAME);
+        let windows = image.map(|image| image.windows.concat()).unwrap_or_default();
+        let jpeg = image.map(|image| image.thumbnail.as_slice()).unwrap_or_default();
+        // At most 200 characters of 4 bytes, and 27 hashes.
+        let lengths = [name.len() as u16, windows.len() as u16].map(u16::to_le_bytes);
         self.starts.push(self.end);
-        for part in [&length[..], name.as_bytes(), jpeg] {
+        for part in [lengths.as_flattened(), name.as_bytes(), &windows, jpeg] {
             self.file.write_all(part).map_err(|error| Error::io(&self.folder, error))?;
             self.end += part.len() as u64;
         }
@@ -77,12 +86,16 @@ impl Thumbnails {
             .and_then(|_| (&mut self.file).take(end - start).read_to_end(&mut bytes))
             .map_err(|error| Error::io(&self.folder, error))?;
         let cut_short = || Error::Internal("a thumbnail was not written whole".into());
-        let (length, rest) = bytes.split_first_chunk::<2>().ok_or_else(cut_short)?;
-        let (name, jpeg) = rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or_else(cut_short)?;
+        let (name_length, rest) = bytes.split_first_chunk::<2>().ok_or_else(cut_short)?;
+        let (windows_length, rest) = rest.split_first_chunk::<2>().ok_or_else(cut_short)?;
+        let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*name_length).into()).ok_or_else(cut_short)?;
+        let (windows, jpeg) =
+            rest.split_at_checked(u16::from_le_bytes(*windows_length).into()).ok_or_else(cut_short)?;
         let name = String::from_utf8_lossy(name).into_owned();
         Ok(Shown {
             name: Some(name).filter(|name| !name.is_empty()),
             jpeg: Some(jpeg.to_vec()).filter(|jpeg| !jpeg.is_empty()),
+            windows: windows.as_chunks::<HASH>().0.to_vec(),
         })
     }
 }
@@ -91,21 +104,29 @@ impl Thumbnails {
 mod tests {
     use super::*;
 
+    fn inspection(seed: u8) -> Inspection {
+        let data = (0..48).map(|value: u8| value.wrapping_mul(seed)).collect();
+        let image = crate::image::Pixels { width: 4, height: 4, data };
+        crate::image::Inspector::default().inspect(&image).expect("a whole image")
+    }
+
     #[test]
     fn rows_come_back_in_any_order() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut writer = ThumbnailWriter::create(folder.path()).expect("a file");
         let long = "ü".repeat(1_000_000);
-        for (name, jpeg) in [(None, Some(&b"one"[..])), (Some(long.as_str()), None), (Some("c"), Some(b"three"))] {
-            writer.push(name, jpeg).expect("written");
-        }
+        let (one, three) = (inspection(3), inspection(7));
+        writer.push(None, Some(&one)).expect("written");
+        writer.push(Some(&long), None).expect("written");
+        writer.push(Some("c"), Some(&three)).expect("written");
         let mut thumbnails = writer.finish().expect("written");
-        let shown = |name: Option<&str>, jpeg: Option<&[u8]>| Shown {
+        let shown = |name: Option<&str>, image: &Inspection| Shown {
             name: name.map(str::to_owned),
-            jpeg: jpeg.map(<[u8]>::to_vec),
+            jpeg: Some(image.thumbnail.clone()),
+            windows: image.windows.clone(),
         };
-        assert_eq!(thumbnails.get(2).expect("a row"), shown(Some("c"), Some(b"three")));
-        assert_eq!(thumbnails.get(0).expect("a row"), shown(None, Some(b"one")));
+        assert_eq!(thumbnails.get(2).expect("a row"), shown(Some("c"), &three));
+        assert_eq!(thumbnails.get(0).expect("a row"), shown(None, &one));
         let second = thumbnails.get(1).expect("a row");
         assert_eq!((second.name.map(|name| name.chars().count()), second.jpeg), (Some(200), None));
         assert_eq!(thumbnails.get(3).expect("no row"), Shown::default());

@@ -90,8 +90,10 @@ pub(crate) fn p_values(counts: &[u64]) -> Result<String> {
         }
         let line = DashedLineSeries::new([(0.0, width), (1.0, width)], 6, 4, GREY.stroke_width(2));
         chart.draw_series(line).map_err(fault)?;
-        let entries =
-            [(Mark::Box, BLUE, "these rows".to_owned()), (Mark::Dashes, GREY, "rows like the calibration rows".to_owned())];
+        let entries = [
+            (Mark::Box, BLUE, "these rows".to_owned()),
+            (Mark::Dashes, GREY, "rows like the calibration rows".to_owned()),
+        ];
         legend(&strip, 72, 150, entries.len(), &entries)
     })
 }
@@ -111,7 +113,8 @@ pub(crate) fn reliability_bins(bins: &Reliability) -> Result<String> {
                 true => (VERMILLION, bin.accuracy),
                 false => (GREEN, bin.confidence),
             };
-            let boxes = [(0.0, both, BLUE), (bin.accuracy.min(bin.confidence), bin.accuracy.max(bin.confidence), colour)];
+            let boxes =
+                [(0.0, both, BLUE), (bin.accuracy.min(bin.confidence), bin.accuracy.max(bin.confidence), colour)];
             for (from, to, colour) in boxes {
                 let corners = [(left, from), (right, to)];
                 chart.draw_series([Rectangle::new(corners, colour.mix(0.35).filled())]).map_err(fault)?;
@@ -120,7 +123,9 @@ pub(crate) fn reliability_bins(bins: &Reliability) -> Result<String> {
             let top = [(left, bin.accuracy), (right, bin.accuracy)];
             chart.draw_series([PathElement::new(top, BLUE.stroke_width(3))]).map_err(fault)?;
         }
-        chart.draw_series(DashedLineSeries::new([(0.0, 0.0), (1.0, 1.0)], 6, 4, GREY.stroke_width(2))).map_err(fault)?;
+        chart
+            .draw_series(DashedLineSeries::new([(0.0, 0.0), (1.0, 1.0)], 6, 4, GREY.stroke_width(2)))
+            .map_err(fault)?;
         let entries = [
             (Mark::Box, BLUE, "accuracy".to_owned()),
             (Mark::Box, VERMILLION, "too sure".to_owned()),

@@ -172,7 +172,8 @@ fn charts_of_an_audit() {
     let correct: Vec<bool> = noise(500, 5).zip(&confidences).map(|(luck, p)| luck < *p).collect();
     let svg = reliability_bins(&Reliability::equal_width(&confidences, &correct, 15).unwrap()).unwrap();
     check("audit-reliability", &svg);
-    let svg = score_distributions("<score>", -2.0..3.5, [&[1, 2, 3], &[0, 0, 0]], ["a & b", "calibration rows"]).unwrap();
+    let svg =
+        score_distributions("<score>", -2.0..3.5, [&[1, 2, 3], &[0, 0, 0]], ["a & b", "calibration rows"]).unwrap();
     check("audit-scores", &svg);
     assert!(svg.contains("&lt;score&gt;") && svg.contains("a &amp; b"));
 }

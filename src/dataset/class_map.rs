@@ -96,3 +96,40 @@ impl<'a> ClassMap<'a> {
         numbers.into_iter().enumerate().map(class_of).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap as Map;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    fn given(labels: ArrayRef, names: &[&str]) -> Vec<Given> {
+        let features = serde_json::json!({"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}});
+        let metadata = match names {
+            [] => Map::new(),
+            _ => Map::from([("huggingface".to_owned(), features.to_string())]),
+        };
+        let field = Field::new("label", labels.data_type().clone(), true);
+        let schema = Arc::new(Schema::new_with_metadata(vec![field], metadata));
+        let column = LabelColumn::find(&schema, None).expect("a label column");
+        let record_batch = RecordBatch::try_new(schema, vec![labels]).expect("a record batch");
+        let classes = ["cat", "dog"].map(String::from);
+        let chunk = Chunk { record_batch, file: "made up".into(), first_row: 0 };
+        ClassMap::new(&column, &classes).given(&chunk).expect("labels")
+    }
+
+    #[test]
+    fn labels_that_are_no_classes_are_told_apart_from_null() {
+        let foreign = |label: &str| Given::Foreign(label.into());
+        let names = StringArray::from(vec![Some("dog"), None, Some("bird")]);
+        assert_eq!(given(Arc::new(names), &[]), [Given::Class(1), Given::Null, foreign("bird")]);
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), None, Some(2), Some(-1)]));
+        assert_eq!(given(numbers.clone(), &[]), [Given::Class(0), Given::Null, foreign("2"), foreign("-1")]);
+        let by_name = given(numbers, &["dog", "bird", "cat"]);
+        assert_eq!(by_name, [Given::Class(1), Given::Null, Given::Class(0), foreign("-1")]);
+    }
+}

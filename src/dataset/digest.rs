@@ -70,6 +70,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_has_the_digest_of_its_bytes_in_a_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = image::RgbImage::from_pixel(3, 2, image::Rgb([9, 8, 7]));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        let bytes = bytes.into_inner();
+        std::fs::write(folder.path().join("a.png"), &bytes).unwrap();
+        let options = crate::dataset::LoadOptions { read_paths: true, ..Default::default() };
+        let dataset_file = folder.path().join("rows.parquet").display().to_string();
+        let load = |image: Image| crate::dataset::load_with_source(&image, &dataset_file, &options).unwrap();
+        let (pixels, from_file) = load(Image::Path("a.png"));
+        let (same, from_column) = load(Image::Encoded(&bytes));
+        assert_eq!((&pixels, from_file.format), (&same, from_column.format));
+        assert_eq!(from_file.format, Some(crate::image::EncodedFormat::Png));
+        let in_column = digests(Arc::new(BinaryArray::from_iter([Some(&bytes)])));
+        assert_eq!((from_file.file_digest, from_column.file_digest), (Some(in_column[0]), None));
+    }
+
+    #[test]
     fn shapes_tell_equal_pixels_apart() {
         let rows = |height: usize, width: usize| {
             let pixels = vec![Some(vec![Some(7u8); width]); height];

@@ -22,15 +22,34 @@ const THUMBNAIL_QUALITY: u8 = 80;
 const HASH_SIDE: u32 = 11;
 /// Pixels of the picture that is hashed, in each direction: the hash keeps the lower half of its frequencies.
 const HASHED_SIDE: u32 = 2 * HASH_SIDE;
-/// Pixels of a miniature's luma in each direction.
-const MINIATURE_SIDE: u32 = 8;
-
 /// A perceptual hash: which low frequencies of the picture's luma are above their median (pHash), 121 bits. Few bits differ between
 /// two encodings of a picture.
 pub type PerceptualHash = [u8; 16];
 
-/// The picture as 8x8 values of luma, then 4x4 of blue-difference and 4x4 of red-difference chroma.
-pub type Miniature = [u8; 96];
+/// A part of a picture, as shares of its sides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Window {
+    left: f64,
+    top: f64,
+    side: f64,
+}
+
+impl Window {
+    /// The part that is hashed: nine tenths of each side, around the middle.
+    pub const MIDDLE: Self = Self { left: 0.05, top: 0.05, side: 0.9 };
+
+    /// Sides and steps of [`Window::all`].
+    const SIDES: [(f64, f64); 3] = [(0.9, 1.0 / 32.0), (0.865, 0.017), (0.83, 0.033)];
+
+    /// Windows in which the middle of a picture lies that was moved by some pixels, or cropped to nine tenths or more and made as large as
+    /// before: three sizes, each at nine places.
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
+        Self::SIDES.into_iter().flat_map(|(side, step)| {
+            let at = move |place: i32| (1.0 - side) / 2.0 + f64::from(place) * step;
+            (-1..=1).flat_map(move |row| (-1..=1).map(move |column| Self { left: at(column), top: at(row), side }))
+        })
+    }
+}
 
 /// A format of encoded images that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,10 +148,11 @@ pub struct Inspection {
     pub luma_deviation: f32,
     /// Variance of the Laplacian of the luma (Pech-Pacheco et al. 2000): small where nothing has a sharp edge.
     pub sharpness: f32,
-    /// Perceptual hash.
+    /// Perceptual hash of the picture's middle: nine tenths of each side.
     pub hash: PerceptualHash,
-    /// The picture in 96 bytes.
-    pub miniature: Miniature,
+    /// Perceptual hashes of 27 windows of about that size. Where another picture is this one moved by a little or cropped by a little, its
+    /// middle is one of these windows, so that its `hash` is near one of these.
+    pub windows: Vec<PerceptualHash>,
     /// The picture as JPEG with at most 64 pixels a side.
     pub thumbnail: Vec<u8>,
 }
@@ -172,14 +192,16 @@ impl Inspector {
         let luma = luma(working);
         let (luma_mean, luma_deviation) = mean_and_deviation(luma.iter().map(|&value| f64::from(value)));
         let sharpness = laplacian_variance(&luma, working.width as usize, working.height as usize);
+        let grey =
+            Image::from_vec_u8(working.width, working.height, luma, PixelType::U8).map_err(|error| wrong(&error))?;
         Ok(Inspection {
             width,
             height,
             luma_mean: (luma_mean / 255.0) as f32,
             luma_deviation: (luma_deviation / 255.0) as f32,
             sharpness,
-            hash: self.hash(working)?,
-            miniature: self.miniature(working)?,
+            hash: self.hash(&grey, Window::MIDDLE)?,
+            windows: Window::all().map(|window| self.hash(&grey, window)).collect::<Result<_, _>>()?,
             thumbnail: self.thumbnail(working)?,
         })
     }
@@ -193,32 +215,17 @@ impl Inspector {
         Ok(Pixels { width, height, data: target.into_vec() })
     }
 
-    fn hash(&mut self, image: &Pixels) -> Result<PerceptualHash, RowError> {
-        let small = self.resized(image, HASHED_SIDE, HASHED_SIDE)?;
-        let grey = GrayImage::from_raw(HASHED_SIDE, HASHED_SIDE, luma(&small)).ok_or_else(|| wrong(&"too few pixels"))?;
+    fn hash(&mut self, grey: &Image<'_>, window: Window) -> Result<PerceptualHash, RowError> {
+        let mut small = Image::new(HASHED_SIDE, HASHED_SIDE, PixelType::U8);
+        let options = cut(window, grey.width(), grey.height());
+        self.resizer.resize(grey, &mut small, &options).map_err(|error| wrong(&error))?;
+        let small =
+            GrayImage::from_raw(HASHED_SIDE, HASHED_SIDE, small.into_vec()).ok_or_else(|| wrong(&"too few pixels"))?;
         let mut hash = PerceptualHash::default();
-        for (to, from) in hash.iter_mut().zip(self.hasher.hash_image(&grey).as_bytes()) {
+        for (to, from) in hash.iter_mut().zip(self.hasher.hash_image(&small).as_bytes()) {
             *to = *from;
         }
         Ok(hash)
-    }
-
-    fn miniature(&mut self, image: &Pixels) -> Result<Miniature, RowError> {
-        let small = self.resized(image, MINIATURE_SIDE, MINIATURE_SIDE)?;
-        let smaller = self.resized(image, MINIATURE_SIDE / 2, MINIATURE_SIDE / 2)?;
-        let chroma = |of: fn([f32; 3]) -> f32| {
-            smaller.data.chunks_exact(3).map(move |pixel| {
-                let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(f32::from);
-                (128.0 + of([red, green, blue])).clamp(0.0, 255.0) as u8
-            })
-        };
-        // ITU-R BT.709.
-        let blue_difference = chroma(|[r, g, b]| (b - (0.2126 * r + 0.7152 * g + 0.0722 * b)) / 1.8556);
-        let red_difference = chroma(|[r, g, b]| (r - (0.2126 * r + 0.7152 * g + 0.0722 * b)) / 1.5748);
-        let mut miniature = [0; 96];
-        let values = luma(&small).into_iter().chain(blue_difference).chain(red_difference);
-        miniature.iter_mut().zip(values).for_each(|(to, from)| *to = from);
-        Ok(miniature)
     }
 
     fn thumbnail(&mut self, image: &Pixels) -> Result<Vec<u8>, RowError> {
@@ -233,6 +240,26 @@ impl Inspector {
             .map_err(|error| wrong(&error))?;
         Ok(jpeg)
     }
+}
+
+/// A window of a picture as `side` x `side` pixels.
+pub(crate) fn sample(image: &Pixels, window: Window, side: u32, resizer: &mut Resizer) -> Result<Pixels, RowError> {
+    let source =
+        ImageRef::new(image.width, image.height, &image.data, PixelType::U8x3).map_err(|error| wrong(&error))?;
+    let mut target = Image::new(side, side, PixelType::U8x3);
+    let options = cut(window, image.width, image.height);
+    resizer.resize(&source, &mut target, &options).map_err(|error| wrong(&error))?;
+    Ok(Pixels { width: side, height: side, data: target.into_vec() })
+}
+
+fn cut(window: Window, width: u32, height: u32) -> ResizeOptions {
+    let (width, height) = (f64::from(width), f64::from(height));
+    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+        window.left * width,
+        window.top * height,
+        window.side * width,
+        window.side * height,
+    )
 }
 
 /// The largest size with the proportions of `width` x `height` that fits into a square of `side` pixels; never larger than the image,
@@ -250,7 +277,7 @@ fn fitting(width: u32, height: u32, side: u32) -> (u32, u32) {
 }
 
 /// Luma of ITU-R BT.709 as whole numbers from 0 to 255.
-fn luma(image: &Pixels) -> Vec<u8> {
+pub(crate) fn luma(image: &Pixels) -> Vec<u8> {
     let of = |pixel: &[u8]| {
         let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
         // The weights add up to 65,536.
@@ -319,7 +346,8 @@ mod tests {
 
     #[test]
     fn luma_of_known_colours() {
-        let inspect = |colour: [u8; 3]| Inspector::default().inspect(&image(5, 3, |_, _| colour)).expect("a whole image");
+        let inspect =
+            |colour: [u8; 3]| Inspector::default().inspect(&image(5, 3, |_, _| colour)).expect("a whole image");
         let white = inspect([255; 3]);
         assert_eq!((white.luma_mean, white.luma_deviation, white.sharpness), (1.0, 0.0, 0.0));
         assert_eq!((white.width, white.height), (5, 3));
@@ -336,7 +364,8 @@ mod tests {
         for (width, height, shown) in [(1, 1, (1, 1)), (64, 32, (64, 32)), (1000, 500, (64, 32)), (2000, 1, (64, 1))] {
             let inspection = Inspector::default().inspect(&waves(width, height, 1.0)).expect("a whole image");
             assert_eq!((inspection.width, inspection.height), (width, height));
-            let thumbnail = image::load_from_memory_with_format(&inspection.thumbnail, ImageFormat::Jpeg).expect("JPEG");
+            let thumbnail =
+                image::load_from_memory_with_format(&inspection.thumbnail, ImageFormat::Jpeg).expect("JPEG");
             assert_eq!((thumbnail.width(), thumbnail.height()), shown);
         }
         let short = Pixels { width: 300, height: 300, data: vec![0; 5] };
@@ -354,12 +383,25 @@ mod tests {
         assert!(distance(&small.hash, &large.hash) <= 8, "{}", distance(&small.hash, &large.hash));
         assert!(distance(&small.hash, &bright.hash) <= 8, "{}", distance(&small.hash, &bright.hash));
         assert!(distance(&small.hash, &other.hash) > 30, "{}", distance(&small.hash, &other.hash));
-        let far = |one: &Miniature, other: &Miniature| {
-            let differences = one.iter().zip(other).map(|(a, b)| u32::from(a.abs_diff(*b)));
-            differences.sum::<u32>() / 96
+    }
+
+    #[test]
+    fn a_window_meets_the_middle_of_a_moved_or_cropped_picture() {
+        let mut inspector = Inspector::default();
+        let whole = waves(320, 320, 1.0);
+        let part = |left: u32, top: u32, side: u32| {
+            let at = |x: u32, y: u32| ((top + y) * 320 + left + x) as usize * 3;
+            image(side, side, |x, y| [0, 1, 2].map(|channel| whole.data[at(x, y) + channel]))
         };
-        assert!(far(&small.miniature, &large.miniature) <= 2);
-        assert!(far(&small.miniature, &other.miniature) > 10);
+        let windows = inspector.inspect(&whole).expect("a whole image").windows;
+        assert_eq!(windows.len(), 27);
+        // Cropped to 90 to 97 % at different places, among them the corners.
+        for (left, top, side) in [(0, 0, 310), (10, 10, 310), (10, 5, 300), (0, 20, 300), (16, 16, 288), (32, 32, 288)]
+        {
+            let cropped = inspector.inspect(&part(left, top, side)).expect("a whole image").hash;
+            let nearest = windows.iter().map(|window| distance(window, &cropped)).min().expect("27 windows");
+            assert!(nearest <= 14, "{nearest} bits for {side} pixels from {left}, {top}");
+        }
     }
 
     #[test]
@@ -393,7 +435,8 @@ mod tests {
 
     #[test]
     fn files_that_end_early_are_told_from_whole_ones() {
-        let picture = image::RgbImage::from_fn(40, 40, |x, y| image::Rgb([(x * y) as u8, (x * 5) as u8, (y * 3) as u8]));
+        let picture =
+            image::RgbImage::from_fn(40, 40, |x, y| image::Rgb([(x * y) as u8, (x * 5) as u8, (y * 3) as u8]));
         for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::WebP, ImageFormat::Bmp] {
             let mut bytes = std::io::Cursor::new(Vec::new());
             image::DynamicImage::from(picture.clone()).write_to(&mut bytes, format).expect("encoded");

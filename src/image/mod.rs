@@ -18,5 +18,6 @@ mod jpeg_end;
 mod preprocessing;
 
 pub use decode::{Layout, Limits, Pixels, decode, raw};
-pub use inspection::{EncodedFormat, Inspection, Inspector, Miniature, PerceptualHash, is_cut_off};
+pub use inspection::{EncodedFormat, Inspection, Inspector, PerceptualHash, is_cut_off};
+pub(crate) use inspection::{Window, luma, sample};
 pub use preprocessing::{Preprocessing, Resize, ReusableResizer};

@@ -102,7 +102,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     // Without --compare clap asks for a model.
-    let model = args.model.as_ref().ok_or_else(|| Error::Config("--model is missing; give the model's folder".into()))?;
+    let model =
+        args.model.as_ref().ok_or_else(|| Error::Config("--model is missing; give the model's folder".into()))?;
     let model = Model::read(model)?;
     model.require_calibration()?;
     let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
@@ -205,7 +206,8 @@ fn describe(summary: &AuditSummary, out: &Path) -> String {
 fn describe_changes(comparison: &Comparison, out: &Path) -> String {
     let changes = |of: fn(&dismax::audit::KindChange) -> u64| {
         let changed = comparison.kinds.iter().filter(|change| of(change) > 0);
-        let changed: Vec<String> = changed.map(|change| format!("{} {}", text::count(of(change)), change.kind)).collect();
+        let changed: Vec<String> =
+            changed.map(|change| format!("{} {}", text::count(of(change)), change.kind)).collect();
         if changed.is_empty() { "none".to_owned() } else { listing(&changed, Kind::ALL.len()) }
     };
     text::list(&[
