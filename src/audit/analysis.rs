@@ -113,7 +113,17 @@ pub(super) fn analyse(
     let duplicates = duplicate_findings(collected, thumbnails, both, &mut findings, cancel)?;
     findings::sort(&mut findings);
 
-    let pairs: Vec<(u32, Kind)> = findings.iter().map(|finding| (finding.row, finding.kind)).collect();
+    // Of duplicates the first row counts as well: the later ones pile up towards the end of any dataset.
+    let both = findings.iter().flat_map(|finding| {
+        let related = match finding.related {
+            Some(Related::Audited(row)) => Some((row, finding.kind)),
+            _ => None,
+        };
+        [Some((finding.row, finding.kind)), related].into_iter().flatten()
+    });
+    let mut pairs: Vec<(u32, Kind)> = both.collect();
+    pairs.sort_unstable();
+    pairs.dedup();
     let borrowed: Vec<Division> = divisions
         .iter()
         .map(|division| Division { by: &division.by, values: &division.values, codes: &division.codes })
@@ -335,13 +345,10 @@ fn drift_figures(
     let mut tests = Vec::new();
     let mut compare = |sample: &Sample, by: Option<&str>, value: Option<&str>| -> Result<()> {
         let differences = [
-            (
-                Quantity::Score,
-                scores.as_ref().map(|all| all.compare(sample.scores.iter().copied())).transpose()?.flatten(),
-            ),
+            (Quantity::Score, scores.as_ref().and_then(|all| all.compare(sample.scores.iter().copied()))),
             (
                 Quantity::Confidence,
-                confidences.as_ref().map(|all| all.compare(sample.confidences.iter().copied())).transpose()?.flatten(),
+                confidences.as_ref().and_then(|all| all.compare(sample.confidences.iter().copied())),
             ),
             (
                 Quantity::Class,

@@ -332,7 +332,8 @@ fn view(comparison: &Comparison, after: &AuditSummary, changes: &Changes, comman
             number(change.gone),
         ]);
     }
-    let mut figures = TableView::new("Figures", &[("Figure", false), ("Before", true), ("After", true), ("", false)]);
+    let mut figures =
+        TableView::new("Figures", &[("Figure", false), ("Before", true), ("After", true), ("Verdict", false)]);
     for figure in &comparison.figures {
         figures.rows.push(vec![
             Cell::text(&figure.name),

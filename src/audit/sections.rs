@@ -328,7 +328,7 @@ impl Material<'_> {
                 ("Confidence", true),
                 ("Gap", true),
                 ("95 % interval", false),
-                ("", false),
+                ("Verdict", false),
             ],
         );
         for group in figures.groups.iter().take(MOST_ROWS) {
@@ -397,7 +397,7 @@ impl Material<'_> {
                 ("Statistic", true),
                 ("PSI", true),
                 ("p-value", true),
-                ("", false),
+                ("Verdict", false),
             ],
         );
         let mut tests: Vec<&DriftTest> = figures.tests.iter().collect();

@@ -27,7 +27,7 @@ pub struct Slice {
     pub kind: Kind,
     /// Rows of the group.
     pub rows: u64,
-    /// Those with such a finding.
+    /// Those with such a finding, of duplicates also the first row.
     pub findings: u64,
     /// Their share, with its exact 95 % interval.
     pub rate: Estimate,
