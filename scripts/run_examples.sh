@@ -17,6 +17,8 @@ example() {
 flags=("$@")
 example train "$folder/model"
 example score_stream "$folder/model" "$mixed"
+example audit "$folder/model" "$mixed" "$folder/audit"
+test -s "$folder/audit/report.html" && test -s "$folder/audit/findings.parquet"
 example sql "$folder/model" "$mixed"
 example filter "$folder/model" "$mixed" "$folder/known.parquet" "$folder/rest.parquet"
 test -s "$folder/known.parquet" && test -s "$folder/rest.parquet"

@@ -3,7 +3,7 @@
 //!
 //! Data flows one way: [`dataset`] reads rows, [`image`] decodes them, [`stage`] gathers them into batches and runs the
 //! [`network`], [`score`] and [`calibration`] turn logits into probabilities and p-values, [`columns`] appends them.
-//! [`train`] makes the networks and [`model`] keeps them in a folder.
+//! [`train`] makes the networks and [`model`] keeps them in a folder. [`audit`](mod@audit) turns a dataset into a report.
 //!
 //! ```no_run
 //! use dismax::columns::Columns;
@@ -30,6 +30,7 @@
 //!
 //! A row that cannot be scored keeps its place with nulls and a [`RowError`]; an [`Error`] ends a run.
 
+pub mod audit;
 pub mod calibration;
 pub mod cancel;
 pub mod charts;

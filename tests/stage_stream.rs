@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use common::models;
 use dismax::columns::Columns;
 use dismax::dataset::{Chunk, Dataset, DatasetWriter, ImageColumn, LoadOptions, WriteOptions};
+use dismax::image::{EncodedFormat, Inspector};
 use dismax::stage::{Stage, StageOptions};
 use dismax::{Device, Error, Result};
 use image::{ImageFormat, RgbImage};
@@ -238,4 +239,36 @@ fn text_is_no_image_unless_it_is_asked_for() {
     let message = paths(false).expect_err("every row would fail").to_string();
     assert!(message.contains("\"path\"") && message.contains("--read-paths"), "{message}");
     assert!(paths(true).is_ok());
+}
+
+#[test]
+fn images_are_inspected_on_request_and_scored_the_same() {
+    let record_batch = record_batch(40, true);
+    let column = ImageColumn::find(&record_batch.schema(), None).expect("an image column");
+    let options = StageOptions { device: Device::Cpu, batch_rows: 8, workers: 2, ..StageOptions::default() };
+    let inspecting =
+        Stage::new(&models::calibrated(), &StageOptions { inspect: true, ..options.clone() }).expect("a stage");
+    let plain = Stage::new(&models::calibrated(), &options).expect("a stage");
+    assert!(inspecting.inspects() && !plain.inspects());
+    let mut inspector = Inspector::default();
+    let both =
+        inspecting.score(column.clone(), chunks(&record_batch, 16)).zip(plain.score(column, chunks(&record_batch, 16)));
+    let mut rows = 0;
+    for (inspected, plain) in both {
+        let ((chunk, inspected), (_, plain)) = (inspected.expect("scores"), plain.expect("scores"));
+        for row in 0..chunk.record_batch.num_rows() {
+            assert_eq!(inspected.rows()[row], plain.rows()[row]);
+            assert!(plain.inspection(row).is_none());
+            let number = chunk.first_row + row as u64;
+            let Some(seen) = inspected.inspection(row) else {
+                assert!(inspected.rows()[row].is_err(), "row {number} has scores and no inspection");
+                continue;
+            };
+            let pixels = dismax::image::decode(&png(number as u8), &LoadOptions::default().limits).expect("a PNG");
+            assert_eq!(seen.image, inspector.inspect(&pixels).expect("a whole image"));
+            assert_eq!(seen.source.format, Some(EncodedFormat::Png));
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, (0..40).filter(|row| row % 7 != 3 && row % 5 != 2).count());
 }

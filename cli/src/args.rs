@@ -81,6 +81,7 @@ impl StageArgs {
             workers: self.workers.unwrap_or(0),
             image: image.image.clone(),
             load: image.load(),
+            ..StageOptions::default()
         }
     }
 }

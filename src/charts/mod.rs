@@ -3,6 +3,7 @@
 //! All share the colours of Okabe and Ito (2008), which people with any colour vision tell apart, and have their legend outside
 //! the plots, where it hides no data.
 
+mod audit;
 mod reliability;
 mod score_histogram;
 mod training;
@@ -11,6 +12,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+pub(crate) use self::audit::{p_values, reliability_bins, score_distributions};
 pub use self::reliability::reliability;
 pub use self::score_histogram::score_histogram;
 pub use self::training::training;

@@ -160,3 +160,20 @@ fn names_from_outside_stay_text() {
     assert!(svg.contains("line break  : 10 rows"));
     assert!(svg.contains(&format!("…{}:", "a".repeat(LONGEST_NAME - 1))));
 }
+
+#[test]
+fn charts_of_an_audit() {
+    for counts in [vec![0; 20], vec![5; 20], (0..20).collect()] {
+        let svg = p_values(&counts).unwrap();
+        check("audit-p-values", &svg);
+        assert!(svg.contains("these rows") && !svg.contains("#FFFFFF"), "no background: {svg}");
+    }
+    let confidences: Vec<f32> = noise(500, 4).collect();
+    let correct: Vec<bool> = noise(500, 5).zip(&confidences).map(|(luck, p)| luck < *p).collect();
+    let svg = reliability_bins(&Reliability::equal_width(&confidences, &correct, 15).unwrap()).unwrap();
+    check("audit-reliability", &svg);
+    let svg =
+        score_distributions("<score>", -2.0..3.5, [&[1, 2, 3], &[0, 0, 0]], ["a & b", "calibration rows"]).unwrap();
+    check("audit-scores", &svg);
+    assert!(svg.contains("&lt;score&gt;") && svg.contains("a &amp; b"));
+}

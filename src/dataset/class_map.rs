@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::label_column::{LabelColumn, LabelKind};
+use super::label_column::{LabelColumn, LabelKind, Labels};
 use super::reader::Chunk;
 use crate::error::{Error, Result};
 
@@ -15,17 +15,59 @@ pub(crate) struct ClassMap<'a> {
     classes: &'a [String],
     /// The dataset's names with the model's class of each; none where numbers are taken as they are.
     by_name: Option<(&'a [String], Vec<Option<usize>>)>,
+    of_name: HashMap<&'a str, usize>,
+}
+
+/// What a row's label says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// Nothing: it is null.
+    Null,
+    /// A class of the model.
+    Class(usize),
+    /// Something that is no class of the model.
+    Foreign(String),
 }
 
 impl<'a> ClassMap<'a> {
     pub fn new(column: &'a LabelColumn, classes: &'a [String]) -> Self {
+        let of_name: HashMap<&str, usize> =
+            classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
         let by_name = column.class_names().filter(|_| column.kind() == LabelKind::Index).and_then(|names| {
-            let of_name: HashMap<&str, usize> =
-                classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
             let map: Vec<_> = names.iter().map(|name| of_name.get(name.as_str()).copied()).collect();
             map.iter().any(Option::is_some).then_some((names, map))
         });
-        Self { column, classes, by_name }
+        Self { column, classes, by_name, of_name }
+    }
+
+    /// What the label of each row says. Labels that are no classes of the model are no error here.
+    ///
+    /// # Errors
+    /// A record batch without the column, or with another type.
+    pub fn given(&self, chunk: &Chunk) -> Result<Vec<Given>> {
+        let named = |name: &str| match self.of_name.get(name) {
+            Some(&class) => Given::Class(class),
+            None => Given::Foreign(name.to_owned()),
+        };
+        let numbered = |number: i64| {
+            let index = usize::try_from(number).ok();
+            match &self.by_name {
+                Some((names, _)) => match index.and_then(|index| names.get(index)) {
+                    Some(name) => named(name),
+                    None => Given::Foreign(number.to_string()),
+                },
+                None => match index.filter(|&class| class < self.classes.len()) {
+                    Some(class) => Given::Class(class),
+                    None => Given::Foreign(number.to_string()),
+                },
+            }
+        };
+        Ok(match self.column.labels(&chunk.record_batch)? {
+            Labels::Indices(labels) => labels.into_iter().map(|label| label.map_or(Given::Null, numbered)).collect(),
+            Labels::Names(labels) => {
+                labels.into_iter().map(|label| label.map_or(Given::Null, |name| named(&name))).collect()
+            }
+        })
     }
 
     /// The model's class of each row, none where the label is null.
@@ -52,5 +94,42 @@ impl<'a> ClassMap<'a> {
             })
         };
         numbers.into_iter().enumerate().map(class_of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap as Map;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    fn given(labels: ArrayRef, names: &[&str]) -> Vec<Given> {
+        let features = serde_json::json!({"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}});
+        let metadata = match names {
+            [] => Map::new(),
+            _ => Map::from([("huggingface".to_owned(), features.to_string())]),
+        };
+        let field = Field::new("label", labels.data_type().clone(), true);
+        let schema = Arc::new(Schema::new_with_metadata(vec![field], metadata));
+        let column = LabelColumn::find(&schema, None).expect("a label column");
+        let record_batch = RecordBatch::try_new(schema, vec![labels]).expect("a record batch");
+        let classes = ["cat", "dog"].map(String::from);
+        let chunk = Chunk { record_batch, file: "made up".into(), first_row: 0 };
+        ClassMap::new(&column, &classes).given(&chunk).expect("labels")
+    }
+
+    #[test]
+    fn labels_that_are_no_classes_are_told_apart_from_null() {
+        let foreign = |label: &str| Given::Foreign(label.into());
+        let names = StringArray::from(vec![Some("dog"), None, Some("bird")]);
+        assert_eq!(given(Arc::new(names), &[]), [Given::Class(1), Given::Null, foreign("bird")]);
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), None, Some(2), Some(-1)]));
+        assert_eq!(given(numbers.clone(), &[]), [Given::Class(0), Given::Null, foreign("2"), foreign("-1")]);
+        let by_name = given(numbers, &["dog", "bird", "cat"]);
+        assert_eq!(by_name, [Given::Class(1), Given::Null, Given::Class(0), foreign("-1")]);
     }
 }

@@ -201,6 +201,17 @@ impl Images {
             }
         }
     }
+
+    /// The file name that a row gives its image: the path of the struct `{bytes, path}` or of a column of paths; none where there
+    /// is none.
+    pub fn name(&self, row: usize) -> Option<&str> {
+        let paths = match &self.0 {
+            Values::Path(paths) => paths,
+            Values::Struct(parts) if row < parts.array.len() && parts.array.is_valid(row) => parts.path.as_ref()?,
+            _ => return None,
+        };
+        paths.text(row).filter(|name| !name.is_empty())
+    }
 }
 
 fn encoded(bytes: Option<&[u8]>) -> Result<Image<'_>, RowError> {

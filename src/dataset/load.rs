@@ -1,11 +1,13 @@
 //! From a column's image to pixels, the one place where this room calls `image`.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use super::{Image, ImageColumn};
-use crate::image::{Limits, Pixels, decode, raw};
+use super::{Image, ImageColumn, ImageDigest};
+use crate::dataset::digest::digest_of_encoded;
+use crate::image::{EncodedFormat, Limits, Pixels, decode, raw};
 use crate::{Error, Result, RowError, RowErrorCode};
 
 /// What may be done to get at an image.
@@ -43,12 +45,54 @@ impl LoadOptions {
 /// Those of [`decode`] and [`raw`], `too_many_pixels` for unencoded pixels as well, and `file_not_readable`.
 pub fn load(image: &Image<'_>, dataset_file: &str, options: &LoadOptions) -> Result<Pixels, RowError> {
     match *image {
-        Image::Encoded(bytes) => decode(bytes, &options.limits),
         Image::Raw { values, height, width, channels, layout } => {
             options.limits.check(width.into(), height.into())?;
             raw(values, height, width, channels, layout)
         }
-        Image::Path(path) => decode(&read(path, dataset_file, options)?, &options.limits),
+        Image::Encoded(_) | Image::Path(_) => decode(&encoded(image, dataset_file, options)?, &options.limits),
+    }
+}
+
+/// What is known of an image's file besides its pixels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The format that the bytes are in; none for unencoded pixels.
+    pub format: Option<EncodedFormat>,
+    /// Digest of the file that a path names, equal to that of the same bytes in a column; none for other images, which
+    /// [`Images::digest`](super::Images::digest) tells apart.
+    pub file_digest: Option<ImageDigest>,
+}
+
+/// As [`load`], with what else is known of the image's file.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_source(
+    image: &Image<'_>,
+    dataset_file: &str,
+    options: &LoadOptions,
+) -> Result<(Pixels, Source), RowError> {
+    if matches!(image, Image::Raw { .. }) {
+        return Ok((load(image, dataset_file, options)?, Source::default()));
+    }
+    let bytes = encoded(image, dataset_file, options)?;
+    let file_digest = matches!(image, Image::Path(_)).then(|| digest_of_encoded(&bytes));
+    Ok((decode(&bytes, &options.limits)?, Source { format: EncodedFormat::of_bytes(&bytes), file_digest }))
+}
+
+/// The bytes of an encoded image, read from its file where it is a path; none for unencoded pixels.
+///
+/// # Errors
+/// `file_not_readable`, `too_many_pixels` for a file that no image within the limits can need.
+pub(crate) fn encoded<'a>(
+    image: &Image<'a>,
+    dataset_file: &str,
+    options: &LoadOptions,
+) -> Result<Cow<'a, [u8]>, RowError> {
+    match *image {
+        Image::Encoded(bytes) => Ok(Cow::Borrowed(bytes)),
+        Image::Path(path) => read(path, dataset_file, options).map(Cow::Owned),
+        Image::Raw { .. } => Ok(Cow::Borrowed(&[])),
     }
 }
 

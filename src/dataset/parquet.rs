@@ -20,6 +20,13 @@ pub(super) fn header(path: &Path) -> Result<(SchemaRef, u64)> {
     Ok((builder.schema().clone(), rows))
 }
 
+/// Rows of each row group, from the footer.
+pub(super) fn row_groups(path: &Path) -> Result<Vec<u64>> {
+    let builder = open(path)?;
+    // Damaged footers can hold anything; a negative count is none.
+    Ok(builder.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).collect())
+}
+
 /// The batches of a file, at most `batch_rows` long. Pages are read as they are needed, so memory does not grow with the
 /// row groups.
 pub(super) fn batches(path: &Path, batch_rows: usize, projection: Option<&[usize]>) -> Result<Batches> {

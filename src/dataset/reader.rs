@@ -1,6 +1,6 @@
 //! Many inputs as one stream of record batches.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -172,6 +172,21 @@ impl Dataset {
     /// Names of the files, in reading order.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.sources.iter().map(|source| &*source.name)
+    }
+
+    /// Rows of each row group of a Parquet file, by the file's name as in [`Chunk::file`]; nothing for other files. Reads the files'
+    /// footers again.
+    ///
+    /// # Errors
+    /// A file that can no longer be read.
+    pub fn row_groups(&self) -> Result<HashMap<Arc<str>, Vec<u64>>> {
+        let mut groups = HashMap::new();
+        for source in &self.sources {
+            if let Kind::File(path, Format::Parquet) = &source.kind {
+                groups.insert(Arc::clone(&source.name), parquet::row_groups(path)?);
+            }
+        }
+        Ok(groups)
     }
 
     /// Reads from the beginning, in pieces of at most `batch_rows` rows; pieces do not reach over the end of a file.

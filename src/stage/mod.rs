@@ -20,7 +20,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
 use self::gpu::{DeviceJob, LANES_PER_DEVICE, Lane};
 pub use self::options::StageOptions;
-pub use self::scored::{Scored, Timing};
+pub use self::scored::{Inspected, Scored, Timing};
 use self::work::Counters;
 pub use self::work::Work;
 use self::worker::{Engine, Job, Worker};
@@ -45,6 +45,7 @@ pub struct Stage {
     workers: Vec<thread::JoinHandle<()>>,
     image: Option<String>,
     load: LoadOptions,
+    inspect: bool,
     batch_rows: usize,
     devices: Vec<tch::Device>,
     counters: Arc<Counters>,
@@ -101,6 +102,7 @@ impl Stage {
                 classes: model.classes().len(),
                 batch_rows,
                 load: options.load,
+                inspect: options.inspect,
                 counters: Arc::clone(&counters),
             };
             let jobs = job_receiver.clone();
@@ -111,6 +113,7 @@ impl Stage {
             workers,
             image: options.image.clone(),
             load: options.load,
+            inspect: options.inspect,
             batch_rows,
             devices,
             counters,
@@ -146,6 +149,11 @@ impl Stage {
     /// How images are loaded.
     pub fn load_options(&self) -> LoadOptions {
         self.load
+    }
+
+    /// Whether images are inspected as well.
+    pub fn inspects(&self) -> bool {
+        self.inspect
     }
 
     /// What was done since the stage was made, over all streams.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::calibration::{Calibration, Verdict};
+use crate::dataset::Source;
 use crate::error::{RowError, RowErrorCode};
+use crate::image::Inspection;
 use crate::score::{self, RowScores};
 
 /// Time that a worker spent on a record batch.
@@ -15,6 +17,15 @@ pub struct Timing {
     pub network: Duration,
 }
 
+/// What was seen of an image while it was decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspected {
+    /// Of its pixels.
+    pub image: Inspection,
+    /// Of its file.
+    pub source: Source,
+}
+
 /// Logits of a record batch, row by row, or why a row has none.
 #[derive(Debug, Clone, Default)]
 pub struct Scored {
@@ -22,12 +33,25 @@ pub struct Scored {
     logits: Vec<f32>,
     classes: usize,
     timing: Timing,
+    /// One for each row, or none at all where the stage does not inspect.
+    inspected: Vec<Option<Inspected>>,
 }
 
 impl Scored {
     /// `logits [N, C]` row-major; those of failed rows are not looked at.
     pub(super) fn new(rows: Vec<Result<(), RowError>>, logits: Vec<f32>, classes: usize, timing: Timing) -> Self {
-        Self { rows, logits, classes, timing }
+        Self { rows, logits, classes, timing, inspected: Vec::new() }
+    }
+
+    /// With what was seen of each row's image.
+    pub(super) fn with_inspected(self, inspected: Vec<Option<Inspected>>) -> Self {
+        Self { inspected, ..self }
+    }
+
+    /// What was seen of a row's image; none where the image could not be decoded, the stage does not inspect
+    /// ([`StageOptions::inspect`](super::StageOptions::inspect)) or the rows were gathered.
+    pub fn inspection(&self, row: usize) -> Option<&Inspected> {
+        self.inspected.get(row).and_then(Option::as_ref)
     }
 
     /// Rows of other record batches of the same model, in this order, as if they had been scored together. They cost nothing

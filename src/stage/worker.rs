@@ -8,11 +8,11 @@ use arrow::array::RecordBatch;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::gpu::DeviceJob;
-use super::scored::{Scored, Timing};
+use super::scored::{Inspected, Scored, Timing};
 use super::work::Counters;
 use crate::dataset::{self, ImageColumn, Images, LoadOptions};
 use crate::error::{Error, Result, RowError};
-use crate::image::{Preprocessing, ReusableResizer};
+use crate::image::{Inspector, Preprocessing, ReusableResizer};
 use crate::network::{Scorer, pinned};
 
 /// Takes the scores of a record batch, on the worker's thread.
@@ -68,6 +68,7 @@ pub(super) struct Worker {
     pub classes: usize,
     pub batch_rows: usize,
     pub load: LoadOptions,
+    pub inspect: bool,
     pub counters: Arc<Counters>,
 }
 
@@ -76,19 +77,20 @@ impl Worker {
     pub fn run(self, jobs: &Receiver<Job>) {
         // One thread in libtorch per worker: a worker per core beats operators that split themselves over the cores.
         tch::set_num_threads(1);
-        let mut resizer = ReusableResizer::default();
+        let mut tools = Tools { resizer: ReusableResizer::default(), inspector: self.inspect.then(Inspector::default) };
         for job in jobs.iter().filter(|job| job.stream.strong_count() > 0) {
-            let scored = self.score(&job, &mut resizer);
+            let scored = self.score(&job, &mut tools);
             (job.answer)(scored);
         }
     }
 
-    fn score(&self, job: &Job, resizer: &mut ReusableResizer) -> Result<Scored> {
+    fn score(&self, job: &Job, tools: &mut Tools) -> Result<Scored> {
         let images = job.column.values(&job.record_batch)?;
         let count = job.record_batch.num_rows();
         let mut rows: Vec<Result<(), RowError>> = Vec::with_capacity(count);
         let mut logits = vec![0.0f32; count * self.classes];
         let mut timing = Timing::default();
+        let mut inspected = Vec::with_capacity(if self.inspect { count } else { 0 });
         let mut start = 0;
         while start < count {
             let end = (start + self.batch_rows).min(count);
@@ -96,11 +98,18 @@ impl Worker {
             let mut scored_rows = Vec::with_capacity(end - start);
             let clock = Instant::now();
             for row in start..end {
-                let outcome = self.prepare(&images, row, &job.file, resizer, &mut pixels);
+                let outcome = self.prepare(&images, row, &job.file, tools, &mut pixels);
                 if outcome.is_ok() {
                     scored_rows.push(row);
                 }
+                let (outcome, seen) = match outcome {
+                    Ok(seen) => (Ok(()), seen),
+                    Err(error) => (Err(error), None),
+                };
                 rows.push(outcome);
+                if self.inspect {
+                    inspected.push(seen);
+                }
             }
             timing.decode += clock.elapsed();
             self.counters.decoded(end - start);
@@ -115,7 +124,7 @@ impl Worker {
             }
             start = end;
         }
-        Ok(Scored::new(rows, logits, self.classes, timing))
+        Ok(Scored::new(rows, logits, self.classes, timing).with_inspected(inspected))
     }
 
     /// Appends the row's preprocessed image to `pixels`; on failure `pixels` is as before.
@@ -124,16 +133,31 @@ impl Worker {
         images: &Images,
         row: usize,
         file: &str,
-        resizer: &mut ReusableResizer,
+        tools: &mut Tools,
         pixels: &mut Vec<u8>,
-    ) -> Result<(), RowError> {
-        let image = dataset::load(&images.get(row)?, file, &self.load)?;
+    ) -> Result<Option<Inspected>, RowError> {
+        let image = images.get(row)?;
+        let (image, inspected) = match &mut tools.inspector {
+            None => (dataset::load(&image, file, &self.load)?, None),
+            Some(inspector) => {
+                let (pixels, source) = dataset::load_with_source(&image, file, &self.load)?;
+                let image = inspector.inspect(&pixels)?;
+                (pixels, Some(Inspected { image, source }))
+            }
+        };
         let start = pixels.len();
         pixels.resize(start + self.preprocessing.image_bytes(), 0);
-        let written = self.preprocessing.apply_into(&image, resizer, &mut pixels[start..]);
+        let written = self.preprocessing.apply_into(&image, &mut tools.resizer, &mut pixels[start..]);
         if written.is_err() {
             pixels.truncate(start);
         }
-        written
+        written.map(|()| inspected)
     }
+}
+
+/// What a worker keeps from one image to the next.
+struct Tools {
+    resizer: ReusableResizer,
+    /// None where images are not inspected.
+    inspector: Option<Inspector>,
 }

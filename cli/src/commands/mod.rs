@@ -1,5 +1,6 @@
 //! One file per command: its flags, how they are resolved, what is printed.
 
+mod audit;
 mod calibrate;
 mod completions;
 mod evaluate;
@@ -43,6 +44,9 @@ pub enum Command {
     /// Measure accuracy, calibration and detection of unknown images on test data.
     #[command(after_long_help = evaluate::EXAMPLES)]
     Evaluate(evaluate::Args),
+    /// Look through a dataset for unknown images, wrong labels, broken files, duplicates and drift.
+    #[command(after_long_help = audit::EXAMPLES)]
+    Audit(Box<audit::Args>),
     /// Query images and their scores with SQL.
     #[cfg(feature = "sql")]
     #[command(after_long_help = sql::EXAMPLES)]
@@ -73,6 +77,7 @@ impl Command {
             Self::Calibrate(args) => calibrate::run(args, context),
             Self::Score(args) => score::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
+            Self::Audit(args) => audit::run(args, context),
             #[cfg(feature = "sql")]
             Self::Sql(args) => sql::run(args, context),
             #[cfg(feature = "sql")]

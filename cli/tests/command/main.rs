@@ -1,5 +1,6 @@
 //! The `dismax` command as its users meet it: what it prints, writes and returns.
 
+mod audit;
 mod filter;
 mod interrupt;
 mod refusals;

@@ -145,7 +145,7 @@ fn info_describes_datasets() {
 
 #[test]
 fn help_and_completions_are_printed() {
-    for command in ["train", "calibrate", "score", "evaluate", "info", "import", "completions"] {
+    for command in ["train", "calibrate", "score", "evaluate", "audit", "info", "import", "completions"] {
         let help = dismax(&[command, "--help"]).ok().text();
         assert!(help.contains("Examples:"), "{help}");
     }

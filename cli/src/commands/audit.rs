@@ -1,0 +1,219 @@
+//! `dismax audit`.
+
+use std::path::{Path, PathBuf};
+
+use dismax::audit::{AuditOptions, AuditPhase, AuditSummary, Comparison, Kind, Severity, audit, compare};
+use dismax::dataset::Dataset;
+use dismax::model::Model;
+use dismax::stage::{Stage, StageOptions};
+use dismax::{Error, Result};
+
+use super::Context;
+use crate::args::{ImageArgs, LabelArgs, StageArgs, listing, share};
+use crate::exit::Outcome;
+use crate::report::estimate;
+use crate::ui::Phase;
+use crate::{text, ui};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  dismax audit photos/ --model model --out audit
+  # Labels, groups by camera and by day, and leaks from the training images
+  dismax audit test.parquet --model model --out audit --label label --group-by camera --time taken --reference train.parquet
+  # What a cleaned dataset has changed
+  dismax audit --compare audit audit-cleaned --out changes
+
+Every image is looked at once. The folder then has three files:
+  report.html       to look at: one page that needs no other file and no network
+  findings.parquet  one row per finding: file, row, kind, severity, score, evidence and more
+  summary.json      the figures
+
+Kinds of findings: unknown, label_issue, undecodable, truncated, empty, mislabelled_format, extreme_size, extreme_aspect,
+near_black, near_white, near_uniform, blurred, exact_duplicate, near_duplicate, leaked, leaked_near. `dismax sql` reads
+findings.parquet; its columns file and row join it to the data.";
+
+/// Flags of `dismax audit`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Images to audit: files, folders, patterns, or - for an Arrow IPC stream on standard input.
+    #[arg(required_unless_present = "compare", conflicts_with = "compare", value_name = "INPUT")]
+    inputs: Vec<String>,
+
+    /// The model's folder.
+    #[arg(long, required_unless_present = "compare", conflicts_with = "compare")]
+    model: Option<PathBuf>,
+
+    /// The folder to write. It appears when the audit is complete.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+
+    /// Replace an audit that is at --out already.
+    #[arg(long)]
+    force: bool,
+
+    /// Compare two audits instead: the older folder and the newer.
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
+    compare: Option<Vec<PathBuf>>,
+
+    /// Compare with these images: how scores, confidences and classes drifted, and which images are in both.
+    ///
+    /// Without a reference the scores are compared with those that the model was calibrated on.
+    #[arg(long, num_args = 1.., value_name = "DATASET", conflicts_with = "compare")]
+    reference: Vec<String>,
+
+    /// Columns whose values divide the rows into groups: a camera, a source, an annotator.
+    #[arg(long, num_args = 1.., value_name = "COLUMN", conflicts_with = "compare")]
+    group_by: Vec<String>,
+
+    /// Column of dates or timestamps; rows are grouped by day.
+    #[arg(long, value_name = "COLUMN", conflicts_with = "compare")]
+    time: Option<String>,
+
+    /// Share of wrong alarms that is accepted among what is called unknown, drifted or piled up.
+    #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = AuditOptions::default().fdr)]
+    fdr: f64,
+
+    /// Most thumbnails of each kind in the report.
+    #[arg(long, value_name = "N", default_value_t = AuditOptions::default().top)]
+    top: usize,
+
+    /// Print the summary as JSON to standard output.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    images: ImageArgs,
+
+    #[command(flatten)]
+    labels: LabelArgs,
+
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    if let Some([old, new]) = args.compare.as_deref() {
+        let comparison = compare(old, new, &args.out, args.force, &command())?;
+        context.ui.note(describe_changes(&comparison, &args.out));
+        if args.json {
+            ui::print(&ui::json(&comparison)?)?;
+        }
+        return Ok(Outcome::Done);
+    }
+    // Without --compare clap asks for a model.
+    let model =
+        args.model.as_ref().ok_or_else(|| Error::Config("--model is missing; give the model's folder".into()))?;
+    let model = Model::read(model)?;
+    model.require_calibration()?;
+    let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
+    let reference = match args.reference.as_slice() {
+        [] => None,
+        files => Some(Dataset::open_cancellable(files, &context.cancel)?),
+    };
+    let options = AuditOptions {
+        label: args.labels.label.clone(),
+        group_by: args.group_by.clone(),
+        time: args.time.clone(),
+        fdr: args.fdr,
+        top: args.top,
+        force: args.force,
+        command: command(),
+    };
+    let stage = Stage::new(&model, &StageOptions { inspect: true, ..args.stage.options(&args.images) })?;
+    let mut phase: Option<(AuditPhase, Phase)> = None;
+    let summary =
+        audit(&model, &stage, &dataset, reference.as_ref(), &args.out, &options, &context.cancel, &mut |progress| {
+            if phase.as_ref().is_none_or(|(current, _)| *current != progress.phase) {
+                if let Some((_, finished)) = phase.take() {
+                    finished.finish();
+                }
+                if let Some(name) = name_of(progress.phase) {
+                    phase = Some((progress.phase, context.ui.phase(name)));
+                }
+            }
+            if let Some((_, phase)) = &phase {
+                phase.update(progress.rows, progress.of);
+            }
+        });
+    drop(phase);
+    let summary = summary?;
+    summary.warnings.iter().for_each(|warning| context.ui.warn(warning));
+    context.ui.note(describe(&summary, &args.out));
+    if args.json {
+        ui::print(&ui::json(&summary)?)?;
+    }
+    if summary.rows > 0 && summary.scored == 0 {
+        context.ui.incomplete("no row could be scored; the report says why");
+        return Ok(Outcome::Incomplete);
+    }
+    Ok(Outcome::Done)
+}
+
+/// What stands before the bar; the last phase is too short for one.
+fn name_of(phase: AuditPhase) -> Option<&'static str> {
+    match phase {
+        AuditPhase::Reference => Some("scoring the reference"),
+        AuditPhase::Rows => Some("auditing"),
+        AuditPhase::Findings => None,
+    }
+}
+
+/// The command as it was typed, quoted for a shell where need be.
+fn command() -> String {
+    let quote = |argument: String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%+@".contains(c);
+        match !argument.is_empty() && argument.chars().all(plain) {
+            true => argument,
+            false => format!("'{}'", argument.replace('\'', r"'\''")),
+        }
+    };
+    let arguments = std::env::args_os().skip(1).map(|argument| quote(argument.to_string_lossy().into_owned()));
+    ["dismax".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+fn describe(summary: &AuditSummary, out: &Path) -> String {
+    let high = summary.severities.get(&Severity::High).copied().unwrap_or(0);
+    let mut lines = vec![
+        ("audited", format!("{} in {}", text::rows(summary.rows), text::duration(summary.seconds))),
+        (
+            "findings",
+            format!(
+                "{} in {}, {} of them serious",
+                text::count(summary.findings),
+                text::rows(summary.rows_with_findings),
+                text::count(high)
+            ),
+        ),
+    ];
+    let found = Kind::ALL.into_iter().map(|kind| (kind, summary.of(kind))).filter(|(_, count)| *count > 0);
+    let found: Vec<String> = found.map(|(kind, count)| format!("{} {kind}", text::count(count))).collect();
+    if !found.is_empty() {
+        lines.push(("kinds", listing(&found, Kind::ALL.len())));
+    }
+    if let Some(share) = &summary.unknown.out_of_distribution {
+        lines.push(("unknown", format!("{} of the rows by estimate", estimate(share, text::percent))));
+    }
+    if let (Some(labels), Some(calibration)) = (&summary.labels, &summary.calibration) {
+        let wrong = labels.estimated_wrong / labels.rows.max(1) as f64;
+        lines.push(("labels", format!("{} wrong by estimate", text::percent(wrong))));
+        lines.push(("ECE", estimate(&calibration.ece, |ece| format!("{ece:.4}"))));
+    }
+    lines.push(("report", out.join("report.html").display().to_string()));
+    text::list(&lines)
+}
+
+fn describe_changes(comparison: &Comparison, out: &Path) -> String {
+    let changes = |of: fn(&dismax::audit::KindChange) -> u64| {
+        let changed = comparison.kinds.iter().filter(|change| of(change) > 0);
+        let changed: Vec<String> =
+            changed.map(|change| format!("{} {}", text::count(of(change)), change.kind)).collect();
+        if changed.is_empty() { "none".to_owned() } else { listing(&changed, Kind::ALL.len()) }
+    };
+    text::list(&[
+        ("rows", format!("{} before, {} after", text::count(comparison.old_rows), text::count(comparison.new_rows))),
+        ("new", changes(|change| change.appeared)),
+        ("gone", changes(|change| change.gone)),
+        ("report", out.join("report.html").display().to_string()),
+    ])
+}

@@ -1,0 +1,169 @@
+//! Calibration on the audited rows: whether confidences are as often right as they say.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::Estimate;
+use crate::error::Result;
+use crate::metrics::{DEFAULT_BINS, Interval, Reliability, ece_interval, share_interval};
+
+/// Confidence level of intervals.
+const LEVEL: f64 = 0.95;
+/// Resamples of the bootstrap, and draws in all of them together at most: a million rows are resampled a hundred times.
+const RESAMPLES: usize = 1000;
+const MOST_DRAWS: usize = 100_000_000;
+const FEWEST_RESAMPLES: usize = 100;
+/// Seed of the bootstrap: the same rows give the same interval.
+const SEED: u64 = 0;
+
+/// How well calibrated the model is on the audited rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationFigures {
+    /// Rows with a label and a prediction.
+    pub rows: u64,
+    /// ECE (15 bins of equal width) with its 95 % bootstrap interval.
+    pub ece: Estimate,
+    /// Mean negative log-likelihood of the labels in nats.
+    pub nll: f64,
+    /// The reliability diagram in numbers.
+    pub reliability: Reliability,
+    /// By label and by group, in this order.
+    pub groups: Vec<ConfidenceGap>,
+}
+
+/// Mean confidence against accuracy in some of the rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfidenceGap {
+    /// What divides the rows: `class`, or the name of a column.
+    pub by: String,
+    /// The class or the column's value.
+    pub value: String,
+    /// Rows.
+    pub rows: u64,
+    /// Share of them predicted right.
+    pub accuracy: f64,
+    /// Mean confidence of their predictions.
+    pub confidence: f64,
+    /// Confidence minus accuracy: above 0 the model is too sure. The interval is that of the accuracy (exact, 95 %).
+    pub gap: Estimate,
+}
+
+impl ConfidenceGap {
+    /// Whether the gap is distinguishable from 0.
+    pub fn is_clear(&self) -> bool {
+        self.gap.interval.lower > 0.0 || self.gap.interval.upper < 0.0
+    }
+}
+
+/// A labelled row: confidence, whether it is right, probability of the label.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    pub confidence: f32,
+    pub correct: bool,
+    pub label_probability: f32,
+}
+
+/// Figures of all rows; `groups` are filled in by [`gap`]. None without rows.
+pub(super) fn figures(rows: &[Judged], groups: Vec<ConfidenceGap>) -> Result<Option<CalibrationFigures>> {
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let confidences: Vec<f32> = rows.iter().map(|row| row.confidence).collect();
+    let correct: Vec<bool> = rows.iter().map(|row| row.correct).collect();
+    let reliability = Reliability::equal_width(&confidences, &correct, DEFAULT_BINS)?;
+    let resamples = (MOST_DRAWS / rows.len()).clamp(FEWEST_RESAMPLES, RESAMPLES);
+    // A probability that underflowed counts as the smallest there is.
+    let nll = |row: &Judged| -f64::from(row.label_probability.max(f32::MIN_POSITIVE)).ln();
+    Ok(Some(CalibrationFigures {
+        rows: rows.len() as u64,
+        ece: Estimate {
+            value: reliability.ece(),
+            interval: ece_interval(&confidences, &correct, DEFAULT_BINS, resamples, LEVEL, SEED)?,
+        },
+        nll: rows.iter().map(nll).sum::<f64>() / rows.len() as f64,
+        reliability,
+        groups,
+    }))
+}
+
+/// Sums over a group's rows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct GapSums {
+    rows: u64,
+    right: u64,
+    confidence: f64,
+}
+
+impl GapSums {
+    pub fn add(&mut self, row: &Judged) {
+        self.rows += 1;
+        self.right += u64::from(row.correct);
+        self.confidence += f64::from(row.confidence);
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The gap of a group; there must be a row.
+    ///
+    /// # Errors
+    /// No rows.
+    pub fn gap(&self, by: &str, value: &str) -> Result<ConfidenceGap> {
+        let accuracy = share_interval(self.right, self.rows, LEVEL)?;
+        let rows = self.rows as f64;
+        let confidence = self.confidence / rows;
+        Ok(ConfidenceGap {
+            by: by.to_owned(),
+            value: value.to_owned(),
+            rows: self.rows,
+            accuracy: self.right as f64 / rows,
+            confidence,
+            gap: Estimate {
+                value: confidence - self.right as f64 / rows,
+                interval: Interval {
+                    lower: confidence - accuracy.upper,
+                    upper: confidence - accuracy.lower,
+                    level: LEVEL,
+                },
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(confidence: f32, correct: bool) -> Judged {
+        Judged { confidence, correct, label_probability: if correct { confidence } else { 1.0 - confidence } }
+    }
+
+    #[test]
+    fn figures_by_hand() {
+        // 0.9 and right in 7 of 10.
+        let rows: Vec<Judged> = (0..100).map(|row| judged(0.9, row % 10 < 7)).collect();
+        let mut sums = GapSums::default();
+        rows.iter().for_each(|row| sums.add(row));
+        let gap = sums.gap("class", "cat").expect("rows");
+        assert!((gap.gap.value - 0.2).abs() < 1e-6 && gap.is_clear(), "{gap:?}");
+        assert!(
+            (gap.gap.interval.lower - (0.9 - 0.7875)).abs() < 1e-3,
+            "R: binom.test(70, 100) ends at 0.7875; {gap:?}"
+        );
+        let figures = figures(&rows, vec![gap]).expect("confidences").expect("rows");
+        assert!((figures.ece.value - 0.2).abs() < 1e-6);
+        let nll = -(70.0 * 0.9f64.ln() + 30.0 * 0.1f64.ln()) / 100.0;
+        assert!((figures.nll - nll).abs() < 1e-5, "{} instead of {nll}", figures.nll);
+    }
+
+    #[test]
+    fn a_small_group_says_nothing_clear() {
+        let mut sums = GapSums::default();
+        sums.add(&judged(0.9, false));
+        assert!(!sums.gap("camera", "b").expect("a row").is_clear());
+        assert!(GapSums::default().gap("camera", "c").is_err());
+        assert_eq!(figures(&[], Vec::new()).expect("nothing"), None);
+        let impossible = figures(&[Judged { confidence: 1.0, correct: false, label_probability: 0.0 }], Vec::new());
+        assert!(impossible.expect("figures").expect("a row").nll.is_finite());
+    }
+}

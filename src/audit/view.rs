@@ -1,0 +1,179 @@
+//! What the page shows: plain structures of short texts. Everything from outside goes through [`shown`].
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::text::shown;
+
+/// How something looks: fine, to be looked at, a problem, or neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Tone {
+    Good,
+    Warn,
+    Bad,
+    Plain,
+}
+
+/// The whole page.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct View {
+    pub title: String,
+    pub version: String,
+    pub command: String,
+    pub inputs: Vec<String>,
+    pub reference: Option<Vec<String>>,
+    pub model: ModelView,
+    pub rows: u64,
+    pub findings: u64,
+    pub verdict: [String; 3],
+    pub warnings: Vec<String>,
+    pub tiles: Vec<Tile>,
+    pub sections: Vec<Section>,
+}
+
+/// Which model was used.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ModelView {
+    pub path: String,
+    pub digest: String,
+    pub architecture: String,
+    pub classes: u64,
+}
+
+/// One number at the top.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Tile {
+    pub name: String,
+    pub value: String,
+    pub note: String,
+    pub tone: Tone,
+}
+
+/// A part of the page.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Section {
+    pub id: &'static str,
+    pub title: &'static str,
+    pub count: Option<u64>,
+    pub tone: Tone,
+    pub summary: String,
+    pub how: &'static str,
+    pub charts: Vec<Chart>,
+    pub heatmap: Option<Heatmap>,
+    pub tables: Vec<Table>,
+    pub gallery: Vec<Item>,
+    pub more: Option<String>,
+}
+
+impl Section {
+    /// A section with a sentence and nothing else yet.
+    pub fn new(id: &'static str, title: &'static str, tone: Tone, summary: String, how: &'static str) -> Self {
+        let (charts, tables, gallery) = (Vec::new(), Vec::new(), Vec::new());
+        Self { id, title, count: None, tone, summary, how, charts, heatmap: None, tables, gallery, more: None }
+    }
+}
+
+/// A picture drawn here: the only text that is not escaped again.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Chart {
+    pub title: String,
+    pub svg: String,
+    pub alt: String,
+}
+
+/// A matrix whose cells are coloured.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Heatmap {
+    pub title: String,
+    pub row_title: String,
+    pub column_title: String,
+    pub rows: Vec<String>,
+    pub columns: Vec<String>,
+    pub cells: Vec<Vec<HeatCell>>,
+}
+
+/// `heat` lies in [0, 1].
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct HeatCell {
+    pub text: String,
+    pub heat: f64,
+    pub tip: String,
+}
+
+/// A table that sorts.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Table {
+    pub title: String,
+    pub columns: Vec<Column>,
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table with these columns: names, and whether each holds numbers.
+    pub fn new(title: &str, columns: &[(&str, bool)]) -> Self {
+        let columns = columns.iter().map(|(name, numeric)| Column { name: (*name).to_owned(), numeric: *numeric });
+        Self { title: title.to_owned(), columns: columns.collect(), rows: Vec::new() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Column {
+    pub name: String,
+    pub numeric: bool,
+}
+
+/// What is shown, and what is sorted by where that is a number.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Cell {
+    pub text: String,
+    pub sort: Option<f64>,
+}
+
+impl Cell {
+    /// Text, possibly from outside.
+    pub fn text(text: &str) -> Self {
+        Self { text: shown(text), sort: None }
+    }
+
+    /// A number as it is shown. One that is not finite cannot be sorted by.
+    pub fn number(text: String, value: f64) -> Self {
+        Self { text, sort: Some(value).filter(|value| value.is_finite()) }
+    }
+}
+
+/// A thumbnail, or a pair.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Item {
+    pub images: Vec<Picture>,
+    pub caption: String,
+    pub details: Vec<Detail>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Picture {
+    pub src: Option<String>,
+    pub caption: String,
+}
+
+impl Picture {
+    /// A JPEG within the page; none where the image cannot be shown.
+    pub fn new(jpeg: Option<&[u8]>, caption: &str) -> Self {
+        let src = jpeg.map(|jpeg| format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)));
+        Self { src, caption: shown(caption) }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Detail {
+    pub name: &'static str,
+    pub value: String,
+}
+
+impl Detail {
+    /// A value, possibly from outside.
+    pub fn new(name: &'static str, value: &str) -> Self {
+        Self { name, value: shown(value) }
+    }
+}
