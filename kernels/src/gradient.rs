@@ -125,10 +125,9 @@ fn blocks<const ROWS: usize>(
         }
         for (point, sums) in sums.chunks_exact_mut(per_point).enumerate() {
             for (panel, sums) in output_blocks.iter().zip(sums.chunks_exact_mut(inputs)) {
-                let (sums, _) = sums.as_chunks_mut::<ROWS>();
-                for (index, sums) in sums.iter_mut().enumerate() {
-                    let from = &input_blocks[index * ROWS / LANES][point][..count];
-                    products(from, index * ROWS % LANES, &panel[point], sums);
+                let (sums, _) = sums.as_chunks_mut::<LANES>();
+                for (inputs, sums) in input_blocks.iter().zip(sums) {
+                    products::<ROWS>(&inputs[point][..count], &panel[point][..count], sums);
                 }
             }
         }
@@ -151,27 +150,29 @@ fn blocks<const ROWS: usize>(
     }
 }
 
-/// Adds the products of `ROWS` input channels, from `lane` on, with sixteen output channels over the tiles.
+/// Adds the products of eight input channels with sixteen output channels over the tiles, `ROWS` of the eight at a time.
 #[inline(always)]
 fn products<const ROWS: usize>(
     inputs: &[[f32; LANES]],
-    lane: usize,
-    outputs: &[[f32; COLUMNS]; BLOCK],
-    sums: &mut [[f32; COLUMNS]; ROWS],
+    outputs: &[[f32; COLUMNS]],
+    sums: &mut [[f32; COLUMNS]; LANES],
 ) {
-    // From zero, as a copy of the sums would not leave memory.
-    let mut kept = [[0.0f32; COLUMNS]; ROWS];
-    for (input, output) in inputs.iter().zip(outputs) {
-        let Some(input) = input[lane..].first_chunk::<ROWS>() else { return };
-        for (value, kept) in input.iter().zip(&mut kept) {
-            for (kept, output) in kept.iter_mut().zip(output) {
-                *kept = value.mul_add(*output, *kept);
+    let (parts, _) = sums.as_chunks_mut::<ROWS>();
+    for (part, sums) in parts.iter_mut().enumerate() {
+        // From zero, as a copy of the sums would not leave memory.
+        let mut kept = [[0.0f32; COLUMNS]; ROWS];
+        for (input, output) in inputs.iter().zip(outputs) {
+            for row in 0..ROWS {
+                let value = input[(part * ROWS + row) % LANES];
+                for column in 0..COLUMNS {
+                    kept[row][column] = value.mul_add(output[column], kept[row][column]);
+                }
             }
         }
-    }
-    for (sums, kept) in sums.iter_mut().zip(kept) {
-        for (sum, kept) in sums.iter_mut().zip(kept) {
-            *sum += kept;
+        for (sums, kept) in sums.iter_mut().zip(&kept) {
+            for (sum, kept) in sums.iter_mut().zip(kept) {
+                *sum += *kept;
+            }
         }
     }
 }
