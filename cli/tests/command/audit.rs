@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, UInt64Type};
 use serde_json::Value;
 
@@ -22,6 +22,7 @@ fn planted() -> (Vec<Option<Vec<u8>>>, Vec<Option<String>>) {
     images[6] = Some(b"not an image".to_vec());
     images[7] = images[20].clone();
     images[8] = Some(black());
+    names[8] = Some("eight.bmp".into());
     names[9] = Some("nine.jpg".into());
     (images, names)
 }
