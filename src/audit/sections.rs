@@ -638,12 +638,13 @@ fn verdict(summary: &AuditSummary) -> [String; 3] {
     let first = match summary.findings {
         0 => format!("Nothing was found in {}.", counted(summary.rows, "row")),
         _ => format!(
-            "{} of {} ({}) have a finding; of {}, {} serious.",
+            "{} of {} ({}) have a finding; of {}, {} {} serious.",
             count(summary.rows_with_findings),
             counted(summary.rows, "row"),
             percent(summary.rows_with_findings as f64 / rows),
             counted(summary.findings, "finding"),
-            format!("{} {}", count(high), if high == 1 { "is" } else { "are" })
+            count(high),
+            if high == 1 { "is" } else { "are" }
         ),
     };
     let broken: u64 = BROKEN_KINDS.iter().map(|kind| summary.of(*kind)).sum();

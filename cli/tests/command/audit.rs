@@ -94,7 +94,8 @@ fn planted_problems_come_back() {
         serde_json::from_slice(&fs::read(folder.path("audit/summary.json")).expect("a file")).expect("JSON");
     assert_eq!(written, summary);
     let page = fs::read_to_string(folder.path("audit/report.html")).expect("a page");
-    assert!(page.contains("data:image/jpeg;base64,") && page.contains("<svg"));
+    // The template engine escapes slashes as well.
+    assert!(page.contains("jpeg;base64,") && page.contains("<svg"));
 
     let message = dismax(&arguments).refused(2);
     assert!(message.contains("--force"), "{message}");
