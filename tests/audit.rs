@@ -65,8 +65,8 @@ fn pairs(out: &Path, kind: Kind) -> Vec<(u64, u64)> {
         let kinds = batch["kind"].as_string::<i32>().iter();
         let rows = batch["row"].as_primitive::<UInt64Type>().iter();
         let related = batch["related_row"].as_primitive::<UInt64Type>().iter();
-        for ((of, row), related) in kinds.zip(rows).zip(related).filter(|((of, _), _)| *of == Some(kind.name())) {
-            pairs.push(row.zip(related).unwrap_or_else(|| panic!("{of:?} without a pair")));
+        for ((_, row), related) in kinds.zip(rows).zip(related).filter(|((of, _), _)| *of == Some(kind.name())) {
+            pairs.push(row.zip(related).expect("a pair"));
         }
     }
     pairs.sort_unstable();

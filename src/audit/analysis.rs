@@ -76,13 +76,8 @@ pub(super) fn analyse(
     let is_unknown = |prediction: &Prediction| unknown.threshold.is_some_and(|most| prediction.p_value <= most);
 
     let labels = find_labels(collected, classes, is_unknown, &mut findings)?;
-    let judged = |prediction: &Prediction, label: u32| Judged {
-        confidence: prediction.confidence,
-        correct: prediction.class == label,
-        label_probability: prediction.label_probability,
-    };
     let divisions = divisions(collected, row_groups);
-    let calibration_figures = calibrate(collected, classes, &divisions, judged)?;
+    let calibration_figures = calibrate(collected, classes, &divisions)?;
     if let (Some(labels), Some(figures)) = (&labels, &calibration_figures) {
         warnings.extend(trained_on(labels, figures, calibration)?);
     }
@@ -142,13 +137,13 @@ pub(super) fn analyse(
     })
 }
 
-fn predictions(collected: &Collected) -> impl Iterator<Item = (u32, &Row, &Prediction)> + Clone {
-    let rows = collected.rows.iter().enumerate();
-    rows.filter_map(|(row, record)| Some((row as u32, record, record.prediction.as_ref()?)))
+fn predictions(collected: &Collected) -> impl Iterator<Item = (u32, Row<'_>, &Prediction)> + Clone {
+    let rows = collected.rows().enumerate();
+    rows.filter_map(|(row, record)| Some((row as u32, record, record.prediction?)))
 }
 
 fn looks(collected: &Collected) -> impl Iterator<Item = (u32, &Look)> + Clone {
-    collected.rows.iter().enumerate().filter_map(|(row, record)| Some((row as u32, record.look.as_ref()?)))
+    collected.rows().enumerate().filter_map(|(row, record)| Some((row as u32, record.look?)))
 }
 
 fn unknown_findings(collected: &Collected, unknown: &UnknownFigures) -> Vec<Finding> {
@@ -180,7 +175,7 @@ fn find_labels(
     let labelled: Vec<LabelledRow> = predictions(collected)
         .filter(|(_, _, prediction)| !is_unknown(prediction))
         .filter_map(|(row, record, prediction)| {
-            let (label_probability, top) = (prediction.label_probability, prediction.top);
+            let (label_probability, top) = (record.label_probability, &prediction.top);
             Some(LabelledRow { row, label: record.label?, label_probability, top })
         })
         .collect();
@@ -203,16 +198,20 @@ fn calibrate(
     collected: &Collected,
     classes: &[String],
     divisions: &[OwnDivision],
-    judged: impl Fn(&Prediction, u32) -> Judged,
 ) -> Result<Option<CalibrationFigures>> {
+    let judged = |row: u32, record: Row<'_>, prediction: &Prediction| {
+        let label = record.label?;
+        let (confidence, correct) = (prediction.confidence, prediction.class == label);
+        Some((row, label, Judged { confidence, correct, label_probability: record.label_probability }))
+    };
     let labelled =
-        || predictions(collected).filter_map(|(row, record, prediction)| Some((row, record.label?, prediction)));
-    let rows: Vec<Judged> = labelled().map(|(_, label, prediction)| judged(prediction, label)).collect();
+        || predictions(collected).filter_map(move |(row, record, prediction)| judged(row, record, prediction));
+    let rows: Vec<Judged> = labelled().map(|(_, _, judged)| judged).collect();
     let mut groups: Vec<ConfidenceGap> = Vec::new();
     let mut by_class = vec![GapSums::default(); classes.len()];
-    for (_, label, prediction) in labelled() {
+    for (_, label, judged) in labelled() {
         if let Some(sums) = by_class.get_mut(label as usize) {
-            sums.add(&judged(prediction, label));
+            sums.add(&judged);
         }
     }
     for (sums, class) in by_class.iter().zip(classes).filter(|(sums, _)| sums.rows() > 0) {
@@ -220,10 +219,10 @@ fn calibrate(
     }
     for division in divisions {
         let mut sums = vec![GapSums::default(); division.values.len()];
-        for (row, label, prediction) in labelled() {
+        for (row, _, judged) in labelled() {
             let code = division.codes.get(row as usize).map(|code| *code as usize);
             if let Some(sums) = code.and_then(|code| sums.get_mut(code)) {
-                sums.add(&judged(prediction, label));
+                sums.add(&judged);
             }
         }
         let mut large: Vec<(&GapSums, &String)> =
@@ -270,7 +269,7 @@ fn trained_on(
 
 /// Files where there are several, row groups where there are several, and the columns that were asked for.
 pub(super) fn divisions(collected: &Collected, row_groups: &HashMap<Arc<str>, Vec<u64>>) -> Vec<OwnDivision> {
-    let rows = collected.rows.len();
+    let rows = collected.len();
     let (mut files, mut groups) = (Vec::new(), Vec::new());
     let (mut file_codes, mut group_codes) = (Vec::new(), Vec::new());
     for (number, (file, first)) in collected.files().iter().enumerate() {
@@ -414,15 +413,15 @@ fn drift_figures(
 }
 
 fn broken_findings(collected: &Collected) -> Vec<Finding> {
-    let rows = collected.rows.iter().enumerate();
+    let rows = collected.rows().enumerate();
     rows.filter_map(|(row, record)| {
         let (kind, severity) = match record.error {
             Some(RowErrorCode::NullImage | RowErrorCode::EmptyImage) => (Kind::Empty, Severity::High),
             Some(_) if record.cut_off => (Kind::Truncated, Severity::High),
             Some(_) => (Kind::Undecodable, Severity::High),
             None => {
-                let look = record.look.as_ref()?;
-                look.promised.zip(look.format).filter(|(promised, format)| promised != format)?;
+                let format = record.look?.format;
+                record.promised.zip(format).filter(|(promised, format)| promised != format)?;
                 (Kind::MislabelledFormat, Severity::Low)
             }
         };
@@ -438,10 +437,9 @@ fn duplicate_findings(
     findings: &mut Vec<Finding>,
     cancel: &Cancel,
 ) -> Result<DuplicateFigures> {
-    let record = |row: u32| collected.rows.get(row as usize);
-    let digests: Vec<_> = looks(collected).filter_map(|(row, _)| Some((row, record(row)?.digest))).collect();
-    let distinct = duplicates::distinct(&digests);
-    drop(digests);
+    let record = |row: u32| collected.row(row as usize);
+    let images: Vec<_> = looks(collected).filter_map(|(row, _)| Some((row, record(row)?.image))).collect();
+    let distinct = duplicates::distinct(images);
     let labels_differ = |one: u32, other: u32| {
         let label = |row: u32| record(row).and_then(|record| record.label);
         label(one).zip(label(other)).is_some_and(|(one, other)| one != other)
@@ -468,11 +466,11 @@ fn duplicate_findings(
     }));
     let mut reference_images = None;
     if let Some((reference, reference_thumbnails)) = reference {
-        let digest_of = |row: u32| Some((row, reference.rows.get(row as usize)?.digest));
+        let digest_of = |row: u32| Some((row, *reference.row(row as usize)?.digest));
         let known = Digests::new(looks(reference).filter_map(|(row, _)| digest_of(row)));
         let mut leaked = Vec::new();
         for (row, _) in looks(collected) {
-            let Some((first, count)) = record(row).and_then(|record| known.find(&record.digest)) else { continue };
+            let Some((first, count)) = record(row).and_then(|record| known.find(record.digest)) else { continue };
             leaked.push(row);
             findings.push(Finding {
                 row,

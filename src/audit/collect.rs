@@ -1,4 +1,4 @@
-//! The one pass over the images: a compact record of each row, and thumbnails aside.
+//! The one pass over the images: a compact record of each row and each different image, and thumbnails aside.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result, RowErrorCode};
 use crate::image::{EncodedFormat, PerceptualHash, is_cut_off};
 use crate::model::Model;
 use crate::score::RowScores;
-use crate::stage::{Scored, Stage};
+use crate::stage::{Inspected, Scored, Stage};
 
 /// Probabilities that are kept of a row.
 pub(super) const TOP: usize = 8;
@@ -23,23 +23,55 @@ const MOST_MESSAGES: usize = 10_000;
 /// The first 128 bits of an image's SHA-256: two of a billion different images agree with a chance of 1e-21.
 pub(super) type ShortDigest = [u8; 16];
 
-/// What stays of a row: about 170 bytes.
-#[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub digest: ShortDigest,
+/// What stays of a row: 16 bytes.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    /// Position of its image.
+    image: u32,
+    /// Class of the label; [`NO_LABEL`] without.
+    label: u32,
+    /// Probability of the label; 0 without.
+    label_probability: f32,
+    /// The format that the name's extension promises.
+    promised: Option<EncodedFormat>,
+}
+
+/// Stands for no label: no model has so many classes.
+const NO_LABEL: u32 = u32::MAX;
+
+/// What stays of an image, however many rows hold it: about 160 bytes.
+#[derive(Debug)]
+struct Image {
+    digest: ShortDigest,
+    prediction: Option<Prediction>,
+    look: Option<Look>,
+    error: Option<RowErrorCode>,
+    cut_off: bool,
+}
+
+/// What is known of a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    /// Position of its image: equal for rows with equal images.
+    pub image: u32,
+    pub digest: &'a ShortDigest,
     /// What the network said; none where the image could not be scored.
-    pub prediction: Option<Prediction>,
+    pub prediction: Option<&'a Prediction>,
     /// What the image looks like; none where it could not be decoded.
-    pub look: Option<Look>,
+    pub look: Option<&'a Look>,
     /// Class of the label; none without.
     pub label: Option<u32>,
+    /// Probability of the label; 0 without label or prediction.
+    pub label_probability: f32,
+    /// The format that the name's extension promises.
+    pub promised: Option<EncodedFormat>,
     /// Why the row has no prediction.
     pub error: Option<RowErrorCode>,
     /// Whether the image's bytes end before the image does; looked at where it cannot be decoded.
     pub cut_off: bool,
 }
 
-/// Class, probabilities and p-value of a row.
+/// Class, probabilities and p-value of an image.
 #[derive(Debug, Clone)]
 pub(super) struct Prediction {
     pub class: u32,
@@ -47,8 +79,6 @@ pub(super) struct Prediction {
     /// In-distribution score; higher is more in-distribution.
     pub score: f32,
     pub p_value: f64,
-    /// Probability of the label; 0 without label.
-    pub label_probability: f32,
     /// The most probable classes, most probable first; `(0, 0.0)` fills up where there are fewer classes.
     pub top: [(u32, f32); TOP],
 }
@@ -64,14 +94,15 @@ pub(super) struct Look {
     pub hash: PerceptualHash,
     /// The format that the bytes are in.
     pub format: Option<EncodedFormat>,
-    /// The format that the name's extension promises.
-    pub promised: Option<EncodedFormat>,
 }
 
 /// Everything that a pass leaves.
 #[derive(Debug)]
 pub(super) struct Collected {
-    pub rows: Vec<Row>,
+    records: Vec<Record>,
+    images: Vec<Image>,
+    /// Positions of the images by digest, while rows come in.
+    of_digest: HashMap<ShortDigest, u32>,
     /// Files in order with the position of their first row.
     files: Vec<(Arc<str>, usize)>,
     pub groups: Vec<Groups>,
@@ -113,9 +144,9 @@ impl Pass<'_> {
         let map = wanted.label.as_ref().map(|column| ClassMap::new(column, self.model.classes()));
         let mut groups: Vec<GroupBuilder> = wanted.groups.iter().cloned().map(GroupBuilder::new).collect();
         let mut collected = Collected {
-            rows: Vec::with_capacity(
-                dataset.rows().and_then(|rows| usize::try_from(rows).ok()).unwrap_or(0).min(1 << 24),
-            ),
+            records: Vec::new(),
+            images: Vec::new(),
+            of_digest: HashMap::new(),
             files: Vec::new(),
             groups: Vec::new(),
             messages: Messages::default(),
@@ -137,15 +168,16 @@ impl Pass<'_> {
                 group.push(&array)?;
             }
             self.add(&chunk, &scored, &image, labels, &mut probabilities, thumbnails, &mut collected)?;
-            progress(collected.rows.len() as u64, dataset.rows());
+            progress(collected.len() as u64, dataset.rows());
         }
         self.cancel.check()?;
-        if u32::try_from(collected.rows.len()).is_err() {
+        if u32::try_from(collected.len()).is_err() {
             return Err(Error::Config(
                 "more than 4,294,967,295 rows are too many for one audit; audit parts of them".into(),
             ));
         }
-        collected.rows.shrink_to_fit();
+        collected.records.shrink_to_fit();
+        collected.of_digest = HashMap::new();
         collected.groups = groups.into_iter().map(GroupBuilder::finish).collect();
         Ok(collected)
     }
@@ -166,34 +198,38 @@ impl Pass<'_> {
             let label = collected.class_of(label, chunk, row);
             let inspected = scored.inspection(row);
             let name = images.name(row);
-            let mut prediction = None;
-            let mut error = None;
-            match scored.judge(row, self.calibration, probabilities) {
-                Ok((scores, verdict)) => {
-                    prediction = Some(Prediction::of(&scores, verdict.p_value, probabilities, label));
-                }
-                Err(why) => {
-                    error = Some(why.code);
-                    collected.messages.push(collected.rows.len(), &why.detail);
-                }
+            let judged = scored.judge(row, self.calibration, probabilities);
+            if let Err(why) = &judged {
+                collected.messages.push(collected.records.len(), &why.detail);
             }
+            let of_label =
+                label.filter(|_| judged.is_ok()).and_then(|label| probabilities.get(label as usize)).copied();
             let digest = inspected.and_then(|inspected| inspected.source.file_digest);
             let digest = digest.unwrap_or_else(|| images.digest(row));
             let mut short = ShortDigest::default();
             short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-            let cut_off = error == Some(RowErrorCode::DecodeFailed) && self.is_cut_off(&images, row, &chunk.file);
             thumbnails.push(name, inspected.map(|inspected| &inspected.image))?;
-            let look = inspected.map(|inspected| Look {
-                width: inspected.image.width,
-                height: inspected.image.height,
-                luma_mean: inspected.image.luma_mean,
-                luma_deviation: inspected.image.luma_deviation,
-                sharpness: inspected.image.sharpness,
-                hash: inspected.image.hash,
-                format: inspected.source.format,
+            let next = collected.images.len() as u32;
+            let position = *collected.of_digest.entry(short).or_insert(next);
+            if position == next {
+                let error = judged.as_ref().err().map(|why| why.code);
+                let cut_off = error == Some(RowErrorCode::DecodeFailed) && self.is_cut_off(&images, row, &chunk.file);
+                collected.images.push(Image {
+                    digest: short,
+                    prediction: judged
+                        .ok()
+                        .map(|(scores, verdict)| Prediction::of(&scores, verdict.p_value, probabilities)),
+                    look: inspected.map(Look::of),
+                    error,
+                    cut_off,
+                });
+            }
+            collected.records.push(Record {
+                image: position,
+                label: label.unwrap_or(NO_LABEL),
+                label_probability: of_label.unwrap_or(0.0),
                 promised: name.and_then(EncodedFormat::of_name),
             });
-            collected.rows.push(Row { digest: short, prediction, look, label, error, cut_off });
         }
         Ok(())
     }
@@ -211,15 +247,27 @@ fn missing(name: &str, chunk: &Chunk) -> Error {
     Error::data(&chunk.file, format!("a record batch has no column \"{name}\""))
 }
 
+impl Look {
+    fn of(inspected: &Inspected) -> Self {
+        Self {
+            width: inspected.image.width,
+            height: inspected.image.height,
+            luma_mean: inspected.image.luma_mean,
+            luma_deviation: inspected.image.luma_deviation,
+            sharpness: inspected.image.sharpness,
+            hash: inspected.image.hash,
+            format: inspected.source.format,
+        }
+    }
+}
+
 impl Prediction {
-    fn of(scores: &RowScores, p_value: f64, probabilities: &[f32], label: Option<u32>) -> Self {
-        let of_label = label.and_then(|label| probabilities.get(label as usize)).copied();
+    fn of(scores: &RowScores, p_value: f64, probabilities: &[f32]) -> Self {
         Self {
             class: scores.class as u32,
             confidence: scores.confidence,
             score: scores.score,
             p_value,
-            label_probability: of_label.unwrap_or(0.0),
             top: most_probable(probabilities),
         }
     }
@@ -246,7 +294,7 @@ impl Collected {
     fn begin_file(&mut self, chunk: &Chunk) {
         // A file's rows come one after the other, and each file is named once.
         if self.files.last().is_none_or(|(file, _)| *file != chunk.file) {
-            self.files.push((Arc::clone(&chunk.file), self.rows.len()));
+            self.files.push((Arc::clone(&chunk.file), self.records.len()));
         }
     }
 
@@ -262,6 +310,37 @@ impl Collected {
                 None
             }
         }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// A row; none beyond the end.
+    pub fn row(&self, row: usize) -> Option<Row<'_>> {
+        self.records.get(row).and_then(|record| self.joined(record))
+    }
+
+    /// All rows in order.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> + Clone {
+        // Every record has an image.
+        self.records.iter().filter_map(|record| self.joined(record))
+    }
+
+    fn joined(&self, record: &Record) -> Option<Row<'_>> {
+        let image = self.images.get(record.image as usize)?;
+        Some(Row {
+            image: record.image,
+            digest: &image.digest,
+            prediction: image.prediction.as_ref(),
+            look: image.look.as_ref(),
+            label: Some(record.label).filter(|label| *label != NO_LABEL),
+            label_probability: record.label_probability,
+            promised: record.promised,
+            error: image.error,
+            cut_off: image.cut_off,
+        })
     }
 
     /// File of a row and its number there.
@@ -349,7 +428,8 @@ mod tests {
     }
 
     #[test]
-    fn a_row_stays_small() {
-        assert!(size_of::<Row>() <= 190, "{}", size_of::<Row>());
+    fn rows_and_images_stay_small() {
+        assert_eq!(size_of::<Record>(), 16);
+        assert!(size_of::<Image>() <= 168, "{}", size_of::<Image>());
     }
 }

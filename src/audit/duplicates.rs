@@ -58,13 +58,12 @@ pub(super) struct Distinct {
     pub copies: Vec<Copy>,
 }
 
-/// Groups rows by digest; rows are ascending.
-pub(super) fn distinct(rows: &[(u32, ShortDigest)]) -> Distinct {
-    let mut order: Vec<&(u32, ShortDigest)> = rows.iter().collect();
-    order.sort_unstable_by_key(|(row, digest)| (*digest, *row));
+/// Groups rows by image: pairs of row and the image's number.
+pub(super) fn distinct(mut rows: Vec<(u32, u32)>) -> Distinct {
+    rows.sort_unstable_by_key(|(row, image)| (*image, *row));
     let (mut first, mut copies) = (Vec::new(), Vec::new());
-    for group in order.chunk_by(|a, b| a.1 == b.1) {
-        let Some(((head, _), rest)) = group.split_first().map(|(head, rest)| (*head, rest)) else { continue };
+    for group in rows.chunk_by(|a, b| a.1 == b.1) {
+        let Some(((head, _), rest)) = group.split_first() else { continue };
         first.push(*head);
         copies.extend(rest.iter().map(|(row, _)| Copy { row: *row, first: *head, rows: group.len() as u32 }));
     }
@@ -217,12 +216,11 @@ mod tests {
 
     #[test]
     fn copies_point_to_the_first_row() {
-        let digest = |byte: u8| [byte; 16];
-        let rows = [(2, digest(7)), (3, digest(1)), (5, digest(7)), (8, digest(9)), (9, digest(7))];
-        let found = distinct(&rows);
+        let found = distinct(vec![(2, 7), (3, 1), (5, 7), (8, 9), (9, 7)]);
         assert_eq!(found.first, [2, 3, 8]);
         assert_eq!(found.copies, [Copy { row: 5, first: 2, rows: 3 }, Copy { row: 9, first: 2, rows: 3 }]);
-        let digests = Digests::new(rows.into_iter());
+        let digest = |byte: u8| [byte; 16];
+        let digests = Digests::new([(2, digest(7)), (3, digest(1)), (5, digest(7)), (9, digest(7))].into_iter());
         assert_eq!(digests.find(&digest(7)), Some((2, 3)));
         assert_eq!((digests.find(&digest(8)), digests.find(&digest(255))), (None, None));
     }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result, RowErrorCode};
 /// Findings that are written at once.
 const BATCH: usize = 4096;
 
-/// Something found about a row: 40 bytes, as there may be one for every row.
+/// Something found about a row: 24 bytes, as there may be one for every row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Finding {
     pub row: u32,
@@ -68,8 +68,8 @@ impl<'a> Evidence<'a> {
     }
 
     /// The row of a finding.
-    pub fn row(&self, finding: &Finding) -> Result<&'a Row> {
-        let row = self.collected.rows.get(finding.row as usize);
+    pub fn row(&self, finding: &Finding) -> Result<Row<'a>> {
+        let row = self.collected.row(finding.row as usize);
         row.ok_or_else(|| Error::Internal(format!("a finding about row {}, which there is not", finding.row)))
     }
 
@@ -82,7 +82,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// The label of a row.
-    pub fn label(&self, row: &Row) -> Option<&'a str> {
+    pub fn label(&self, row: &Row<'_>) -> Option<&'a str> {
         row.label.map(|label| self.class(label))
     }
 
@@ -90,12 +90,12 @@ impl<'a> Evidence<'a> {
     pub fn sentence(&self, finding: &Finding) -> Result<String> {
         let row = self.row(finding)?;
         let score = finding.score;
-        let look = row.look.as_ref();
+        let look = row.look;
         let size = look.map(|look| format!("{} x {} pixels", look.width, look.height)).unwrap_or_default();
         let message = shown(self.collected.message(finding.row as usize));
         let other =
             self.related(finding).map(|(file, row)| format!("row {row} of {}", shown(file))).unwrap_or_default();
-        let prediction = row.prediction.as_ref();
+        let prediction = row.prediction;
         Ok(match finding.kind {
             Kind::Unknown => {
                 let p = prediction.map_or(1.0, |prediction| prediction.p_value);
@@ -113,10 +113,10 @@ impl<'a> Evidence<'a> {
             Kind::LabelIssue => {
                 let (class, confidence) =
                     prediction.map_or(("", 0.0), |prediction| (self.class(prediction.class), prediction.confidence));
-                let own = prediction.map_or(0.0, |prediction| prediction.label_probability);
+                let own = row.label_probability;
                 format!(
                     "Labelled {}, to which the model gives {}; it gives {} to {}.",
-                    quoted(self.label(row).unwrap_or_default()),
+                    quoted(self.label(&row).unwrap_or_default()),
                     percent(own.into()),
                     percent(confidence.into()),
                     quoted(class)
@@ -137,7 +137,7 @@ impl<'a> Evidence<'a> {
             }
             Kind::MislabelledFormat => {
                 let format = look.and_then(|look| look.format).map_or("another format", |format| format.name());
-                let promised = look.and_then(|look| look.promised).map_or("another", |format| format.name());
+                let promised = row.promised.map_or("another", |format| format.name());
                 format!("The bytes are {format}, the name says {promised}.")
             }
             Kind::ExtremeSize => {
@@ -159,11 +159,11 @@ impl<'a> Evidence<'a> {
                 )
             }
             Kind::ExactDuplicate => {
-                let labels = self.other_label(finding, row);
+                let labels = self.other_label(finding, &row);
                 format!("Byte for byte the image of {other}; {} hold it.{labels}", counted(score as u64, "row"))
             }
             Kind::NearDuplicate => {
-                let labels = self.other_label(finding, row);
+                let labels = self.other_label(finding, &row);
                 format!("Nearly the image of {other}: the perceptual hashes differ in {score} of 121 bits.{labels}")
             }
             Kind::Leaked => {
@@ -178,9 +178,9 @@ impl<'a> Evidence<'a> {
     }
 
     /// Says so where the two rows of a pair have different labels.
-    fn other_label(&self, finding: &Finding, row: &Row) -> String {
+    fn other_label(&self, finding: &Finding, row: &Row<'_>) -> String {
         let Some(Related::Audited(other)) = finding.related else { return String::new() };
-        let other = self.collected.rows.get(other as usize).and_then(|other| self.label(other));
+        let other = self.collected.row(other as usize).and_then(|other| self.label(&other));
         match (self.label(row), other) {
             (Some(label), Some(other)) if label != other => {
                 format!(" The labels differ: {} here, {} there.", quoted(label), quoted(other))
@@ -340,11 +340,11 @@ pub(super) fn write(path: &Path, findings: &[Finding], evidence: &Evidence) -> R
             table.evidence.push(evidence.sentence(finding)?);
             table.related_file.push(related.map(|(file, _)| file.to_owned()));
             table.related_row.push(related.map(|(_, row)| row));
-            let prediction = row.prediction.as_ref();
+            let prediction = row.prediction;
             table.predicted.push(prediction.map(|prediction| evidence.class(prediction.class).to_owned()));
             table.confidence.push(prediction.map(|prediction| prediction.confidence));
             table.p_value.push(prediction.map(|prediction| prediction.p_value));
-            table.label.push(evidence.label(row).map(str::to_owned));
+            table.label.push(evidence.label(&row).map(str::to_owned));
             table.image_digest.push(row.digest.iter().map(|byte| format!("{byte:02x}")).collect());
         }
         writer.write(table)?;

@@ -25,7 +25,7 @@ type Candidate = (u32, u32, u32);
 impl Pictures {
     /// Those of `rows`, which ascend.
     pub fn of(collected: &Collected, rows: impl Iterator<Item = u32>) -> Self {
-        let look = |row: &u32| collected.rows.get(*row as usize).and_then(|record| record.look.as_ref());
+        let look = |row: &u32| collected.row(*row as usize).and_then(|record| record.look);
         let rows: Vec<u32> = rows.filter(|row| look(row).is_some_and(|look| quality::tone(look).is_none())).collect();
         let table = HashTable::new(rows.iter().filter_map(look).map(|look| &look.hash));
         Self { rows, table }

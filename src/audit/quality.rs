@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     fn look(width: u32, height: u32, luma_mean: f32, luma_deviation: f32, sharpness: f32) -> Look {
-        Look { width, height, luma_mean, luma_deviation, sharpness, hash: [0; 16], format: None, promised: None }
+        Look { width, height, luma_mean, luma_deviation, sharpness, hash: [0; 16], format: None }
     }
 
     fn kinds(looks: &[Look]) -> Vec<(u32, Kind)> {

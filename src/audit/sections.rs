@@ -114,9 +114,9 @@ impl Material<'_> {
         let row = self.evidence.row(finding)?;
         let own = self.thumbnails.get(finding.row as usize)?;
         let (file, number) = self.evidence.collected.place(finding.row as usize);
-        let prediction = row.prediction.as_ref();
+        let prediction = row.prediction;
         let predicted = prediction.map(|prediction| self.evidence.class(prediction.class));
-        let label = self.evidence.label(row);
+        let label = self.evidence.label(&row);
         let caption = match finding.kind {
             Kind::Unknown => format!("looks like {}", predicted.unwrap_or_default()),
             Kind::LabelIssue => format!("{} or {}", label.unwrap_or_default(), predicted.unwrap_or_default()),
@@ -185,7 +185,7 @@ impl Material<'_> {
         section.count = Some(found);
         if figures.tested > 0 {
             let mut counts = vec![0; P_VALUE_BINS];
-            for prediction in self.evidence.collected.rows.iter().filter_map(|row| row.prediction.as_ref()) {
+            for prediction in self.evidence.collected.rows().filter_map(|row| row.prediction) {
                 let bin = (prediction.p_value * P_VALUE_BINS as f64).ceil() as usize;
                 if let Some(count) = counts.get_mut(bin.saturating_sub(1)) {
                     *count += 1;
@@ -217,10 +217,10 @@ impl Material<'_> {
 
     /// The images with the lowest scores, where none is unknown: there is something to look at all the same.
     fn strangest(&mut self) -> Result<Vec<Item>> {
-        let rows = self.evidence.collected.rows.iter().enumerate();
+        let rows = self.evidence.collected.rows().enumerate();
         let mut rows: Vec<(f64, f32, u32)> = rows
             .filter_map(|(row, record)| {
-                let prediction = record.prediction.as_ref()?;
+                let prediction = record.prediction?;
                 Some((prediction.p_value, prediction.score, row as u32))
             })
             .collect();
@@ -420,7 +420,7 @@ impl Material<'_> {
 
     fn score_chart(&self) -> Result<Chart> {
         let scores = |collected: &Collected| -> Vec<f32> {
-            collected.rows.iter().filter_map(|row| row.prediction.as_ref()).map(|prediction| prediction.score).collect()
+            collected.rows().filter_map(|row| row.prediction).map(|prediction| prediction.score).collect()
         };
         let audited = scores(self.evidence.collected);
         let (reference, name) = match self.evidence.reference {
@@ -638,12 +638,13 @@ fn verdict(summary: &AuditSummary) -> [String; 3] {
     let first = match summary.findings {
         0 => format!("Nothing was found in {}.", counted(summary.rows, "row")),
         _ => format!(
-            "{} of {} ({}) have a finding; of {}, {} serious.",
+            "{} of {} ({}) have a finding; of {}, {} {} serious.",
             count(summary.rows_with_findings),
             counted(summary.rows, "row"),
             percent(summary.rows_with_findings as f64 / rows),
             counted(summary.findings, "finding"),
-            format!("{} {}", count(high), if high == 1 { "is" } else { "are" })
+            count(high),
+            if high == 1 { "is" } else { "are" }
         ),
     };
     let broken: u64 = BROKEN_KINDS.iter().map(|kind| summary.of(*kind)).sum();
