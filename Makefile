@@ -10,10 +10,10 @@ DEMO_OUTPUT ?= demo-output
 # The demo queries nothing: without DataFusion its build takes a few minutes less.
 DISMAX = -p dismax-cli --bin dismax --no-default-features --profile $(PROFILE) $(CARGO_FLAGS)
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint report-test clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## fetch libtorch into .libtorch (131 MB; 2.3 GB more with an NVIDIA GPU), unless LIBTORCH is set
 	@python3 scripts/setup_libtorch.py
@@ -31,6 +31,11 @@ lint: setup ## formatting, clippy and rustdoc, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(CARGO_FLAGS)
+
+report-test: demo ## audit the demo's digits and use the report as a reader would (needs Node 20 with npm, and Chromium)
+	cargo run --quiet $(DISMAX) -- --quiet audit examples/data/digits/mixed.parquet --model $(DEMO_OUTPUT)/model --label digit \
+	    --group-by source --out $(DEMO_OUTPUT)/audit --force
+	cd tests/report && npm ci --silent && node drive.mjs $(abspath $(DEMO_OUTPUT))/audit/report.html
 
 clean: ## remove what was built and the demo's output; .libtorch stays
 	cargo clean

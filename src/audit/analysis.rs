@@ -67,7 +67,7 @@ pub(super) fn analyse(
     let mut warnings = Vec::new();
 
     let p_values: Vec<f64> = predictions(collected).map(|(_, _, prediction)| prediction.p_value).collect();
-    let unknown = unknown::unknown(&p_values, options.fdr)?;
+    let unknown = unknown::unknown(&p_values, options.fdr, calibration.rows)?;
     drop(p_values);
     findings.extend(unknown_findings(collected, &unknown));
     let is_unknown = |prediction: &Prediction| unknown.threshold.is_some_and(|most| prediction.p_value <= most);
@@ -199,15 +199,17 @@ fn calibrate(
     let judged = |row: u32, record: Row<'_>, prediction: &Prediction| {
         let label = record.label?;
         let (confidence, correct) = (prediction.confidence, prediction.class == label);
-        Some((row, label, Judged { confidence, correct, label_probability: record.label_probability }))
+        let judged = Judged { confidence, correct, label_probability: record.label_probability };
+        Some((row, prediction.class, judged))
     };
     let labelled =
         || predictions(collected).filter_map(move |(row, record, prediction)| judged(row, record, prediction));
     let rows: Vec<Judged> = labelled().map(|(_, _, judged)| judged).collect();
     let mut groups: Vec<ConfidenceGap> = Vec::new();
     let mut by_class = vec![GapSums::default(); classes.len()];
-    for (_, label, judged) in labelled() {
-        if let Some(sums) = by_class.get_mut(label as usize) {
+    // By the predicted class: given the true one, a calibrated model looks too unsure of rare classes.
+    for (_, class, judged) in labelled() {
+        if let Some(sums) = by_class.get_mut(class as usize) {
             sums.add(&judged);
         }
     }
@@ -241,16 +243,14 @@ fn trained_on(figures: &CalibrationFigures, calibration: &Calibration) -> Result
     let held_out = calibration.fit.accuracy;
     let right = (held_out * calibration.rows as f64).round() as u64;
     let expected = share_interval(right.min(calibration.rows), calibration.rows, 0.99)?;
-    let by_class = figures.groups.iter().filter(|group| group.by == "class");
-    let right = by_class.map(|group| (group.accuracy * group.rows as f64).round() as u64).sum::<u64>();
-    let found = share_interval(right.min(figures.rows), figures.rows, 0.99)?;
+    let found = share_interval(figures.correct, figures.rows, 0.99)?;
     if found.lower <= expected.upper {
         return Ok(None);
     }
     Ok(Some(format!(
         "The model is right on {} of the labelled rows, but on {} of the rows that were held out when it was made. These rows were \
          probably trained on: what it says of their labels and of how well it is calibrated is too good.",
-        percent(right as f64 / figures.rows as f64),
+        percent(figures.correct as f64 / figures.rows as f64),
         percent(held_out)
     )))
 }
@@ -458,6 +458,9 @@ fn duplicate_findings(
         let known = Digests::new(looks(reference).filter_map(|(row, _)| digest_of(row)));
         let mut leaked = Vec::new();
         for (row, _) in looks(collected) {
+            if row % 4096 == 0 {
+                cancel.check()?;
+            }
             let Some((first, count)) = record(row).and_then(|record| known.find(record.digest)) else { continue };
             leaked.push(row);
             findings.push(Finding {
@@ -470,7 +473,9 @@ fn duplicate_findings(
         }
         let others = distinct.first.iter().copied().filter(|row| leaked.binary_search(row).is_err());
         let asked = Pictures::of(collected, others);
-        let among = Pictures::of(reference, looks(reference).map(|(row, _)| row));
+        let images: Vec<_> =
+            looks(reference).filter_map(|(row, _)| Some((row, reference.row(row as usize)?.image))).collect();
+        let among = Pictures::of(reference, duplicates::distinct(images).first.into_iter());
         let near = asked.near_in(thumbnails, &among, reference_thumbnails, cancel)?;
         findings.extend(near.into_iter().map(|(row, other, bits)| Finding {
             row,

@@ -210,7 +210,11 @@ impl Pass<'_> {
             short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
             thumbnails.push(name, inspected.map(|inspected| &inspected.image))?;
             let next = collected.images.len() as u32;
-            let position = *collected.of_digest.entry(short).or_insert(next);
+            // Of what cannot be read no digest may be known but that of its name, which is another file elsewhere.
+            let position = match &judged {
+                Ok(_) => *collected.of_digest.entry(short).or_insert(next),
+                Err(_) => next,
+            };
             if position == next {
                 let error = judged.as_ref().err().map(|why| why.code);
                 let cut_off = error == Some(RowErrorCode::DecodeFailed) && self.is_cut_off(&images, row, &chunk.file);
@@ -292,8 +296,8 @@ fn most_probable(probabilities: &[f32]) -> [(u32, f32); TOP] {
 
 impl Collected {
     fn begin_file(&mut self, chunk: &Chunk) {
-        // A file's rows come one after the other, and each file is named once.
-        if self.files.last().is_none_or(|(file, _)| *file != chunk.file) {
+        // A file's rows come one after the other. Names that are no text may look alike.
+        if chunk.first_row == 0 || self.files.last().is_none_or(|(file, _)| *file != chunk.file) {
             self.files.push((Arc::clone(&chunk.file), self.records.len()));
         }
     }

@@ -20,20 +20,22 @@ const SEED: u64 = 0;
 pub struct CalibrationFigures {
     /// Rows with a label and a prediction.
     pub rows: u64,
+    /// Those whose predicted class is the label.
+    pub correct: u64,
     /// ECE (15 bins of equal width) with its 95 % bootstrap interval.
     pub ece: Estimate,
     /// Mean negative log-likelihood of the labels in nats.
     pub nll: f64,
     /// The reliability diagram in numbers.
     pub reliability: Reliability,
-    /// By label and by group, in this order.
+    /// By predicted class and by group, in this order.
     pub groups: Vec<ConfidenceGap>,
 }
 
 /// Mean confidence against accuracy in some of the rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConfidenceGap {
-    /// What divides the rows: `class`, or the name of a column.
+    /// What divides the rows: `class` (the predicted one), or the name of a column.
     pub by: String,
     /// The class or the column's value.
     pub value: String,
@@ -75,6 +77,7 @@ pub(super) fn figures(rows: &[Judged], groups: Vec<ConfidenceGap>) -> Result<Opt
     let nll = |row: &Judged| -f64::from(row.label_probability.max(f32::MIN_POSITIVE)).ln();
     Ok(Some(CalibrationFigures {
         rows: rows.len() as u64,
+        correct: correct.iter().filter(|correct| **correct).count() as u64,
         ece: Estimate {
             value: reliability.ece(),
             interval: ece_interval(&confidences, &correct, DEFAULT_BINS, resamples, LEVEL, SEED)?,
@@ -151,6 +154,7 @@ mod tests {
             "R: binom.test(70, 100) ends at 0.7875; {gap:?}"
         );
         let figures = figures(&rows, vec![gap]).expect("confidences").expect("rows");
+        assert_eq!((figures.rows, figures.correct), (100, 70));
         assert!((figures.ece.value - 0.2).abs() < 1e-6);
         let nll = -(70.0 * 0.9f64.ln() + 30.0 * 0.1f64.ln()) / 100.0;
         assert!((figures.nll - nll).abs() < 1e-5, "{} instead of {nll}", figures.nll);

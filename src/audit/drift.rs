@@ -13,7 +13,7 @@ use crate::metrics::quantiles::percentile_of_sorted;
 
 /// Bins of the PSI: deciles of the reference.
 const DECILES: usize = 10;
-/// Most values of a sample that are compared; of more, every k-th is taken.
+/// Most values of a sample that are compared; of more, evenly spaced ones in their order.
 const MOST_VALUES: usize = 100_000;
 /// PSI from which a difference counts as large, by the rule of thumb of credit scoring (Siddiqi 2006): 0.1 to 0.25 is moderate.
 pub(super) const LARGE_PSI: f64 = 0.25;
@@ -85,6 +85,9 @@ impl DriftFigures {
         Ok(())
     }
 }
+
+/// Rows that must be expected in each cell of the chi-square test.
+const LEAST_EXPECTED: f64 = 5.0;
 
 /// Statistic, p-value and PSI.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -161,9 +164,16 @@ fn kolmogorov(x: f64) -> f64 {
     (2.0 * (1..=TERMS).map(term).sum::<f64>()).clamp(0.0, 1.0)
 }
 
+/// Finite values; of very many, evenly spaced ones of all in order, as rows may alternate.
 fn thinned(values: impl ExactSizeIterator<Item = f32>) -> Vec<f64> {
-    let step = values.len().div_ceil(MOST_VALUES).max(1);
-    values.step_by(step).map(f64::from).filter(|value| value.is_finite()).collect()
+    let mut values: Vec<f64> = values.map(f64::from).filter(|value| value.is_finite()).collect();
+    if values.len() > MOST_VALUES {
+        values.sort_unstable_by(f64::total_cmp);
+        let count = values.len();
+        values =
+            (0..MOST_VALUES).filter_map(|k| values.get((2 * k + 1) * count / (2 * MOST_VALUES)).copied()).collect();
+    }
+    values
 }
 
 /// Shares of the values between the edges; a value on an edge belongs below it.
@@ -191,12 +201,21 @@ fn psi(expected: &[f64], actual: &[f64], rows: usize) -> f64 {
 pub(super) fn classes(reference: &[u64], audited: &[u64]) -> Result<Option<Difference>> {
     let (total_reference, total_audited) = (reference.iter().sum::<u64>() as f64, audited.iter().sum::<u64>() as f64);
     let present = || reference.iter().zip(audited).filter(|(a, b)| **a + **b > 0).map(|(a, b)| (*a as f64, *b as f64));
-    let freedom = present().count().saturating_sub(1);
+    let all = total_reference + total_audited;
+    // Cells in which few rows are expected spoil the test: they are taken together (Cochran 1954).
+    let is_small = |(a, b): &(f64, f64)| (a + b) * total_reference.min(total_audited) / all < LEAST_EXPECTED;
+    let (small, mut cells): (Vec<_>, Vec<_>) = present().partition(is_small);
+    let rest = small.iter().fold((0.0, 0.0), |sum, cell| (sum.0 + cell.0, sum.1 + cell.1));
+    match cells.iter_mut().min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1))) {
+        Some(cell) if is_small(&rest) => *cell = (cell.0 + rest.0, cell.1 + rest.1),
+        _ => cells.push(rest),
+    }
+    let freedom = cells.len().saturating_sub(1);
     if total_reference == 0.0 || total_audited == 0.0 || freedom == 0 {
         return Ok(None);
     }
-    let all = total_reference + total_audited;
-    let statistic: f64 = present()
+    let statistic: f64 = cells
+        .iter()
         .map(|(a, b)| {
             let (expect_a, expect_b) = ((a + b) * total_reference / all, (a + b) * total_audited / all);
             (a - expect_a).powi(2) / expect_a + (b - expect_b).powi(2) / expect_b
@@ -263,6 +282,9 @@ mod tests {
         assert!((difference.statistic - 16.6667).abs() < 1e-3, "{difference:?}");
         assert!((difference.p_value - 4.456e-5).abs() < 1e-7, "{difference:?}");
         assert_eq!(classes(&[5, 0], &[7, 0]).expect("no test"), None);
+        // One row of a class that is nearly absent elsewhere is no proof.
+        let rare = classes(&[5000, 4999, 1], &[15, 14, 1]).expect("a test").expect("classes");
+        assert!(rare.p_value > 0.001, "{rare:?}");
         assert_eq!(classes(&[5, 2], &[0, 0]).expect("no test"), None);
     }
 

@@ -86,9 +86,9 @@ impl Digests {
     /// The first row with this digest and how many have it.
     pub fn find(&self, digest: &ShortDigest) -> Option<(u32, u32)> {
         let start = self.0.partition_point(|(other, _)| other < digest);
-        let equal = self.0.get(start..)?.iter().take_while(|(other, _)| other == digest);
-        let (first, count) = equal.fold((None, 0), |(first, count), (_, row)| (first.or(Some(*row)), count + 1));
-        first.map(|first| (first, count))
+        let end = self.0.partition_point(|(other, _)| other <= digest);
+        let (_, first) = self.0.get(start..end)?.first()?;
+        Some((*first, (end - start) as u32))
     }
 }
 

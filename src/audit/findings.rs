@@ -224,7 +224,12 @@ fn schema(changed: bool) -> SchemaRef {
         field("confidence", DataType::Float32, true, "its calibrated probability"),
         field("p_value", DataType::Float64, true, "conformal p-value; small is unknown"),
         field("label", DataType::Utf8, true, "name of the label's class"),
-        field("image_digest", DataType::Utf8, false, "first 128 bits of the image's SHA-256, in hexadecimal"),
+        field(
+            "image_digest",
+            DataType::Utf8,
+            false,
+            "equal where the images are: 128 bits of a SHA-256 over what is stored of the image, in hexadecimal",
+        ),
     ];
     if changed {
         fields.push(field("change", DataType::Utf8, false, "new: only in the newer audit; gone: only in the older"));

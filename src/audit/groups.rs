@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use arrow::array::ArrayRef;
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::array::{ArrayRef, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options, concat};
 use arrow::datatypes::{DataType, Schema};
+use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sha2::{Digest as _, Sha256};
 
@@ -92,6 +93,17 @@ pub(super) struct GroupBuilder {
     of_value: HashMap<String, u32>,
 }
 
+/// Days of points in time; null where one is beyond the calendar or a text is no date.
+fn days(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let day = |array: &ArrayRef| cast_with_options(array, &DataType::Date32, &CastOptions::default());
+    day(array).or_else(|_| {
+        let each: Vec<ArrayRef> = (0..array.len())
+            .map(|row| day(&array.slice(row, 1)).unwrap_or_else(|_| new_null_array(&DataType::Date32, 1)))
+            .collect();
+        concat(&each.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+    })
+}
+
 impl GroupBuilder {
     pub fn new(column: GroupColumn) -> Self {
         Self { column, values: Vec::new(), codes: Vec::new(), of_value: HashMap::new() }
@@ -110,7 +122,7 @@ impl GroupBuilder {
         let array = match self.column.by_day {
             // A text that is no date becomes null.
             true => {
-                days = cast_with_options(array, &DataType::Date32, &CastOptions::default()).map_err(fault)?;
+                days = self::days(array).map_err(fault)?;
                 &days
             }
             false => array,
@@ -118,7 +130,8 @@ impl GroupBuilder {
         let options = FormatOptions::default().with_null(NULL);
         let formatter = ArrayFormatter::try_new(array.as_ref(), &options).map_err(fault)?;
         for row in 0..array.len() {
-            let value = formatter.value(row).try_to_string().map_err(fault)?;
+            // A time beyond the calendar, such as an "infinity" of a database, has no text.
+            let value = formatter.value(row).try_to_string().unwrap_or_else(|_| NULL.to_owned());
             let code = self.code_of(value);
             self.codes.push(code);
         }
@@ -157,7 +170,7 @@ impl GroupBuilder {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Int32Array, StringArray, TimestampMillisecondArray};
+    use arrow::array::{Date32Array, Int32Array, StringArray, TimestampMillisecondArray};
     use arrow::datatypes::{Field, TimeUnit};
 
     use super::*;
@@ -191,6 +204,18 @@ mod tests {
         );
         let found = groups(true, Arc::new(StringArray::from(vec!["2024-05-01", "soon", "2024-05-01"])));
         assert_eq!((found.values, found.codes), (vec!["2024-05-01".into(), NULL.into()], vec![0, 1, 0]));
+    }
+
+    #[test]
+    fn times_beyond_the_calendar_are_nulls() {
+        for by_day in [false, true] {
+            let found =
+                groups(by_day, Arc::new(TimestampMillisecondArray::from(vec![Some(0), Some(i64::MAX), None, Some(1)])));
+            assert!(found.values.iter().any(|value| value == NULL), "{:?}", found.values);
+            assert_eq!(found.codes[1], found.codes[2], "{:?}", found.values);
+        }
+        let days = groups(true, Arc::new(Date32Array::from(vec![0, i32::MAX])));
+        assert_eq!((days.values.len(), days.codes), (2, vec![0, 1]));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! From an audit's figures and findings to what the page shows of them.
 
+use std::collections::BTreeSet;
+
 use super::analysis::Analysis;
 use super::collect::Collected;
 use super::drift::{DriftTest, LARGE_PSI, MODERATE_PSI, Quantity};
@@ -35,6 +37,8 @@ const FILE_KINDS: [Kind; 10] = [
     Kind::ExtremeSize,
     Kind::ExtremeAspect,
 ];
+/// Most input files that the page lists.
+const MOST_INPUTS: usize = 100;
 /// Kinds whose image is of no use.
 const BROKEN_KINDS: [Kind; 3] = [Kind::Undecodable, Kind::Truncated, Kind::Empty];
 /// Kinds that the section on duplicates shows.
@@ -67,7 +71,12 @@ impl Material<'_> {
             self.duplicates()?,
             self.slices(),
         ];
-        let all = |names: &[String]| names.iter().map(|name| shown(name)).collect::<Vec<_>>();
+        // Of thousands of files the first must do, or they would be most of the page.
+        let all = |names: &[String]| {
+            let rest = names.len().saturating_sub(MOST_INPUTS);
+            let more = (rest > 0).then(|| format!("and {}", counted(rest as u64, "more file")));
+            names.iter().take(MOST_INPUTS).map(|name| shown(name)).chain(more).collect::<Vec<_>>()
+        };
         Ok(View {
             title: format!("Audit of {}", title_of(&summary.inputs)),
             version: summary.version.clone(),
@@ -84,7 +93,7 @@ impl Material<'_> {
             findings: summary.findings,
             verdict: verdict(summary),
             warnings: summary.warnings.iter().map(|warning| plain(warning)).collect(),
-            tiles: tiles(summary),
+            tiles: tiles(summary, self.odd_rows()),
             sections,
         })
     }
@@ -180,7 +189,7 @@ impl Material<'_> {
         };
         let tone = if found > 0 { Tone::Warn } else { Tone::Good };
         let how = "Conformal p-values of the model's score against its calibration rows, selected by Benjamini and Hochberg (1995); the \
-                   share is 1 minus Storey's estimate (2002) of the share of known images at lambda 0.5, with the exact interval of the rows beyond lambda.";
+                   share is 1 minus Storey's estimate (2002) of the share of known images at lambda 0.5, with an interval that allows for the number of calibration rows.";
         let mut section = Section::new("unknown", "Unknown images", tone, summary, how);
         section.count = Some(found);
         if figures.tested > 0 {
@@ -463,10 +472,18 @@ impl Material<'_> {
         })
     }
 
+    /// Rows whose image can be read and is odd.
+    fn odd_rows(&self) -> u64 {
+        let is_odd = |kind: &Kind| FILE_KINDS.contains(kind) && !BROKEN_KINDS.contains(kind);
+        let rows: BTreeSet<u32> =
+            self.analysis.findings.iter().filter(|finding| is_odd(&finding.kind)).map(|finding| finding.row).collect();
+        rows.len() as u64
+    }
+
     fn files(&mut self) -> Result<Section> {
         let summary = self.summary;
         let broken: u64 = BROKEN_KINDS.iter().map(|kind| summary.of(*kind)).sum();
-        let odd: u64 = FILE_KINDS.iter().map(|kind| summary.of(*kind)).sum::<u64>() - broken;
+        let odd = self.odd_rows();
         let text = format!("{} missing or cannot be decoded; {} odd.", are(broken, "image"), are(odd, "other image"));
         let tone = match (broken, odd) {
             (0, 0) => Tone::Good,
@@ -476,7 +493,7 @@ impl Material<'_> {
         let how = "What decoding says; format by the first bytes against the name's extension; size and sharpness (variance of the Laplacian) by robust \
                    deviations of their logarithms (median, median absolute deviation); light by the mean luma and its standard deviation.";
         let mut section = Section::new("files", "Broken and odd files", tone, text, how);
-        section.count = Some(broken + odd);
+        section.count = Some(FILE_KINDS.iter().map(|kind| summary.of(*kind)).sum());
         let mut table = Table::new("Kinds", &[("Kind", false), ("Findings", true), ("Share of rows", true)]);
         for kind in FILE_KINDS {
             let found = summary.of(kind);
@@ -497,10 +514,10 @@ impl Material<'_> {
             format!("{} an earlier one byte for byte, {} nearly.", repeats(exact, "row"), repeats(near, "row"));
         text.push_str(&match summary.duplicates.reference_images {
             Some(images) => format!(
-                " Of the reference's {}, {} found here byte for byte and {} nearly: the two are not independent where there are any.",
-                counted(images, "image"),
-                count(leaked),
-                count(leaked_near)
+                " {} in the reference byte for byte and {} nearly ({} compared): the two are not independent where there are any.",
+                are(leaked, "row"),
+                count(leaked_near),
+                counted(images, "row of it")
             ),
             None => " Without --reference, leaks between datasets are not looked for.".to_owned(),
         });
@@ -570,7 +587,7 @@ impl Material<'_> {
 
 /// A text that holds shown parts already: only cut where it is very long.
 fn plain(text: &str) -> String {
-    super::text::clipped(text, 1000)
+    super::text::harmless(&super::text::clipped(text, 1000))
 }
 
 fn title_of(inputs: &[String]) -> String {
@@ -684,7 +701,7 @@ fn verdict(summary: &AuditSummary) -> [String; 3] {
     [first, second, format!("{labels}{drift}.")]
 }
 
-fn tiles(summary: &AuditSummary) -> Vec<Tile> {
+fn tiles(summary: &AuditSummary, odd: u64) -> Vec<Tile> {
     let tile = |name: &str, value: String, note: String, tone: Tone| Tile { name: name.into(), value, note, tone };
     let mut tiles = Vec::new();
     if let Some(share) = summary.unknown.out_of_distribution {
@@ -703,7 +720,6 @@ fn tiles(summary: &AuditSummary) -> Vec<Tile> {
         tiles.push(tile("Calibration error", percent(calibration.ece.value), note, tone));
     }
     let broken: u64 = BROKEN_KINDS.iter().map(|kind| summary.of(*kind)).sum();
-    let odd: u64 = FILE_KINDS.iter().map(|kind| summary.of(*kind)).sum::<u64>() - broken;
     let tone = if broken > 0 { Tone::Bad } else { Tone::Good };
     tiles.push(tile("Broken files", count(broken), format!("{} odd", are(odd, "other image")), tone));
     let exact = summary.of(Kind::ExactDuplicate);

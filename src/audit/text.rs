@@ -5,7 +5,12 @@ const MOST: usize = 200;
 
 /// The text without control characters (U+FFFD stands in) and cut in its middle to 200 characters.
 pub(super) fn shown(text: &str) -> String {
-    clipped(text, MOST).chars().map(|c| if is_harmful(c) { '\u{FFFD}' } else { c }).collect()
+    harmless(&clipped(text, MOST))
+}
+
+/// The text without control characters.
+pub(super) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if is_harmful(c) { '\u{FFFD}' } else { c }).collect()
 }
 
 /// The text, cut in its middle to at most `most` characters (at least 3). Reads only as much of a long text as it keeps.
