@@ -137,8 +137,8 @@ fn convolutions(criterion: &mut Criterion) {
     }
 }
 
-/// A step of training on a worker's part of a batch, its convolutions by Winograd's algorithm where they suit it, and by libtorch's
-/// autograd.
+/// A step of training on a worker's part of a batch, as it is done on this processor (with AVX2 written out, with Winograd's convolutions;
+/// with AVX-512 by autograd), and by libtorch's autograd.
 fn training(criterion: &mut Criterion) {
     tch::set_num_threads(1);
     let mut group = criterion.benchmark_group("training step");
@@ -153,7 +153,7 @@ fn training(criterion: &mut Criterion) {
             let log_p = logits.f_log_softmax(1, None)?;
             Ok(log_p.f_nll_loss(&labels, None::<Tensor>, tch::Reduction::Mean, -100)?)
         };
-        group.bench_function(format!("{architecture}, written out"), |bencher| {
+        group.bench_function(format!("{architecture}, as trained"), |bencher| {
             bencher.iter(|| network.gradients(black_box(&images), loss).unwrap())
         });
         group.bench_function(format!("{architecture}, autograd"), |bencher| {

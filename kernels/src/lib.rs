@@ -26,7 +26,7 @@ use std::cell::RefCell;
 use self::filters::Filters;
 pub use self::gradient::weight_gradient;
 use self::instructions::Instructions;
-pub use self::instructions::available;
+pub use self::instructions::{available, has_avx512};
 pub use self::norm::{Normalization, Normalized};
 use self::transform::{LANES, Lanes, POINTS, TILE, WINDOW, six};
 

@@ -169,13 +169,18 @@ impl Network {
     /// # Errors
     /// Whatever libtorch refuses, and what `objective` does.
     pub fn gradients(&self, images: &Tensor, objective: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Gradients> {
-        let trainable = self.weights.trainable();
-        let Backbone::Residual(network) = &self.backbone else {
-            return Self::autograd(&trainable, self.logits(images, true)?, objective);
-        };
-        if !backprop::suits(images) {
-            return Self::autograd(&trainable, self.logits(images, true)?, objective);
+        match &self.backbone {
+            Backbone::Residual(network) if backprop::suits(images) => self.written_out(network, images, objective),
+            _ => Self::autograd(&self.weights.trainable(), self.logits(images, true)?, objective),
         }
+    }
+
+    fn written_out(
+        &self,
+        network: &resnet::ResNet,
+        images: &Tensor,
+        objective: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Gradients> {
         let (features, tape) = backprop::forward(network, images)?;
         let features = features.f_set_requires_grad(true)?;
         // The head is built after the backbone: its weights come last.
