@@ -4,7 +4,7 @@
     growth.py DATA.parquet --model MODEL --dismax BINARY [--image COLUMN] [--times 1 10] [--rounds 3] [--concat] [--json]
               [--floors] [-- FLAG...]
 
-The repeated dataset is a folder of links to DATA.parquet, with --concat one file with its row groups written again and again.
+The repeated dataset is a folder of copies of DATA.parquet, with --concat one file with its row groups written again and again.
 What follows `--` goes to `dismax audit`. Sizes run in turn, `--rounds` times; what is said is the median. Every copy of a row is
 an exact duplicate, so this measures the pass and what is kept for a row, not the search for near duplicates among new images.
 
@@ -40,14 +40,14 @@ def rows_of(data):
 
 
 def repeated(data, times, folder, concat):
-    """A folder of links, or one file, with the rows of `data` so many times."""
+    """A folder of copies, or one file, with the rows of `data` so many times."""
     import pyarrow.parquet
 
     if not concat:
         target = folder / f"times{times}"
         target.mkdir()
         for copy in range(times):
-            os.symlink(data.resolve(), target / f"{copy:03}.parquet")
+            shutil.copy(data, target / f"{copy:03}.parquet")
         return target
     target = folder / f"times{times}.parquet"
     source = pyarrow.parquet.ParquetFile(data)
