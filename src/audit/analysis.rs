@@ -74,7 +74,7 @@ pub(super) fn analyse(
 
     let labels = find_labels(collected, classes, is_unknown, &mut findings)?;
     let divisions = divisions(collected, row_groups);
-    let calibration_figures = calibrate(collected, classes, &divisions)?;
+    let calibration_figures = calibrate(collected, classes, &divisions, options.fdr)?;
     if let Some(figures) = &calibration_figures {
         warnings.extend(trained_on(figures, calibration)?);
     }
@@ -195,6 +195,7 @@ fn calibrate(
     collected: &Collected,
     classes: &[String],
     divisions: &[OwnDivision],
+    fdr: f64,
 ) -> Result<Option<CalibrationFigures>> {
     let judged = |row: u32, record: Row<'_>, prediction: &Prediction| {
         let label = record.label?;
@@ -231,7 +232,7 @@ fn calibrate(
             groups.push(sums.gap(&division.by, value)?);
         }
     }
-    confidence::figures(&rows, groups)
+    confidence::figures(&rows, groups, fdr)
 }
 
 /// Warns where the labels are predicted so well that the rows were probably trained on: better than the held-out rows by more than

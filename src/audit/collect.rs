@@ -208,13 +208,13 @@ impl Pass<'_> {
             let digest = digest.unwrap_or_else(|| images.digest(row));
             let mut short = ShortDigest::default();
             short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-            thumbnails.push(name, inspected.map(|inspected| &inspected.image))?;
             let next = collected.images.len() as u32;
             // Of what cannot be read no digest may be known but that of its name, which is another file elsewhere.
             let position = match &judged {
                 Ok(_) => *collected.of_digest.entry(short).or_insert(next),
                 Err(_) => next,
             };
+            thumbnails.push(name, position, inspected.map(|inspected| &inspected.image))?;
             if position == next {
                 let error = judged.as_ref().err().map(|why| why.code);
                 let cut_off = error == Some(RowErrorCode::DecodeFailed) && self.is_cut_off(&images, row, &chunk.file);

@@ -14,6 +14,7 @@ use super::summary::{self, AuditSummary};
 use super::text::{count, counted, percent, shown};
 use super::view::{Cell, ModelView, Section, Table as TableView, Tile, Tone, View};
 use super::{FINDINGS, report};
+use crate::cancel::Cancel;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 
@@ -88,15 +89,15 @@ type Occurrences = HashMap<(String, String), u64>;
 /// `summary.json` the [`Comparison`], `report.html` both for people. `command` stands in the report.
 ///
 /// # Errors
-/// A folder that is no audit, a table that cannot be read, an output that is in the way.
-pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str) -> Result<Comparison> {
+/// A folder that is no audit, a table that cannot be read, an output that is in the way, [`Error::Cancelled`].
+pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str, cancel: &Cancel) -> Result<Comparison> {
     let (before, after) = (AuditSummary::read(old)?, AuditSummary::read(new)?);
     let staging = Staging::create(out, force)?;
-    let (of_old, of_new) = (occurrences(old)?, occurrences(new)?);
+    let (of_old, of_new) = (occurrences(old, cancel)?, occurrences(new, cancel)?);
     let mut writer = TableWriter::create(&staging.path(FINDINGS), true)?;
     let mut changes = Changes::default();
-    changes.write(new, &of_old, "new", &mut writer)?;
-    changes.write(old, &of_new, "gone", &mut writer)?;
+    changes.write(new, &of_old, "new", &mut writer, cancel)?;
+    changes.write(old, &of_new, "gone", &mut writer, cancel)?;
     writer.finish()?;
 
     let kinds = Kind::ALL.map(|kind| KindChange {
@@ -132,6 +133,7 @@ pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str) -
     let view = view(&comparison, &after, &changes, command);
     staging.write(report::FILE, report::render(&view)?.as_bytes())?;
     staging.write(summary::FILE, &summary::to_json(&comparison)?)?;
+    cancel.check()?;
     staging.publish()?;
     Ok(comparison)
 }
@@ -143,9 +145,10 @@ fn batches(folder: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
     Ok(dataset.read(BATCH, None)?.map(|chunk| chunk.map(|chunk| chunk.record_batch)))
 }
 
-fn occurrences(folder: &Path) -> Result<Occurrences> {
+fn occurrences(folder: &Path, cancel: &Cancel) -> Result<Occurrences> {
     let mut occurrences = Occurrences::new();
     for batch in batches(folder)? {
+        cancel.check()?;
         let batch = batch?;
         let (kinds, digests) = (texts(&batch, "kind", folder)?, texts(&batch, "image_digest", folder)?);
         for (kind, digest) in kinds.into_iter().zip(digests) {
@@ -194,10 +197,12 @@ impl Changes {
         others: &Occurrences,
         change: &'static str,
         writer: &mut TableWriter,
+        cancel: &Cancel,
     ) -> Result<()> {
         let mut left = others.clone();
         let mut shown_rows = 0;
         for batch in batches(folder)? {
+            cancel.check()?;
             let batch = batch?;
             let text = |name: &str| texts(&batch, name, folder);
             let whole = |name: &str| -> Result<Vec<String>> {

@@ -1,9 +1,10 @@
 //! Calibration on the audited rows: whether confidences are as often right as they say.
 
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{Binomial, DiscreteCDF};
 
-use crate::calibration::Estimate;
-use crate::error::Result;
+use crate::calibration::{Estimate, benjamini_hochberg};
+use crate::error::{Error, Result};
 use crate::metrics::{DEFAULT_BINS, Interval, Reliability, ece_interval, share_interval};
 
 /// Confidence level of intervals.
@@ -47,13 +48,10 @@ pub struct ConfidenceGap {
     pub confidence: f64,
     /// Confidence minus accuracy: above 0 the model is too sure. The interval is that of the accuracy (exact, 95 %).
     pub gap: Estimate,
-}
-
-impl ConfidenceGap {
-    /// Whether the gap is distinguishable from 0.
-    pub fn is_clear(&self) -> bool {
-        self.gap.interval.lower > 0.0 || self.gap.interval.upper < 0.0
-    }
+    /// Of a gap at least this large where the model is right as often as it says: an exact binomial test, two-sided.
+    pub p_value: f64,
+    /// Whether the gap is significant at the false discovery rate that was asked for, over all classes and groups.
+    pub significant: bool,
 }
 
 /// A labelled row: confidence, whether it is right, probability of the label.
@@ -64,10 +62,14 @@ pub(super) struct Judged {
     pub label_probability: f32,
 }
 
-/// Figures of all rows; `groups` are filled in by [`gap`]. None without rows.
-pub(super) fn figures(rows: &[Judged], groups: Vec<ConfidenceGap>) -> Result<Option<CalibrationFigures>> {
+/// Figures of all rows, and which of the gaps are significant at the false discovery rate `fdr`. None without rows.
+pub(super) fn figures(rows: &[Judged], mut groups: Vec<ConfidenceGap>, fdr: f64) -> Result<Option<CalibrationFigures>> {
     if rows.is_empty() {
         return Ok(None);
+    }
+    let most = benjamini_hochberg(groups.iter().map(|group| group.p_value), fdr)?;
+    for group in &mut groups {
+        group.significant = most.is_some_and(|most| group.p_value <= most);
     }
     let confidences: Vec<f32> = rows.iter().map(|row| row.confidence).collect();
     let correct: Vec<bool> = rows.iter().map(|row| row.correct).collect();
@@ -129,8 +131,21 @@ impl GapSums {
                     level: LEVEL,
                 },
             },
+            p_value: binomial_test(self.right, self.rows, confidence)?,
+            significant: false,
         })
     }
+}
+
+/// Two-sided p-value of `successes` among `trials` where each has the chance `chance`: twice the smaller tail, so that it is below
+/// 0.05 where the exact 95 % interval leaves `chance` out.
+fn binomial_test(successes: u64, trials: u64, chance: f64) -> Result<f64> {
+    // A sum of f32 may say a little more than 1.
+    let binomial = Binomial::new(chance.clamp(0.0, 1.0), trials)
+        .map_err(|error| Error::Internal(format!("{successes} of {trials} at a chance of {chance}: {error}")))?;
+    let at_most = binomial.cdf(successes);
+    let at_least = successes.checked_sub(1).map_or(1.0, |below| binomial.sf(below));
+    Ok((2.0 * at_most.min(at_least)).clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -148,12 +163,15 @@ mod tests {
         let mut sums = GapSums::default();
         rows.iter().for_each(|row| sums.add(row));
         let gap = sums.gap("class", "cat").expect("rows");
-        assert!((gap.gap.value - 0.2).abs() < 1e-6 && gap.is_clear(), "{gap:?}");
+        assert!((gap.gap.value - 0.2).abs() < 1e-6, "{gap:?}");
+        // pbinom(70, 100, 0.9) is 2.5e-8 or so.
+        assert!(gap.p_value > 1e-9 && gap.p_value < 1e-6, "{gap:?}");
         assert!(
             (gap.gap.interval.lower - (0.9 - 0.7875)).abs() < 1e-3,
             "R: binom.test(70, 100) ends at 0.7875; {gap:?}"
         );
-        let figures = figures(&rows, vec![gap]).expect("confidences").expect("rows");
+        let figures = figures(&rows, vec![gap], 0.05).expect("confidences").expect("rows");
+        assert!(figures.groups[0].significant);
         assert_eq!((figures.rows, figures.correct), (100, 70));
         assert!((figures.ece.value - 0.2).abs() < 1e-6);
         let nll = -(70.0 * 0.9f64.ln() + 30.0 * 0.1f64.ln()) / 100.0;
@@ -164,10 +182,36 @@ mod tests {
     fn a_small_group_says_nothing_clear() {
         let mut sums = GapSums::default();
         sums.add(&judged(0.9, false));
-        assert!(!sums.gap("camera", "b").expect("a row").is_clear());
+        let gap = sums.gap("camera", "b").expect("a row");
+        assert!((gap.p_value - 0.2).abs() < 1e-6, "{gap:?}");
         assert!(GapSums::default().gap("camera", "c").is_err());
-        assert_eq!(figures(&[], Vec::new()).expect("nothing"), None);
-        let impossible = figures(&[Judged { confidence: 1.0, correct: false, label_probability: 0.0 }], Vec::new());
+        assert_eq!(figures(&[], Vec::new(), 0.05).expect("nothing"), None);
+        let impossible =
+            figures(&[Judged { confidence: 1.0, correct: false, label_probability: 0.0 }], Vec::new(), 0.05);
         assert!(impossible.expect("figures").expect("a row").nll.is_finite());
+    }
+
+    #[test]
+    fn p_values_agree_with_the_exact_interval() {
+        for (right, rows) in [(0, 1), (1, 1), (3, 10), (70, 100), (0, 40), (40, 40), (4999, 5000)] {
+            let interval = share_interval(right, rows, LEVEL).expect("an interval");
+            for chance in [0.0, 0.001, 0.2, 0.3, 0.5, 0.7, 0.9, 0.999, 1.0] {
+                let p_value = binomial_test(right, rows, chance).expect("a p-value");
+                let outside = chance < interval.lower || chance > interval.upper;
+                assert_eq!(p_value < 0.05, outside, "{right} of {rows} at {chance}: {p_value}, {interval:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_many_groups_few_are_significant_by_chance() {
+        // A hundred groups, of which one is clear and three would be at 0.05 each.
+        let sums = |right| GapSums { rows: 100, right, confidence: 80.0 };
+        let rights = [40].into_iter().chain([71; 3]).chain([80; 96]);
+        let groups = rights.map(|right| sums(right).gap("class", "x").expect("rows")).collect();
+        let figures = figures(&[judged(0.8, true)], groups, 0.05).expect("figures").expect("a row");
+        assert!(figures.groups[1].p_value < 0.05);
+        let significant: Vec<bool> = figures.groups.iter().map(|group| group.significant).collect();
+        assert!(significant[0] && !significant[1..].iter().any(|significant| *significant));
     }
 }

@@ -25,8 +25,8 @@
 //! # Ok::<(), dismax::Error>(())
 //! ```
 //!
-//! Memory grows by about 250 bytes for each different image and 80 for each row, where very many images look alike by up to twice that; images
-//! and thumbnails are not kept in it. A temporary file beside the output holds 1 to 3 KB a row while the audit runs. Time grows with the rows, and a little faster with the
+//! Memory grows by about 260 bytes for each different image and 80 for each row, where very many images look alike by up to twice that; images
+//! and thumbnails are not kept in it. A temporary file beside the output holds 1 to 3 KB for each different image while the audit runs. Time grows with the rows, and a little faster with the
 //! different images among them, whose near duplicates are searched.
 
 mod analysis;
@@ -92,7 +92,7 @@ pub struct AuditOptions {
     pub group_by: Vec<String>,
     /// Column of times, which divide the rows by day.
     pub time: Option<String>,
-    /// False discovery rate in (0, 1) of unknown images, of drift and of slices, each on its own.
+    /// False discovery rate in (0, 1) of unknown images, of calibration gaps, of drift and of slices, each on its own.
     pub fdr: f64,
     /// Most thumbnails of each kind in the report.
     pub top: usize,

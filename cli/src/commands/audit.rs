@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "COLUMN", conflicts_with = "compare")]
     time: Option<String>,
 
-    /// Share of wrong alarms that is accepted among what is called unknown, drifted or piled up.
+    /// Share of wrong alarms that is accepted among what is called unknown, too sure or unsure, drifted or piled up.
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = AuditOptions::default().fdr)]
     fdr: f64,
 
@@ -94,7 +94,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if let Some([old, new]) = args.compare.as_deref() {
-        let comparison = compare(old, new, &args.out, args.force, &command())?;
+        let comparison = compare(old, new, &args.out, args.force, &command(), &context.cancel)?;
         context.ui.note(describe_changes(&comparison, &args.out));
         if args.json {
             ui::print(&ui::json(&comparison)?)?;
