@@ -1,6 +1,6 @@
 //! Figures in words.
 
-use crate::audit::text::{self, clipped, count, counted, harmless, percent};
+use crate::audit::text::{clipped, count, counted, harmless, percent};
 use crate::audit::view::Cell;
 use crate::calibration::Estimate;
 
