@@ -137,8 +137,7 @@ fn convolutions(criterion: &mut Criterion) {
     }
 }
 
-/// A step of training on a worker's part of a batch, as it is done on this processor (with AVX2 written out, with Winograd's convolutions;
-/// with AVX-512 by autograd), and by libtorch's autograd.
+/// A step of training on a worker's part of a batch, as it is done (written out, with Winograd's convolutions), and by libtorch's autograd.
 fn training(criterion: &mut Criterion) {
     tch::set_num_threads(1);
     let mut group = criterion.benchmark_group("training step");

@@ -1,7 +1,9 @@
 //! Transformed weights, in the order in which the multiplication reads them.
 
+use super::buffer::Buffer;
 use super::multiply::COLUMNS;
-use super::transform::{self, LANES, POINTS};
+use super::transform::{self, POINTS};
+use super::vector::LANES;
 
 /// For each of the 36 points and each 16 output channels a panel `[C_in][16]`.
 #[derive(Debug, Default)]
@@ -10,18 +12,19 @@ pub struct Filters {
     pub inputs: usize,
     /// Output channels, a multiple of 16.
     pub outputs: usize,
-    panels: Vec<[f32; COLUMNS]>,
+    panels: Buffer,
 }
 
 impl Filters {
     /// Room for so many channels, all zero.
     pub fn zeros(inputs: usize, outputs: usize) -> Self {
-        Self { inputs, outputs, panels: vec![[0.0; COLUMNS]; POINTS * (outputs / COLUMNS) * inputs] }
+        Self { inputs, outputs, panels: Buffer::zeros(POINTS * outputs * inputs) }
     }
 
     /// Takes the kernel of each output and input channel, row by row.
     pub fn set<'a>(&mut self, kernel: impl Fn(usize, usize) -> &'a [f32; 9], order: [[usize; 3]; 3]) {
         let per_point = self.outputs / COLUMNS * self.inputs;
+        let (panels, _) = self.panels.first_mut(POINTS * per_point * COLUMNS).as_chunks_mut::<COLUMNS>();
         for at in 0..per_point {
             let (panel, input) = (at / self.inputs, at % self.inputs);
             for half in 0..COLUMNS / LANES {
@@ -37,7 +40,7 @@ impl Filters {
                 }
                 let points = transform::filter(taps);
                 for (point, values) in points.as_flattened().iter().enumerate() {
-                    self.panels[point * per_point + at][half * LANES..][..LANES].copy_from_slice(values);
+                    panels[point * per_point + at][half * LANES..][..LANES].copy_from_slice(values);
                 }
             }
         }
@@ -47,11 +50,12 @@ impl Filters {
     #[inline(always)]
     pub fn point(&self, point: usize) -> &[[f32; COLUMNS]] {
         let per_point = self.outputs / COLUMNS * self.inputs;
-        &self.panels[point * per_point..][..per_point]
+        let (panels, _) = self.panels.first(POINTS * per_point * COLUMNS).as_chunks::<COLUMNS>();
+        &panels[point * per_point..][..per_point]
     }
 
     /// Memory.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.panels.as_slice())
+        self.panels.bytes()
     }
 }

@@ -3,23 +3,27 @@
 
 use std::cell::RefCell;
 
+use super::buffer::Buffer;
 use super::instructions::Instructions;
 use super::multiply::COLUMNS;
-use super::transform::{self, LANES, POINTS, TILE, WINDOW};
-use super::{Images, Place, Unfit, check_shape, lanes, scratch_blocks, transform_in};
+use super::strip::Strip;
+use super::transform::{self, POINTS, TILE, WINDOW};
+use super::vector::{LANES, Lanes, Vector, WIDE_LANES, Wide};
+use super::{Block, Columns, Images, Place, Unfit, check_shape, scratch_blocks, transform_in};
 
 /// Tiles that are multiplied together: the sums are read and written once for so many.
 const BLOCK: usize = 48;
 
 /// Sixteen output channels of so many tiles at the 36 points.
-type OutputBlock = [[[f32; COLUMNS]; BLOCK]; POINTS];
+type OutputBlock = Block<COLUMNS, BLOCK>;
 
 /// Sums over tiles at a point, `[C_out / 16][C_in][16]`, and transformed tiles; kept by each thread for the next layer.
 #[derive(Debug, Default)]
 struct Scratch {
-    inputs: Vec<f32>,
-    outputs: Vec<[f32; COLUMNS]>,
-    sums: Vec<[f32; COLUMNS]>,
+    strip: Buffer,
+    inputs: Buffer,
+    outputs: Buffer,
+    sums: Buffer,
 }
 
 thread_local! {
@@ -79,7 +83,7 @@ fn by_avx2(
     scratch: &mut Scratch,
 ) {
     // 4 times 2 of 16 registers keep sums.
-    blocks::<4>(input, output_gradient, images, channels, gradient, scratch);
+    blocks::<LANES, Lanes, Columns, 4>(input, output_gradient, images, channels, gradient, scratch);
 }
 
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
@@ -92,12 +96,15 @@ fn by_avx512(
     scratch: &mut Scratch,
 ) {
     // 8 of 32 registers keep sums.
-    blocks::<8>(input, output_gradient, images, channels, gradient, scratch);
+    match channels.0.is_multiple_of(WIDE_LANES) {
+        true => blocks::<WIDE_LANES, Wide, Wide, 8>(input, output_gradient, images, channels, gradient, scratch),
+        false => blocks::<LANES, Lanes, Wide, 8>(input, output_gradient, images, channels, gradient, scratch),
+    }
 }
 
 /// `ROWS` input channels are multiplied at once. Inlined into functions that are compiled for a processor.
 #[inline(always)]
-fn blocks<const ROWS: usize>(
+fn blocks<const N: usize, V: Vector<N>, C: Vector<COLUMNS>, const ROWS: usize>(
     input: &[f32],
     output_gradient: &[f32],
     images: Images,
@@ -105,29 +112,31 @@ fn blocks<const ROWS: usize>(
     gradient: &mut [[f32; 9]],
     scratch: &mut Scratch,
 ) {
-    let Scratch { inputs: input_blocks, outputs: output_blocks, sums } = scratch;
-    let input_blocks = scratch_blocks::<BLOCK>(input_blocks, inputs / LANES);
+    let Scratch { strip, inputs: input_blocks, outputs: output_blocks, sums } = scratch;
+    let mut strip = Strip::new(strip, images, inputs);
+    let input_blocks = scratch_blocks::<N, BLOCK>(input_blocks, inputs / N);
     let panels = outputs / COLUMNS;
-    if output_blocks.len() < panels * POINTS * BLOCK {
-        output_blocks.resize(panels * POINTS * BLOCK, [0.0; COLUMNS]);
-    }
-    let (rows, _) = output_blocks.as_chunks_mut::<BLOCK>();
-    let output_blocks: &mut [OutputBlock] = &mut rows.as_chunks_mut::<POINTS>().0[..panels];
-    let per_point = outputs / COLUMNS * inputs;
-    sums.clear();
-    sums.resize(POINTS * per_point, [0.0; COLUMNS]);
+    let output_blocks: &mut [OutputBlock] = scratch_blocks::<COLUMNS, BLOCK>(output_blocks, panels);
+    let per_point = panels * inputs;
+    let sums = sums.first_mut(POINTS * per_point * COLUMNS);
+    sums.fill(0.0);
+    let (sums, _) = sums.as_chunks_mut::<COLUMNS>();
     let tiles = images.tiles();
+    let mut places = images.places();
     for first in (0..tiles).step_by(BLOCK) {
         let count = BLOCK.min(tiles - first);
-        for tile in 0..count {
-            transform_in(input, images, images.place(first + tile), tile, input_blocks);
-            transform_gradient(output_gradient, images, images.place(first + tile), tile, output_blocks);
+        for (tile, place) in (0..count).zip(places.by_ref()) {
+            if place.left == 0 {
+                strip.fill(input, images, place);
+            }
+            transform_in::<N, V, BLOCK>(&strip, place, tile, input_blocks);
+            transform_gradient::<N, V>(output_gradient, images, place, tile, output_blocks);
         }
         for (point, sums) in sums.chunks_exact_mut(per_point).enumerate() {
             for (panel, sums) in output_blocks.iter().zip(sums.chunks_exact_mut(inputs)) {
-                let (sums, _) = sums.as_chunks_mut::<LANES>();
+                let (sums, _) = sums.as_chunks_mut::<N>();
                 for (inputs, sums) in input_blocks.iter().zip(sums) {
-                    products::<ROWS>(&inputs[point][..count], &panel[point][..count], sums);
+                    products::<N, C, ROWS>(&inputs[point][..count], &panel[point][..count], sums);
                 }
             }
         }
@@ -137,7 +146,7 @@ fn blocks<const ROWS: usize>(
             let at = output / COLUMNS * inputs + input;
             let mut points = [[[0.0; LANES]; WINDOW]; WINDOW];
             for (point, value) in points.as_flattened_mut().iter_mut().enumerate() {
-                *value = lanes(&sums[point * per_point + at][output % COLUMNS..]);
+                *value = Lanes::first_of(&sums[point * per_point + at][output % COLUMNS..]);
             }
             let taps = transform::filter_gradient(points);
             for lane in 0..LANES {
@@ -150,49 +159,51 @@ fn blocks<const ROWS: usize>(
     }
 }
 
-/// Adds the products of eight input channels with sixteen output channels over the tiles, `ROWS` of the eight at a time.
+/// Adds the products of `N` input channels with sixteen output channels over the tiles, `ROWS` of the `N` at a time.
 #[inline(always)]
-fn products<const ROWS: usize>(
-    inputs: &[[f32; LANES]],
+fn products<const N: usize, C: Vector<COLUMNS>, const ROWS: usize>(
+    inputs: &[[f32; N]],
     outputs: &[[f32; COLUMNS]],
-    sums: &mut [[f32; COLUMNS]; LANES],
+    sums: &mut [[f32; COLUMNS]; N],
 ) {
     let (parts, _) = sums.as_chunks_mut::<ROWS>();
     for (part, sums) in parts.iter_mut().enumerate() {
         // From zero, as a copy of the sums would not leave memory.
-        let mut kept = [[0.0f32; COLUMNS]; ROWS];
+        let mut kept = [C::zero(); ROWS];
         for (input, output) in inputs.iter().zip(outputs) {
-            for row in 0..ROWS {
-                let value = input[(part * ROWS + row) % LANES];
-                for column in 0..COLUMNS {
-                    kept[row][column] = value.mul_add(output[column], kept[row][column]);
-                }
+            let output = C::load(output);
+            for (row, kept) in kept.iter_mut().enumerate() {
+                *kept = output.scaled_sum(input[(part * ROWS + row) % N], *kept);
             }
         }
-        for (sums, kept) in sums.iter_mut().zip(&kept) {
-            for (sum, kept) in sums.iter_mut().zip(kept) {
-                *sum += *kept;
-            }
+        for (sums, kept) in sums.iter_mut().zip(kept) {
+            kept.add(C::load(sums)).store(sums);
         }
     }
 }
 
 /// Transforms the output gradients of one tile, all channels. Outside the image they are zero.
 #[inline(always)]
-fn transform_gradient(from: &[f32], images: Images, place: Place, tile: usize, to: &mut [OutputBlock]) {
+fn transform_gradient<const N: usize, V: Vector<N>>(
+    from: &[f32],
+    images: Images,
+    place: Place,
+    tile: usize,
+    to: &mut [OutputBlock],
+) {
     let channels = to.len() * COLUMNS;
-    for index in 0..channels / LANES {
-        let (to, half) = (&mut to[index * LANES / COLUMNS], index * LANES % COLUMNS);
-        let mut values = [[[0.0; LANES]; TILE]; TILE];
+    for index in 0..channels / N {
+        let (to, half) = (&mut to[index * N / COLUMNS], index * N % COLUMNS);
+        let mut values = [[V::zero(); TILE]; TILE];
         for (row, values) in values.iter_mut().enumerate().take(images.height - place.top) {
-            let first = images.offset(place.image, place.top + row, place.left, channels) + index * LANES;
+            let first = images.offset(place.image, place.top + row, place.left, channels) + index * N;
             for (column, value) in values.iter_mut().enumerate().take(images.width - place.left) {
-                *value = lanes(&from[first + column * channels..]);
+                *value = V::first_of(&from[first + column * channels..]);
             }
         }
         let points = transform::output_gradient(values);
         for (to, values) in to.iter_mut().zip(points.as_flattened()) {
-            to[tile][half..][..LANES].copy_from_slice(values);
+            values.store_first(&mut to[tile][half..]);
         }
     }
 }

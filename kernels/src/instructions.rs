@@ -23,11 +23,6 @@ impl Instructions {
     }
 }
 
-/// Whether this processor has AVX-512, with which libtorch's convolutions have as much to gain as the kernels.
-pub fn has_avx512() -> bool {
-    Instructions::best() == Some(Instructions::Avx512)
-}
-
 /// Whether this processor has the instructions that the kernels need.
 pub fn available() -> bool {
     Instructions::best().is_some()

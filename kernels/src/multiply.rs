@@ -1,7 +1,7 @@
 //! The product of a block of tiles with the filters at one point: a matrix product that keeps its sums in registers.
 
 use super::Block;
-use super::transform::LANES;
+use super::vector::{LANES, Vector};
 
 /// Output channels of a panel: two registers of AVX2, one of AVX-512.
 pub const COLUMNS: usize = 2 * LANES;
@@ -10,48 +10,47 @@ pub const COLUMNS: usize = 2 * LANES;
 /// The sums of `ROWS` tiles are kept in registers: 6 take 12 of AVX2's 16, and 3 are for what is multiplied; 12 take 12 of AVX-512's 32.
 /// Inlined into functions that are compiled for a processor.
 #[inline(always)]
-pub fn tiles<const TILES: usize, const ROWS: usize>(
-    inputs: &[Block<TILES>],
+pub fn tiles<const N: usize, C: Vector<COLUMNS>, const TILES: usize, const ROWS: usize>(
+    inputs: &[Block<N, TILES>],
     panels: &[[f32; COLUMNS]],
     point: usize,
     count: usize,
-    sums: &mut [Block<TILES>],
+    sums: &mut [Block<N, TILES>],
 ) {
-    let channels = inputs.len() * LANES;
-    let (pairs, _) = sums.as_chunks_mut::<2>();
-    for (panel, sums) in panels.chunks_exact(channels).zip(pairs) {
+    let channels = inputs.len() * N;
+    for (panel, sums) in panels.chunks_exact(channels).zip(sums.chunks_exact_mut(COLUMNS / N)) {
         // As many also at the end: what lies behind the last tile is multiplied for nothing, and not read. TILES is a multiple.
         for tile in (0..count).step_by(ROWS) {
-            product::<TILES, ROWS>(inputs, panel, point, tile, sums);
+            product::<N, C, TILES, ROWS>(inputs, panel, point, tile, sums);
         }
     }
 }
 
 /// `ROWS` tiles from `tile` on times one panel.
 #[inline(always)]
-fn product<const TILES: usize, const ROWS: usize>(
-    inputs: &[Block<TILES>],
+fn product<const N: usize, C: Vector<COLUMNS>, const TILES: usize, const ROWS: usize>(
+    inputs: &[Block<N, TILES>],
     panel: &[[f32; COLUMNS]],
     point: usize,
     tile: usize,
-    to: &mut [Block<TILES>; 2],
+    to: &mut [Block<N, TILES>],
 ) {
-    let mut sums = [[0.0f32; COLUMNS]; ROWS];
-    let (panel, _) = panel.as_chunks::<LANES>();
+    let mut sums = [C::zero(); ROWS];
+    let (panel, _) = panel.as_chunks::<N>();
     for (inputs, panel) in inputs.iter().zip(panel) {
         let Some(rows) = inputs[point][tile..].first_chunk::<ROWS>() else { return };
         for (lane, weights) in panel.iter().enumerate() {
-            for (row, sums) in rows.iter().zip(&mut sums) {
-                let value = row[lane];
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum = value.mul_add(*weight, *sum);
-                }
+            let weights = C::load(weights);
+            for (row, sum) in rows.iter().zip(&mut sums) {
+                *sum = weights.scaled_sum(row[lane], *sum);
             }
         }
     }
-    for (index, sums) in sums.iter().enumerate() {
-        let (halves, _) = sums.as_chunks::<LANES>();
-        to[0][point][tile + index] = halves[0];
-        to[1][point][tile + index] = halves[1];
+    for (index, sum) in sums.into_iter().enumerate() {
+        let mut values = [0.0; COLUMNS];
+        sum.store(&mut values);
+        for (part, to) in values.as_chunks::<N>().0.iter().zip(to.iter_mut()) {
+            to[point][tile + index] = *part;
+        }
     }
 }

@@ -3,8 +3,9 @@
 //! libtorch takes a pass over memory for each of these, and for each of their gradients. Here there are two forward and two backward: what
 //! the sums over all rows need, and the rest.
 
-use super::transform::{LANES, Lanes};
-use super::{Unfit, available, lanes};
+use super::Unfit;
+use super::instructions::Instructions;
+use super::vector::{LANES, Lanes, Vector, WIDE_LANES, Wide};
 
 /// Rows whose sums are kept in f32; sums of such blocks are f64.
 const ROWS: usize = 64;
@@ -39,9 +40,14 @@ impl Normalization<'_> {
     /// # Errors
     /// [`Unfit`]: channels that are no multiple of 8, lengths that do not fit each other, a processor without AVX2.
     pub fn forward(&self, values: &[f32], residual: Option<&[f32]>, output: &mut [f32]) -> Result<Normalized, Unfit> {
-        self.check(values.len(), [output.len(), residual.map_or(output.len(), <[f32]>::len)])?;
-        // SAFETY: `check` has found the instructions that the function is compiled for.
-        Ok(unsafe { self.normalize(values, residual, output) })
+        let instructions = self.check(values.len(), [output.len(), residual.map_or(output.len(), <[f32]>::len)])?;
+        // SAFETY: `check` has found the instructions that the functions are compiled for.
+        Ok(unsafe {
+            match instructions {
+                Instructions::Avx2 => self.normalize_avx2(values, residual, output),
+                Instructions::Avx512 => self.normalize_avx512(values, residual, output),
+            }
+        })
     }
 
     /// The gradient. `values` are what was normalised, and become the gradient of it; `output` is what came out; `gradient` is
@@ -57,48 +63,89 @@ impl Normalization<'_> {
         output: &[f32],
         gradient: &mut [f32],
     ) -> Result<(Vec<f32>, Vec<f32>), Unfit> {
-        self.check(values.len(), [output.len(), gradient.len()])?;
+        let instructions = self.check(values.len(), [output.len(), gradient.len()])?;
         if statistics.mean.len() != self.weight.len() {
             return Err(self.unfit(statistics.mean.len(), statistics.mean.len()));
         }
-        // SAFETY: `check` has found the instructions that the function is compiled for.
-        Ok(unsafe { self.gradient(statistics, values, output, gradient) })
+        // SAFETY: `check` has found the instructions that the functions are compiled for.
+        Ok(unsafe {
+            match instructions {
+                Instructions::Avx2 => self.gradient_avx2(statistics, values, output, gradient),
+                Instructions::Avx512 => self.gradient_avx512(statistics, values, output, gradient),
+            }
+        })
     }
 
     fn unfit(&self, weights: usize, biases: usize) -> Unfit {
         Unfit::Shape { inputs: self.weight.len(), outputs: self.bias.len(), weights, biases }
     }
 
-    fn check(&self, values: usize, others: [usize; 2]) -> Result<(), Unfit> {
+    /// The instructions to use.
+    fn check(&self, values: usize, others: [usize; 2]) -> Result<Instructions, Unfit> {
         let channels = self.weight.len();
         let fits = channels > 0 && channels.is_multiple_of(LANES) && self.bias.len() == channels;
         if !fits || values == 0 || !values.is_multiple_of(channels) || others.iter().any(|&other| other != values) {
             return Err(self.unfit(values, others[0]));
         }
-        if !available() {
-            return Err(Unfit::Processor);
+        match Instructions::best().ok_or(Unfit::Processor)? {
+            Instructions::Avx512 if channels.is_multiple_of(WIDE_LANES) => Ok(Instructions::Avx512),
+            _ => Ok(Instructions::Avx2),
         }
-        Ok(())
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn normalize(&self, values: &[f32], residual: Option<&[f32]>, output: &mut [f32]) -> Normalized {
+    fn normalize_avx2(&self, values: &[f32], residual: Option<&[f32]>, output: &mut [f32]) -> Normalized {
+        self.normalize::<LANES, Lanes>(values, residual, output)
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+    fn normalize_avx512(&self, values: &[f32], residual: Option<&[f32]>, output: &mut [f32]) -> Normalized {
+        self.normalize::<WIDE_LANES, Wide>(values, residual, output)
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn gradient_avx2(
+        &self,
+        statistics: &Normalized,
+        values: &mut [f32],
+        output: &[f32],
+        gradient: &mut [f32],
+    ) -> (Vec<f32>, Vec<f32>) {
+        self.gradient::<LANES, Lanes>(statistics, values, output, gradient)
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+    fn gradient_avx512(
+        &self,
+        statistics: &Normalized,
+        values: &mut [f32],
+        output: &[f32],
+        gradient: &mut [f32],
+    ) -> (Vec<f32>, Vec<f32>) {
+        self.gradient::<WIDE_LANES, Wide>(statistics, values, output, gradient)
+    }
+
+    /// Inlined into functions that are compiled for a processor.
+    #[inline(always)]
+    fn normalize<const N: usize, V: Vector<N>>(
+        &self,
+        values: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+    ) -> Normalized {
         let channels = self.weight.len();
         let rows = (values.len() / channels) as f64;
         // Around the first row, so that a mean far from zero does not eat the variance's digits.
         let first = &values[..channels];
         let (mut sums, mut squares) = (vec![0.0f64; channels], vec![0.0f64; channels]);
         for block in values.chunks(ROWS * channels) {
-            for channel in (0..channels).step_by(LANES) {
-                let shift = lanes(&first[channel..]);
-                let (mut sum, mut square) = ([0.0; LANES], [0.0; LANES]);
+            for channel in (0..channels).step_by(N) {
+                let shift = V::first_of(&first[channel..]);
+                let (mut sum, mut square) = (V::zero(), V::zero());
                 for row in block.chunks_exact(channels) {
-                    let value = lanes(&row[channel..]);
-                    for lane in 0..LANES {
-                        let apart = value[lane] - shift[lane];
-                        sum[lane] += apart;
-                        square[lane] = apart.mul_add(apart, square[lane]);
-                    }
+                    let apart = V::first_of(&row[channel..]).sub(shift);
+                    sum = sum.add(apart);
+                    square = apart.product_sum(apart, square);
                 }
                 add_to(&mut sums[channel..], sum);
                 add_to(&mut squares[channel..], square);
@@ -119,9 +166,8 @@ impl Normalization<'_> {
         match residual {
             None => {
                 for (values, output) in values.chunks_exact(channels).zip(output.chunks_exact_mut(channels)) {
-                    for channel in (0..channels).step_by(LANES) {
-                        let mut value = lanes(&values[channel..]);
-                        line(&mut value, &scales[channel..], &shifts[channel..]);
+                    for channel in (0..channels).step_by(N) {
+                        let value = line(V::first_of(&values[channel..]), &scales[channel..], &shifts[channel..]);
                         store(&mut output[channel..], value, self.relu);
                     }
                 }
@@ -129,14 +175,9 @@ impl Normalization<'_> {
             Some(residual) => {
                 let rows = values.chunks_exact(channels).zip(residual.chunks_exact(channels));
                 for ((values, residual), output) in rows.zip(output.chunks_exact_mut(channels)) {
-                    for channel in (0..channels).step_by(LANES) {
-                        let mut value = lanes(&values[channel..]);
-                        line(&mut value, &scales[channel..], &shifts[channel..]);
-                        let more = lanes(&residual[channel..]);
-                        for lane in 0..LANES {
-                            value[lane] += more[lane];
-                        }
-                        store(&mut output[channel..], value, self.relu);
+                    for channel in (0..channels).step_by(N) {
+                        let value = line(V::first_of(&values[channel..]), &scales[channel..], &shifts[channel..]);
+                        store(&mut output[channel..], value.add(V::first_of(&residual[channel..])), self.relu);
                     }
                 }
             }
@@ -144,8 +185,9 @@ impl Normalization<'_> {
         statistics
     }
 
-    #[target_feature(enable = "avx2,fma")]
-    fn gradient(
+    /// Inlined into functions that are compiled for a processor.
+    #[inline(always)]
+    fn gradient<const N: usize, V: Vector<N>>(
         &self,
         statistics: &Normalized,
         values: &mut [f32],
@@ -157,23 +199,18 @@ impl Normalization<'_> {
         let (mut sums, mut products) = (vec![0.0f64; channels], vec![0.0f64; channels]);
         let blocks = values.chunks(ROWS * channels).zip(output.chunks(ROWS * channels));
         for ((values, output), gradient) in blocks.zip(gradient.chunks_mut(ROWS * channels)) {
-            for channel in (0..channels).step_by(LANES) {
-                let mean = lanes(&statistics.mean[channel..]);
-                let (mut sum, mut product) = ([0.0; LANES], [0.0; LANES]);
+            for channel in (0..channels).step_by(N) {
+                let mean = V::first_of(&statistics.mean[channel..]);
+                let (mut sum, mut product) = (V::zero(), V::zero());
                 let pixels = values.chunks_exact(channels).zip(output.chunks_exact(channels));
                 for ((value, output), gradient) in pixels.zip(gradient.chunks_exact_mut(channels)) {
-                    let (value, output) = (lanes(&value[channel..]), lanes(&output[channel..]));
-                    let mut slope = lanes(&gradient[channel..]);
+                    let mut slope = V::first_of(&gradient[channel..]);
                     if self.relu {
-                        for lane in 0..LANES {
-                            slope[lane] = if output[lane] > 0.0 { slope[lane] } else { 0.0 };
-                        }
-                        gradient[channel..][..LANES].copy_from_slice(&slope);
+                        slope = slope.where_positive(V::first_of(&output[channel..]));
+                        slope.store_first(&mut gradient[channel..]);
                     }
-                    for lane in 0..LANES {
-                        sum[lane] += slope[lane];
-                        product[lane] = slope[lane].mul_add(value[lane] - mean[lane], product[lane]);
-                    }
+                    sum = sum.add(slope);
+                    product = slope.product_sum(V::first_of(&value[channel..]).sub(mean), product);
                 }
                 add_to(&mut sums[channel..], sum);
                 add_to(&mut products[channel..], product);
@@ -195,14 +232,10 @@ impl Normalization<'_> {
             bias_gradient.push(sum as f32);
         }
         for (values, gradient) in values.chunks_exact_mut(channels).zip(gradient.chunks_exact(channels)) {
-            for channel in (0..channels).step_by(LANES) {
-                let (mut value, slope) = (lanes(&values[channel..]), lanes(&gradient[channel..]));
-                line(&mut value, &of_value[channel..], &constant[channel..]);
-                let of_gradient = lanes(&of_gradient[channel..]);
-                for lane in 0..LANES {
-                    value[lane] = slope[lane].mul_add(of_gradient[lane], value[lane]);
-                }
-                values[channel..][..LANES].copy_from_slice(&value);
+            for channel in (0..channels).step_by(N) {
+                let value = line(V::first_of(&values[channel..]), &of_value[channel..], &constant[channel..]);
+                let slope = V::first_of(&gradient[channel..]);
+                slope.product_sum(V::first_of(&of_gradient[channel..]), value).store_first(&mut values[channel..]);
             }
         }
         (weight_gradient, bias_gradient)
@@ -211,20 +244,19 @@ impl Normalization<'_> {
 
 /// `value * scale + shift`.
 #[inline(always)]
-fn line(value: &mut Lanes, scales: &[f32], shifts: &[f32]) {
-    let (scales, shifts) = (lanes(scales), lanes(shifts));
-    for lane in 0..LANES {
-        value[lane] = value[lane].mul_add(scales[lane], shifts[lane]);
-    }
+fn line<const N: usize, V: Vector<N>>(value: V, scales: &[f32], shifts: &[f32]) -> V {
+    value.product_sum(V::first_of(scales), V::first_of(shifts))
 }
 
 #[inline(always)]
-fn store(output: &mut [f32], value: Lanes, relu: bool) {
-    output[..LANES].copy_from_slice(&if relu { super::rectified(value) } else { value });
+fn store<const N: usize, V: Vector<N>>(output: &mut [f32], value: V, relu: bool) {
+    if relu { value.rectified() } else { value }.store_first(output);
 }
 
 #[inline(always)]
-fn add_to(sums: &mut [f64], values: Lanes) {
+fn add_to<const N: usize, V: Vector<N>>(sums: &mut [f64], vector: V) {
+    let mut values = [0.0; N];
+    vector.store(&mut values);
     for (sum, value) in sums.iter_mut().zip(values) {
         *sum += f64::from(value);
     }

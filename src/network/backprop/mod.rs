@@ -21,10 +21,9 @@ use super::resnet::{BasicBlock, ResNet};
 use crate::error::{Error, Result};
 
 /// Whether a network is trained this way on what its images lie on. The kernels take one thread: where libtorch has several, it is
-/// left to use them. With AVX-512 libtorch's own convolutions are twice as fast and the kernels here are not: a step took 1.15 times as long.
+/// left to use them.
 pub fn suits(images: &Tensor) -> bool {
-    let kernels = dismax_kernels::available() && !dismax_kernels::has_avx512();
-    images.device() == Device::Cpu && tch::get_num_threads() == 1 && kernels
+    images.device() == Device::Cpu && tch::get_num_threads() == 1 && dismax_kernels::available()
 }
 
 /// What the forward pass keeps for the backward pass.
