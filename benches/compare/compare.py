@@ -152,12 +152,15 @@ class Machine:
         """From process start to exit, in seconds."""
 
         def measure():
-            # Daft writes a folder.
-            shutil.rmtree(self.out, ignore_errors=True) if self.out.is_dir() else self.out.unlink(missing_ok=True)
+            self.clear()
             taken, peak, _ = run(command)
             return taken, peak
 
         return measure
+
+    def clear(self):
+        """Takes away what the last command wrote; Daft writes a folder."""
+        shutil.rmtree(self.out, ignore_errors=True) if self.out.is_dir() else self.out.unlink(missing_ok=True)
 
     def score(self, model, data, image):
         return [self.dismax, "score", data, "--model", model, "--image", image, "--out", self.out, "--force", "--quiet", *self.device()]
@@ -210,6 +213,7 @@ def careful(machine, model, data, image, rows):
     for workers, threads in [(0, machine.cores), (1, 1), (machine.cores - 1, machine.cores), (machine.cores, machine.cores)]:
         for batch in (32, 128):
             flags = ["--image", image, "--workers", workers, "--threads", max(threads, 1), "--batch", batch, "--device", machine.arguments.device]
+            machine.clear()
             try:
                 value, _ = machine.reported(machine.peer("score_torch.py", model, sample, machine.out, *flags))()
             except Failed as error:
@@ -217,6 +221,8 @@ def careful(machine, model, data, image, rows):
                 continue
             if value > best:
                 best, command = value, machine.peer("score_torch.py", model, data, machine.out, *flags)
+    if command is None:
+        raise Failed("the PyTorch script runs with no number of workers; what it said stands above")
     print(f"PyTorch script: {' '.join(str(part) for part in command[-8:])}", file=sys.stderr)
     return command
 
