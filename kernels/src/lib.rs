@@ -3,7 +3,7 @@
 //!
 //! A tile of 4x4 outputs takes 36 multiplications for each pair of channels instead of 144. oneDNN's direct convolutions come near
 //! the peak of a processor with AVX2 on most layers (up to 97 of about 100 GFLOP/s on a core), so fewer multiplications are what is
-//! left to gain: on one thread 1.4 to 3 times its images (16 channels of 32x32: 1.4; 64 of 8x8: 3.0; 512 of 4x4: 2.7;
+//! left to gain: on one thread 1.6 to 2.6 times its images (16 channels of 32x32: 1.6; 64 of 8x8: 2.6; 512 of 4x4: 2.5;
 //! `cargo bench --bench parts`). The price: weights take four times their memory (all workers share them), and sums are less exact
 //! by a digit (1e-5 of a typical output instead of 2e-6).
 //!
@@ -11,7 +11,8 @@
 //! back before the next, with bias, residual sum and rectifier on the way out.
 //!
 //! The same code is compiled for AVX-512, where a register holds sixteen channels: there it takes 0.3 to 0.6 of the time of oneDNN's. For training
-//! there are the gradient of the weights and batch norm with what follows it; a step of ResNet-20 takes 0.7 of the time of libtorch's.
+//! there are the gradient of the weights and batch norm with what follows it; a step of ResNet-20 takes 0.7 of the time of libtorch's,
+//! with AVX2 as with AVX-512.
 //!
 //! A crate of its own, so that it is compiled with all optimisation also in development.
 
