@@ -125,6 +125,9 @@ export const galleries = async (page, touch) => {
     for (const [index, button] of buttons.entries()) {
       if (!await button.evaluate((each) => each === document.activeElement)) wrong.push(`Tab does not reach item ${index} of a gallery`);
       await page.keyboard.press('Tab');
+      // Details that scroll are a stop of their own.
+      const scrolls = ({ activeElement: box }) => box.matches('.details') && box.scrollHeight > box.clientHeight;
+      if (await page.evaluate(`(${scrolls})(document)`)) await page.keyboard.press('Tab');
     }
     await page.evaluate(() => document.activeElement.blur());
     await page.keyboard.press('Escape');
