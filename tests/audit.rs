@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use common::models;
-use dismax::audit::{AuditOptions, AuditPhase, AuditSummary, Kind, audit};
+use dismax::audit::{AuditOptions, AuditPhase, AuditSummary, Kind, audit, compare};
 use dismax::cancel::Cancel;
 use dismax::dataset::{Dataset, DatasetWriter, WriteOptions};
 use dismax::model::Model;
@@ -147,4 +147,25 @@ fn a_stop_and_a_refusal_leave_nothing() {
     let text = message(run(&[&input, &input], None, &out));
     assert!(text.contains("named twice"), "{text}");
     assert_eq!(common::datasets::names(folder.path()), ["input.parquet"]);
+}
+
+#[test]
+fn a_comparison_that_is_stopped_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = encoded(&picture(1, 0), ImageFormat::Png);
+    let input = write(folder.path(), "input.parquet", &[image.clone(), image], 10);
+    let place = |name: &str| folder.path().join(name);
+    let (old, new, changes) = (place("old"), place("new"), place("changes"));
+    run(&[&input], None, &old).expect("an audit");
+    run(&[&input], None, &new).expect("an audit");
+    let files = || std::fs::read_dir(folder.path()).expect("a folder").count();
+    let (before, cancel) = (files(), Cancel::default());
+    cancel.cancel();
+    let stopped = compare(&old, &new, &changes, false, "", &cancel);
+    assert!(matches!(stopped, Err(Error::Cancelled)), "{stopped:?}");
+    assert_eq!(files(), before);
+    cancel.reset();
+    let comparison = compare(&old, &new, &changes, false, "", &cancel).expect("a comparison");
+    assert!(comparison.kinds.iter().all(|kind| kind.appeared + kind.gone == 0), "{comparison:?}");
+    assert!(comparison.kinds.iter().any(|kind| kind.old == 1 && kind.new == 1), "{comparison:?}");
 }

@@ -48,6 +48,10 @@ pub fn weight_gradient(
         return Err(Unfit::Size { input: input.len(), output: output_gradient.len(), size: images });
     }
     let instructions = Instructions::best().ok_or(Unfit::Processor)?;
+    if pixels == 0 {
+        gradient.fill(0.0);
+        return Ok(());
+    }
     weight_gradient_by(instructions, input, output_gradient, images, (inputs, outputs), gradient);
     Ok(())
 }

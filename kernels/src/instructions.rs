@@ -1,7 +1,6 @@
 //! Which of the processor's instructions the kernels are compiled for.
 //!
-//! The same code is compiled for each: with AVX-512 its sixteen output channels lie in one register instead of two, and there are twice the
-//! registers for sums.
+//! The code is generic over the register: with AVX-512 sixteen channels lie in one instead of two, and there are twice as many for sums.
 
 /// Sets of instructions, the better last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -43,6 +43,7 @@ pub trait Vector<const N: usize>: Arithmetic {
     /// The first `N` of `values`, of which there are so many.
     #[inline(always)]
     fn first_of(values: &[f32]) -> Self {
+        debug_assert!(values.len() >= N);
         match values.first_chunk::<N>() {
             Some(values) => Self::load(values),
             None => Self::zero(),
@@ -52,6 +53,7 @@ pub trait Vector<const N: usize>: Arithmetic {
     /// To the first `N` of `values`, of which there are so many.
     #[inline(always)]
     fn store_first(self, values: &mut [f32]) {
+        debug_assert!(values.len() >= N);
         if let Some(values) = values.first_chunk_mut::<N>() {
             self.store(values);
         }

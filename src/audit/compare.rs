@@ -281,7 +281,8 @@ fn view(comparison: &Comparison, after: &AuditSummary, changes: &Changes, comman
     let (old, new) = (sum(|kind| kind.old), sum(|kind| kind.new));
     let most = |of: fn(&KindChange) -> u64| {
         let most = comparison.kinds.iter().max_by_key(|kind| of(kind)).filter(|kind| of(kind) > 0);
-        most.map(|most| format!(", most of them of the kind {}", most.kind)).unwrap_or_default()
+        let text = |most: &KindChange| format!(", {} of them under \"{}\"", count(of(most)), most.kind.title());
+        most.map(text).unwrap_or_default()
     };
     let clear: Vec<&FigureChange> = comparison.figures.iter().filter(|figure| figure.clear).collect();
     let verdict = [

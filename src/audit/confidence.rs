@@ -48,9 +48,11 @@ pub struct ConfidenceGap {
     pub confidence: f64,
     /// Confidence minus accuracy: above 0 the model is too sure. The interval is that of the accuracy (exact, 95 %).
     pub gap: Estimate,
-    /// Of a gap at least this large where the model is right as often as it says: an exact binomial test, two-sided.
+    /// Of a gap at least this large where the model is right as often as it says: a two-sided binomial test at the mean confidence, which is
+    /// cautious where confidences differ. Rows count as independent, also those with the same image.
     pub p_value: f64,
-    /// Whether the gap is significant at the false discovery rate that was asked for, over all classes and groups.
+    /// Whether the gap is significant at the false discovery rate that was asked for, by Benjamini and Hochberg over all classes and
+    /// groups. These share rows, so that the rate is approximate.
     pub significant: bool,
 }
 

@@ -20,7 +20,7 @@ pub(super) const FILE: &str = "summary.json";
 /// What the field `format` says.
 const FORMAT: &str = "dismax audit";
 /// Version of the layout that is written and read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Figures of an audit. As JSON it has these fields under these names; they stay.
 ///

@@ -59,7 +59,11 @@ impl ThumbnailWriter {
     /// Appends a row. A name may have any length; 200 characters of it are kept. `image` counts the images from 0 in the order in which
     /// they first come; `inspection`, none where it cannot be decoded, is written then and left out where it comes again.
     pub fn push(&mut self, name: Option<&str>, image: u32, inspection: Option<&Inspection>) -> Result<()> {
-        if image as usize == self.index.images.len() {
+        let known = self.index.images.len();
+        if image as usize > known {
+            return Err(Error::Internal(format!("thumbnail {image} comes after {known} others")));
+        }
+        if image as usize == known {
             self.index.images.push(self.end);
             let windows = inspection.map(|inspection| inspection.windows.concat()).unwrap_or_default();
             let jpeg = inspection.map(|inspection| inspection.thumbnail.as_slice()).unwrap_or_default();

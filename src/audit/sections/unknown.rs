@@ -65,9 +65,11 @@ impl Material<'_> {
         if all == 0 {
             section.gallery = self.strangest()?;
             section.more = (!section.gallery.is_empty()).then(|| {
-                "Shown are the images that are least like the calibration rows. None of them is a finding: as many as these look so \
-                 strange by chance."
-                    .into()
+                format!(
+                    "Shown are the images that are least like the calibration rows. None of them is a finding: wherever the line were \
+                     drawn, it could not be shown that at most {} of those beyond it are known images.",
+                    percent(figures.fdr)
+                )
             });
         }
         Ok(section)
