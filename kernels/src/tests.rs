@@ -213,7 +213,7 @@ fn gradients_are_the_definitions() {
         for set in there() {
             let mut gradient = vec![f32::NAN; layer.weights.len()];
             gradient::weight_gradient_by(set, &input, &slopes, images, (inputs, outputs), &mut gradient);
-            assert!(worst(&gradient, of_weights.iter().copied()) < 2e-5 * scale, "{what}, {set:?}");
+            assert!(worst(&gradient, of_weights.iter().copied()) <= 2e-5 * scale, "{what}, {set:?}");
         }
 
         if let Ok(turned) = Winograd::of_input_gradient(&layer.weights, outputs, inputs) {
@@ -288,7 +288,8 @@ fn batch_norm_is_the_definition(channels: usize) {
             bias[channel] += biases;
             total(&normalized(&exact, channels, &weight, &bias, &residual))
         };
-        let step = 1e-3f32;
+        // Small, as where the rectifier bends between the two there is no slope.
+        let step = 1e-4f32;
         let by_weight = (moved(step, 0.0) - moved(-step, 0.0)) / (2.0 * f64::from(step));
         let by_bias = (moved(0.0, step) - moved(0.0, -step)) / (2.0 * f64::from(step));
         assert!((f64::from(of_weight[channel]) - by_weight).abs() < 2e-2, "{} {by_weight}", of_weight[channel]);
