@@ -23,7 +23,7 @@ def main():
         colors = ["#b5562b" if "dismax" in name else "#8a94a0" for name in names]
         bars = axis.barh(names, values, color=colors, height=0.7)
         axis.bar_label(bars, [f"{value:,.0f}" if value > 20 else f"{value:.2f}" for value in values], padding=3, fontsize=8)
-        axis.set_title(f"{result['title']} ({result['unit']})", fontsize=9, loc="left")
+        axis.set_title(f"{result['title']} ({result['unit']})", fontsize=9, loc="left", x=-0.3)
         axis.tick_params(labelsize=8, length=0)
         axis.set_xticks([])
         axis.margins(x=0.14)
