@@ -65,6 +65,7 @@ pub(super) fn weight_gradient_by(
     channels: (usize, usize),
     gradient: &mut [f32],
 ) {
+    debug_assert!(instructions.are_there());
     let (gradient, _) = gradient.as_chunks_mut::<9>();
     SCRATCH.with_borrow_mut(|scratch| {
         // SAFETY: the processor has the instructions that the functions are compiled for.

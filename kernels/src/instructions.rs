@@ -12,6 +12,11 @@ pub enum Instructions {
 }
 
 impl Instructions {
+    /// Whether this processor has them.
+    pub fn are_there(self) -> bool {
+        Some(self) <= Self::best()
+    }
+
     /// The best set that this processor has; none without AVX2 and FMA.
     pub fn best() -> Option<Self> {
         if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {

@@ -19,6 +19,7 @@
 mod buffer;
 mod filters;
 mod gradient;
+mod images;
 mod instructions;
 mod multiply;
 mod norm;
@@ -33,6 +34,8 @@ use std::cell::RefCell;
 use self::buffer::Buffer;
 use self::filters::Filters;
 pub use self::gradient::weight_gradient;
+pub use self::images::Images;
+use self::images::Place;
 use self::instructions::Instructions;
 pub use self::instructions::available;
 pub use self::norm::{Normalization, Normalized};
@@ -103,17 +106,6 @@ pub enum Ending {
     Relu,
     /// What the output held before is added, then the rectifier.
     AddRelu,
-}
-
-/// Size of a batch of images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Images {
-    /// Images.
-    pub count: usize,
-    /// Rows of each.
-    pub height: usize,
-    /// Columns of each.
-    pub width: usize,
 }
 
 /// Kept by each thread for the next layer: a [`Strip`], and tiles in the transformed domain, for each 8 or 16 channels a [`Block`].
@@ -198,6 +190,7 @@ impl Winograd {
         output: &mut [f32],
         scratch: &mut Scratch,
     ) {
+        debug_assert!(instructions.are_there());
         // SAFETY: the processor has the instructions that the functions are compiled for.
         unsafe {
             match instructions {
@@ -287,59 +280,9 @@ fn check_shape(inputs: usize, outputs: usize, weights: usize, biases: usize) -> 
     Ok(())
 }
 
-/// One tile's place: the image and the first row and column of its outputs.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    image: usize,
-    top: usize,
-    left: usize,
-}
-
 /// Begins with a line of the cache, and with it the memory in which its function puts registers aside: see [`Buffer`].
 #[repr(align(64))]
 struct AtLine<T>(T);
-
-/// See [`Images::places`].
-#[derive(Debug, Clone)]
-struct Places {
-    images: Images,
-    next: Place,
-}
-
-impl Iterator for Places {
-    type Item = Place;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Place> {
-        let place = self.next;
-        self.next.left += TILE;
-        if self.next.left >= self.images.width {
-            self.next = Place { left: 0, top: place.top + TILE, ..place };
-        }
-        if self.next.top >= self.images.height {
-            self.next = Place { image: place.image + 1, top: 0, left: 0 };
-        }
-        Some(place)
-    }
-}
-
-impl Images {
-    fn tiles(self) -> usize {
-        self.count * self.height.div_ceil(TILE) * self.width.div_ceil(TILE)
-    }
-
-    /// The places of all tiles, without end: whoever asks counts.
-    #[inline(always)]
-    fn places(self) -> Places {
-        Places { images: self, next: Place { image: 0, top: 0, left: 0 } }
-    }
-
-    /// Where the channels of a pixel begin.
-    #[inline(always)]
-    fn offset(self, image: usize, row: usize, column: usize, channels: usize) -> usize {
-        ((image * self.height + row) * self.width + column) * channels
-    }
-}
 
 /// Transforms the window of one tile, all channels.
 #[inline(always)]

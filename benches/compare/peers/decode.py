@@ -53,7 +53,8 @@ def main():
     arguments = parser.parse_args()
 
     encoded = pq.read_table(arguments.input)[arguments.image].combine_chunks().field("bytes").to_pylist()[:300]
-    run = LIBRARIES[arguments.library](encoded)
+    prepare = LIBRARIES[arguments.library]
+    run = prepare(encoded)
     run()
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < arguments.seconds:
