@@ -59,7 +59,7 @@ fn model(architecture: Architecture, preprocessing: Preprocessing) -> Model {
         .iter()
         .map(|weight| (weight.name.clone(), weight.tensor.detach().copy()))
         .collect();
-    let mut model = Model::new(config, &weights, Vec::new()).unwrap();
+    let mut model = Model::new(config, &weights, None).unwrap();
     let labels: Vec<i64> = (0..200).map(|row| row % CLASSES as i64).collect();
     let logits: Vec<f32> = logits(200).into_iter().collect();
     let rows = LabelledLogits::try_new(&logits, CLASSES, &labels).unwrap();

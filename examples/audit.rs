@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use dismax::audit::{AuditOptions, Kind, audit};
 use dismax::cancel::Cancel;
 use dismax::dataset::Dataset;
 use dismax::model::Model;
 use dismax::stage::{Stage, StageOptions};
+use dismax_audit::{AuditOptions, Kind, audit};
 
 /// Audits a dataset.
 #[derive(Parser)]

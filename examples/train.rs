@@ -5,7 +5,7 @@
 use dismax::cancel::Cancel;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
-use dismax::train::{HeldOut, JobEvent, Recipe, TrainEvent, TrainJob, train};
+use dismax_train::{HeldOut, JobEvent, Recipe, TrainEvent, TrainJob, train};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::env::args().nth(1).ok_or("usage: train OUT")?;

@@ -3,7 +3,7 @@
 //!
 //! Data flows one way: [`dataset`] reads rows, [`image`] decodes them, [`stage`] gathers them into batches and runs the
 //! [`network`], [`score`] and [`calibration`] turn logits into probabilities and p-values, [`columns`] appends them.
-//! [`train`] makes the networks and [`model`] keeps them in a folder. [`audit`](mod@audit) turns a dataset into a report.
+//! [`model`] keeps a network in a folder; the crate `dismax-train` makes them, and `dismax-audit` turns a dataset into a report.
 //!
 //! ```no_run
 //! use dismax::columns::Columns;
@@ -30,10 +30,8 @@
 //!
 //! A row that cannot be scored keeps its place with nulls and a [`RowError`]; an [`Error`] ends a run.
 
-pub mod audit;
 pub mod calibration;
 pub mod cancel;
-pub mod charts;
 pub mod columns;
 pub mod dataset;
 pub mod device;
@@ -45,11 +43,10 @@ pub mod loss;
 pub mod metrics;
 pub mod model;
 pub mod network;
-mod parallel;
+pub mod parallel;
 pub mod score;
 pub mod scoring;
 pub mod stage;
-pub mod train;
 
 pub use device::Device;
 pub use error::{Error, Result, RowError, RowErrorCode};

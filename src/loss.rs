@@ -1,10 +1,9 @@
-//! Training losses: arXiv 2205.05874, section 3, as the reference computes them.
+//! Names of the losses that networks are trained with, and what scoring needs to know of them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Reduction, Tensor};
 
 use crate::error::{Error, Result};
 use crate::head::HeadKind;
@@ -61,30 +60,6 @@ impl Loss {
     /// Whether half of each batch is mixed from quadrants.
     pub const fn fractional_probability(self) -> bool {
         matches!(self, Self::DismaxDagger)
-    }
-
-    /// Training objective of a batch, one number.
-    ///
-    /// `logits [B, C]`; `labels [P]` belong to its first `P` rows; the other rows are mixed and `mixed_labels [B - P, 4]`
-    /// holds the labels of their quadrants. Without mixed rows this is the mean cross-entropy of the scaled logits. With
-    /// them it is `(CE + alpha * KL(Q || P) / rows) / 2`, where `Q` gives each quadrant's label 1/4 (method of the
-    /// reference; the paper prints the KL the other way round, which would be infinite as `Q` has zeros).
-    pub fn objective(self, logits: &Tensor, labels: &Tensor, mixed_labels: &Tensor, alpha: f64) -> Result<Tensor> {
-        let log_p = logits.f_mul_scalar(self.entropic_scale())?.f_log_softmax(1, None)?;
-        let plain = labels.size()[0];
-        let mixed = mixed_labels.size()[0];
-        let cross_entropy = |log_p: &Tensor| log_p.f_nll_loss(labels, None::<Tensor>, Reduction::Mean, -100);
-        if mixed == 0 {
-            return Ok(cross_entropy(&log_p)?);
-        }
-        let cross_entropy = cross_entropy(&log_p.f_narrow(0, 0, plain)?)?;
-        let quarters = Tensor::f_full([mixed, 4], 0.25, (Kind::Float, logits.device()))?;
-        let target = Tensor::f_zeros([mixed, logits.size()[1]], (Kind::Float, logits.device()))?;
-        let target = target.f_scatter_add(1, mixed_labels, &quarters)?;
-        // kl_div takes 0 log 0 as 0.
-        let divergence = log_p.f_narrow(0, plain, mixed)?.f_kl_div(&target, Reduction::Sum, false)?;
-        let divergence = divergence.f_mul_scalar(alpha / mixed as f64)?;
-        Ok(cross_entropy.f_add(&divergence)?.f_mul_scalar(0.5)?)
     }
 }
 

@@ -129,13 +129,13 @@ pub fn row(logits: &[f32], temperature: f32, score: Score, probabilities: &mut [
 }
 
 /// Class and confidence at `temperature`: exactly those of [`row`], without the rest.
-pub(crate) fn class_and_confidence(logits: &[f32], temperature: f32) -> (usize, f32) {
+pub fn class_and_confidence(logits: &[f32], temperature: f32) -> (usize, f32) {
     let softmax = Softmax::of(logits, f64::from(temperature));
     (softmax.class, softmax.confidence() as f32)
 }
 
 /// `-ln softmax(logits / temperature)[label]` in nats; NaN where the label is outside the row.
-pub(crate) fn nll_of_row(logits: &[f32], temperature: f32, label: usize) -> f64 {
+pub fn nll_of_row(logits: &[f32], temperature: f32, label: usize) -> f64 {
     let softmax = Softmax::of(logits, f64::from(temperature));
     logits.get(label).map_or(f64::NAN, |&logit| softmax.sum.ln() - softmax.exponent(logit))
 }

@@ -12,8 +12,8 @@ use dismax::loss::Loss;
 use dismax::network::Architecture;
 use dismax::score::Score;
 use dismax::stage::StageOptions;
-use dismax::train::Schedule;
 use dismax::{Device, Error, Result};
+use dismax_train::Schedule;
 
 /// Where images are and what they may cost.
 #[derive(Debug, Clone, Args)]

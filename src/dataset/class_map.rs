@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// numbers (Hugging Face's metadata) and at least one of these names is a class of the model, numbers go by name too:
 /// two datasets may count the same classes in another order.
 #[derive(Debug)]
-pub(crate) struct ClassMap<'a> {
+pub struct ClassMap<'a> {
     column: &'a LabelColumn,
     classes: &'a [String],
     /// The dataset's names with the model's class of each; none where numbers are taken as they are.
@@ -20,7 +20,7 @@ pub(crate) struct ClassMap<'a> {
 
 /// What a row's label says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Given {
+pub enum Given {
     /// Nothing: it is null.
     Null,
     /// A class of the model.
@@ -30,6 +30,7 @@ pub(crate) enum Given {
 }
 
 impl<'a> ClassMap<'a> {
+    /// The map from a label column to the classes of a model.
     pub fn new(column: &'a LabelColumn, classes: &'a [String]) -> Self {
         let of_name: HashMap<&str, usize> =
             classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();

@@ -25,7 +25,7 @@ impl LoadOptions {
     ///
     /// # Errors
     /// [`Error::Config`] for a column of paths that may not be read: every row would fail.
-    pub(crate) fn require_paths(&self, column: &ImageColumn) -> Result<()> {
+    pub fn require_paths(&self, column: &ImageColumn) -> Result<()> {
         match column.holds_paths() && !self.read_paths {
             false => Ok(()),
             true => Err(Error::Config(format!(
@@ -84,11 +84,7 @@ pub fn load_with_source(
 ///
 /// # Errors
 /// `file_not_readable`, `too_many_pixels` for a file that no image within the limits can need.
-pub(crate) fn encoded<'a>(
-    image: &Image<'a>,
-    dataset_file: &str,
-    options: &LoadOptions,
-) -> Result<Cow<'a, [u8]>, RowError> {
+pub fn encoded<'a>(image: &Image<'a>, dataset_file: &str, options: &LoadOptions) -> Result<Cow<'a, [u8]>, RowError> {
     match *image {
         Image::Encoded(bytes) => Ok(Cow::Borrowed(bytes)),
         Image::Path(path) => read(path, dataset_file, options).map(Cow::Owned),

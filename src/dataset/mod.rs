@@ -23,15 +23,14 @@ mod sink;
 mod slices;
 mod writer;
 
-pub(crate) use class_map::{ClassMap, Given};
+pub use class_map::{ClassMap, Given};
 pub use digest::ImageDigest;
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};
 pub use inputs::{Input, resolve};
 pub use label_column::{LabelColumn, LabelKind, Labels};
-pub(crate) use load::encoded;
-pub use load::{LoadOptions, Source, load, load_with_source};
+pub use load::{LoadOptions, Source, encoded, load, load_with_source};
 pub use reader::{Chunk, Chunks, Dataset};
-pub(crate) use schema::list_columns;
+pub use schema::list_columns;
 pub use slices::used_bytes;
 pub use writer::{Compression, DatasetWriter, WriteOptions, is_same_place};

@@ -109,7 +109,7 @@ pub(super) fn conform(batch: RecordBatch, schema: &SchemaRef, origin: &str) -> R
 }
 
 /// Columns with their types, for messages: `"img" (Binary), "label" (Int64)`.
-pub(crate) fn list_columns<'a>(columns: impl Iterator<Item = (usize, &'a Field)>) -> String {
+pub fn list_columns<'a>(columns: impl Iterator<Item = (usize, &'a Field)>) -> String {
     // A table of thousands of columns would bury the message.
     const SHOWN: usize = 30;
     let mut columns = columns.map(|(_, field)| format!("\"{}\" ({})", field.name(), field.data_type()));

@@ -28,7 +28,7 @@ pub type PerceptualHash = [u8; 16];
 
 /// A part of a picture, as shares of its sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Window {
+pub struct Window {
     left: f64,
     top: f64,
     side: f64,
@@ -243,7 +243,7 @@ impl Inspector {
 }
 
 /// A window of a picture as `side` x `side` pixels.
-pub(crate) fn sample(image: &Pixels, window: Window, side: u32, resizer: &mut Resizer) -> Result<Pixels, RowError> {
+pub fn sample(image: &Pixels, window: Window, side: u32, resizer: &mut Resizer) -> Result<Pixels, RowError> {
     let source =
         ImageRef::new(image.width, image.height, &image.data, PixelType::U8x3).map_err(|error| wrong(&error))?;
     let mut target = Image::new(side, side, PixelType::U8x3);
@@ -277,7 +277,7 @@ fn fitting(width: u32, height: u32, side: u32) -> (u32, u32) {
 }
 
 /// Luma of ITU-R BT.709 as whole numbers from 0 to 255.
-pub(crate) fn luma(image: &Pixels) -> Vec<u8> {
+pub fn luma(image: &Pixels) -> Vec<u8> {
     let of = |pixel: &[u8]| {
         let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
         // The weights add up to 65,536.

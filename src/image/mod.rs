@@ -19,5 +19,5 @@ mod preprocessing;
 
 pub use decode::{Layout, Limits, Pixels, decode, raw};
 pub use inspection::{EncodedFormat, Inspection, Inspector, PerceptualHash, is_cut_off};
-pub(crate) use inspection::{Window, luma, sample};
+pub use inspection::{Window, luma, sample};
 pub use preprocessing::{Preprocessing, Resize, ReusableResizer};

@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::config::FORMAT_VERSION;
+use super::history::TrainingHistory;
 use super::self_check::SelfCheck;
 use super::{Model, ModelConfig, card};
 use crate::calibration::Calibration;
 use crate::error::{Error, Result};
-use crate::train::{self, EpochRecord};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -63,8 +63,15 @@ pub(super) fn read(folder: &Path) -> Result<Model> {
         calibration.validate().map_err(|error| Error::model(folder, format!("{CALIBRATION}: {error}")))?;
     }
     let metrics = files.json(METRICS)?;
-    let history: Vec<EpochRecord> =
-        files.contents.contains_key(HISTORY).then(|| files.json(HISTORY)).transpose()?.unwrap_or_default();
+    let history = match files.contents.contains_key(HISTORY) {
+        false => None,
+        true => {
+            let chart = files.bytes(HISTORY_CHART)?.to_vec();
+            let chart_svg =
+                String::from_utf8(chart).map_err(|error| Error::model(folder, format!("{HISTORY_CHART}: {error}")))?;
+            Some(TrainingHistory { epochs: files.json(HISTORY)?, chart_svg })
+        }
+    };
     let weights = files.contents.remove(WEIGHTS).ok_or_else(|| files.missing(WEIGHTS))?;
     let model = Model {
         config,
@@ -179,10 +186,10 @@ pub(super) fn write(model: &mut Model, place: &Path, force: bool) -> Result<()> 
     if let Some(calibration) = &model.calibration {
         files.insert(CALIBRATION, compact_json(calibration)?);
     }
-    if !model.history.is_empty() {
-        files.insert(HISTORY, json(&model.history)?);
-        files.insert(HISTORY_CSV, train::to_csv(&model.history).into_bytes());
-        files.insert(HISTORY_CHART, crate::charts::training(&model.history)?.into_bytes());
+    if let Some(history) = &model.history {
+        files.insert(HISTORY, json(&history.epochs)?);
+        files.insert(HISTORY_CSV, history.to_csv().into_bytes());
+        files.insert(HISTORY_CHART, history.chart_svg.clone().into_bytes());
     }
     files.insert(CARD, card::render(model)?.into_bytes());
     let listing: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(bytes))).collect();

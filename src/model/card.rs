@@ -33,8 +33,8 @@ pub(super) fn render(model: &Model) -> Result<String> {
     let context = json!({
         "config": model.config(),
         "calibration": calibration,
-        "epochs": model.history().len(),
-        "last": model.history().last(),
+        "epochs": model.history().map_or(0, |history| history.epochs.len()),
+        "last": model.history().and_then(|history| history.epochs.last()),
     });
     let template = environment.get_template("card").map_err(fault)?;
     let card = template.render(minijinja::value::Serde(context)).map_err(fault)?;

@@ -14,6 +14,7 @@
 mod bundle;
 mod card;
 mod config;
+mod history;
 mod self_check;
 mod weights_file;
 
@@ -26,13 +27,13 @@ use serde_json::Value;
 use tch::Device;
 
 pub use self::config::{FORMAT_VERSION, ModelConfig};
+pub use self::history::{EpochRecord, TrainingHistory};
 pub use self::self_check::SelfCheck;
 pub use self::weights_file::NamedTensors;
 use crate::calibration::{Calibrated, Calibration, CalibrationOptions};
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
 use crate::network::{Network, Scorer};
-use crate::train::EpochRecord;
 
 /// Begins every name in a checkpoint saved from PyTorch's `DataParallel`.
 const DATA_PARALLEL: &str = "module.";
@@ -45,7 +46,7 @@ pub struct Model {
     calibration: Option<Calibration>,
     self_check: SelfCheck,
     metrics: BTreeMap<String, Value>,
-    history: Vec<EpochRecord>,
+    history: Option<TrainingHistory>,
     digest: String,
     path: PathBuf,
 }
@@ -55,7 +56,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Config`] for an unusable configuration, weights that do not fit the architecture or are not finite.
-    pub fn new(config: ModelConfig, weights: &NamedTensors, history: Vec<EpochRecord>) -> Result<Self> {
+    pub fn new(config: ModelConfig, weights: &NamedTensors, history: Option<TrainingHistory>) -> Result<Self> {
         config.validate()?;
         let network = empty_network(&config, Device::Cpu)?;
         network.weights().load(weights).map_err(Error::Config)?;
@@ -91,7 +92,7 @@ impl Model {
                 false => (name, value),
             })
             .collect();
-        Self::new(config, &weights, Vec::new()).map_err(|error| match error {
+        Self::new(config, &weights, None).map_err(|error| match error {
             Error::Config(message) => Error::model(checkpoint, message),
             other => other,
         })
@@ -168,9 +169,9 @@ impl Model {
         &self.metrics
     }
 
-    /// Epochs of the training; empty for an imported model.
-    pub fn history(&self) -> &[EpochRecord] {
-        &self.history
+    /// How it was trained; none for an imported model.
+    pub fn history(&self) -> Option<&TrainingHistory> {
+        self.history.as_ref()
     }
 
     /// SHA-256 over the digests of all files, as 64 hexadecimal digits; empty before the bundle was written.

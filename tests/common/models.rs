@@ -32,7 +32,7 @@ pub fn weights(seed: u64) -> NamedTensors {
 
 /// A model without calibration, not on disk.
 pub fn uncalibrated() -> Model {
-    Model::new(config(), &weights(7), Vec::new()).expect("a model")
+    Model::new(config(), &weights(7), None).expect("a model")
 }
 
 /// The same, calibrated on made-up logits.

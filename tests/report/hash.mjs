@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 
-const path = new URL('../../src/audit/report.html.jinja', import.meta.url);
+const path = new URL('../../audit/src/report.html.jinja', import.meta.url);
 let template = readFileSync(path, 'utf8');
 for (const element of ['style', 'script']) {
   const body = template.match(new RegExp(`\n<${element}>(.*?)</${element}>`, 's'))[1];

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use dismax::audit::{AuditOptions, AuditPhase, AuditSummary, Comparison, Kind, Severity, audit, compare};
 use dismax::dataset::Dataset;
 use dismax::model::Model;
 use dismax::stage::{Stage, StageOptions};
 use dismax::{Error, Result};
+use dismax_audit::{AuditOptions, AuditPhase, AuditSummary, Comparison, Kind, Severity, audit, compare};
 
 use super::Context;
 use crate::args::{ImageArgs, LabelArgs, StageArgs, listing, share};
@@ -204,7 +204,7 @@ fn describe(summary: &AuditSummary, out: &Path) -> String {
 }
 
 fn describe_changes(comparison: &Comparison, out: &Path) -> String {
-    let changes = |of: fn(&dismax::audit::KindChange) -> u64| {
+    let changes = |of: fn(&dismax_audit::KindChange) -> u64| {
         let changed = comparison.kinds.iter().filter(|change| of(change) > 0);
         let changed: Vec<String> =
             changed.map(|change| format!("{} {}", text::count(of(change)), change.kind)).collect();

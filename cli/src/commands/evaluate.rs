@@ -10,7 +10,7 @@ use dismax::metrics::OodMetrics;
 use dismax::model::Model;
 use dismax::score::Score;
 use dismax::stage::Stage;
-use dismax::{Error, Result, charts};
+use dismax::{Error, Result};
 
 use super::Context;
 use crate::args::{ImageArgs, LabelArgs, StageArgs};
@@ -108,8 +108,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 }
 
 fn draw(evaluation: &Evaluation, folder: &Path, context: &Context) -> Result<()> {
-    let pictures =
-        [("reliability.svg", charts::reliability(evaluation)?), ("scores.svg", charts::score_histogram(evaluation)?)];
+    let pictures = [
+        ("reliability.svg", dismax_charts::reliability(evaluation)?),
+        ("scores.svg", dismax_charts::score_histogram(evaluation)?),
+    ];
     for (name, picture) in pictures {
         let path = folder.join(name);
         fs::write(&path, picture).map_err(|error| Error::io(&path, error))?;

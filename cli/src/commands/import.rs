@@ -8,8 +8,8 @@ use dismax::image::Preprocessing;
 use dismax::loss::Loss;
 use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
 use dismax::network::Architecture;
-use dismax::train::Recipe;
 use dismax::{Error, Result};
+use dismax_train::Recipe;
 
 use super::Context;
 use crate::args::{self, Rgb, architectures, losses};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use dismax::dataset::{self, Dataset, ImageColumn};
 use dismax::model::{Model, ModelConfig};
-use dismax::train::RowLabels;
 use dismax::{Error, Result};
+use dismax_train::RowLabels;
 use serde::Serialize;
 
 use super::Context;
@@ -83,7 +83,7 @@ fn model(args: &Args, name: &str) -> Result<Outcome> {
         model: name,
         digest: model.digest(),
         config: model.config(),
-        epochs: model.history().len(),
+        epochs: model.history().map_or(0, |history| history.epochs.len()),
         calibration: CalibrationReport::of(&model),
         device: format!("{device:?}").to_lowercase(),
         self_check_difference: difference,

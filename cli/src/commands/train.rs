@@ -6,10 +6,11 @@ use std::time::Instant;
 use dismax::Result;
 use dismax::calibration::CalibrationOptions;
 use dismax::loss::Loss;
+use dismax::model::EpochRecord;
 use dismax::model::Model;
 use dismax::network::Architecture;
-use dismax::train::{EpochRecord, HeldOut, JobEvent, Recipe, Schedule, TrainEvent, TrainJob, checkpoint_path, train};
 use dismax::{Device, Error};
+use dismax_train::{HeldOut, JobEvent, Recipe, Schedule, TrainEvent, TrainJob, checkpoint_path, train};
 use serde::Serialize;
 
 use super::Context;
@@ -172,8 +173,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         ui::print(&ui::json(&Summary {
             model: &name,
             model_digest: model.digest(),
-            epochs: model.history().len(),
-            last_epoch: model.history().last(),
+            epochs: model.history().map_or(0, |history| history.epochs.len()),
+            last_epoch: model.history().and_then(|history| history.epochs.last()),
             calibration: CalibrationReport::of(&model),
             uncalibrated_because: progress.uncalibrated_because.as_deref(),
         })?)?;

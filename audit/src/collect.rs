@@ -1,0 +1,439 @@
+//! The one pass over the images: a compact record of each row and each different image, and thumbnails aside.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::groups::{GroupBuilder, GroupColumn, Groups};
+use super::text::{clipped, shown};
+use super::thumbnails::ThumbnailWriter;
+use dismax::calibration::Calibration;
+use dismax::cancel::Cancel;
+use dismax::dataset::{self, Chunk, ClassMap, Dataset, Given, ImageColumn, Images, LabelColumn};
+use dismax::error::{Error, Result, RowErrorCode};
+use dismax::image::{EncodedFormat, PerceptualHash, is_cut_off};
+use dismax::model::Model;
+use dismax::score::RowScores;
+use dismax::stage::{Inspected, Scored, Stage};
+
+/// Probabilities that are kept of a row.
+pub(super) const TOP: usize = 8;
+/// Most different messages of failed rows that are kept.
+const MOST_MESSAGES: usize = 10_000;
+
+/// The first 128 bits of an image's SHA-256: two of a billion different images agree with a chance of 1e-21.
+pub(super) type ShortDigest = [u8; 16];
+
+/// What stays of a row: 16 bytes.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    /// Position of its image.
+    image: u32,
+    /// Class of the label; [`NO_LABEL`] without.
+    label: u32,
+    /// Probability of the label; 0 without.
+    label_probability: f32,
+    /// The format that the name's extension promises.
+    promised: Option<EncodedFormat>,
+}
+
+/// Stands for no label: no model has so many classes.
+const NO_LABEL: u32 = u32::MAX;
+
+/// What stays of an image, however many rows hold it: about 160 bytes.
+#[derive(Debug)]
+struct Image {
+    digest: ShortDigest,
+    prediction: Option<Prediction>,
+    look: Option<Look>,
+    error: Option<RowErrorCode>,
+    cut_off: bool,
+}
+
+/// What is known of a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    /// Position of its image: equal for rows with equal images.
+    pub image: u32,
+    pub digest: &'a ShortDigest,
+    /// What the network said; none where the image could not be scored.
+    pub prediction: Option<&'a Prediction>,
+    /// What the image looks like; none where it could not be decoded.
+    pub look: Option<&'a Look>,
+    /// Class of the label; none without.
+    pub label: Option<u32>,
+    /// Probability of the label; 0 without label or prediction.
+    pub label_probability: f32,
+    /// The format that the name's extension promises.
+    pub promised: Option<EncodedFormat>,
+    /// Why the row has no prediction.
+    pub error: Option<RowErrorCode>,
+    /// Whether the image's bytes end before the image does; looked at where it cannot be decoded.
+    pub cut_off: bool,
+}
+
+/// Class, probabilities and p-value of an image.
+#[derive(Debug, Clone)]
+pub(super) struct Prediction {
+    pub class: u32,
+    pub confidence: f32,
+    /// In-distribution score; higher is more in-distribution.
+    pub score: f32,
+    pub p_value: f64,
+    /// The most probable classes, most probable first; `(0, 0.0)` fills up where there are fewer classes.
+    pub top: [(u32, f32); TOP],
+}
+
+/// Measures of an image.
+#[derive(Debug, Clone)]
+pub(super) struct Look {
+    pub width: u32,
+    pub height: u32,
+    pub luma_mean: f32,
+    pub luma_deviation: f32,
+    pub sharpness: f32,
+    pub hash: PerceptualHash,
+    /// The format that the bytes are in.
+    pub format: Option<EncodedFormat>,
+}
+
+/// Everything that a pass leaves.
+#[derive(Debug)]
+pub(super) struct Collected {
+    records: Vec<Record>,
+    images: Vec<Image>,
+    /// Positions of the images by digest, while rows come in.
+    of_digest: HashMap<ShortDigest, u32>,
+    /// Files in order with the position of their first row.
+    files: Vec<(Arc<str>, usize)>,
+    pub groups: Vec<Groups>,
+    messages: Messages,
+    /// Rows whose label is no class of the model, and the first such label with its place.
+    pub foreign_labels: (u64, Option<String>),
+}
+
+/// Which columns a pass reads besides the images.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub label: Option<LabelColumn>,
+    pub groups: Vec<GroupColumn>,
+}
+
+/// What a pass works with.
+pub(super) struct Pass<'a> {
+    pub model: &'a Model,
+    pub calibration: &'a Calibration,
+    pub stage: &'a Stage,
+    pub cancel: &'a Cancel,
+}
+
+impl Pass<'_> {
+    /// Streams the dataset through the stage. `progress` hears how many rows are done.
+    pub fn run(
+        &self,
+        dataset: &Dataset,
+        wanted: &Wanted,
+        thumbnails: &mut ThumbnailWriter,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<Collected> {
+        let image = self.stage.image_column(dataset)?;
+        let columns: Vec<usize> = [image.index()]
+            .into_iter()
+            .chain(wanted.label.as_ref().map(LabelColumn::index))
+            .chain(wanted.groups.iter().map(|group| group.index))
+            .collect();
+        let map = wanted.label.as_ref().map(|column| ClassMap::new(column, self.model.classes()));
+        let mut groups: Vec<GroupBuilder> = wanted.groups.iter().cloned().map(GroupBuilder::new).collect();
+        let mut collected = Collected {
+            records: Vec::new(),
+            images: Vec::new(),
+            of_digest: HashMap::new(),
+            files: Vec::new(),
+            groups: Vec::new(),
+            messages: Messages::default(),
+            foreign_labels: (0, None),
+        };
+        let mut probabilities = vec![0.0; self.model.classes().len()];
+        let chunks = dataset.read(self.stage.chunk_rows(dataset), Some(&columns))?;
+        for scored in self.stage.score(image.clone(), chunks) {
+            self.cancel.check()?;
+            let (chunk, scored) = scored?;
+            collected.begin_file(&chunk);
+            let labels = match &map {
+                Some(map) => map.given(&chunk)?,
+                None => vec![Given::Null; chunk.record_batch.num_rows()],
+            };
+            for group in &mut groups {
+                let name = &group.column().name;
+                let array = chunk.record_batch.column_by_name(name).ok_or_else(|| missing(name, &chunk))?.clone();
+                group.push(&array)?;
+            }
+            self.add(&chunk, &scored, &image, labels, &mut probabilities, thumbnails, &mut collected)?;
+            progress(collected.len() as u64, dataset.rows());
+        }
+        self.cancel.check()?;
+        if u32::try_from(collected.len()).is_err() {
+            return Err(Error::Config(
+                "more than 4,294,967,295 rows are too many for one audit; audit parts of them".into(),
+            ));
+        }
+        collected.records.shrink_to_fit();
+        collected.of_digest = HashMap::new();
+        collected.groups = groups.into_iter().map(GroupBuilder::finish).collect();
+        Ok(collected)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one record batch and where they go")]
+    fn add(
+        &self,
+        chunk: &Chunk,
+        scored: &Scored,
+        image: &ImageColumn,
+        labels: Vec<Given>,
+        probabilities: &mut [f32],
+        thumbnails: &mut ThumbnailWriter,
+        collected: &mut Collected,
+    ) -> Result<()> {
+        let images = image.values(&chunk.record_batch)?;
+        for (row, label) in labels.into_iter().enumerate() {
+            let label = collected.class_of(label, chunk, row);
+            let inspected = scored.inspection(row);
+            let name = images.name(row);
+            let judged = scored.judge(row, self.calibration, probabilities);
+            if let Err(why) = &judged {
+                collected.messages.push(collected.records.len(), &why.detail);
+            }
+            let of_label =
+                label.filter(|_| judged.is_ok()).and_then(|label| probabilities.get(label as usize)).copied();
+            let digest = inspected.and_then(|inspected| inspected.source.file_digest);
+            let digest = digest.unwrap_or_else(|| images.digest(row));
+            let mut short = ShortDigest::default();
+            short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+            let next = collected.images.len() as u32;
+            // Of what cannot be read no digest may be known but that of its name, which is another file elsewhere.
+            let position = match &judged {
+                Ok(_) => *collected.of_digest.entry(short).or_insert(next),
+                Err(_) => next,
+            };
+            thumbnails.push(name, position, inspected.map(|inspected| &inspected.image))?;
+            if position == next {
+                let error = judged.as_ref().err().map(|why| why.code);
+                let cut_off = error == Some(RowErrorCode::DecodeFailed) && self.is_cut_off(&images, row, &chunk.file);
+                collected.images.push(Image {
+                    digest: short,
+                    prediction: judged
+                        .ok()
+                        .map(|(scores, verdict)| Prediction::of(&scores, verdict.p_value, probabilities)),
+                    look: inspected.map(Look::of),
+                    error,
+                    cut_off,
+                });
+            }
+            collected.records.push(Record {
+                image: position,
+                label: label.unwrap_or(NO_LABEL),
+                label_probability: of_label.unwrap_or(0.0),
+                promised: name.and_then(EncodedFormat::of_name),
+            });
+        }
+        Ok(())
+    }
+
+    /// Looks at the bytes again: the decoder does not tell.
+    fn is_cut_off(&self, images: &Images, row: usize, file: &str) -> bool {
+        let bytes = images.get(row).and_then(|image| {
+            dataset::encoded(&image, file, &self.stage.load_options()).map(|bytes| bytes.into_owned())
+        });
+        bytes.is_ok_and(|bytes| is_cut_off(&bytes))
+    }
+}
+
+fn missing(name: &str, chunk: &Chunk) -> Error {
+    Error::data(&chunk.file, format!("a record batch has no column \"{name}\""))
+}
+
+impl Look {
+    fn of(inspected: &Inspected) -> Self {
+        Self {
+            width: inspected.image.width,
+            height: inspected.image.height,
+            luma_mean: inspected.image.luma_mean,
+            luma_deviation: inspected.image.luma_deviation,
+            sharpness: inspected.image.sharpness,
+            hash: inspected.image.hash,
+            format: inspected.source.format,
+        }
+    }
+}
+
+impl Prediction {
+    fn of(scores: &RowScores, p_value: f64, probabilities: &[f32]) -> Self {
+        Self {
+            class: scores.class as u32,
+            confidence: scores.confidence,
+            score: scores.score,
+            p_value,
+            top: most_probable(probabilities),
+        }
+    }
+}
+
+/// The largest probabilities with their classes, largest first.
+fn most_probable(probabilities: &[f32]) -> [(u32, f32); TOP] {
+    let mut top = [(0, 0.0); TOP];
+    for (class, &probability) in probabilities.iter().enumerate() {
+        if top.last().is_some_and(|last| probability > last.1) {
+            let at = top.partition_point(|entry| entry.1 >= probability);
+            if let Some(tail) = top.get_mut(at..) {
+                tail.rotate_right(1);
+                if let Some(first) = tail.first_mut() {
+                    *first = (class as u32, probability);
+                }
+            }
+        }
+    }
+    top
+}
+
+impl Collected {
+    fn begin_file(&mut self, chunk: &Chunk) {
+        // A file's rows come one after the other. Names that are no text may look alike.
+        if chunk.first_row == 0 || self.files.last().is_none_or(|(file, _)| *file != chunk.file) {
+            self.files.push((Arc::clone(&chunk.file), self.records.len()));
+        }
+    }
+
+    fn class_of(&mut self, label: Given, chunk: &Chunk, row: usize) -> Option<u32> {
+        match label {
+            Given::Null => None,
+            Given::Class(class) => Some(class as u32),
+            Given::Foreign(label) => {
+                self.foreign_labels.0 += 1;
+                self.foreign_labels.1.get_or_insert_with(|| {
+                    format!("\"{}\" ({}, row {})", shown(&label), shown(&chunk.file), chunk.first_row + row as u64)
+                });
+                None
+            }
+        }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// A row; none beyond the end.
+    pub fn row(&self, row: usize) -> Option<Row<'_>> {
+        self.records.get(row).and_then(|record| self.joined(record))
+    }
+
+    /// All rows in order.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> + Clone {
+        // Every record has an image.
+        self.records.iter().filter_map(|record| self.joined(record))
+    }
+
+    fn joined(&self, record: &Record) -> Option<Row<'_>> {
+        let image = self.images.get(record.image as usize)?;
+        Some(Row {
+            image: record.image,
+            digest: &image.digest,
+            prediction: image.prediction.as_ref(),
+            look: image.look.as_ref(),
+            label: Some(record.label).filter(|label| *label != NO_LABEL),
+            label_probability: record.label_probability,
+            promised: record.promised,
+            error: image.error,
+            cut_off: image.cut_off,
+        })
+    }
+
+    /// File of a row and its number there.
+    pub fn place(&self, row: usize) -> (&str, u64) {
+        let file = self.files.partition_point(|(_, first)| *first <= row);
+        match file.checked_sub(1).and_then(|file| self.files.get(file)) {
+            Some((name, first)) => (name, (row - first) as u64),
+            None => ("", row as u64),
+        }
+    }
+
+    /// The files with the position of each one's first row.
+    pub fn files(&self) -> &[(Arc<str>, usize)] {
+        &self.files
+    }
+
+    /// Why a row could not be scored, in words; may be empty.
+    pub fn message(&self, row: usize) -> &str {
+        self.messages.of(row)
+    }
+}
+
+/// Messages of failed rows, each text once.
+#[derive(Debug, Default)]
+struct Messages {
+    texts: Vec<String>,
+    of_text: HashMap<String, u32>,
+    /// Rows in ascending order with the position of their text.
+    rows: Vec<(u32, u32)>,
+}
+
+impl Messages {
+    fn push(&mut self, row: usize, text: &str) {
+        let text = clipped(text, 200);
+        if text.is_empty() {
+            return;
+        }
+        let next = self.texts.len() as u32;
+        let position = match self.of_text.get(&text) {
+            Some(&position) => position,
+            // Where nearly every row has a message of its own, as with names of files, the first ones must do.
+            None if self.texts.len() >= MOST_MESSAGES => return,
+            None => {
+                self.texts.push(text.clone());
+                self.of_text.insert(text, next);
+                next
+            }
+        };
+        self.rows.push((row as u32, position));
+    }
+
+    fn of(&self, row: usize) -> &str {
+        let at = self.rows.binary_search_by_key(&(row as u64), |(row, _)| u64::from(*row)).ok();
+        let position = at.and_then(|at| self.rows.get(at)).map(|(_, position)| *position as usize);
+        position.and_then(|position| self.texts.get(position)).map_or("", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_probable_classes_come_first() {
+        assert_eq!(most_probable(&[0.1, 0.6, 0.3])[..4], [(1, 0.6), (2, 0.3), (0, 0.1), (0, 0.0)]);
+        let many: Vec<f32> = (0..20).map(|class| ((class * 7) % 20) as f32 / 190.0).collect();
+        let mut sorted: Vec<(u32, f32)> = many.iter().enumerate().map(|(class, p)| (class as u32, *p)).collect();
+        sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
+        assert_eq!(most_probable(&many)[..], sorted[..TOP]);
+    }
+
+    #[test]
+    fn messages_are_kept_once_and_bounded() {
+        let mut messages = Messages::default();
+        messages.push(3, "cut off");
+        messages.push(4, "");
+        messages.push(9, "cut off");
+        messages.push(10, &"x".repeat(1 << 20));
+        assert_eq!((messages.of(3), messages.of(9), messages.of(4), messages.of(5)), ("cut off", "cut off", "", ""));
+        assert_eq!(messages.of(10).chars().count(), 200);
+        for row in 20..MOST_MESSAGES + 100 {
+            messages.push(row, &row.to_string());
+        }
+        assert_eq!(messages.texts.len(), MOST_MESSAGES);
+    }
+
+    #[test]
+    fn rows_and_images_stay_small() {
+        assert_eq!(size_of::<Record>(), 16);
+        assert!(size_of::<Image>() <= 168, "{}", size_of::<Image>());
+    }
+}

@@ -1,0 +1,150 @@
+//! `summary.json`: the figures of an audit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::confidence::CalibrationFigures;
+use super::drift::DriftFigures;
+use super::duplicates::DuplicateFigures;
+use super::kind::{Kind, Severity};
+use super::labels::LabelFigures;
+use super::quality::QualityFigures;
+use super::slices::SliceFigures;
+use super::unknown::UnknownFigures;
+use dismax::error::{Error, Result};
+
+/// Name of the file in an audit's folder.
+pub(super) const FILE: &str = "summary.json";
+/// What the field `format` says.
+const FORMAT: &str = "dismax audit";
+/// Version of the layout that is written and read.
+const VERSION: u32 = 2;
+
+/// Figures of an audit. As JSON it has these fields under these names; they stay.
+///
+/// Shares lie in [0, 1], intervals have a confidence of 95 %.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditSummary {
+    /// `dismax audit`.
+    pub format: String,
+    /// Version of the layout.
+    pub format_version: u32,
+    /// Version of this crate.
+    pub version: String,
+    /// The command, or what the caller wrote instead.
+    pub command: String,
+    /// Files that were audited.
+    pub inputs: Vec<String>,
+    /// Files of the reference; none without.
+    pub reference: Option<Vec<String>>,
+    /// The model.
+    pub model: ModelSummary,
+    /// Rows read.
+    pub rows: u64,
+    /// Rows with a prediction.
+    pub scored: u64,
+    /// Rows with at least one finding.
+    pub rows_with_findings: u64,
+    /// Findings.
+    pub findings: u64,
+    /// Findings by kind; every kind is there.
+    pub kinds: BTreeMap<Kind, u64>,
+    /// Findings by severity; every severity is there.
+    pub severities: BTreeMap<Severity, u64>,
+    /// Unknown images.
+    pub unknown: UnknownFigures,
+    /// Labels; none without labels.
+    pub labels: Option<LabelFigures>,
+    /// Calibration on these rows; none without labels.
+    pub calibration: Option<CalibrationFigures>,
+    /// Drift; none where nothing could be compared.
+    pub drift: Option<DriftFigures>,
+    /// What is usual among the images.
+    pub quality: QualityFigures,
+    /// Duplicates.
+    pub duplicates: DuplicateFigures,
+    /// Groups of rows in which findings pile up.
+    pub slices: SliceFigures,
+    /// What a reader should know before trusting the figures.
+    pub warnings: Vec<String>,
+    /// From the first row read to the last figure.
+    pub seconds: f64,
+}
+
+/// Which model was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSummary {
+    /// Its folder.
+    pub path: String,
+    /// Digest of its files.
+    pub digest: String,
+    /// Its network.
+    pub architecture: String,
+    /// Its classes.
+    pub classes: Vec<String>,
+}
+
+impl AuditSummary {
+    pub(super) fn format() -> (String, u32) {
+        (FORMAT.to_owned(), VERSION)
+    }
+
+    /// Findings of a kind.
+    pub fn of(&self, kind: Kind) -> u64 {
+        self.kinds.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// Reads the summary in an audit's folder.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a folder that is no audit, or one of a newer version.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE);
+        let name = path.display();
+        let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::data(
+                folder.display(),
+                format!("not an audit: there is no {FILE} in it; give the folder that `dismax audit` wrote"),
+            ),
+            _ => Error::io(&path, error),
+        })?;
+        let version = Version::of(&text).ok_or_else(|| Error::data(&name, "is not the summary of an audit"))?;
+        if version.format_version != VERSION {
+            let theirs = version.format_version;
+            return Err(Error::data(
+                &name,
+                format!("format version {theirs}, but this program reads version {VERSION}; audit again"),
+            ));
+        }
+        serde_json::from_str(&text).map_err(|error| Error::data(&name, format!("is damaged: {error}; audit again")))
+    }
+}
+
+/// What says that a file is a summary.
+#[derive(Debug, Deserialize)]
+struct Version {
+    format: String,
+    format_version: u32,
+}
+
+impl Version {
+    fn of(text: &str) -> Option<Self> {
+        serde_json::from_str(text)
+            .ok()
+            .filter(|version: &Self| version.format == FORMAT || version.format == super::compare::FORMAT)
+    }
+}
+
+/// Whether a folder holds an audit or a comparison of two.
+pub(super) fn is_audit(folder: &Path) -> bool {
+    std::fs::read_to_string(folder.join(FILE)).ok().and_then(|text| Version::of(&text)).is_some()
+}
+
+/// Anything as JSON for people and programs.
+pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Error::Internal(format!("{FILE}: {error}")))?;
+    text.push(b'\n');
+    Ok(text)
+}

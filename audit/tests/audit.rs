@@ -1,0 +1,172 @@
+//! Audits through the library: what is refused, what is left after a stop, near duplicates, files and row groups.
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
+use common::models;
+use dismax::cancel::Cancel;
+use dismax::dataset::{Dataset, DatasetWriter, WriteOptions};
+use dismax::model::Model;
+use dismax::stage::{Stage, StageOptions};
+use dismax::{Device, Error, Result};
+use dismax_audit::{AuditOptions, AuditPhase, AuditSummary, Kind, audit, compare};
+use image::imageops::FilterType;
+use image::{ImageFormat, RgbImage};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// A picture of soft spots that the seed decides, moved by some of its 40 pixels.
+fn picture(seed: u64, moved: u32) -> RgbImage {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let spots = RgbImage::from_fn(9, 8, |_, _| image::Rgb(rng.random()));
+    let whole = image::imageops::resize(&spots, 45, 40, FilterType::CatmullRom);
+    image::imageops::crop_imm(&whole, moved, 0, 40, 40).to_image()
+}
+
+fn encoded(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).expect("encoded");
+    bytes.into_inner()
+}
+
+fn write(folder: &Path, name: &str, images: &[Vec<u8>], row_group_rows: usize) -> String {
+    let images: ArrayRef = Arc::new(BinaryArray::from_iter_values(images));
+    let record_batch = RecordBatch::try_from_iter([("image", images)]).expect("a record batch");
+    let path = folder.join(name).display().to_string();
+    let options = WriteOptions { row_group_rows, ..WriteOptions::default() };
+    let mut writer = DatasetWriter::create(&path, &record_batch.schema(), &options).expect("a file");
+    writer.write(&record_batch).expect("rows");
+    writer.finish().expect("a dataset");
+    path
+}
+
+fn stage(model: &Model, inspect: bool) -> Stage {
+    let options = StageOptions { device: Device::Cpu, batch_rows: 8, workers: 2, inspect, ..StageOptions::default() };
+    Stage::new(model, &options).expect("a stage")
+}
+
+fn run(inputs: &[&str], reference: Option<&str>, out: &Path) -> Result<AuditSummary> {
+    let model = models::calibrated();
+    let reference = reference.map(|reference| Dataset::open(&[reference])).transpose()?;
+    let (dataset, options) = (Dataset::open(inputs)?, AuditOptions::default());
+    audit(&model, &stage(&model, true), &dataset, reference.as_ref(), out, &options, &Cancel::default(), &mut |_| ())
+}
+
+/// Rows of a kind with the rows they are related to, ascending.
+fn pairs(out: &Path, kind: Kind) -> Vec<(u64, u64)> {
+    let dataset = Dataset::open(&[out.join("findings.parquet").display().to_string()]).expect("a table");
+    let mut pairs = Vec::new();
+    for chunk in dataset.read(1000, None).expect("rows") {
+        let batch = chunk.expect("rows").record_batch;
+        let kinds = batch["kind"].as_string::<i32>().iter();
+        let rows = batch["row"].as_primitive::<UInt64Type>().iter();
+        let related = batch["related_row"].as_primitive::<UInt64Type>().iter();
+        for ((_, row), related) in kinds.zip(rows).zip(related).filter(|((of, _), _)| *of == Some(kind.name())) {
+            pairs.push(row.zip(related).expect("a pair"));
+        }
+    }
+    pairs.sort_unstable();
+    pairs
+}
+
+#[test]
+fn near_duplicates_within_and_across() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut images: Vec<Vec<u8>> = (0..30).map(|seed| encoded(&picture(seed, 0), ImageFormat::Png)).collect();
+    images.push(encoded(&picture(4, 0), ImageFormat::Jpeg));
+    images.push(encoded(&picture(9, 1), ImageFormat::Png));
+    images.push(images[12].clone());
+    let input = write(folder.path(), "input.parquet", &images, 1000);
+    // The third image as JPEG, the seventh byte for byte.
+    let known =
+        [encoded(&picture(100, 0), ImageFormat::Png), encoded(&picture(3, 0), ImageFormat::Jpeg), images[7].clone()];
+    let reference = write(folder.path(), "reference.parquet", &known, 1000);
+    let out = folder.path().join("audit");
+    let summary = run(&[&input], Some(&reference), &out).expect("an audit");
+    assert_eq!(pairs(&out, Kind::NearDuplicate), [(30, 4), (31, 9)]);
+    assert_eq!(pairs(&out, Kind::ExactDuplicate), [(32, 12)]);
+    assert_eq!(pairs(&out, Kind::LeakedNear), [(3, 1)]);
+    assert_eq!(pairs(&out, Kind::Leaked), [(7, 2)]);
+    let figures = summary.duplicates;
+    assert_eq!((figures.images, figures.distinct, figures.repeated), (33, 32, 1));
+    assert_eq!(figures.reference_images, Some(3));
+    assert_eq!(AuditSummary::read(&out).expect("a summary"), summary);
+}
+
+#[test]
+fn files_and_row_groups_in_which_findings_pile_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let good = |seeds: std::ops::Range<u64>| seeds.map(|seed| encoded(&picture(seed, 0), ImageFormat::Png)).collect();
+    let mut second: Vec<Vec<u8>> = good(100..160);
+    second.iter_mut().skip(20).take(20).for_each(|image| *image = b"broken".to_vec());
+    let files = [write(folder.path(), "a.parquet", &good(0..60), 20), write(folder.path(), "b.parquet", &second, 20)];
+    let out = folder.path().join("audit");
+    let summary = run(&[&files[0], &files[1]], None, &out).expect("an audit");
+    assert_eq!(summary.slices.by, ["file", "row group"]);
+    let slices: Vec<_> = summary.slices.slices.iter().filter(|slice| slice.kind == Kind::Undecodable).collect();
+    assert_eq!(slices[0].value, format!("{}, row group 1", files[1]));
+    assert_eq!((slices[0].rows, slices[0].findings, slices[0].rate_elsewhere), (20, 20, 0.0));
+    assert!(slices.iter().any(|slice| slice.by == "file" && slice.value == files[1] && slice.findings == 20));
+    assert!(slices.iter().all(|slice| slice.by == "row group" || slice.value == files[1]));
+}
+
+#[test]
+fn a_stop_and_a_refusal_leave_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images: Vec<Vec<u8>> = (0..200).map(|seed| encoded(&picture(seed, 0), ImageFormat::Png)).collect();
+    let input = write(folder.path(), "input.parquet", &images, 1000);
+    let out = folder.path().join("audit");
+    let (model, cancel) = (models::calibrated(), Cancel::default());
+    let dataset = Dataset::open(&[&input]).expect("rows");
+    let audit_with = |model: &Model, stage: &Stage, options: &AuditOptions, observe: &mut dyn FnMut(u64)| {
+        audit(model, stage, &dataset, None, &out, options, &cancel, &mut |progress| {
+            assert!(progress.phase == AuditPhase::Rows || progress.rows == 200);
+            observe(progress.rows);
+        })
+    };
+    let (inspecting, options) = (stage(&model, true), AuditOptions::default());
+    let mut done = 0;
+    let stopped = audit_with(&model, &inspecting, &options, &mut |rows| {
+        done = rows;
+        cancel.cancel();
+    });
+    assert!(matches!(stopped, Err(Error::Cancelled)) && done < 200, "{stopped:?} after {done} rows");
+    cancel.reset();
+
+    let message = |result: Result<AuditSummary>| result.expect_err("refused").to_string();
+    let text = message(audit_with(&model, &stage(&model, false), &options, &mut |_| ()));
+    assert!(text.contains("StageOptions::inspect"), "{text}");
+    let text = message(audit_with(&models::uncalibrated(), &inspecting, &options, &mut |_| ()));
+    assert!(text.contains("dismax calibrate"), "{text}");
+    let text = message(audit_with(&model, &inspecting, &AuditOptions { fdr: 0.0, ..options.clone() }, &mut |_| ()));
+    assert!(text.contains("false discovery rate 0"), "{text}");
+    let text = message(run(&[&input, &input], None, &out));
+    assert!(text.contains("named twice"), "{text}");
+    assert_eq!(common::datasets::names(folder.path()), ["input.parquet"]);
+}
+
+#[test]
+fn a_comparison_that_is_stopped_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = encoded(&picture(1, 0), ImageFormat::Png);
+    let input = write(folder.path(), "input.parquet", &[image.clone(), image], 10);
+    let place = |name: &str| folder.path().join(name);
+    let (old, new, changes) = (place("old"), place("new"), place("changes"));
+    run(&[&input], None, &old).expect("an audit");
+    run(&[&input], None, &new).expect("an audit");
+    let files = || std::fs::read_dir(folder.path()).expect("a folder").count();
+    let (before, cancel) = (files(), Cancel::default());
+    cancel.cancel();
+    let stopped = compare(&old, &new, &changes, false, "", &cancel);
+    assert!(matches!(stopped, Err(Error::Cancelled)), "{stopped:?}");
+    assert_eq!(files(), before);
+    cancel.reset();
+    let comparison = compare(&old, &new, &changes, false, "", &cancel).expect("a comparison");
+    assert!(comparison.kinds.iter().all(|kind| kind.appeared + kind.gone == 0), "{comparison:?}");
+    assert!(comparison.kinds.iter().any(|kind| kind.old == 1 && kind.new == 1), "{comparison:?}");
+}

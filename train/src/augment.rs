@@ -1,0 +1,185 @@
+//! Random changes to training images, on u8 pixels.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+use dismax::error::{Error, Result};
+
+/// What is done to a training image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Augmentation {
+    /// Nothing: the image must already have the network's size.
+    None,
+    /// A crop of the network's size after `padding` black pixels were added on every side; half of them mirrored if
+    /// `flip`. The reference's for CIFAR: padding 4, flip.
+    Crop {
+        /// Pixels added on every side.
+        padding: u32,
+        /// Whether half of the images are mirrored left to right.
+        flip: bool,
+    },
+    /// A crop of 8 to 100 % of the area with an aspect ratio of 3/4 to 4/3, resized, half of them mirrored if `flip`:
+    /// ImageNet's (Szegedy et al., arXiv 1409.4842).
+    ResizedCrop {
+        /// Whether half of the images are mirrored left to right.
+        flip: bool,
+    },
+}
+
+/// Applies an [`Augmentation`]; keeps the resizer's buffers between images.
+#[derive(Debug)]
+pub struct Augmenter {
+    augmentation: Augmentation,
+    source: (usize, usize),
+    target: (usize, usize),
+    resizer: Resizer,
+}
+
+impl Augmenter {
+    /// For images of `source` (height, width) and a network that wants `target`.
+    pub fn new(augmentation: Augmentation, source: (u32, u32), target: (u32, u32)) -> Self {
+        let size = |(height, width): (u32, u32)| (height as usize, width as usize);
+        Self { augmentation, source: size(source), target: size(target), resizer: Resizer::new() }
+    }
+
+    /// Writes a changed copy of `image` (`[H, W, 3]` of the source size) to `out` (of the target size).
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if a buffer has another size than announced.
+    pub fn apply(&mut self, image: &[u8], rng: &mut impl Rng, out: &mut [u8]) -> Result<()> {
+        let (height, width) = self.target;
+        if image.len() != self.source.0 * self.source.1 * 3 || out.len() != height * width * 3 {
+            return Err(Error::Internal("an image in training has another size than announced".into()));
+        }
+        let flip = match self.augmentation {
+            Augmentation::None => {
+                self.crop(image, 0, 0, out);
+                false
+            }
+            Augmentation::Crop { padding, flip } => {
+                let mut offset = || rng.random_range(0..=2 * i64::from(padding)) - i64::from(padding);
+                let (dy, dx) = (offset(), offset());
+                self.crop(image, dy, dx, out);
+                flip && rng.random::<bool>()
+            }
+            Augmentation::ResizedCrop { flip } => {
+                self.resized_crop(image, rng, out)?;
+                flip && rng.random::<bool>()
+            }
+        };
+        if flip {
+            out.chunks_exact_mut(width * 3).for_each(mirror);
+        }
+        Ok(())
+    }
+
+    /// Copies the window that begins at (`dy`, `dx`) in the image, black where it reaches beyond.
+    fn crop(&self, image: &[u8], dy: i64, dx: i64, out: &mut [u8]) {
+        let (height, width) = (self.source.0 as i64, self.source.1 as i64);
+        out.fill(0);
+        for (y, row) in (dy..).zip(out.chunks_exact_mut(self.target.1 * 3)) {
+            if !(0..height).contains(&y) {
+                continue;
+            }
+            let (from, to) = (dx.max(0), (dx + self.target.1 as i64).min(width));
+            if from < to {
+                let source = &image[((y * width + from) * 3) as usize..((y * width + to) * 3) as usize];
+                row[((from - dx) * 3) as usize..][..source.len()].copy_from_slice(source);
+            }
+        }
+    }
+
+    fn resized_crop(&mut self, image: &[u8], rng: &mut impl Rng, out: &mut [u8]) -> Result<()> {
+        let (height, width) = (self.source.0 as f64, self.source.1 as f64);
+        let window = (0..10).find_map(|_| {
+            let area = rng.random_range(0.08..=1.0) * height * width;
+            let aspect = rng.random_range((0.75f64).ln()..=(4.0f64 / 3.0).ln()).exp();
+            let (w, h) = ((area * aspect).sqrt().round(), (area / aspect).sqrt().round());
+            ((1.0..=width).contains(&w) && (1.0..=height).contains(&h))
+                .then(|| (rng.random_range(0.0..=width - w).floor(), rng.random_range(0.0..=height - h).floor(), w, h))
+        });
+        let (left, top, w, h) = window.unwrap_or((0.0, 0.0, width, height));
+        let fault = |error: String| Error::Internal(format!("resizing a training image: {error}"));
+        let source = ImageRef::new(self.source.1 as u32, self.source.0 as u32, image, PixelType::U8x3)
+            .map_err(|error| fault(error.to_string()))?;
+        let mut target = Image::from_slice_u8(self.target.1 as u32, self.target.0 as u32, out, PixelType::U8x3)
+            .map_err(|error| fault(error.to_string()))?;
+        let options =
+            ResizeOptions::new().crop(left, top, w, h).resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        self.resizer.resize(&source, &mut target, &options).map_err(|error| fault(error.to_string()))
+    }
+}
+
+fn mirror(row: &mut [u8]) {
+    let pixels = row.len() / 3;
+    for left in 0..pixels / 2 {
+        let right = pixels - 1 - left;
+        for channel in 0..3 {
+            row.swap(left * 3 + channel, right * 3 + channel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    /// 5x4 image whose red is the row, green the column and blue 9.
+    fn image() -> Vec<u8> {
+        (0..5).flat_map(|y| (0..4).flat_map(move |x| [y + 1, x + 1, 9])).collect()
+    }
+
+    #[test]
+    fn none_copies() {
+        let mut out = vec![0; 60];
+        let mut augmenter = Augmenter::new(Augmentation::None, (5, 4), (5, 4));
+        augmenter.apply(&image(), &mut ChaCha8Rng::seed_from_u64(1), &mut out).unwrap();
+        assert_eq!(out, image());
+    }
+
+    #[test]
+    fn crops_are_windows_of_the_padded_image() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut augmenter = Augmenter::new(Augmentation::Crop { padding: 2, flip: true }, (5, 4), (5, 4));
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..500 {
+            let mut out = vec![0; 60];
+            augmenter.apply(&image(), &mut rng, &mut out).unwrap();
+            // Neighbours inside the image differ by one column, mirrored or not, and padding is black.
+            for row in out.chunks_exact(12) {
+                for pair in row.chunks_exact(3).collect::<Vec<_>>().windows(2) {
+                    if pair[0][2] == 9 && pair[1][2] == 9 {
+                        assert_eq!(pair[0][0], pair[1][0]);
+                        assert_eq!(pair[0][1].abs_diff(pair[1][1]), 1);
+                    } else {
+                        assert!(pair.iter().all(|pixel| pixel[2] == 9 || *pixel == [0, 0, 0]));
+                    }
+                }
+            }
+            seen.insert(out);
+        }
+        assert_eq!(seen.len(), 5 * 5 * 2);
+    }
+
+    #[test]
+    fn resized_crops_stay_within_the_image() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut augmenter = Augmenter::new(Augmentation::ResizedCrop { flip: true }, (5, 4), (3, 3));
+        for _ in 0..200 {
+            let mut out = vec![0; 27];
+            augmenter.apply(&image(), &mut rng, &mut out).unwrap();
+            assert!(out.chunks_exact(3).all(|pixel| pixel[2] == 9 && (1..=5).contains(&pixel[0])));
+        }
+    }
+
+    #[test]
+    fn a_wrong_size_is_an_error() {
+        let mut augmenter = Augmenter::new(Augmentation::None, (5, 4), (5, 4));
+        assert!(augmenter.apply(&[0; 3], &mut ChaCha8Rng::seed_from_u64(1), &mut [0; 60]).is_err());
+    }
+}

@@ -1,0 +1,162 @@
+//! The state of a training between two epochs, in one file that is replaced atomically.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::options::TrainOptions;
+use dismax::error::{Error, Result};
+use dismax::model::EpochRecord;
+
+/// Key of the JSON text in the file's metadata.
+const STATE: &str = "dismax_training_state";
+
+/// Everything but the tensors.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TrainingState {
+    /// What the training was asked to do.
+    pub options: TrainOptions,
+    /// Class names.
+    pub classes: Vec<String>,
+    /// What is trained on.
+    pub data: TrainingData,
+    /// Finished epochs.
+    pub history: Vec<EpochRecord>,
+}
+
+/// What decides which images a training sees, and in which order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TrainingData {
+    /// Rows trained on.
+    pub train_rows: usize,
+    /// Rows held out.
+    pub held_out_rows: usize,
+    /// SHA-256 of all labels of the training files in order.
+    pub labels: String,
+    /// Where the held-out rows come from, in words.
+    pub held_out: String,
+    /// SHA-256 of their labels, where they come from other files.
+    pub held_out_labels: Option<String>,
+    /// Image column.
+    pub image_column: String,
+    /// Most pixels of an image; larger ones are left out.
+    pub max_pixels: u64,
+    /// Whether files that rows name are opened.
+    pub read_paths: bool,
+    /// Images in the shuffle buffer, where the dataset is read anew in every epoch.
+    pub shuffle_buffer: Option<usize>,
+}
+
+impl TrainingState {
+    /// # Errors
+    /// [`Error::Config`] unless `wanted` asks for the training that this state belongs to, on the same data.
+    pub fn require_same(&self, wanted: &Self, path: &Path) -> Result<()> {
+        let same = |what: &str, here: String, there: String| match here == there {
+            true => Ok(()),
+            false => Err(Error::Config(format!(
+                "{}: this training was begun with other {what}: {here} instead of {there}; resume with the same, or begin \
+                 again with --force and without --resume",
+                path.display()
+            ))),
+        };
+        same("classes", self.classes.join(", "), wanted.classes.join(", "))?;
+        for (here, there) in
+            [(fields(&self.data)?, fields(&wanted.data)?), (fields(&self.options)?, fields(&wanted.options)?)]
+        {
+            for (name, value) in here {
+                let other = there.get(&name).map_or("nothing".to_owned(), ToString::to_string);
+                same(&name.replace('_', " "), value.to_string(), other)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fields(value: &impl Serialize) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let value = serde_json::to_value(value).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(value.as_object().cloned().unwrap_or_default())
+}
+
+/// A training between two epochs.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Everything but the tensors.
+    pub state: TrainingState,
+    /// Parameters `[P]`.
+    pub parameters: Vec<f32>,
+    /// Momentum `[P]`.
+    pub momentum: Vec<f32>,
+    /// Running statistics `[Q]`.
+    pub buffers: Vec<f32>,
+}
+
+impl Checkpoint {
+    /// Writes the file beside `path`, syncs it and renames it over `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that fails; the old file is then still whole.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let parts = [("parameters", &self.parameters), ("momentum", &self.momentum), ("buffers", &self.buffers)];
+        let bytes: Vec<(&str, Vec<u8>)> = parts
+            .into_iter()
+            .map(|(name, values)| (name, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+            .collect();
+        let broken = |error: String| Error::Internal(format!("writing a checkpoint: {error}"));
+        let mut views = Vec::new();
+        for (name, bytes) in &bytes {
+            let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(|e| broken(e.to_string()))?;
+            views.push((*name, view));
+        }
+        let state = serde_json::to_string(&self.state).map_err(|error| broken(error.to_string()))?;
+        let metadata = HashMap::from([(STATE.to_string(), state)]);
+        let bytes = serialize(views, Some(metadata)).map_err(|error| broken(error.to_string()))?;
+        write_atomically(path, &bytes)
+    }
+
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is no checkpoint of this version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+        let broken = |error: String| {
+            Error::model(path, format!("not a usable checkpoint ({error}); train again without --resume"))
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
+        let state = header.metadata().as_ref().and_then(|metadata| metadata.get(STATE));
+        let state = state.ok_or_else(|| broken("no training state in it".into()))?;
+        let state = serde_json::from_str(state).map_err(|error| broken(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
+        let values = |name: &str| -> Result<Vec<f32>> {
+            let view = tensors.tensor(name).map_err(|error| broken(error.to_string()))?;
+            let (numbers, _) = view.data().as_chunks::<4>();
+            Ok(numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+        };
+        Ok(Self {
+            state,
+            parameters: values("parameters")?,
+            momentum: values("momentum")?,
+            buffers: values("buffers")?,
+        })
+    }
+}
+
+/// Copies a tensor of any shape to the host.
+pub(super) fn to_host(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(Vec::<f32>::try_from(&tensor.f_reshape([-1])?.f_to_device(tch::Device::Cpu)?)?)
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let fail = |error| Error::io(path, error);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}

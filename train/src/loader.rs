@@ -1,0 +1,189 @@
+//! Makes the training batches of an epoch ahead of the device: augmentation and mix, on a thread of its own.
+
+use crossbeam::channel::Sender;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::augment::{Augmentation, Augmenter};
+use super::data::Examples;
+use super::mix::{mix_labels, mix_quadrants};
+use dismax::error::{Error, Result};
+
+/// What one worker computes one gradient from.
+#[derive(Debug, Clone, Default)]
+pub struct TrainingBatch {
+    /// `[B, H, W, 3]` u8: first the plain images, then the mixed ones.
+    pub pixels: Vec<u8>,
+    /// Classes of the plain images.
+    pub labels: Vec<i64>,
+    /// Classes of the mixed images' quadrants, one after the other: `[B - plain, 4]`.
+    pub mixed_labels: Vec<i64>,
+}
+
+impl TrainingBatch {
+    /// Plain and mixed images together.
+    pub fn rows(&self) -> usize {
+        self.labels.len() + self.mixed_labels.len() / 4
+    }
+}
+
+/// How an epoch is cut into batches.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchPlan {
+    /// Examples in the epoch.
+    pub rows: usize,
+    /// Optimiser steps in the epoch.
+    pub steps: usize,
+    /// Workers that share each step.
+    pub workers: usize,
+}
+
+impl BatchPlan {
+    /// As few steps as keep every batch within `batch_size`. Sizes differ by at most one row, so there is no short
+    /// last batch and no row is left out.
+    pub fn new(rows: usize, batch_size: usize, workers: usize) -> Self {
+        Self { rows, steps: rows.div_ceil(batch_size.max(1)).max(1), workers }
+    }
+
+    /// Rows of worker `worker` in step `step`.
+    pub fn rows_of(&self, step: usize, worker: usize) -> usize {
+        let batch = share(self.rows, self.steps, step);
+        share(batch, self.workers, worker)
+    }
+
+    /// Fewest rows that any worker gets in any step.
+    pub fn fewest_rows(&self) -> usize {
+        self.rows / self.steps / self.workers
+    }
+}
+
+/// Size of part `index` of `total` cut into `parts` nearly equal parts.
+fn share(total: usize, parts: usize, index: usize) -> usize {
+    total * (index + 1) / parts - total * index / parts
+}
+
+/// What the loader does to every example.
+#[derive(Debug, Clone, Copy)]
+pub struct Preparation {
+    /// Random changes.
+    pub augmentation: Augmentation,
+    /// Height and width that the network wants.
+    pub target: (u32, u32),
+    /// Whether the second half of each worker's batch is mixed.
+    pub fractional_probability: bool,
+    /// Fixes all random choices.
+    pub seed: u64,
+}
+
+/// Sends the batches of epoch `epoch`, worker after worker, step after step, until done or nobody listens.
+pub fn load_epoch(
+    examples: &dyn Examples,
+    plan: BatchPlan,
+    preparation: Preparation,
+    epoch: usize,
+    batches: &Sender<Result<TrainingBatch>>,
+) {
+    let mut augmenter = Augmenter::new(preparation.augmentation, examples.size(), preparation.target);
+    let mut stream = examples.epoch(epoch);
+    let mut position = 0u64;
+    for step in 0..plan.steps {
+        for worker in 0..plan.workers {
+            let rows = plan.rows_of(step, worker);
+            let batch = load_batch(&mut stream, rows, &mut augmenter, preparation, epoch, &mut position);
+            let failed = batch.is_err();
+            if batches.send(batch).is_err() || failed {
+                return;
+            }
+        }
+    }
+}
+
+fn load_batch<'a>(
+    stream: &mut (dyn Iterator<Item = Result<super::data::Example<'a>>> + Send + 'a),
+    rows: usize,
+    augmenter: &mut Augmenter,
+    preparation: Preparation,
+    epoch: usize,
+    position: &mut u64,
+) -> Result<TrainingBatch> {
+    let (height, width) = (preparation.target.0 as usize, preparation.target.1 as usize);
+    let size = height * width * 3;
+    let mut batch = TrainingBatch { pixels: vec![0; rows * size], ..TrainingBatch::default() };
+    let mut labels = Vec::with_capacity(rows);
+    for out in batch.pixels.chunks_exact_mut(size) {
+        let example = stream.next().ok_or_else(|| {
+            Error::Config("the training data got shorter while it was read; do not change it".into())
+        })??;
+        // A stream of random numbers per example: the same whatever the batch size and the number of workers.
+        let mut rng = ChaCha8Rng::seed_from_u64(preparation.seed ^ (epoch as u64).rotate_left(32));
+        rng.set_stream(*position);
+        *position += 1;
+        augmenter.apply(&example.pixels, &mut rng, out)?;
+        labels.push(i64::from(example.label));
+    }
+    if preparation.fractional_probability {
+        let plain = rows / 2;
+        mix_quadrants(&mut batch.pixels[plain * size..], height, width, 3);
+        batch.mixed_labels = mix_labels(&labels[plain..]).concat();
+        labels.truncate(plain);
+    }
+    batch.labels = labels;
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{InMemory, LabelledImages};
+
+    fn epoch(count: usize, batch_size: usize, workers: usize, mixed: bool) -> Vec<TrainingBatch> {
+        let images = LabelledImages {
+            pixels: (0..count).flat_map(|row| vec![row as u8; 12]).collect(),
+            labels: (0..count as u32).collect(),
+            height: 2,
+            width: 2,
+        };
+        let rows: Vec<usize> = (0..count).collect();
+        let examples = InMemory::new(&images, &rows, 1);
+        let plan = BatchPlan::new(count, batch_size, workers);
+        let (sender, receiver) = crossbeam::channel::unbounded();
+        let preparation =
+            Preparation { augmentation: Augmentation::None, target: (2, 2), fractional_probability: mixed, seed: 1 };
+        load_epoch(&examples, plan, preparation, 0, &sender);
+        drop(sender);
+        receiver.iter().collect::<Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn every_row_comes_once_and_batches_are_even() {
+        for (count, batch_size, workers) in [(10, 4, 1), (10, 4, 2), (7, 3, 2), (5, 64, 2), (1, 1, 1)] {
+            let batches = epoch(count, batch_size, workers, false);
+            let mut labels: Vec<i64> = batches.iter().flat_map(|batch| batch.labels.clone()).collect();
+            labels.sort_unstable();
+            assert_eq!(labels, (0..count as i64).collect::<Vec<_>>());
+            let sizes: Vec<usize> = batches.chunks(workers).map(|step| step.iter().map(|b| b.rows()).sum()).collect();
+            assert!(sizes.iter().all(|&size| size <= batch_size), "{sizes:?}");
+            assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_workers_changes_neither_order_nor_pixels() {
+        let join = |batches: Vec<TrainingBatch>| -> Vec<u8> { batches.into_iter().flat_map(|b| b.pixels).collect() };
+        assert_eq!(join(epoch(11, 4, 1, false)), join(epoch(11, 4, 2, false)));
+    }
+
+    #[test]
+    fn the_second_half_is_mixed_and_keeps_its_labels() {
+        let batches = epoch(16, 8, 1, true);
+        assert_eq!(batches.len(), 2);
+        for batch in batches {
+            assert_eq!((batch.labels.len(), batch.mixed_labels.len(), batch.rows()), (4, 16, 8));
+            for (image, labels) in batch.pixels.chunks(12).skip(4).zip(batch.mixed_labels.chunks(4)) {
+                // Pixels are top left, top right, bottom left, bottom right; labels 0, -1, -2, -3.
+                let quadrants: Vec<i64> = image.chunks(3).map(|pixel| i64::from(pixel[0])).collect();
+                assert_eq!(quadrants, [labels[0], labels[2], labels[1], labels[3]]);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a training is asked to do.
+
+use serde::{Deserialize, Serialize};
+
+use super::augment::Augmentation;
+use super::optimizer::SgdOptions;
+use super::schedule::Schedule;
+use dismax::error::{Error, Result};
+use dismax::loss::Loss;
+use dismax::network::Architecture;
+
+/// Fewest rows from which fractional probability mixes four different images.
+const FEWEST_MIXED_ROWS: usize = 8;
+/// Fewest rows that batch norm can take statistics of.
+const FEWEST_ROWS: usize = 2;
+
+/// Options of a training. Equal options, data and worker count give equal weights on a CPU, bit for bit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainOptions {
+    /// Network.
+    pub architecture: Architecture,
+    /// Loss.
+    pub loss: Loss,
+    /// Weight of the fractional probability term (the paper's alpha, 1).
+    pub fractional_probability_weight: f64,
+    /// Passes over the training rows.
+    pub epochs: usize,
+    /// Rows of one optimiser step, over all workers.
+    pub batch_size: usize,
+    /// Optimiser.
+    pub sgd: SgdOptions,
+    /// Learning rate over time.
+    pub schedule: Schedule,
+    /// Random changes to the images.
+    pub augmentation: Augmentation,
+    /// Height and width of the network's input.
+    pub size: (u32, u32),
+    /// Channel means on the scale 0 to 1.
+    pub mean: [f32; 3],
+    /// Channel standard deviations on the scale 0 to 1.
+    pub std: [f32; 3],
+    /// Fixes initial weights, order, augmentation and the held-out rows.
+    pub seed: u64,
+    /// Replicas that share each batch; batch norm takes its statistics from each part on its own.
+    pub workers: usize,
+}
+
+impl TrainOptions {
+    /// # Errors
+    /// [`Error::Config`] for values that no training can run with.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::Config(message));
+        if self.epochs == 0 || self.batch_size == 0 || self.workers == 0 {
+            return refuse("epochs, batch size and workers must be at least 1".into());
+        }
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        if !positive(self.sgd.learning_rate) {
+            return refuse(format!("the learning rate must be above 0, not {}", self.sgd.learning_rate));
+        }
+        if !(0.0..1.0).contains(&self.sgd.momentum) || !(0.0..=1.0).contains(&self.sgd.weight_decay) {
+            return refuse("momentum must lie in [0, 1) and weight decay in [0, 1]".into());
+        }
+        let smallest = self.architecture.smallest_image();
+        if self.size.0 < smallest || self.size.1 < smallest {
+            return refuse(format!(
+                "{} needs images of at least {smallest}x{smallest} pixels, not {}x{}; choose another --image-size",
+                self.architecture, self.size.0, self.size.1
+            ));
+        }
+        if self.std.iter().any(|&value| !positive(f64::from(value))) || self.mean.iter().any(|mean| !mean.is_finite()) {
+            return refuse("channel means must be finite and standard deviations above 0".into());
+        }
+        Ok(())
+    }
+
+    /// Workers that `rows` training rows feed: every part of a batch must be large enough.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if not even one worker gets enough rows.
+    pub fn usable_workers(&self, rows: usize) -> Result<usize> {
+        let fewest = if self.loss.fractional_probability() { FEWEST_MIXED_ROWS } else { FEWEST_ROWS };
+        let fits =
+            |workers: usize| super::loader::BatchPlan::new(rows, self.batch_size, workers).fewest_rows() >= fewest;
+        (1..=self.workers).rev().find(|&workers| fits(workers)).ok_or_else(|| {
+            Error::Config(format!(
+                "{} needs batches of at least {fewest} rows, but batch size {} over {rows} training rows gives fewer; \
+                 raise --batch-size or add rows",
+                self.loss, self.batch_size
+            ))
+        })
+    }
+}

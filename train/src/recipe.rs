@@ -1,0 +1,158 @@
+//! From what a user says about a training to every option of it.
+
+use std::thread;
+
+use super::augment::Augmentation;
+use super::optimizer::SgdOptions;
+use super::options::TrainOptions;
+use super::schedule::Schedule;
+use dismax::error::{Error, Result};
+use dismax::image::{Preprocessing, Resize};
+use dismax::loss::Loss;
+use dismax::network::Architecture;
+
+/// Largest own size that small networks take over from the images.
+const LARGEST_OWN_SIZE: u32 = 64;
+/// Size of small networks' images otherwise: CIFAR's, for which they were made.
+const SMALL: (u32, u32) = (32, 32);
+
+/// How to train. What is `None` follows from the schedule, the network and the data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// Network.
+    pub architecture: Architecture,
+    /// Loss.
+    pub loss: Loss,
+    /// Passes over the data: 30 for one cycle, else 300.
+    pub epochs: Option<usize>,
+    /// Rows of a step: 64.
+    pub batch_size: usize,
+    /// Peak learning rate: 0.1.
+    pub learning_rate: f64,
+    /// L2 penalty: 5e-4 for one cycle, else 1e-4.
+    pub weight_decay: Option<f64>,
+    /// Learning rate over time. By default the reference's multi-step on a GPU and one cycle on a CPU.
+    pub schedule: Option<Schedule>,
+    /// Weight of the fractional probability term: 1.
+    pub fractional_probability_weight: f64,
+    /// Height and width of the network's input.
+    pub size: Option<(u32, u32)>,
+    /// Whether images are cropped at random.
+    pub crop: bool,
+    /// Whether images are mirrored at random. Wrong for digits and text.
+    pub flip: bool,
+    /// Channel means and standard deviations; measured on the training images by default.
+    pub normalization: Option<([f32; 3], [f32; 3])>,
+    /// Fixes every random choice.
+    pub seed: u64,
+    /// Replicas on a CPU: one per core.
+    pub workers: Option<usize>,
+}
+
+impl Recipe {
+    /// The defaults for a network and a loss.
+    pub fn new(architecture: Architecture, loss: Loss) -> Self {
+        Self {
+            architecture,
+            loss,
+            epochs: None,
+            batch_size: 64,
+            learning_rate: 0.1,
+            weight_decay: None,
+            schedule: None,
+            fractional_probability_weight: 1.0,
+            size: None,
+            crop: true,
+            flip: true,
+            normalization: None,
+            seed: 0,
+            workers: None,
+        }
+    }
+
+    /// Whether the images' own size matters: no size was asked for and the network takes small ones.
+    pub fn wants_own_size(&self) -> bool {
+        self.size.is_none() && self.architecture != Architecture::Resnet18
+    }
+
+    /// The preprocessing of the finished model, up to the channel statistics; `found` is the size that all images have.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size that the network cannot take.
+    pub fn preprocessing(&self, found: Option<(u32, u32)>) -> Result<Preprocessing> {
+        let own = |(height, width): (u32, u32)| {
+            let range = self.architecture.smallest_image()..=LARGEST_OWN_SIZE;
+            range.contains(&height) && range.contains(&width)
+        };
+        let preprocessing = match (self.architecture, self.size) {
+            (Architecture::Resnet18, None) => Preprocessing::imagenet(),
+            (Architecture::Resnet18, Some((height, width))) => {
+                // ImageNet's proportion of 256 to 224.
+                let pixels = (height.max(width) * 8).div_ceil(7);
+                Preprocessing { height, width, resize: Resize::ShorterSide { pixels }, ..Preprocessing::imagenet() }
+            }
+            (_, size) => {
+                let (height, width) = size.or(found.filter(|&found| own(found))).unwrap_or(SMALL);
+                Preprocessing::new(height, width)
+            }
+        };
+        let smallest = self.architecture.smallest_image();
+        if preprocessing.height < smallest || preprocessing.width < smallest {
+            return Err(Error::Config(format!(
+                "{} needs images of at least {smallest}x{smallest} pixels; give a larger --image-size",
+                self.architecture
+            )));
+        }
+        Ok(preprocessing)
+    }
+
+    /// Every option. `stored` has the size of the stored images and the statistics of the training images.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for values that no training can run with.
+    pub fn options(&self, stored: &Preprocessing, device: tch::Device) -> Result<TrainOptions> {
+        let schedule = self.schedule.unwrap_or(if device.is_cuda() { Schedule::MultiStep } else { Schedule::OneCycle });
+        let one_cycle = schedule == Schedule::OneCycle;
+        let size = match stored.resize {
+            Resize::Exact => (stored.height, stored.width),
+            Resize::ShorterSide { .. } => {
+                let target = self.preprocessing(None)?;
+                (target.height, target.width)
+            }
+        };
+        let augmentation = match (self.crop, stored.resize) {
+            (true, Resize::ShorterSide { .. }) => Augmentation::ResizedCrop { flip: self.flip },
+            (true, Resize::Exact) => Augmentation::Crop { padding: size.0.max(size.1) / 8, flip: self.flip },
+            (false, Resize::Exact) if self.flip => Augmentation::Crop { padding: 0, flip: true },
+            (false, Resize::Exact) => Augmentation::None,
+            (false, Resize::ShorterSide { .. }) => {
+                return Err(Error::Config(
+                    "photographs are cut to the network's size by random crops; leave --no-crop out".into(),
+                ));
+            }
+        };
+        let (mean, std) = self.normalization.unwrap_or((stored.mean, stored.std));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let options = TrainOptions {
+            architecture: self.architecture,
+            loss: self.loss,
+            fractional_probability_weight: self.fractional_probability_weight,
+            epochs: self.epochs.unwrap_or(if one_cycle { 30 } else { 300 }),
+            batch_size: self.batch_size,
+            sgd: SgdOptions {
+                learning_rate: self.learning_rate,
+                weight_decay: self.weight_decay.unwrap_or(if one_cycle { 5e-4 } else { 1e-4 }),
+                ..SgdOptions::default()
+            },
+            schedule,
+            augmentation,
+            size,
+            mean,
+            std,
+            seed: self.seed,
+            workers: self.workers.unwrap_or(if device.is_cuda() { 1 } else { cores }),
+        };
+        options.check()?;
+        Ok(options)
+    }
+}

@@ -1,0 +1,166 @@
+//! A thread that owns a replica of the network and computes gradients and logits with it.
+
+use crossbeam::channel::{Receiver, Sender};
+use tch::{Device, Kind, Tensor};
+
+use super::loader::TrainingBatch;
+use super::objective::objective;
+use super::optimizer::{flatten, unflatten};
+use dismax::error::Result;
+use dismax::loss::Loss;
+use dismax::network::{Architecture, Gradients, Network, Normalizer};
+
+/// What a worker is told to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Take over these parameters `[P]` and compute the gradient of this batch.
+    Step(TrainingBatch, Tensor),
+    /// Take over these parameters and buffers (running statistics) and use them from here on.
+    Load(Tensor, Tensor),
+    /// Give the buffers out.
+    Buffers,
+    /// Compute the logits of these images in evaluation mode.
+    Logits(Vec<u8>),
+}
+
+/// What a worker answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// Gradient and figures of a step.
+    Step(StepResult),
+    /// Loaded.
+    Loaded,
+    /// Buffers `[Q]`.
+    Buffers(Tensor),
+    /// Logits `[N, C]`, row-major.
+    Logits(Vec<f32>),
+}
+
+/// One worker's part of a step.
+#[derive(Debug)]
+pub struct StepResult {
+    /// Gradient of the training objective, `[P]`.
+    pub gradient: Tensor,
+    /// Rows that it is the mean of.
+    pub rows: usize,
+    /// Training objective, mean over the rows.
+    pub objective: f64,
+    /// Sum of the plain rows' negative log-likelihood in nats, without entropic scale.
+    pub nll_sum: f64,
+    /// Plain rows that were classified correctly (with the parameters before the step).
+    pub correct: i64,
+    /// Plain rows.
+    pub plain: usize,
+}
+
+/// What a worker needs to build its replica.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerPlan {
+    /// Network.
+    pub architecture: Architecture,
+    /// Training loss.
+    pub loss: Loss,
+    /// Number of classes.
+    pub classes: usize,
+    /// Weight of the fractional probability term.
+    pub alpha: f64,
+    /// Height and width of the network's input.
+    pub size: (u32, u32),
+    /// Channel means on the scale 0 to 1.
+    pub mean: [f32; 3],
+    /// Channel standard deviations on the scale 0 to 1.
+    pub std: [f32; 3],
+    /// Where the replica lives.
+    pub device: Device,
+    /// Fixes the initial weights.
+    pub seed: u64,
+    /// libtorch's threads for this worker.
+    pub threads: usize,
+}
+
+/// A replica and what it is fed through.
+#[derive(Debug)]
+pub struct Worker {
+    plan: WorkerPlan,
+    network: Network,
+    normalizer: Normalizer,
+    trainable: Vec<Tensor>,
+    buffers: Vec<Tensor>,
+}
+
+impl Worker {
+    /// Builds the replica with its initial weights.
+    pub fn new(plan: WorkerPlan) -> Result<Self> {
+        let network = Network::new(plan.architecture, plan.loss.head(), plan.classes, plan.device, plan.seed)?;
+        network.weights().require_gradients()?;
+        let (trainable, buffers) = (network.weights().trainable(), network.weights().buffers());
+        let normalizer = Normalizer::new(plan.mean, plan.std, plan.device)?;
+        Ok(Self { plan, network, normalizer, trainable, buffers })
+    }
+
+    /// The replica.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// What it was built from.
+    pub fn plan(&self) -> WorkerPlan {
+        self.plan
+    }
+
+    /// Answers commands until nobody sends or nobody listens.
+    pub fn run(self, commands: &Receiver<Command>, answers: &Sender<Result<Answer>>) {
+        // Per thread in libtorch: a worker per core with one thread each beats one worker with a thread per core.
+        tch::set_num_threads(self.plan.threads.max(1) as i32);
+        for command in commands {
+            if answers.send(self.answer(command)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Does what it is told.
+    pub fn answer(&self, command: Command) -> Result<Answer> {
+        match command {
+            Command::Step(batch, parameters) => {
+                unflatten(&parameters.f_to_device(self.plan.device)?, &self.trainable)?;
+                Ok(Answer::Step(self.step(&batch)?))
+            }
+            Command::Load(parameters, buffers) => {
+                unflatten(&parameters.f_to_device(self.plan.device)?, &self.trainable)?;
+                unflatten(&buffers.f_to_device(self.plan.device)?, &self.buffers)?;
+                Ok(Answer::Loaded)
+            }
+            Command::Buffers => tch::no_grad(|| Ok(Answer::Buffers(flatten(&self.buffers)?))),
+            Command::Logits(pixels) => tch::no_grad(|| {
+                let images = self.normalizer.images(&pixels, self.plan.size.0, self.plan.size.1)?;
+                let logits = self.network.logits(&images, false)?.f_to_device(Device::Cpu)?;
+                Ok(Answer::Logits(Vec::<f32>::try_from(&logits.f_reshape([-1])?)?))
+            }),
+        }
+    }
+
+    fn step(&self, batch: &TrainingBatch) -> Result<StepResult> {
+        let device = self.plan.device;
+        let images = self.normalizer.images(&batch.pixels, self.plan.size.0, self.plan.size.1)?;
+        let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(device)?;
+        let mixed = Tensor::f_from_slice(&batch.mixed_labels)?.f_view([-1, 4])?.f_to_device(device)?;
+        let Gradients { logits, objective, gradients } = self
+            .network
+            .gradients(&images, |logits| objective(self.plan.loss, logits, &labels, &mixed, self.plan.alpha))?;
+        tch::no_grad(|| {
+            let plain = logits.f_narrow(0, 0, batch.labels.len() as i64)?;
+            let log_p = plain.f_log_softmax(1, None)?;
+            let nll_sum = log_p.f_nll_loss(&labels, None::<Tensor>, tch::Reduction::Sum, -100)?;
+            let correct = plain.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?;
+            Ok(StepResult {
+                gradient: flatten(&gradients)?,
+                rows: batch.rows(),
+                objective: objective.f_double_value(&[])?,
+                nll_sum: nll_sum.f_double_value(&[])?,
+                correct: correct.f_int64_value(&[])?,
+                plain: batch.labels.len(),
+            })
+        })
+    }
+}
