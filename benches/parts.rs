@@ -13,7 +13,7 @@ use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dismax::calibration::CalibrationOptions;
 use dismax::columns::Columns;
-use dismax::dataset::{Chunk, ImageColumn};
+use dismax::dataset::ImageColumn;
 use dismax::head::{Head, HeadKind};
 use dismax::image::{Limits, Preprocessing, ReusableResizer, decode};
 use dismax::loss::Loss;
@@ -178,12 +178,11 @@ fn rows(criterion: &mut Criterion) {
     let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n(&bytes, 1024)));
     let record_batch = RecordBatch::try_from_iter([("image", array)]).unwrap();
     let column = ImageColumn::find(&record_batch.schema(), None).unwrap();
-    let stage = Stage::new(&model, &StageOptions { workers: 1, ..StageOptions::default() }).unwrap();
-    let chunk = Chunk { record_batch, file: Arc::from(""), first_row: 0 };
-    let (_, scored) = stage.score(column, [Ok(chunk)]).next().unwrap().unwrap();
-    let columns = Columns::new(&model, "").unwrap();
+    let stage = Stage::try_new(model, &StageOptions { workers: 1, ..StageOptions::default() }).unwrap();
+    let ((), scored) = stage.score([Ok((column.images_in(&record_batch).unwrap(), ()))]).next().unwrap().unwrap();
+    let columns = Columns::try_new(&stage, "").unwrap();
     group.throughput(Throughput::Elements(1024));
-    group.bench_function("columns of 1024", |bencher| bencher.iter(|| columns.judge(black_box(&scored)).unwrap()));
+    group.bench_function("columns of 1024", |bencher| bencher.iter(|| columns.build(black_box(&scored)).unwrap()));
 }
 
 criterion_group!(benches, images, convolutions, networks, training, rows);

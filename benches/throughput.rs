@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use dismax::dataset::{Dataset, LoadOptions, load};
+use dismax::dataset::{Dataset, LoadOptions};
 use dismax::image::{Limits, Preprocessing, ReusableResizer};
 use dismax::model::Model;
 use dismax::{Error, Result};
@@ -102,9 +102,9 @@ fn decode(input: &str, image: Option<&str>, seconds: f64) -> Result<(usize, Dura
     let mut out = vec![0u8; preprocessing.image_bytes()];
     let mut all = || -> Result<()> {
         for record_batch in &chunks {
-            let images = column.values(record_batch)?;
+            let images = column.images_in(record_batch)?;
             for row in 0..record_batch.num_rows() {
-                let pixels = images.get(row).and_then(|image| load(&image, "", &options));
+                let pixels = options.load(&images, row);
                 let written = pixels.and_then(|pixels| preprocessing.apply_into(&pixels, &mut resizer, &mut out));
                 written.map_err(|error| Error::data(input, error.to_string()))?;
             }

@@ -8,8 +8,9 @@ use clap::Parser;
 use dismax::cancel::Cancel;
 use dismax::dataset::Dataset;
 use dismax::model::Model;
+use dismax::run::Run;
 use dismax::stage::{Stage, StageOptions};
-use dismax_audit::{AuditOptions, Kind, audit};
+use dismax_audit::{AuditInputs, AuditOptions, Kind, audit};
 
 /// Audits a dataset.
 #[derive(Parser)]
@@ -27,13 +28,13 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let model = Model::read(&args.model)?;
-    let stage = Stage::new(&model, &StageOptions { inspect: true, ..StageOptions::default() })?;
+    let stage = Stage::try_new(Model::read(&args.model)?, &StageOptions::default())?;
     let dataset = Dataset::open(&[&args.input])?;
     let reference = args.reference.map(|reference| Dataset::open(&[reference])).transpose()?;
     let options = AuditOptions { command: "examples/audit.rs".into(), ..AuditOptions::default() };
-    let cancel = Cancel::default();
-    let summary = audit(&model, &stage, &dataset, reference.as_ref(), &args.out, &options, &cancel, &mut |_| ())?;
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| () };
+    let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
+    let summary = audit(&stage, &inputs, &args.out, &options, &mut run)?;
     for kind in Kind::ALL.into_iter().filter(|kind| summary.of(*kind) > 0) {
         println!("{:>5} {kind}", summary.of(kind));
     }

@@ -5,6 +5,7 @@
 use dismax::cancel::Cancel;
 use dismax::dataset::Dataset;
 use dismax::model::Model;
+use dismax::run::Run;
 use dismax::stage::{Stage, StageOptions};
 use dismax_udfs::filter::{FilterOptions, Keep, filter_to};
 
@@ -13,8 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [model, input, known, rest] = arguments.as_slice() else {
         return Err("usage: filter MODEL INPUT KNOWN REST".into());
     };
-    let model = Model::read(model)?;
-    let stage = Stage::new(&model, &StageOptions::default())?;
+    let stage = Stage::try_new(Model::read(model)?, &StageOptions::default())?;
     let dataset = Dataset::open(&[input])?;
     let options = FilterOptions {
         predicate: Some("confidence > 0.9".into()),
@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         columns: true,
         ..FilterOptions::new(Keep::Id)
     };
-    let summary = filter_to(&model, &stage, &dataset, known, &options, &Cancel::default(), &mut |_, _| ())?;
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| () };
+    let summary = filter_to(&stage, &dataset, known, &options, &mut run)?;
     println!("{} of {} rows kept, {} flagged, {} broken", summary.kept, summary.rows, summary.flagged, summary.failed);
     Ok(())
 }

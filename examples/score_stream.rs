@@ -4,25 +4,22 @@
 
 use arrow::array::AsArray;
 use arrow::datatypes::Float32Type;
-use dismax::columns::Columns;
-use dismax::dataset::Dataset;
-use dismax::model::Model;
-use dismax::stage::{Stage, StageOptions};
+use dismax::cancel::Cancel;
+use dismax::stage::StageOptions;
+use dismax::{Columns, Dataset, Model, Stage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(model), Some(input)) = (arguments.next(), arguments.next()) else {
         return Err("usage: score_stream MODEL INPUT".into());
     };
-    let model = Model::read(model)?;
-    let stage = Stage::new(&model, &StageOptions::default())?;
+    let stage = Stage::try_new(Model::read(model)?, &StageOptions::default())?;
     let dataset = Dataset::open(&[input])?;
-    let columns = Columns::new(&model, "")?;
+    let columns = Columns::try_new(&stage, "")?;
     let schema = columns.schema(dataset.schema())?;
 
     let mut rows = Vec::new();
-    let chunks = dataset.read(stage.chunk_rows(&dataset), None)?;
-    for scored in stage.score(stage.image_column(&dataset)?, chunks) {
+    for scored in stage.scan(&dataset, None, Cancel::default())? {
         let (chunk, scored) = scored?;
         let record_batch = columns.append(&chunk.record_batch, &scored, &schema)?;
         let scores = record_batch["ood_score"].as_primitive::<Float32Type>();

@@ -15,22 +15,82 @@ use crate::dataset::huggingface::{METADATA_KEY, extend_features};
 use crate::error::{Error, Result, RowError};
 use crate::model::Model;
 use crate::score::Score;
-use crate::stage::Scored;
+use crate::stage::{Scored, Stage};
 
 /// Key of the schema's metadata, after the prefix.
 const ALPHA_KEY: &str = "alpha";
 
+/// A column that scoring appends, in the order of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ScoredColumn {
+    /// Name of the class with the largest probability: dictionary of utf8.
+    Prediction,
+    /// Its calibrated probability: f32 in (0, 1].
+    Confidence,
+    /// Calibrated probability of every class, in the model's order: fixed-size list of f32.
+    Probabilities,
+    /// Minus the in-distribution score: f32, higher is more out-of-distribution.
+    OodScore,
+    /// Conformal p-value: f32 in (0, 1], small is out-of-distribution.
+    OodPValue,
+    /// Whether the p-value is at most alpha: bool.
+    IsOod,
+    /// Why the row has no scores: utf8, null where it has.
+    Error,
+}
+
+impl ScoredColumn {
+    /// All columns, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        use strum::IntoEnumIterator;
+        Self::iter()
+    }
+
+    /// Name without prefix.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    fn data_type(self, classes: i32) -> DataType {
+        match self {
+            Self::Prediction => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+            Self::Confidence | Self::OodScore | Self::OodPValue => DataType::Float32,
+            Self::Probabilities => DataType::FixedSizeList(probability(), classes),
+            Self::IsOod => DataType::Boolean,
+            Self::Error => DataType::Utf8,
+        }
+    }
+}
+
+/// Field of one probability.
+fn probability() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Float32, false))
+}
+
 /// The appended columns of a record batch.
 #[derive(Debug, Clone)]
-pub struct Judged {
-    /// The columns, in the order of [`Columns::fields`].
+pub struct ScoredColumns {
+    /// The columns, in the order of [`ScoredColumn::all`].
     pub arrays: Vec<ArrayRef>,
-    /// P-value of each row, none where it has an `error`; what `is_ood` is told by, not rounded to f32.
+    /// P-value of each row, none where it has an `error`. `is_ood` compares these, which are not rounded to f32.
     pub p_values: Vec<Option<f64>>,
     /// Rows whose `is_ood` is true.
     pub flagged: u64,
     /// Rows that have an `error`, with the reason.
     pub failed: Vec<(usize, RowError)>,
+}
+
+impl ScoredColumns {
+    /// One of the columns.
+    pub fn array(&self, column: ScoredColumn) -> &ArrayRef {
+        &self.arrays[column as usize]
+    }
+
+    /// Replaces a column.
+    pub fn set_array(&mut self, column: ScoredColumn, array: ArrayRef) {
+        self.arrays[column as usize] = array;
+    }
 }
 
 /// Builds record batches with the scored columns appended:
@@ -48,34 +108,27 @@ pub struct Judged {
 pub struct Columns {
     fields: Vec<Field>,
     class_names: Arc<StringArray>,
+    model: Arc<Model>,
     calibration: Calibration,
     metadata: HashMap<String, String>,
     prefix: String,
 }
 
 impl Columns {
-    /// The columns of `model`, each name with `prefix` in front.
+    /// The columns of the stage's model, each name with `prefix` in front.
     ///
     /// The schema's metadata get `dismax.model_digest`, `.temperature`, `.score` and `.alpha`, with the prefix before the
     /// last word, so that scoring a dataset with a second model keeps what is known of the first.
     ///
     /// # Errors
     /// [`Error::Model`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.
-    pub fn new(model: &Model, prefix: &str) -> Result<Self> {
+    pub fn try_new(stage: &Stage, prefix: &str) -> Result<Self> {
+        let model = stage.model();
         let calibration = model.require_calibration()?.clone();
         let classes = i32::try_from(model.classes().len())
             .map_err(|_| Error::Config(format!("{} classes are too many for a column", model.classes().len())))?;
-        let item = Arc::new(Field::new("item", DataType::Float32, false));
-        let types = [
-            ("prediction", DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))),
-            ("confidence", DataType::Float32),
-            ("probabilities", DataType::FixedSizeList(item, classes)),
-            ("ood_score", DataType::Float32),
-            ("ood_p_value", DataType::Float32),
-            ("is_ood", DataType::Boolean),
-            ("error", DataType::Utf8),
-        ];
-        let fields = types.into_iter().map(|(name, data_type)| Field::new(format!("{prefix}{name}"), data_type, true));
+        let fields = ScoredColumn::all()
+            .map(|column| Field::new(format!("{prefix}{}", column.name()), column.data_type(classes), true));
         let metadata = [
             ("model_digest", model.digest().to_owned()),
             ("temperature", calibration.temperature.to_string()),
@@ -85,6 +138,7 @@ impl Columns {
         Ok(Self {
             fields: fields.collect(),
             class_names: Arc::new(StringArray::from_iter_values(model.classes())),
+            model: Arc::clone(model),
             calibration,
             metadata: metadata.into_iter().map(|(name, value)| (metadata_key(prefix, name), value)).collect(),
             prefix: prefix.to_owned(),
@@ -112,6 +166,11 @@ impl Columns {
         self.calibration.score
     }
 
+    /// The field of an appended column.
+    pub fn field(&self, column: ScoredColumn) -> &Field {
+        &self.fields[column as usize]
+    }
+
     /// The appended fields, in order.
     pub fn fields(&self) -> &[Field] {
         &self.fields
@@ -130,7 +189,7 @@ impl Columns {
     /// # Errors
     /// As [`Columns::schema`].
     pub fn error_schema(&self, input: &Schema) -> Result<SchemaRef> {
-        self.extended(input, self.fields.last().map(std::slice::from_ref).unwrap_or_default())
+        self.extended(input, std::slice::from_ref(self.field(ScoredColumn::Error)))
     }
 
     fn extended(&self, input: &Schema, added: &[Field]) -> Result<SchemaRef> {
@@ -153,24 +212,17 @@ impl Columns {
     /// `record_batch` with the columns of `scored` appended; `schema` is what [`Columns::schema`] gave.
     ///
     /// # Errors
-    /// [`Error::Arrow`] if the two do not belong together.
+    /// As [`Columns::build`]; [`Error::Arrow`] if the record batch does not have the schema's input columns.
     pub fn append(&self, record_batch: &RecordBatch, scored: &Scored, schema: &SchemaRef) -> Result<RecordBatch> {
-        with_columns(record_batch, &self.arrays(scored)?, schema)
+        with_columns(record_batch, &self.build(scored)?.arrays, schema)
     }
 
-    /// The appended columns alone.
+    /// The appended columns, with the p-values and counts that a summary needs.
     ///
     /// # Errors
-    /// [`Error::Arrow`] if arrays of these types cannot be built.
-    pub fn arrays(&self, scored: &Scored) -> Result<Vec<ArrayRef>> {
-        Ok(self.judge(scored)?.arrays)
-    }
-
-    /// The appended columns, and what a summary wants to know of them.
-    ///
-    /// # Errors
-    /// As [`Columns::arrays`].
-    pub fn judge(&self, scored: &Scored) -> Result<Judged> {
+    /// [`Error::Model`] if another model computed the logits; [`Error::Arrow`] if arrays of these types cannot be built.
+    pub fn build(&self, scored: &Scored) -> Result<ScoredColumns> {
+        self.require_same_model(scored)?;
         let rows = scored.rows().len();
         let classes = self.classes();
         let mut prediction = Int32Builder::with_capacity(rows);
@@ -184,10 +236,11 @@ impl Columns {
         let mut p_values = Vec::with_capacity(rows);
         let (mut flagged, mut failed) = (0, Vec::new());
         for (row, out) in probabilities.chunks_exact_mut(classes).enumerate() {
-            let judged = scored.judge(row, &self.calibration, out);
-            valid.push(judged.is_ok());
-            p_values.push(judged.as_ref().ok().map(|(_, verdict)| verdict.p_value));
-            match judged {
+            let calibrated =
+                scored.logits(row).map_err(Clone::clone).and_then(|logits| self.calibration.apply(logits, out));
+            valid.push(calibrated.is_ok());
+            p_values.push(calibrated.as_ref().ok().map(|(_, verdict)| verdict.p_value));
+            match calibrated {
                 Ok((scores, verdict)) => {
                     prediction.append_value(scores.class as i32);
                     confidence.append_value(scores.confidence);
@@ -212,9 +265,8 @@ impl Columns {
         let fault = |source| Error::Arrow { origin: "building the scored columns".into(), source };
         let names: ArrayRef = Arc::clone(&self.class_names) as ArrayRef;
         let prediction = DictionaryArray::try_new(prediction.finish(), names).map_err(fault)?;
-        let item = Arc::new(Field::new("item", DataType::Float32, false));
         let values: ArrayRef = Arc::new(Float32Array::from(probabilities));
-        let lists = FixedSizeListArray::try_new(item, classes as i32, values, Some(NullBuffer::from(valid)));
+        let lists = FixedSizeListArray::try_new(probability(), classes as i32, values, Some(NullBuffer::from(valid)));
         let arrays: Vec<ArrayRef> = vec![
             Arc::new(prediction),
             Arc::new(confidence.finish()),
@@ -224,7 +276,14 @@ impl Columns {
             Arc::new(is_ood.finish()),
             Arc::new(error.finish()),
         ];
-        Ok(Judged { arrays, p_values, flagged, failed })
+        Ok(ScoredColumns { arrays, p_values, flagged, failed })
+    }
+
+    /// Another model's logits under this one's calibration would be plausible and wrong.
+    fn require_same_model(&self, scored: &Scored) -> Result<()> {
+        let (ours, theirs) = (&self.model, scored.model());
+        let fault = || format!("cannot calibrate the logits of model {}", theirs.path().display());
+        if ours.is_same(theirs) { Ok(()) } else { Err(Error::model(ours.path(), fault())) }
     }
 
     /// How many classes the model has.

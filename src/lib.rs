@@ -6,23 +6,15 @@
 //! [`model`] keeps a network in a folder; the crate `dismax-train` makes them, and `dismax-audit` turns a dataset into a report.
 //!
 //! ```no_run
-//! use dismax::columns::Columns;
-//! use dismax::dataset::Dataset;
-//! use dismax::model::Model;
-//! use dismax::stage::{Stage, StageOptions};
-//!
+//! # use dismax::{Columns, Dataset, Model, Stage};
 //! # fn main() -> dismax::Result<()> {
-//! let model = Model::read("models/cifar10-resnet20")?;
-//! let stage = Stage::new(&model, &StageOptions::default())?;
+//! let stage = Stage::try_new(Model::read("models/cifar10-resnet20")?, &Default::default())?;
 //! let dataset = Dataset::open(&["photos.parquet"])?;
-//! let columns = Columns::new(&model, "")?;
+//! let columns = Columns::try_new(&stage, "")?;
 //! let schema = columns.schema(dataset.schema())?;
-//!
-//! let chunks = dataset.read(stage.chunk_rows(&dataset), None)?;
-//! for scored in stage.score(stage.image_column(&dataset)?, chunks) {
+//! for scored in stage.scan(&dataset, None, Default::default())? {
 //!     let (chunk, scored) = scored?;
-//!     let record_batch = columns.append(&chunk.record_batch, &scored, &schema)?;
-//!     println!("{} rows with {} columns", record_batch.num_rows(), record_batch.num_columns());
+//!     println!("{:?}", columns.append(&chunk.record_batch, &scored, &schema)?);
 //! }
 //! # Ok(())
 //! # }
@@ -44,9 +36,14 @@ pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod parallel;
+pub mod run;
 pub mod score;
-pub mod scoring;
+pub mod score_file;
 pub mod stage;
 
+pub use columns::Columns;
+pub use dataset::Dataset;
 pub use device::Device;
 pub use error::{Error, Result, RowError, RowErrorCode};
+pub use model::Model;
+pub use stage::Stage;

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
-use dismax::dataset::{Chunk, Dataset, ImageColumn};
+use dismax::Device;
+use dismax::dataset::{Dataset, ImageColumn, Images};
 use dismax::model::Model;
 use dismax::stage::{Stage, StageOptions};
-use dismax::{Device, Result};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
@@ -31,11 +31,12 @@ fn model() -> Model {
 }
 
 /// CIFAR-10's test set where `DISMAX_CIFAR10_TEST` names its Parquet file, else drawn images.
-fn chunks(rows: usize) -> (ImageColumn, Vec<Chunk>) {
+fn images(rows: usize) -> Vec<Images> {
     if let Ok(file) = std::env::var("DISMAX_CIFAR10_TEST") {
         let data = Dataset::open(&[file.as_str()]).expect("the file");
-        let chunks = data.read(rows, None).expect("its rows").collect::<Result<_>>().expect("its rows");
-        return (data.image_column(None).expect("its image column"), chunks);
+        let column = data.image_column(None).expect("its image column");
+        let chunks = data.read(rows, None).expect("its rows");
+        return chunks.map(|chunk| column.images(&chunk.expect("its rows")).expect("images")).collect();
     }
     let pictures = (0..1000u32).map(|seed| {
         let value =
@@ -48,20 +49,21 @@ fn chunks(rows: usize) -> (ImageColumn, Vec<Chunk>) {
     let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(pictures));
     let record_batch = RecordBatch::try_from_iter([("image", array)]).expect("a record batch");
     let column = ImageColumn::find(&record_batch.schema(), None).expect("its image column");
-    (column, vec![Chunk { record_batch, file: Arc::from(""), first_row: 0 }])
+    vec![column.images_in(&record_batch).expect("images")]
 }
 
 fn scores(device: Device, batch_rows: usize) -> Vec<Row> {
     let model = model();
-    let stage = Stage::new(&model, &StageOptions { device, batch_rows, ..StageOptions::default() }).expect("a stage");
-    let (column, chunks) = chunks(512);
-    let calibration = model.calibration().expect("a calibrated model");
+    let stage =
+        Stage::try_new(model, &StageOptions { device, batch_rows, ..StageOptions::default() }).expect("a stage");
+    let calibration = stage.model().calibration().expect("a calibrated model").clone();
     let mut rows = Vec::new();
-    for scored in stage.score(column, chunks.into_iter().map(Ok)) {
+    for scored in stage.score(images(512).into_iter().map(|images| Ok((images, ())))) {
         let (_, scored) = scored.expect("scores");
         for row in 0..scored.rows().len() {
-            let mut probabilities = vec![0.0; model.classes().len()];
-            let (scores, verdict) = scored.judge(row, calibration, &mut probabilities).expect("a score");
+            let mut probabilities = vec![0.0; stage.model().classes().len()];
+            let (scores, verdict) =
+                calibration.apply(scored.logits(row).expect("logits"), &mut probabilities).expect("a score");
             rows.push((scores.class, verdict.is_ood, probabilities));
         }
     }

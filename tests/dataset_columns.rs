@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
 use dismax::RowErrorCode;
-use dismax::dataset::{Image, ImageColumn, LabelColumn, LabelKind, Labels, LoadOptions, load};
+use dismax::dataset::{Chunk, Image, ImageColumn, LabelColumn, LabelKind, Labels, LoadOptions};
 use dismax::image::Layout;
 
 fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
@@ -54,7 +54,7 @@ fn encoded_images_in_every_form() {
         let batch = batch(vec![column("picture", array)]);
         let found = ImageColumn::find(batch.schema_ref(), None).expect(name);
         assert_eq!((found.name(), found.index()), ("picture", 0));
-        let images = found.values(&batch).expect(name);
+        let images = found.images_in(&batch).expect(name);
         assert_eq!(images.get(0), Ok(Image::Encoded(b"one")), "{name}");
         assert_eq!(images.get(1).expect_err(name).code, RowErrorCode::NullImage, "{name}");
         assert_eq!(images.get(2).expect_err(name).code, RowErrorCode::EmptyImage, "{name}");
@@ -69,7 +69,7 @@ fn struct_with_paths_and_null_rows() {
     let paths: ArrayRef = Arc::new(StringArray::from(vec![Some("1.png"), Some("2.png"), None, Some("4.png")]));
     let array = huggingface_struct(bytes, paths, Some(NullBuffer::from(vec![true, true, true, false])));
     let batch = batch(vec![column("image", array)]);
-    let images = ImageColumn::find(batch.schema_ref(), None).unwrap().values(&batch).unwrap();
+    let images = ImageColumn::find(batch.schema_ref(), None).unwrap().images_in(&batch).unwrap();
     assert_eq!(images.get(0), Ok(Image::Encoded(b"one")), "bytes come before the path");
     assert_eq!(images.get(1), Ok(Image::Path("2.png")));
     assert_eq!(images.get(2).unwrap_err().code, RowErrorCode::NullImage);
@@ -82,7 +82,7 @@ fn dictionary_without_entries() {
     let array: ArrayRef =
         Arc::new(DictionaryArray::<Int32Type>::new(keys, Arc::new(BinaryArray::from(Vec::<&[u8]>::new()))));
     let batch = batch(vec![column("image", array)]);
-    let images = ImageColumn::find(batch.schema_ref(), None).unwrap().values(&batch).unwrap();
+    let images = ImageColumn::find(batch.schema_ref(), None).unwrap().images_in(&batch).unwrap();
     assert_eq!(images.get(0).unwrap_err().code, RowErrorCode::NullImage);
 }
 
@@ -123,7 +123,7 @@ fn fixed_shape_tensors() {
         (r#"{"shape":[3,1,4],"dim_names":["C","H","W"]}"#, 1, 4, Layout::Chw),
     ] {
         let batch = batch(vec![tensor(metadata, array.clone())]);
-        let images = ImageColumn::find(batch.schema_ref(), None).unwrap().values(&batch).unwrap();
+        let images = ImageColumn::find(batch.schema_ref(), None).unwrap().images_in(&batch).unwrap();
         let values: Vec<u8> = (12..24).collect();
         assert_eq!(images.get(0), Ok(Image::Raw { values: &values, height, width, channels: 3, layout }));
         assert_eq!(images.get(1).unwrap_err().code, RowErrorCode::NullImage);
@@ -143,7 +143,7 @@ fn nested_lists_of_any_size() {
     let images = lists(rows, &[1, 0, 2, 2, 0], nulls(&[true, false, true, true, true]));
     for (skip, array) in [(0, images.clone()), (2, images.slice(2, 3))] {
         let batch = batch(vec![column("img", array)]);
-        let images = ImageColumn::find(batch.schema_ref(), None).unwrap().values(&batch).unwrap();
+        let images = ImageColumn::find(batch.schema_ref(), None).unwrap().images_in(&batch).unwrap();
         let get = |row: usize| images.get(row - skip);
         if skip == 0 {
             let expected =
@@ -167,7 +167,7 @@ fn nested_lists_that_are_no_image() {
     let null_row = lists(lists(bytes(0..6), &[3, 3], nulls(&[true, false])), &[2], None);
     for array in [null_inside, no_channels, null_row] {
         let batch = batch(vec![column("img", array)]);
-        let images = ImageColumn::find(batch.schema_ref(), None).unwrap().values(&batch).unwrap();
+        let images = ImageColumn::find(batch.schema_ref(), None).unwrap().images_in(&batch).unwrap();
         assert_eq!(images.get(0).unwrap_err().code, RowErrorCode::WrongShape);
     }
 }
@@ -182,19 +182,19 @@ fn grey_and_channels_first_in_mixed_list_types() {
         None,
     ));
     let batch_grey = batch(vec![column("img", grey)]);
-    let images = ImageColumn::find(batch_grey.schema_ref(), None).unwrap().values(&batch_grey).unwrap();
+    let images = ImageColumn::find(batch_grey.schema_ref(), None).unwrap().images_in(&batch_grey).unwrap();
     let values: Vec<u8> = (8..24).collect();
     let expected = Image::Raw { values: &values, height: 4, width: 4, channels: 1, layout: Layout::Hwc };
     assert_eq!(images.get(1), Ok(expected));
-    let pixels = load(&expected, "x", &LoadOptions::default()).unwrap();
+    let pixels = LoadOptions::default().load(&images, 1).unwrap();
     assert_eq!(pixels.data[..6], [8, 8, 8, 9, 9, 9]);
 
     let planes = lists(lists(bytes(0..30), &[5; 6], None), &[2, 2, 2], None);
     let batch = batch(vec![column("img", lists(planes, &[3], None))]);
-    let images = ImageColumn::find(batch.schema_ref(), None).unwrap().values(&batch).unwrap();
+    let images = ImageColumn::find(batch.schema_ref(), None).unwrap().images_in(&batch).unwrap();
     let image = images.get(0).unwrap();
     assert!(matches!(image, Image::Raw { height: 2, width: 5, channels: 3, layout: Layout::Chw, .. }), "{image:?}");
-    let pixels = load(&image, "x", &LoadOptions::default()).unwrap();
+    let pixels = LoadOptions::default().load(&images, 0).unwrap();
     assert_eq!(pixels.data[..6], [0, 10, 20, 1, 11, 21]);
 }
 
@@ -228,14 +228,22 @@ fn a_named_column_of_paths_is_read_on_request_only() {
     let folder = tempfile::tempdir().unwrap();
     let image = image::RgbImage::from_pixel(2, 1, image::Rgb([9, 8, 7]));
     image.save(folder.path().join("a.png")).unwrap();
-    let paths: ArrayRef = Arc::new(StringArray::from(vec![Some("a.png"), Some("b.png"), None, Some(""), Some(".")]));
+    let paths: ArrayRef = Arc::new(StringArray::from(vec![
+        Some("a.png"),
+        Some("b.png"),
+        None,
+        Some(""),
+        Some("."),
+        Some("https://example.org/a.png"),
+    ]));
     let batch = batch(vec![column("file", paths)]);
     assert!(ImageColumn::find(batch.schema_ref(), None).is_err(), "text is not taken for paths unasked");
-    let images = ImageColumn::find(batch.schema_ref(), Some("file")).unwrap().values(&batch).unwrap();
-    let dataset_file = folder.path().join("rows.parquet").display().to_string();
+    let found = ImageColumn::find(batch.schema_ref(), Some("file")).unwrap();
+    let file = folder.path().join("rows.parquet").display().to_string().into();
+    let images = found.images(&Chunk { record_batch: batch, file, first_row: 0 }).unwrap();
     let read = |row: usize, read_paths| {
         let options = LoadOptions { read_paths, ..LoadOptions::default() };
-        images.get(row).and_then(|image| load(&image, &dataset_file, &options))
+        options.load(&images, row)
     };
     assert_eq!(read(0, true).unwrap().data, [9, 8, 7, 9, 8, 7]);
     assert_eq!(read(0, false).unwrap_err().code, RowErrorCode::FileNotReadable);
@@ -243,12 +251,7 @@ fn a_named_column_of_paths_is_read_on_request_only() {
     assert_eq!(read(2, true).unwrap_err().code, RowErrorCode::NullImage);
     assert_eq!(read(3, true).unwrap_err().code, RowErrorCode::EmptyImage);
     assert_eq!(read(4, true).unwrap_err().code, RowErrorCode::FileNotReadable, "a folder");
-    let address = load(
-        &Image::Path("https://example.org/a.png"),
-        &dataset_file,
-        &LoadOptions { read_paths: true, ..LoadOptions::default() },
-    );
-    assert!(address.unwrap_err().to_string().contains("not fetched"));
+    assert!(read(5, true).unwrap_err().to_string().contains("not fetched"));
 }
 
 #[test]
@@ -327,7 +330,7 @@ fn a_changed_type_is_an_error_not_a_panic() {
     let float = batch(vec![column("x", Arc::new(Float32Array::from(vec![1.0])))]);
     let other = batch(vec![column("y", Arc::new(Float32Array::from(vec![1.0])))]);
     let image = ImageColumn::find(binary.schema_ref(), None).unwrap();
-    assert!(image.values(&float).is_err() && image.values(&other).is_err());
+    assert!(image.images_in(&float).is_err() && image.images_in(&other).is_err());
     let label = LabelColumn::find(&schema(&[("x", DataType::Int64)]), Some("x")).unwrap();
     assert!(label.labels(&float).is_err() && label.labels(&other).is_err());
 }

@@ -279,7 +279,7 @@ fn a_dataset_of_photographs_and_one_of_cifar() {
         return;
     };
     let test = data.join("cifar10/test.parquet");
-    use dismax::dataset::{ImageColumn, LabelColumn, LoadOptions, load};
+    use dismax::dataset::{ImageColumn, LabelColumn, LoadOptions};
     for (file, rows, sides) in [(test, 10_000, 32..=32), (data.join("large/textures.parquet"), 300, 100..=1_000)] {
         let dataset = open(&file).expect("opens");
         assert_eq!(dataset.rows(), Some(rows));
@@ -289,10 +289,9 @@ fn a_dataset_of_photographs_and_one_of_cifar() {
             assert_eq!(label.class_names().map(<[String]>::len), Some(10));
         }
         let chunk = dataset.read(64, None).expect("begins").next().expect("has rows").expect("reads");
-        let images = column.values(&chunk.record_batch).expect("has the column");
+        let images = column.images(&chunk).expect("has the column");
         for row in 0..chunk.record_batch.num_rows() {
-            let image = images.get(row).expect("not null");
-            let pixels = load(&image, &chunk.file, &LoadOptions::default()).expect("decodes");
+            let pixels = LoadOptions::default().load(&images, row).expect("decodes");
             assert!(sides.contains(&pixels.width) && sides.contains(&pixels.height));
         }
     }

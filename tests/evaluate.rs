@@ -12,11 +12,12 @@ use common::models;
 use dismax::calibration::CalibrationOptions;
 use dismax::cancel::Cancel;
 use dismax::dataset::{Dataset, DatasetWriter, LabelColumn, WriteOptions};
-use dismax::evaluate::{Collected, Evaluation};
+use dismax::evaluate::{DatasetLogits, Evaluation};
 use dismax::metrics::{
     ClassificationMetrics, DEFAULT_BINS, LabelledLogits, OodMetrics, Reliability, ece_interval, share_interval,
 };
 use dismax::model::Model;
+use dismax::run::{Progress, Run};
 use dismax::score::Score;
 use dismax::stage::{Stage, StageOptions};
 use dismax::{Device, Error, Result, RowErrorCode};
@@ -67,14 +68,15 @@ fn write(folder: &Path, name: &str, images: &[Option<Vec<u8>>], labels: Option<A
 
 fn stage(model: &Model) -> Stage {
     let options = StageOptions { device: Device::Cpu, batch_rows: 16, workers: 2, ..StageOptions::default() };
-    Stage::new(model, &options).expect("a stage")
+    Stage::try_new(model.clone(), &options).expect("a stage")
 }
 
 /// Reads a file with the label column that it has, if any.
-fn collect(model: &Model, stage: &Stage, path: &str) -> Result<Collected> {
+fn collect(stage: &Stage, path: &str) -> Result<DatasetLogits> {
     let dataset = Dataset::open(&[path])?;
     let labels = dataset.schema().column_with_name("label").map(|_| LabelColumn::find(dataset.schema(), None));
-    Collected::read(stage, model, &dataset, labels.transpose()?.as_ref(), &Cancel::default(), &mut |_, _| ())
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| () };
+    DatasetLogits::read(stage, &dataset, labels.transpose()?.as_ref(), &mut run)
 }
 
 fn good(rows: std::ops::Range<usize>, busy: bool) -> Vec<Option<Vec<u8>>> {
@@ -82,7 +84,7 @@ fn good(rows: std::ops::Range<usize>, busy: bool) -> Vec<Option<Vec<u8>>> {
 }
 
 /// A model calibrated on rows like those that are read later, two of three labelled as it predicts.
-fn calibrated_on(model: &Model, collected: &Collected) -> Model {
+fn calibrated_on(model: &Model, collected: &DatasetLogits) -> Model {
     let logits: Vec<f32> = collected.logits().flatten().copied().collect();
     let predicted = |logits: &[f32]| logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).expect("classes").0;
     let labels: Vec<i64> =
@@ -97,10 +99,11 @@ fn calibrated_on(model: &Model, collected: &Collected) -> Model {
 fn figures_are_those_of_the_metrics_on_the_logits() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = models::uncalibrated();
-    let stage = stage(&model);
+    let stage = self::stage(&model);
     let calibration_rows = write(folder.path(), "calibration.parquet", &good(1000..1100, true), None, &[]);
-    let model = calibrated_on(&model, &collect(&model, &stage, &calibration_rows).expect("logits"));
+    let model = calibrated_on(&model, &collect(&stage, &calibration_rows).expect("logits"));
     let calibration = model.require_calibration().expect("calibrated").clone();
+    let stage = self::stage(&model);
 
     // 90 rows: row 4 is null, rows 7 and 50 are no images, rows 20 to 24 have no label.
     let mut images = good(0..90, true);
@@ -113,7 +116,7 @@ fn figures_are_those_of_the_metrics_on_the_logits() {
     other_images[0] = Some(Vec::new());
     let other = write(folder.path(), "other.parquet", &other_images, None, &[]);
 
-    let in_dist = collect(&model, &stage, &test).expect("logits");
+    let in_dist = collect(&stage, &test).expect("logits");
     assert_eq!((in_dist.rows(), in_dist.scored(), in_dist.failed(), in_dist.unlabelled()), (90, 87, 3, 5));
     let errors = BTreeMap::from([(RowErrorCode::NullImage, 1), (RowErrorCode::UnknownFormat, 2)]);
     assert_eq!(in_dist.errors(), &errors);
@@ -130,8 +133,8 @@ fn figures_are_those_of_the_metrics_on_the_logits() {
         }
     }
 
-    let ood = vec![("other".to_owned(), collect(&model, &stage, &other).expect("logits"))];
-    let evaluation = Evaluation::of(&model, &in_dist, &ood).expect("an evaluation");
+    let ood = vec![("other".to_owned(), collect(&stage, &other).expect("logits"))];
+    let evaluation = Evaluation::try_new(&in_dist, &ood).expect("an evaluation");
     let labels: Vec<i64> = labelled.iter().map(|row| (row % 3) as i64).collect();
     let logits: Vec<f32> = in_dist.logits().take(labels.len()).flatten().copied().collect();
     let rows = LabelledLogits::try_new(&logits, 3, &labels).expect("logits");
@@ -155,7 +158,8 @@ fn figures_are_those_of_the_metrics_on_the_logits() {
     let threshold = evaluation.ood_score_threshold.expect("one threshold");
     for (flagged, set) in [(&figures.flagged, &in_dist), (&evaluation.ood[0].flagged, &ood[0].1)] {
         let scores = set.scores(calibration.score);
-        let is_ood = |score: f32| calibration.verdict(0, score).expect("finite scores").is_ood;
+        let is_ood =
+            |score: f32| calibration.scores.verdict(0, score, calibration.alpha).expect("finite scores").is_ood;
         let (count, of) = (scores.iter().filter(|&&score| is_ood(score)).count() as u64, scores.len() as u64);
         assert_eq!((flagged.rows, flagged.share), (count, count as f64 / of as f64));
         assert_eq!(flagged.interval, share_interval(count, of, 0.95).expect("an interval"));
@@ -181,8 +185,8 @@ fn the_names_in_the_json_stay() {
     let stage = stage(&model);
     let labels: ArrayRef = Arc::new(Int64Array::from_iter_values((0..12).map(|row| row % 3)));
     let test = write(folder.path(), "test.parquet", &good(0..12, true), Some(labels), &[]);
-    let test = collect(&model, &stage, &test).expect("logits");
-    let evaluation = Evaluation::of(&model, &test, &[("same".into(), test.clone())]).expect("an evaluation");
+    let test = collect(&stage, &test).expect("logits");
+    let evaluation = Evaluation::try_new(&test, &[("same".into(), test.clone())]).expect("an evaluation");
 
     let json = serde_json::to_value(&evaluation).expect("JSON");
     assert_eq!(serde_json::from_value::<Evaluation>(json.clone()).expect("an evaluation"), evaluation);
@@ -229,7 +233,7 @@ fn labels_go_by_name_where_the_dataset_has_names() {
     let stage = stage(&model);
     let classes_of = |name: &str, labels: ArrayRef, names: &[&str]| -> Result<Vec<usize>> {
         let images = good(0..labels.len(), true);
-        let collected = collect(&model, &stage, &write(folder.path(), name, &images, Some(labels), names))?;
+        let collected = collect(&stage, &write(folder.path(), name, &images, Some(labels), names))?;
         Ok(collected.labelled()?.iter().map(|(_, label)| label).collect())
     };
     let numbers = |labels: &[i64]| Arc::new(Int64Array::from(labels.to_vec())) as ArrayRef;
@@ -264,30 +268,33 @@ fn sets_that_cannot_be_evaluated_are_named() {
     let message = |result: Result<Evaluation>| result.expect_err("no evaluation").to_string();
 
     let plain = write(folder.path(), "plain.parquet", &good(0..4, true), None, &[]);
-    let plain = collect(&model, &stage, &plain).expect("logits");
+    let plain = collect(&stage, &plain).expect("logits");
     assert_eq!((plain.scored(), plain.unlabelled()), (4, 4));
-    let text = message(Evaluation::of(&model, &plain, &[]));
+    let text = message(Evaluation::try_new(&plain, &[]));
     assert!(text.contains("--label COLUMN"), "{text}");
 
     let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None; 4]));
     let mut images = good(0..4, true);
     images[1] = None;
     let unlabelled = write(folder.path(), "nulls.parquet", &images, Some(nulls), &[]);
-    let unlabelled = collect(&model, &stage, &unlabelled).expect("logits");
-    let text = message(Evaluation::of(&model, &unlabelled, &[]));
+    let unlabelled = collect(&stage, &unlabelled).expect("logits");
+    let text = message(Evaluation::try_new(&unlabelled, &[]));
     assert!(text.contains("none of 4 rows has both a label and a usable image; 1 failed with null_image"), "{text}");
 
     let labels: ArrayRef = Arc::new(Int64Array::from(vec![0, 1, 2, 0]));
+    let labels_again = Arc::clone(&labels);
     let test = write(folder.path(), "test.parquet", &good(0..4, true), Some(labels), &[]);
-    let test = collect(&model, &stage, &test).expect("logits");
+    let test = collect(&stage, &test).expect("logits");
     let rotten = write(folder.path(), "rotten.parquet", &[None, Some(b"?".to_vec()), None], None, &[]);
-    let rotten = collect(&model, &stage, &rotten).expect("no logits");
-    let text = message(Evaluation::of(&model, &test, &[("rotten".into(), rotten)]));
+    let rotten = collect(&stage, &rotten).expect("no logits");
+    let text = message(Evaluation::try_new(&test, &[("rotten".into(), rotten)]));
     assert!(text.contains("rotten: none of its 3 rows could be scored; 2 failed with null_image"), "{text}");
 
-    let text = message(Evaluation::of(&models::uncalibrated(), &test, &[]));
+    let uncalibrated = write(folder.path(), "again.parquet", &good(0..4, true), Some(labels_again), &[]);
+    let uncalibrated = collect(&self::stage(&models::uncalibrated()), &uncalibrated).expect("logits");
+    let text = message(Evaluation::try_new(&uncalibrated, &[]));
     assert!(text.contains("dismax calibrate"), "{text}");
-    assert!(Evaluation::of(&model, &test, &[]).expect("no OOD set is needed").ood.is_empty());
+    assert!(Evaluation::try_new(&test, &[]).expect("no OOD set is needed").ood.is_empty());
 }
 
 #[test]
@@ -298,14 +305,18 @@ fn progress_is_heard_and_a_stop_obeyed() {
     let dataset = Dataset::open(&[write(folder.path(), "rows.parquet", &good(0..100, true), None, &[])]).expect("rows");
     let mut heard = Vec::new();
     let cancel = Cancel::default();
-    Collected::read(&stage, &model, &dataset, None, &cancel, &mut |rows, of| heard.push((rows, of))).expect("logits");
+    let mut progress = |progress: Progress| heard.push((progress.rows, progress.of));
+    let mut run = Run { cancel: cancel.clone(), progress: &mut progress };
+    DatasetLogits::read(&stage, &dataset, None, &mut run).expect("logits");
     assert!(heard.len() > 1 && heard.is_sorted(), "{heard:?}");
     assert_eq!(heard.last(), Some(&(100, Some(100))));
 
     let mut done = 0;
-    let stopped = Collected::read(&stage, &model, &dataset, None, &cancel, &mut |rows, _| {
-        done = rows;
+    let mut progress = |progress: Progress| {
+        done = progress.rows;
         cancel.cancel();
-    });
+    };
+    let stopped =
+        DatasetLogits::read(&stage, &dataset, None, &mut Run { cancel: cancel.clone(), progress: &mut progress });
     assert!(matches!(stopped, Err(Error::Cancelled)) && done < 100, "{stopped:?} after {done} rows");
 }

@@ -9,15 +9,14 @@ use arrow::array::{Array, AsArray, BinaryArray, Int64Array, RecordBatch, StringA
 use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use common::models;
 use dismax::columns::Columns;
-use dismax::dataset::{Chunk, Dataset, DatasetWriter, ImageColumn, LoadOptions, WriteOptions};
-use dismax::image::{EncodedFormat, Inspector};
-use dismax::stage::{Stage, StageOptions};
-use dismax::{Device, Error, Result};
+use dismax::dataset::{Chunk, Dataset, DatasetWriter, ImageColumn, Images, LoadOptions, WriteOptions};
+use dismax::stage::{Observed, Observer, Stage, StageOptions};
+use dismax::{Device, Error, Result, RowErrorCode};
 use image::{ImageFormat, RgbImage};
 
 fn stage(batch_rows: usize, workers: usize) -> Stage {
     let options = StageOptions { device: Device::Cpu, batch_rows, workers, ..StageOptions::default() };
-    Stage::new(&models::calibrated(), &options).expect("a stage")
+    Stage::try_new(models::calibrated(), &options).expect("a stage")
 }
 
 fn png(seed: u8) -> Vec<u8> {
@@ -53,13 +52,19 @@ fn chunks(record_batch: &RecordBatch, size: usize) -> Vec<Result<Chunk>> {
         .collect()
 }
 
+/// The same with each chunk's images.
+fn items(record_batch: &RecordBatch, size: usize) -> Vec<Result<(Images, Chunk)>> {
+    let column = ImageColumn::find(&record_batch.schema(), None).expect("an image column");
+    let item = |chunk: Result<Chunk>| chunk.and_then(|chunk| Ok((column.images(&chunk)?, chunk)));
+    chunks(record_batch, size).into_iter().map(item).collect()
+}
+
 /// All rows with their columns, in the order in which they come.
 fn scored(stage: &Stage, record_batch: &RecordBatch, size: usize) -> RecordBatch {
-    let columns = Columns::new(&models::calibrated(), "").expect("columns");
+    let columns = Columns::try_new(stage, "").expect("columns");
     let schema = columns.schema(&record_batch.schema()).expect("a schema");
-    let column = ImageColumn::find(&record_batch.schema(), None).expect("an image column");
     let batches: Vec<RecordBatch> = stage
-        .score(column, chunks(record_batch, size))
+        .score(items(record_batch, size))
         .map(|scored| {
             let (chunk, scored) = scored.expect("scores");
             columns.append(&chunk.record_batch, &scored, &schema).expect("columns")
@@ -141,7 +146,7 @@ fn columns_hold_what_their_names_say() {
         assert!(metadata.contains_key(key), "{key}");
     }
     // A second model's columns keep what is known of the first's.
-    let second = Columns::new(&models::calibrated(), "second_").expect("columns").with_alpha(0.1).expect("an alpha");
+    let second = Columns::try_new(&stage(8, 1), "second_").expect("columns").with_alpha(0.1).expect("an alpha");
     let metadata = second.schema(&batch.schema()).expect("a schema").metadata().clone();
     assert_eq!((metadata["dismax.alpha"].as_str(), metadata["dismax.second_alpha"].as_str()), ("0.05", "0.1"));
 }
@@ -149,9 +154,9 @@ fn columns_hold_what_their_names_say() {
 #[test]
 fn a_name_that_is_taken_is_refused_with_the_way_out() {
     let schema = Schema::new(vec![Field::new("confidence", DataType::Utf8, true)]);
-    let error = Columns::new(&models::calibrated(), "").expect("columns").schema(&schema).expect_err("a refusal");
+    let error = Columns::try_new(&stage(8, 1), "").expect("columns").schema(&schema).expect_err("a refusal");
     assert!(error.to_string().contains("--prefix"), "{error}");
-    assert!(Columns::new(&models::calibrated(), "my_").expect("columns").schema(&schema).is_ok());
+    assert!(Columns::try_new(&stage(8, 1), "my_").expect("columns").schema(&schema).is_ok());
 }
 
 #[test]
@@ -162,8 +167,8 @@ fn empty_and_all_null_batches_are_fine() {
     let out = scored(&stage, &nulls, 5);
     assert_eq!(out.column_by_name("error").expect("errors").as_string::<i32>().value(4), "null_image");
     let column = ImageColumn::find(&nulls.schema(), None).expect("a column");
-    let none = Chunk { record_batch: nulls.slice(0, 0), file: "made up".into(), first_row: 0 };
-    let (_, scores) = stage.score(column, [Ok(none)]).next().expect("an item").expect("scores");
+    let none = column.images_in(&nulls.slice(0, 0)).expect("no images");
+    let ((), scores) = stage.score([Ok((none, ()))]).next().expect("an item").expect("scores");
     assert!(scores.rows().is_empty());
 }
 
@@ -173,11 +178,10 @@ fn reading_ahead_is_bounded_and_dropping_early_stops_it() {
     let input = record_batch(400, false);
     let read = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&read);
-    let source = chunks(&input, 4).into_iter().inspect(move |_| {
+    let source = items(&input, 4).into_iter().inspect(move |_| {
         counter.fetch_add(1, Ordering::SeqCst);
     });
-    let column = ImageColumn::find(&input.schema(), None).expect("a column");
-    let mut stream = stage.score(column, source);
+    let mut stream = stage.score(source);
     for _ in 0..3 {
         stream.next().expect("an item").expect("scores");
     }
@@ -191,11 +195,10 @@ fn reading_ahead_is_bounded_and_dropping_early_stops_it() {
 fn the_sources_first_error_ends_the_stream() {
     let stage = stage(4, 2);
     let input = record_batch(8, false);
-    let mut source = chunks(&input, 4);
+    let mut source = items(&input, 4);
     source.push(Err(Error::data("made up", "the source broke")));
-    source.extend(chunks(&input, 4));
-    let column = ImageColumn::find(&input.schema(), None).expect("a column");
-    let results: Vec<_> = stage.score(column, source).collect();
+    source.extend(items(&input, 4));
+    let results: Vec<_> = stage.score(source).collect();
     let came: Vec<bool> = results.iter().map(|result| result.is_ok()).collect();
     assert_eq!(came, [true, true, false], "the rows before the error come first");
 }
@@ -215,7 +218,9 @@ fn streams_share_the_workers() {
 
 #[test]
 fn a_model_that_is_not_calibrated_cannot_flag() {
-    let error = Columns::new(&models::uncalibrated(), "").expect_err("a refusal").to_string();
+    let options = StageOptions { device: Device::Cpu, workers: 1, ..StageOptions::default() };
+    let stage = Stage::try_new(models::uncalibrated(), &options).expect("logits need no calibration");
+    let error = Columns::try_new(&stage, "").expect_err("a refusal").to_string();
     assert!(error.contains("dismax calibrate"), "{error}");
 }
 
@@ -234,41 +239,82 @@ fn text_is_no_image_unless_it_is_asked_for() {
     let paths = |read_paths| {
         let load = LoadOptions { read_paths, ..LoadOptions::default() };
         let options = StageOptions { device: Device::Cpu, image: Some("path".into()), load, ..StageOptions::default() };
-        Stage::new(&models::calibrated(), &options).expect("a stage").image_column(&dataset)
+        Stage::try_new(models::calibrated(), &options).expect("a stage").image_column(&dataset)
     };
     let message = paths(false).expect_err("every row would fail").to_string();
     assert!(message.contains("\"path\"") && message.contains("--read-paths"), "{message}");
     assert!(paths(true).is_ok());
 }
 
+/// Keeps the row's number, its digest and how many pixels or which error it had.
+struct Recorder;
+
+impl Observer for Recorder {
+    type Value = (usize, [u8; 32], Result<usize, RowErrorCode>);
+
+    fn observe(&self, image: &Observed<'_>) -> Self::Value {
+        let outcome = image.pixels.map(|pixels| pixels.data.len()).map_err(|error| error.code);
+        (image.row, image.digest(), outcome)
+    }
+}
+
 #[test]
-fn images_are_inspected_on_request_and_scored_the_same() {
+fn an_observer_sees_every_row_once_and_changes_no_score() {
     let record_batch = record_batch(40, true);
     let column = ImageColumn::find(&record_batch.schema(), None).expect("an image column");
-    let options = StageOptions { device: Device::Cpu, batch_rows: 8, workers: 2, ..StageOptions::default() };
-    let inspecting =
-        Stage::new(&models::calibrated(), &StageOptions { inspect: true, ..options.clone() }).expect("a stage");
-    let plain = Stage::new(&models::calibrated(), &options).expect("a stage");
-    assert!(inspecting.inspects() && !plain.inspects());
-    let mut inspector = Inspector::default();
-    let both =
-        inspecting.score(column.clone(), chunks(&record_batch, 16)).zip(plain.score(column, chunks(&record_batch, 16)));
+    let stage = stage(8, 2);
+    let observed = stage.score_observed(items(&record_batch, 16), Arc::new(Recorder));
     let mut rows = 0;
-    for (inspected, plain) in both {
-        let ((chunk, inspected), (_, plain)) = (inspected.expect("scores"), plain.expect("scores"));
-        for row in 0..chunk.record_batch.num_rows() {
-            assert_eq!(inspected.rows()[row], plain.rows()[row]);
-            assert!(plain.inspection(row).is_none());
-            let number = chunk.first_row + row as u64;
-            let Some(seen) = inspected.inspection(row) else {
-                assert!(inspected.rows()[row].is_err(), "row {number} has scores and no inspection");
-                continue;
-            };
-            let pixels = dismax::image::decode(&png(number as u8), &LoadOptions::default().limits).expect("a PNG");
-            assert_eq!(seen.image, inspector.inspect(&pixels).expect("a whole image"));
-            assert_eq!(seen.source.format, Some(EncodedFormat::Png));
+    for (observed, plain) in observed.zip(stage.score(items(&record_batch, 16))) {
+        let ((chunk, observed), (_, plain)) = (observed.expect("scores"), plain.expect("scores"));
+        let images = column.images(&chunk).expect("images");
+        assert_eq!(observed.observed().len(), images.len());
+        for (row, (number, digest, outcome)) in observed.observed().iter().enumerate() {
+            assert_eq!((*number, *digest), (row, images.digest(row)));
+            assert_eq!(
+                outcome.map(|values| values == 8 * 8 * 3),
+                plain.rows()[row].as_ref().map(|()| true).map_err(|e| e.code)
+            );
+            assert_eq!(observed.logits(row), plain.logits(row));
             rows += 1;
         }
     }
-    assert_eq!(rows, (0..40).filter(|row| row % 7 != 3 && row % 5 != 2).count());
+    assert_eq!(rows, 40);
+}
+
+/// Fails on the first image of a chunk whose row is asked for.
+struct Panics;
+
+impl Observer for Panics {
+    type Value = ();
+
+    fn observe(&self, image: &Observed<'_>) {
+        assert!(image.row != 3, "an observer that panics");
+    }
+}
+
+#[test]
+fn a_panic_in_a_worker_ends_its_stream_and_not_the_pool() {
+    let stage = stage(4, 2);
+    let input = record_batch(40, false);
+    for _ in 0..5 {
+        let first = stage.score_observed(items(&input, 8), Arc::new(Panics)).next().expect("an item");
+        assert!(matches!(first, Err(Error::Internal(_))), "{first:?}");
+    }
+    // More panics than workers: all of them are still there.
+    assert_eq!(scored(&stage, &input, 8).num_rows(), 40);
+}
+
+#[test]
+fn logits_of_another_model_are_refused() {
+    let input = record_batch(4, false);
+    let mut other = models::calibrated();
+    let folder = tempfile::tempdir().expect("a folder");
+    other.write(folder.path().join("other"), false).expect("written");
+    let options = StageOptions { device: Device::Cpu, workers: 1, ..StageOptions::default() };
+    let other = Stage::try_new(other, &options).expect("a stage");
+    let columns = Columns::try_new(&other, "").expect("columns");
+    let (_, scored) = stage(4, 1).score(items(&input, 4)).next().expect("an item").expect("scores");
+    let error = columns.build(&scored).expect_err("a refusal").to_string();
+    assert!(error.contains("cannot calibrate the logits of model"), "{error}");
 }

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::groups::{GroupBuilder, GroupColumn, Groups};
+use super::inspection::{EncodedFormat, PerceptualHash};
+use super::observer::{ImageObserver, ObservedImage};
 use super::text::{clipped, shown};
 use super::thumbnails::ThumbnailWriter;
 use dismax::calibration::Calibration;
-use dismax::cancel::Cancel;
-use dismax::dataset::{self, Chunk, ClassMap, Dataset, Given, ImageColumn, Images, LabelColumn};
+use dismax::dataset::{Chunk, ClassMap, Dataset, Given, Images, LabelColumn};
 use dismax::error::{Error, Result, RowErrorCode};
-use dismax::image::{EncodedFormat, PerceptualHash, is_cut_off};
-use dismax::model::Model;
+use dismax::run::{Progress, Run};
 use dismax::score::RowScores;
-use dismax::stage::{Inspected, Scored, Stage};
+use dismax::stage::{Scored, Stage};
 
 /// Probabilities that are kept of a row.
 pub(super) const TOP: usize = 8;
@@ -120,28 +120,25 @@ pub(super) struct Wanted {
 
 /// What a pass works with.
 pub(super) struct Pass<'a> {
-    pub model: &'a Model,
-    pub calibration: &'a Calibration,
     pub stage: &'a Stage,
-    pub cancel: &'a Cancel,
+    pub calibration: &'a Calibration,
 }
 
 impl Pass<'_> {
-    /// Streams the dataset through the stage. `progress` hears how many rows are done.
+    /// Streams the dataset through the stage; `task` names it in progress reports.
     pub fn run(
         &self,
         dataset: &Dataset,
         wanted: &Wanted,
         thumbnails: &mut ThumbnailWriter,
-        progress: &mut dyn FnMut(u64, Option<u64>),
+        task: &'static str,
+        run: &mut Run<'_>,
     ) -> Result<Collected> {
         let image = self.stage.image_column(dataset)?;
-        let columns: Vec<usize> = [image.index()]
-            .into_iter()
-            .chain(wanted.label.as_ref().map(LabelColumn::index))
-            .chain(wanted.groups.iter().map(|group| group.index))
-            .collect();
-        let map = wanted.label.as_ref().map(|column| ClassMap::new(column, self.model.classes()));
+        let columns: Vec<usize> =
+            wanted.label.iter().map(LabelColumn::index).chain(wanted.groups.iter().map(|group| group.index)).collect();
+        let classes = self.stage.model().classes();
+        let map = wanted.label.as_ref().map(|column| ClassMap::new(column, classes));
         let mut groups: Vec<GroupBuilder> = wanted.groups.iter().cloned().map(GroupBuilder::new).collect();
         let mut collected = Collected {
             records: Vec::new(),
@@ -152,10 +149,9 @@ impl Pass<'_> {
             messages: Messages::default(),
             foreign_labels: (0, None),
         };
-        let mut probabilities = vec![0.0; self.model.classes().len()];
-        let chunks = dataset.read(self.stage.chunk_rows(dataset), Some(&columns))?;
-        for scored in self.stage.score(image.clone(), chunks) {
-            self.cancel.check()?;
+        let mut probabilities = vec![0.0; classes.len()];
+        let observer = Arc::new(ImageObserver::default());
+        for scored in self.stage.scan_observed(dataset, Some(&columns), run.cancel.clone(), observer)? {
             let (chunk, scored) = scored?;
             collected.begin_file(&chunk);
             let labels = match &map {
@@ -167,10 +163,9 @@ impl Pass<'_> {
                 let array = chunk.record_batch.column_by_name(name).ok_or_else(|| missing(name, &chunk))?.clone();
                 group.push(&array)?;
             }
-            self.add(&chunk, &scored, &image, labels, &mut probabilities, thumbnails, &mut collected)?;
-            progress(collected.len() as u64, dataset.rows());
+            self.add(&chunk, &scored, &image.images(&chunk)?, labels, &mut probabilities, thumbnails, &mut collected)?;
+            run.report(Progress { task, rows: collected.len() as u64, of: dataset.rows(), failed: 0 })?;
         }
-        self.cancel.check()?;
         if u32::try_from(collected.len()).is_err() {
             return Err(Error::Config(
                 "more than 4,294,967,295 rows are too many for one audit; audit parts of them".into(),
@@ -186,64 +181,52 @@ impl Pass<'_> {
     fn add(
         &self,
         chunk: &Chunk,
-        scored: &Scored,
-        image: &ImageColumn,
+        scored: &Scored<ObservedImage>,
+        images: &Images,
         labels: Vec<Given>,
         probabilities: &mut [f32],
         thumbnails: &mut ThumbnailWriter,
         collected: &mut Collected,
     ) -> Result<()> {
-        let images = image.values(&chunk.record_batch)?;
-        for (row, label) in labels.into_iter().enumerate() {
+        for (row, (label, seen)) in labels.into_iter().zip(scored.observed()).enumerate() {
             let label = collected.class_of(label, chunk, row);
-            let inspected = scored.inspection(row);
             let name = images.name(row);
-            let judged = scored.judge(row, self.calibration, probabilities);
-            if let Err(why) = &judged {
+            let calibrated = scored
+                .logits(row)
+                .map_err(Clone::clone)
+                .and_then(|logits| self.calibration.apply(logits, probabilities));
+            if let Err(why) = &calibrated {
                 collected.messages.push(collected.records.len(), &why.detail);
             }
             let of_label =
-                label.filter(|_| judged.is_ok()).and_then(|label| probabilities.get(label as usize)).copied();
-            let digest = inspected.and_then(|inspected| inspected.source.file_digest);
-            let digest = digest.unwrap_or_else(|| images.digest(row));
-            let mut short = ShortDigest::default();
-            short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+                label.filter(|_| calibrated.is_ok()).and_then(|label| probabilities.get(label as usize)).copied();
             let next = collected.images.len() as u32;
             // Of what cannot be read no digest may be known but that of its name, which is another file elsewhere.
-            let position = match &judged {
-                Ok(_) => *collected.of_digest.entry(short).or_insert(next),
+            let position = match &calibrated {
+                Ok(_) => *collected.of_digest.entry(seen.digest).or_insert(next),
                 Err(_) => next,
             };
-            thumbnails.push(name, position, inspected.map(|inspected| &inspected.image))?;
+            thumbnails.push(name, position, seen.inspection.as_ref())?;
             if position == next {
-                let error = judged.as_ref().err().map(|why| why.code);
-                let cut_off = error == Some(RowErrorCode::DecodeFailed) && self.is_cut_off(&images, row, &chunk.file);
+                let error = calibrated.as_ref().err().map(|why| why.code);
                 collected.images.push(Image {
-                    digest: short,
-                    prediction: judged
+                    digest: seen.digest,
+                    prediction: calibrated
                         .ok()
                         .map(|(scores, verdict)| Prediction::of(&scores, verdict.p_value, probabilities)),
-                    look: inspected.map(Look::of),
+                    look: Look::of(seen),
                     error,
-                    cut_off,
+                    cut_off: seen.cut_off,
                 });
             }
             collected.records.push(Record {
                 image: position,
                 label: label.unwrap_or(NO_LABEL),
                 label_probability: of_label.unwrap_or(0.0),
-                promised: name.and_then(EncodedFormat::of_name),
+                promised: name.and_then(EncodedFormat::from_name),
             });
         }
         Ok(())
-    }
-
-    /// Looks at the bytes again: the decoder does not tell.
-    fn is_cut_off(&self, images: &Images, row: usize, file: &str) -> bool {
-        let bytes = images.get(row).and_then(|image| {
-            dataset::encoded(&image, file, &self.stage.load_options()).map(|bytes| bytes.into_owned())
-        });
-        bytes.is_ok_and(|bytes| is_cut_off(&bytes))
     }
 }
 
@@ -252,16 +235,18 @@ fn missing(name: &str, chunk: &Chunk) -> Error {
 }
 
 impl Look {
-    fn of(inspected: &Inspected) -> Self {
-        Self {
-            width: inspected.image.width,
-            height: inspected.image.height,
-            luma_mean: inspected.image.luma_mean,
-            luma_deviation: inspected.image.luma_deviation,
-            sharpness: inspected.image.sharpness,
-            hash: inspected.image.hash,
-            format: inspected.source.format,
-        }
+    /// None where the image could not be decoded.
+    fn of(seen: &ObservedImage) -> Option<Self> {
+        let inspection = seen.inspection.as_ref()?;
+        Some(Self {
+            width: inspection.width,
+            height: inspection.height,
+            luma_mean: inspection.luma_mean,
+            luma_deviation: inspection.luma_deviation,
+            sharpness: inspection.sharpness,
+            hash: inspection.hash,
+            format: seen.format,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Duplicates: exact by digest, near by perceptual hash.
 //!
 //! A picture that is another one in another encoding or light, moved by a little or cropped by a little, has its middle in one of the
-//! other's windows ([`Inspection::windows`](dismax::image::Inspection::windows)): the hash of the one is near a window's hash of the other.
+//! other's windows ([`Inspection::windows`](crate::inspection::Inspection::windows)): the hash of the one is near a window's hash of the other.
 //! Such hashes are found by multi-index hashing (Norouzi, Punjani, Fleet 2012): hashes are cut into bands, and two hashes that differ in
 //! at most d bits differ in at most d / bands bits in one band at least. Each band is a table that is asked for the band's value and
 //! for all values within that radius, and a look-up meets one in tens of thousands of images. It also goes through a bounded number of
@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::collect::ShortDigest;
-use dismax::image::PerceptualHash;
+use super::inspection::PerceptualHash;
 
 /// Most bits in which the hashes of near duplicates differ, of 121. Half of a hash's bits are set, so that the number is even.
 pub(super) const MOST_BITS: u32 = 15;

@@ -9,18 +9,16 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use dismax_audit::{AuditOptions, audit};
-//! use dismax::cancel::Cancel;
-//! use dismax::dataset::Dataset;
-//! use dismax::model::Model;
-//! use dismax::stage::{Stage, StageOptions};
+//! use dismax::run::Run;
+//! use dismax::stage::StageOptions;
+//! use dismax::{Dataset, Model, Stage};
+//! use dismax_audit::{AuditInputs, AuditOptions, audit};
 //!
-//! let model = Model::read("models/cifar10-resnet20")?;
-//! let stage = Stage::new(&model, &StageOptions { inspect: true, ..StageOptions::default() })?;
-//! let dataset = Dataset::open(&["images/*.parquet"])?;
+//! let stage = Stage::try_new(Model::read("models/cifar10-resnet20")?, &StageOptions::default())?;
+//! let inputs = AuditInputs { dataset: &Dataset::open(&["images/*.parquet"])?, reference: None };
 //! let options = AuditOptions { group_by: vec!["camera".into()], ..AuditOptions::default() };
-//! let out = Path::new("audit");
-//! let summary = audit(&model, &stage, &dataset, None, out, &options, &Cancel::default(), &mut |_| ())?;
+//! let mut run = Run { cancel: Default::default(), progress: &mut |_| () };
+//! let summary = audit(&stage, &inputs, Path::new("audit"), &options, &mut run)?;
 //! println!("{} findings in {} rows", summary.findings, summary.rows);
 //! # Ok::<(), dismax::Error>(())
 //! ```
@@ -37,9 +35,11 @@ mod drift;
 mod duplicates;
 mod findings;
 mod groups;
+mod inspection;
 mod kind;
 mod labels;
 mod likeness;
+mod observer;
 mod pictures;
 mod place;
 mod quality;
@@ -74,10 +74,10 @@ use self::groups::GroupColumn;
 use self::place::Staging;
 use self::sections::Material;
 use self::thumbnails::ThumbnailWriter;
-use dismax::cancel::Cancel;
 use dismax::dataset::{Dataset, LabelColumn};
 use dismax::error::{Error, Result};
 use dismax::model::Model;
+use dismax::run::{Progress, Run};
 use dismax::stage::Stage;
 
 /// Name of the table in an audit's folder.
@@ -109,54 +109,32 @@ impl Default for AuditOptions {
     }
 }
 
-/// What an audit is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuditPhase {
-    /// Scoring and inspecting the reference's rows.
-    Reference,
-    /// Scoring and inspecting the audited rows.
-    Rows,
-    /// Everything after that.
-    Findings,
+/// What is audited.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditInputs<'a> {
+    /// The audited dataset.
+    pub dataset: &'a Dataset,
+    /// What it is compared with: for drift, and for images that are in both.
+    pub reference: Option<&'a Dataset>,
 }
 
-/// How far an audit is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AuditProgress {
-    /// What it is doing.
-    pub phase: AuditPhase,
-    /// Rows done in this phase.
-    pub rows: u64,
-    /// Rows in all, where the dataset tells beforehand.
-    pub of: Option<u64>,
-}
-
-/// Audits `dataset` into the folder `out`, which appears whole or not at all. `reference` is a dataset that the audited one is compared
-/// with: for drift, and for images that are in both. `stage` must inspect
-/// ([`StageOptions::inspect`](dismax::stage::StageOptions::inspect)).
+/// Audits a dataset into the folder `out`, which appears whole or not at all.
 ///
 /// # Errors
-/// A model that is not calibrated, a stage that does not inspect, a false discovery rate outside (0, 1), a column that is not there or cannot be used, a folder
-/// that is in the way, damaged input, [`Error::Cancelled`].
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what is worked with, what is audited, where it goes, and how a caller follows it"
-)]
+/// A model that is not calibrated, a false discovery rate outside (0, 1), a column that is not there or cannot be used, a
+/// folder that is in the way, damaged input, [`Error::Cancelled`].
 pub fn audit(
-    model: &Model,
     stage: &Stage,
-    dataset: &Dataset,
-    reference: Option<&Dataset>,
+    inputs: &AuditInputs<'_>,
     out: &Path,
     options: &AuditOptions,
-    cancel: &Cancel,
-    observe: &mut dyn FnMut(AuditProgress),
+    run: &mut Run<'_>,
 ) -> Result<AuditSummary> {
     let start = Instant::now();
+    let AuditInputs { dataset, reference } = *inputs;
+    let model = stage.model();
     let calibration = model.require_calibration()?;
-    if !stage.inspects() {
-        return Err(Error::Config("an audit needs a stage that inspects images (StageOptions::inspect)".into()));
-    }
+    let cancel = run.cancel.clone();
     if !(options.fdr > 0.0 && options.fdr < 1.0) {
         let message = format!("false discovery rate {}: give a share between 0 and 1, for example 0.05", options.fdr);
         return Err(Error::Config(message));
@@ -173,18 +151,17 @@ pub fn audit(
         stage.image_column(reference)?;
     }
     let staging = Staging::create(out, options.force)?;
-    let pass = Pass { model, calibration, stage, cancel };
-    let mut run = |dataset: &Dataset, wanted: &Wanted, phase: AuditPhase| -> Result<_> {
+    let pass = Pass { stage, calibration };
+    let mut collect = |dataset: &Dataset, wanted: &Wanted, task: &'static str| -> Result<_> {
         let mut thumbnails = ThumbnailWriter::create(staging.folder())?;
-        let mut progress = |rows, of| observe(AuditProgress { phase, rows, of });
-        let collected = pass.run(dataset, wanted, &mut thumbnails, &mut progress)?;
+        let collected = pass.run(dataset, wanted, &mut thumbnails, task, run)?;
         Ok((collected, thumbnails.finish()?))
     };
     let mut of_reference =
-        reference.map(|reference| run(reference, &Wanted::default(), AuditPhase::Reference)).transpose()?;
-    let (collected, mut thumbnails) = run(dataset, &wanted, AuditPhase::Rows)?;
+        reference.map(|reference| collect(reference, &Wanted::default(), "scoring the reference")).transpose()?;
+    let (collected, mut thumbnails) = collect(dataset, &wanted, "scoring")?;
     let rows = collected.len() as u64;
-    observe(AuditProgress { phase: AuditPhase::Findings, rows, of: Some(rows) });
+    run.report(Progress { task: "analysing", rows, of: Some(rows), failed: 0 })?;
 
     let (reference_rows, mut reference_thumbnails) = match &mut of_reference {
         Some((collected, thumbnails)) => (Some(&*collected), Some(thumbnails)),
@@ -200,7 +177,7 @@ pub fn audit(
         options,
         &mut thumbnails,
         reference_thumbnails.as_deref_mut(),
-        cancel,
+        &cancel,
     )?;
     cancel.check()?;
     let mut summary = summarise(model, dataset, reference, options, &collected, &analysis);

@@ -2,7 +2,9 @@
 
 use fast_image_resize::Resizer;
 
-use dismax::image::{Limits, Pixels, Window, decode, luma, sample};
+use dismax::image::{Limits, Pixels, decode};
+
+use super::inspection::{Window, luma, sample};
 
 /// Pixels of a window in each direction when two are compared.
 const SIDE: u32 = 16;
@@ -79,7 +81,7 @@ fn correlation(one: &[u8], other: &[u8]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dismax::image::Inspector;
+    use crate::inspection::Inspector;
 
     fn jpeg(width: u32, pixel: impl Fn(f32, f32) -> [f32; 3]) -> Vec<u8> {
         let side = width as f32;

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::inspection::{Inspection, PerceptualHash};
 use super::text::clipped;
 use dismax::error::{Error, Result};
-use dismax::image::{Inspection, PerceptualHash};
 
 /// Most characters of a name that is kept.
 const NAME: usize = 200;
@@ -147,7 +147,7 @@ mod tests {
     fn inspection(seed: u8) -> Inspection {
         let data = (0..48).map(|value: u8| value.wrapping_mul(seed)).collect();
         let image = dismax::image::Pixels { width: 4, height: 4, data };
-        dismax::image::Inspector::default().inspect(&image).expect("a whole image")
+        crate::inspection::Inspector::default().inspect(&image).expect("a whole image")
     }
 
     #[test]

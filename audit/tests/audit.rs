@@ -12,9 +12,10 @@ use common::models;
 use dismax::cancel::Cancel;
 use dismax::dataset::{Dataset, DatasetWriter, WriteOptions};
 use dismax::model::Model;
+use dismax::run::{Progress, Run};
 use dismax::stage::{Stage, StageOptions};
 use dismax::{Device, Error, Result};
-use dismax_audit::{AuditOptions, AuditPhase, AuditSummary, Kind, audit, compare};
+use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, Kind, audit, compare};
 use image::imageops::FilterType;
 use image::{ImageFormat, RgbImage};
 use rand::{RngExt, SeedableRng};
@@ -45,16 +46,18 @@ fn write(folder: &Path, name: &str, images: &[Vec<u8>], row_group_rows: usize) -
     path
 }
 
-fn stage(model: &Model, inspect: bool) -> Stage {
-    let options = StageOptions { device: Device::Cpu, batch_rows: 8, workers: 2, inspect, ..StageOptions::default() };
-    Stage::new(model, &options).expect("a stage")
+fn stage(model: &Model) -> Stage {
+    let options = StageOptions { device: Device::Cpu, batch_rows: 8, workers: 2, ..StageOptions::default() };
+    Stage::try_new(model.clone(), &options).expect("a stage")
 }
 
 fn run(inputs: &[&str], reference: Option<&str>, out: &Path) -> Result<AuditSummary> {
     let model = models::calibrated();
     let reference = reference.map(|reference| Dataset::open(&[reference])).transpose()?;
     let (dataset, options) = (Dataset::open(inputs)?, AuditOptions::default());
-    audit(&model, &stage(&model, true), &dataset, reference.as_ref(), out, &options, &Cancel::default(), &mut |_| ())
+    let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| () };
+    audit(&stage(&model), &inputs, out, &options, &mut run)
 }
 
 /// Rows of a kind with the rows they are related to, ascending.
@@ -123,15 +126,17 @@ fn a_stop_and_a_refusal_leave_nothing() {
     let out = folder.path().join("audit");
     let (model, cancel) = (models::calibrated(), Cancel::default());
     let dataset = Dataset::open(&[&input]).expect("rows");
-    let audit_with = |model: &Model, stage: &Stage, options: &AuditOptions, observe: &mut dyn FnMut(u64)| {
-        audit(model, stage, &dataset, None, &out, options, &cancel, &mut |progress| {
-            assert!(progress.phase == AuditPhase::Rows || progress.rows == 200);
+    let audit_with = |stage: &Stage, options: &AuditOptions, observe: &mut dyn FnMut(u64)| {
+        let mut progress = |progress: Progress| {
+            assert!(progress.task == "scoring" || progress.rows == 200);
             observe(progress.rows);
-        })
+        };
+        let mut run = Run { cancel: cancel.clone(), progress: &mut progress };
+        audit(stage, &AuditInputs { dataset: &dataset, reference: None }, &out, options, &mut run)
     };
-    let (inspecting, options) = (stage(&model, true), AuditOptions::default());
+    let (stage_of_model, options) = (stage(&model), AuditOptions::default());
     let mut done = 0;
-    let stopped = audit_with(&model, &inspecting, &options, &mut |rows| {
+    let stopped = audit_with(&stage_of_model, &options, &mut |rows| {
         done = rows;
         cancel.cancel();
     });
@@ -139,11 +144,9 @@ fn a_stop_and_a_refusal_leave_nothing() {
     cancel.reset();
 
     let message = |result: Result<AuditSummary>| result.expect_err("refused").to_string();
-    let text = message(audit_with(&model, &stage(&model, false), &options, &mut |_| ()));
-    assert!(text.contains("StageOptions::inspect"), "{text}");
-    let text = message(audit_with(&models::uncalibrated(), &inspecting, &options, &mut |_| ()));
+    let text = message(audit_with(&stage(&models::uncalibrated()), &options, &mut |_| ()));
     assert!(text.contains("dismax calibrate"), "{text}");
-    let text = message(audit_with(&model, &inspecting, &AuditOptions { fdr: 0.0, ..options.clone() }, &mut |_| ()));
+    let text = message(audit_with(&stage_of_model, &AuditOptions { fdr: 0.0, ..options.clone() }, &mut |_| ()));
     assert!(text.contains("false discovery rate 0"), "{text}");
     let text = message(run(&[&input, &input], None, &out));
     assert!(text.contains("named twice"), "{text}");

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::conformal::check_share;
 use super::mondrian::minimum_rows;
 use super::{ConformalScores, MondrianScores, TemperatureFit, TemperatureSearch, Verdict, fit_temperature};
-use crate::error::{Error, Result, RowError};
+use crate::error::{Error, Result, RowError, RowErrorCode};
 use crate::metrics::{
     ClassificationMetrics, DEFAULT_BINS, Interval, LabelledLogits, Reliability, ece_interval, share_interval,
 };
-use crate::score::Score;
+use crate::score::{self, RowScores, Score};
 
 /// Confidence level of all intervals.
 const LEVEL: f64 = 0.95;
@@ -214,12 +214,19 @@ impl Calibration {
         Ok(())
     }
 
-    /// P-value and flag of a row.
+    /// Applies the calibration to one row's `logits [C]`, before temperature: writes its calibrated `probabilities [C]` and
+    /// returns its scores with p-value and flag. This is the one place where calibration meets logits.
     ///
     /// # Errors
-    /// A score that is not finite.
-    pub fn verdict(&self, class: usize, score: f32) -> Result<Verdict, RowError> {
-        self.scores.verdict(class, score, self.alpha)
+    /// `non_finite_score` for logits whose scores are not finite.
+    pub fn apply(&self, logits: &[f32], probabilities: &mut [f32]) -> Result<(RowScores, Verdict), RowError> {
+        let scores = score::row(logits, self.temperature, self.score, probabilities);
+        if !scores.is_finite() {
+            let detail = "the network returned a value that is not finite";
+            return Err(RowError::new(RowErrorCode::NonFiniteScore, detail));
+        }
+        let verdict = self.scores.verdict(scores.class, scores.score, self.alpha)?;
+        Ok((scores, verdict))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::chunk::Chunk;
 use super::label_column::{LabelColumn, LabelKind, Labels};
-use super::reader::Chunk;
 use crate::error::{Error, Result};
 
 /// How a dataset's labels become a model's classes: names by name, numbers by number. Where the dataset names its

@@ -31,7 +31,7 @@ impl Images {
 }
 
 /// Digest of an encoded image.
-pub(super) fn digest_of_encoded(bytes: &[u8]) -> ImageDigest {
+pub fn digest_of_encoded(bytes: &[u8]) -> ImageDigest {
     Sha256::new().chain_update(b"encoded").chain_update(bytes).finalize().into()
 }
 
@@ -53,7 +53,7 @@ mod tests {
         let rows = array.len();
         let record_batch = RecordBatch::try_from_iter([("image", array)]).unwrap();
         let column = ImageColumn::find(&record_batch.schema(), None).unwrap();
-        let images = column.values(&record_batch).unwrap();
+        let images = column.images_in(&record_batch).unwrap();
         (0..rows).map(|row| images.digest(row)).collect()
     }
 
@@ -67,25 +67,6 @@ mod tests {
         let sliced = BinaryArray::from_iter([Some(b"zero".as_slice())].into_iter().chain(values)).slice(1, 4);
         let field = Arc::new(Field::new("bytes", DataType::Binary, true));
         assert_eq!(digests(Arc::new(StructArray::from(vec![(field, Arc::new(sliced) as ArrayRef)]))), binary);
-    }
-
-    #[test]
-    fn a_file_has_the_digest_of_its_bytes_in_a_column() {
-        let folder = tempfile::tempdir().unwrap();
-        let picture = image::RgbImage::from_pixel(3, 2, image::Rgb([9, 8, 7]));
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-        let bytes = bytes.into_inner();
-        std::fs::write(folder.path().join("a.png"), &bytes).unwrap();
-        let options = crate::dataset::LoadOptions { read_paths: true, ..Default::default() };
-        let dataset_file = folder.path().join("rows.parquet").display().to_string();
-        let load = |image: Image| crate::dataset::load_with_source(&image, &dataset_file, &options).unwrap();
-        let (pixels, from_file) = load(Image::Path("a.png"));
-        let (same, from_column) = load(Image::Encoded(&bytes));
-        assert_eq!((&pixels, from_file.format), (&same, from_column.format));
-        assert_eq!(from_file.format, Some(crate::image::EncodedFormat::Png));
-        let in_column = digests(Arc::new(BinaryArray::from_iter([Some(&bytes)])));
-        assert_eq!((from_file.file_digest, from_column.file_digest), (Some(in_column[0]), None));
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Which column holds the images, and how to get one out of it.
 
-use arrow::array::{Array, AsArray, RecordBatch, StructArray};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::bytes::{BytesColumn, is_binary, is_text};
+use super::chunk::Chunk;
 use super::raw_pixels::{NestedLists, Shape, nesting, shape_of, tensor_shape};
 use super::schema::list_columns;
+use super::slices::used_bytes;
 use crate::image::Layout;
 use crate::{Error, Result, RowError, RowErrorCode};
 
@@ -71,6 +76,21 @@ impl ImageColumn {
         }
     }
 
+    /// The column that consists of arrays of this field. Text counts as paths.
+    ///
+    /// # Errors
+    /// When a column of this type holds no images.
+    pub fn from_field(field: &Field) -> Result<Self> {
+        let form = form_of(field).or_else(|| is_text(field.data_type()).then_some(Form::Path));
+        match form {
+            Some(form) => Ok(Self { name: field.name().clone(), index: 0, form }),
+            None => Err(Error::data(
+                "image column",
+                format!("\"{}\" is {}; {FORMS}, or text (paths)", field.name(), field.data_type()),
+            )),
+        }
+    }
+
     /// Name of the column.
     pub fn name(&self) -> &str {
         &self.name
@@ -86,32 +106,49 @@ impl ImageColumn {
         self.index
     }
 
-    /// The images of a record batch that has this column, at any position.
+    /// The images of a chunk that has this column, at any position. Paths start in the folder of the chunk's file.
     ///
     /// # Errors
-    /// When the batch lacks the column or has it with another type.
-    pub fn values(&self, record_batch: &RecordBatch) -> Result<Images> {
-        let schema = record_batch.schema_ref();
-        let (index, field) = schema
-            .column_with_name(&self.name)
+    /// When the chunk lacks the column or has it with another type.
+    pub fn images(&self, chunk: &Chunk) -> Result<Images> {
+        let folder = Path::new(&*chunk.file).parent().map(Arc::from);
+        Ok(Images { folder, ..self.images_in(&chunk.record_batch)? })
+    }
+
+    /// The images of a record batch that has this column, at any position. Paths start in the current folder.
+    ///
+    /// # Errors
+    /// When the record batch lacks the column or has it with another type.
+    pub fn images_in(&self, record_batch: &RecordBatch) -> Result<Images> {
+        let array = record_batch
+            .column_by_name(&self.name)
             .ok_or_else(|| Error::data("image column", format!("a record batch has no column \"{}\"", self.name)))?;
-        let array = record_batch.column(index);
+        let bytes = record_batch.columns().iter().map(used_bytes).sum();
+        Ok(Images { bytes, ..self.images_of(array)? })
+    }
+
+    /// The images of an array that has this column's type. Paths start in the current folder.
+    ///
+    /// # Errors
+    /// When the array has another type.
+    pub fn images_of(&self, array: &ArrayRef) -> Result<Images> {
+        let data_type = array.data_type();
         let fits = match self.form {
-            Form::Path => is_text(field.data_type()),
+            Form::Path => is_text(data_type),
             // The shape of a tensor stands in the field's metadata, which a batch may have lost; the length must do.
             Form::Tensor(shape) => {
-                nesting(field.data_type()) == Some(1)
-                    && matches!(field.data_type(), DataType::FixedSizeList(_, length) if i64::from(*length) == values_of(shape))
+                nesting(data_type) == Some(1)
+                    && matches!(data_type, DataType::FixedSizeList(_, length) if i64::from(*length) == values_of(shape))
             }
-            _ => form_of(field).as_ref() == Some(&self.form),
+            _ => form_of(&Field::new(&self.name, data_type.clone(), true)).as_ref() == Some(&self.form),
         };
         if !fits {
             return Err(Error::data(
                 "image column",
-                format!("\"{}\" changed its type to {} in a record batch", self.name, field.data_type()),
+                format!("\"{}\" changed its type to {data_type} in a record batch", self.name),
             ));
         }
-        Ok(Images(match self.form {
+        let values = match self.form {
             Form::Binary => Values::Encoded(BytesColumn::try_new(array)?),
             Form::Path => Values::Path(BytesColumn::try_new(array)?),
             Form::Tensor(shape) => Values::Tensor(NestedLists::try_new(array)?, shape),
@@ -125,13 +162,20 @@ impl ImageColumn {
                 let (bytes, path) = (part("bytes", is_binary)?, part("path", is_text)?);
                 Values::Struct(Box::new(StructParts { array: parts.clone(), bytes, path }))
             }
-        }))
+        };
+        Ok(Images { values, rows: array.len(), bytes: used_bytes(array), folder: None })
     }
 }
 
 /// Images of one record batch. Shares its memory.
 #[derive(Debug, Clone)]
-pub struct Images(Values);
+pub struct Images {
+    values: Values,
+    rows: usize,
+    bytes: usize,
+    /// Where relative paths start; the current folder where there is none.
+    folder: Option<Arc<Path>>,
+}
 
 #[derive(Debug, Clone)]
 enum Values {
@@ -173,13 +217,33 @@ pub enum Image<'a> {
 }
 
 impl Images {
+    /// Number of rows, with and without an image.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Bytes of the record batch that stay in memory with these images, the other columns included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Where relative paths start.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.as_deref().unwrap_or(Path::new(""))
+    }
+
     /// The image of a row of the record batch.
     ///
     /// # Errors
     /// `null_image` for null (or rows beyond the end), `empty_image` for zero bytes, `wrong_shape` for lists that form no
     /// rectangle of 1, 3 or 4 channels.
     pub fn get(&self, row: usize) -> Result<Image<'_>, RowError> {
-        match &self.0 {
+        match &self.values {
             Values::Encoded(bytes) => encoded(bytes.get(row)),
             Values::Path(paths) => path(paths.text(row)),
             Values::Struct(parts) => {
@@ -205,7 +269,7 @@ impl Images {
     /// The file name that a row gives its image: the path of the struct `{bytes, path}` or of a column of paths; none where there
     /// is none.
     pub fn name(&self, row: usize) -> Option<&str> {
-        let paths = match &self.0 {
+        let paths = match &self.values {
             Values::Path(paths) => paths,
             Values::Struct(parts) if row < parts.array.len() && parts.array.is_valid(row) => parts.path.as_ref()?,
             _ => return None,

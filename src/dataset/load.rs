@@ -5,9 +5,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use super::{Image, ImageColumn, ImageDigest};
-use crate::dataset::digest::digest_of_encoded;
-use crate::image::{EncodedFormat, Limits, Pixels, decode, raw};
+use super::{Image, ImageColumn, Images};
+use crate::image::{Limits, Pixels, decode, raw};
 use crate::{Error, Result, RowError, RowErrorCode};
 
 /// What may be done to get at an image.
@@ -36,63 +35,54 @@ impl LoadOptions {
     }
 }
 
-/// Decodes an image, opening its file where it is a path and `options` allow that.
-///
-/// `dataset_file` is the file that the row comes from ([`Chunk::file`](super::Chunk::file)); relative paths start in its
-/// folder.
-///
-/// # Errors
-/// Those of [`decode`] and [`raw`], `too_many_pixels` for unencoded pixels as well, and `file_not_readable`.
-pub fn load(image: &Image<'_>, dataset_file: &str, options: &LoadOptions) -> Result<Pixels, RowError> {
-    match *image {
-        Image::Raw { values, height, width, channels, layout } => {
-            options.limits.check(width.into(), height.into())?;
-            raw(values, height, width, channels, layout)
+/// An image whose bytes are at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenedImage<'a> {
+    /// The bytes of an image file, from the column or from the file that a path names.
+    Encoded(Cow<'a, [u8]>),
+    /// Pixels that need no decoding.
+    Raw(Pixels),
+}
+
+impl LoadOptions {
+    /// Gets at a row's image: reads the file where the column holds paths and `read_paths` allows it, and arranges
+    /// unencoded pixels.
+    ///
+    /// # Errors
+    /// Those of [`Images::get`] and [`raw`], `file_not_readable`, and `too_many_pixels` for unencoded pixels or a file that
+    /// exceed the limits.
+    pub fn open<'a>(&self, images: &'a Images, row: usize) -> Result<OpenedImage<'a>, RowError> {
+        match images.get(row)? {
+            Image::Encoded(bytes) => Ok(OpenedImage::Encoded(Cow::Borrowed(bytes))),
+            Image::Path(path) => read(path, images.folder(), self).map(|bytes| OpenedImage::Encoded(Cow::Owned(bytes))),
+            Image::Raw { values, height, width, channels, layout } => {
+                self.limits.check(width.into(), height.into())?;
+                raw(values, height, width, channels, layout).map(OpenedImage::Raw)
+            }
         }
-        Image::Encoded(_) | Image::Path(_) => decode(&encoded(image, dataset_file, options)?, &options.limits),
+    }
+
+    /// Decodes the bytes of an image file within the limits.
+    ///
+    /// # Errors
+    /// Those of [`decode`].
+    pub fn decode(&self, bytes: &[u8]) -> Result<Pixels, RowError> {
+        decode(bytes, &self.limits)
+    }
+
+    /// The pixels of a row's image.
+    ///
+    /// # Errors
+    /// Those of [`LoadOptions::open`] and [`LoadOptions::decode`].
+    pub fn load(&self, images: &Images, row: usize) -> Result<Pixels, RowError> {
+        match self.open(images, row)? {
+            OpenedImage::Encoded(bytes) => self.decode(&bytes),
+            OpenedImage::Raw(pixels) => Ok(pixels),
+        }
     }
 }
 
-/// What is known of an image's file besides its pixels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Source {
-    /// The format that the bytes are in; none for unencoded pixels.
-    pub format: Option<EncodedFormat>,
-    /// Digest of the file that a path names, equal to that of the same bytes in a column; none for other images, which
-    /// [`Images::digest`](super::Images::digest) tells apart.
-    pub file_digest: Option<ImageDigest>,
-}
-
-/// As [`load`], with what else is known of the image's file.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_with_source(
-    image: &Image<'_>,
-    dataset_file: &str,
-    options: &LoadOptions,
-) -> Result<(Pixels, Source), RowError> {
-    if matches!(image, Image::Raw { .. }) {
-        return Ok((load(image, dataset_file, options)?, Source::default()));
-    }
-    let bytes = encoded(image, dataset_file, options)?;
-    let file_digest = matches!(image, Image::Path(_)).then(|| digest_of_encoded(&bytes));
-    Ok((decode(&bytes, &options.limits)?, Source { format: EncodedFormat::of_bytes(&bytes), file_digest }))
-}
-
-/// The bytes of an encoded image, read from its file where it is a path; none for unencoded pixels.
-///
-/// # Errors
-/// `file_not_readable`, `too_many_pixels` for a file that no image within the limits can need.
-pub fn encoded<'a>(image: &Image<'a>, dataset_file: &str, options: &LoadOptions) -> Result<Cow<'a, [u8]>, RowError> {
-    match *image {
-        Image::Encoded(bytes) => Ok(Cow::Borrowed(bytes)),
-        Image::Path(path) => read(path, dataset_file, options).map(Cow::Owned),
-        Image::Raw { .. } => Ok(Cow::Borrowed(&[])),
-    }
-}
-
-fn read(path: &str, dataset_file: &str, options: &LoadOptions) -> Result<Vec<u8>, RowError> {
+fn read(path: &str, folder: &Path, options: &LoadOptions) -> Result<Vec<u8>, RowError> {
     let refuse = |why: String| RowError::new(RowErrorCode::FileNotReadable, format!("{path}: {why}"));
     if !options.read_paths {
         return Err(refuse("the row holds a path instead of an image; --read-paths opens it".into()));
@@ -100,7 +90,7 @@ fn read(path: &str, dataset_file: &str, options: &LoadOptions) -> Result<Vec<u8>
     if path.contains("://") {
         return Err(refuse("addresses are not fetched, only files are read".into()));
     }
-    let full = Path::new(dataset_file).parent().unwrap_or(Path::new("")).join(path);
+    let full = folder.join(path);
     let metadata = fs::metadata(&full).map_err(|error| refuse(error.to_string()))?;
     // A pipe or a device could keep the run waiting for ever.
     if !metadata.is_file() {

@@ -4,6 +4,7 @@
 //! is bounded by `batch_rows`. This room moves bytes and columns; what is in an image is `image`'s business.
 
 mod bytes;
+mod chunk;
 mod class_map;
 mod digest;
 mod format;
@@ -23,14 +24,15 @@ mod sink;
 mod slices;
 mod writer;
 
+pub use chunk::Chunk;
 pub use class_map::{ClassMap, Given};
-pub use digest::ImageDigest;
+pub use digest::{ImageDigest, digest_of_encoded};
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};
 pub use inputs::{Input, resolve};
 pub use label_column::{LabelColumn, LabelKind, Labels};
-pub use load::{LoadOptions, Source, encoded, load, load_with_source};
-pub use reader::{Chunk, Chunks, Dataset};
+pub use load::{LoadOptions, OpenedImage};
+pub use reader::{Chunks, Dataset};
 pub use schema::list_columns;
 pub use slices::used_bytes;
 pub use writer::{Compression, DatasetWriter, WriteOptions, is_same_place};

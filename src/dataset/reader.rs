@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::pipe::CancellablePipe;
-use super::{Format, ImageColumn, Input, LabelColumn, ipc, parquet, resolve, schema};
+use super::{Chunk, Format, ImageColumn, Input, LabelColumn, ipc, parquet, resolve, schema};
 use crate::cancel::Cancel;
 use crate::{Error, Result};
 
@@ -27,17 +27,6 @@ pub struct Dataset {
     rows: Option<u64>,
     bytes: Option<u64>,
     cancel: Cancel,
-}
-
-/// Some rows of one file, in the dataset's order.
-#[derive(Debug, Clone)]
-pub struct Chunk {
-    /// The rows: at least 1, at most `batch_rows`.
-    pub record_batch: RecordBatch,
-    /// The file they come from, as the user named it; `stdin` for standard input.
-    pub file: Arc<str>,
-    /// Number of the first row within that file, from 0.
-    pub first_row: u64,
 }
 
 #[derive(Debug)]

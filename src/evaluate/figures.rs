@@ -5,14 +5,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Collected, ScoreHistogram};
+use super::{DatasetLogits, ScoreHistogram};
 use crate::calibration::{Calibration, CalibrationScores, Estimate};
 use crate::error::{Error, Result};
 use crate::metrics::{
     ClassificationMetrics, DEFAULT_BINS, Interval, LabelledLogits, OodMetrics, Reliability, ece_interval,
     share_interval,
 };
-use crate::model::Model;
 use crate::score::Score;
 
 /// Confidence level of all intervals.
@@ -105,17 +104,19 @@ pub struct Flagged {
 }
 
 impl Evaluation {
-    /// Computes all figures. `ood` are named sets, possibly none; see [`set_names`].
+    /// Computes all figures of the model that computed the logits. `ood` are named sets, possibly none; see [`set_names`].
     ///
     /// # Errors
-    /// [`Error::Model`] if the model is not calibrated; [`Error::Data`] where the test set has no labels or a set has no row
-    /// that could be scored; [`Error::Config`] for logits of another number of classes than the model's.
-    pub fn of(model: &Model, in_dist: &Collected, ood: &[(String, Collected)]) -> Result<Self> {
+    /// [`Error::Model`] if the model is not calibrated or another one scored an OOD set; [`Error::Data`] where the test set
+    /// has no labels or a set has no row that could be scored.
+    pub fn try_new(in_dist: &DatasetLogits, ood: &[(String, DatasetLogits)]) -> Result<Self> {
+        let model = in_dist.model();
         let calibration = model.require_calibration()?;
-        let classes = model.classes().len();
-        if let Some(other) = ood.iter().map(|(_, set)| set).chain([in_dist]).find(|set| set.classes() != classes) {
-            let message = format!("the logits are of {} classes, the model has {classes}", other.classes());
-            return Err(Error::Config(message));
+        if let Some((name, _)) = ood.iter().find(|(_, set)| !set.model().is_same(model)) {
+            return Err(Error::model(
+                model.path(),
+                format!("another model scored the set {name}; score it with this one"),
+            ));
         }
         for (name, set) in ood {
             if set.scored() == 0 {
@@ -142,7 +143,7 @@ impl Evaluation {
 }
 
 impl InDistFigures {
-    fn of(calibration: &Calibration, set: &Collected) -> Result<Self> {
+    fn of(calibration: &Calibration, set: &DatasetLogits) -> Result<Self> {
         let rows = set.labelled()?;
         let before = ClassificationMetrics::of(&rows, 1.0)?;
         let after = ClassificationMetrics::of(&rows, calibration.temperature)?;
@@ -170,13 +171,11 @@ impl InDistFigures {
 }
 
 impl Flagged {
-    fn of(calibration: &Calibration, set: &Collected) -> Result<Self> {
+    fn of(calibration: &Calibration, set: &DatasetLogits) -> Result<Self> {
         let mut probabilities = vec![0.0; set.classes()];
         let mut flagged = 0;
         for logits in set.logits() {
-            let row = crate::score::row(logits, 1.0, calibration.score, &mut probabilities);
-            let verdict = calibration.verdict(row.class, row.score);
-            let verdict = verdict.map_err(|error| Error::Internal(format!("a collected row: {error}")))?;
+            let (_, verdict) = calibration.apply(logits, &mut probabilities).expect("only finite rows are kept");
             flagged += u64::from(verdict.is_ood);
         }
         let rows = set.scored();
@@ -206,8 +205,8 @@ fn short_name(argument: &str) -> String {
 
 fn ood_figures(
     calibration: &Calibration,
-    in_dist: &Collected,
-    sets: &[(String, Collected)],
+    in_dist: &DatasetLogits,
+    sets: &[(String, DatasetLogits)],
 ) -> Result<Vec<OodFigures>> {
     let mut figures = Vec::with_capacity(sets.len());
     for (name, set) in sets {
@@ -231,7 +230,7 @@ fn ood_figures(
     Ok(figures)
 }
 
-fn ood_scores(calibration: &Calibration, set: &Collected) -> Vec<f32> {
+fn ood_scores(calibration: &Calibration, set: &DatasetLogits) -> Vec<f32> {
     set.logits().map(|logits| -calibration.score.of_logits(logits)).collect()
 }
 
@@ -247,7 +246,7 @@ fn reliability(rows: &LabelledLogits, temperature: f32) -> Result<Reliability> {
     Reliability::equal_width(&rows.confidences(temperature), &rows.correct(), DEFAULT_BINS)
 }
 
-fn errors_by_name(set: &Collected) -> BTreeMap<String, u64> {
+fn errors_by_name(set: &DatasetLogits) -> BTreeMap<String, u64> {
     set.errors().iter().map(|(code, &count)| (code.as_str().to_owned(), count)).collect()
 }
 

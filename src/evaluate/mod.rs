@@ -1,12 +1,12 @@
 //! How good a model is on labelled test rows, and how well it tells other datasets apart from them.
 //!
-//! [`Collected`] streams a dataset through a [`crate::stage::Stage`] and keeps the logits; [`Evaluation`] turns those of the test set
+//! [`DatasetLogits`] streams a dataset through a [`crate::stage::Stage`] and keeps the logits; [`Evaluation`] turns those of the test set
 //! and of out-of-distribution sets into figures, of which [`crate::charts`] makes pictures.
 
-mod collect;
 mod figures;
 mod histogram;
+mod logits;
 
-pub use self::collect::Collected;
 pub use self::figures::{Evaluation, Flagged, InDistFigures, OodFigures, set_names};
 pub use self::histogram::ScoreHistogram;
+pub use self::logits::DatasetLogits;

@@ -5,7 +5,7 @@
 /// The decoder is lenient: it fills what is missing with grey and reports success, so half a picture would get a
 /// confident score. Pillow refuses such files; so do we. Only the marker is looked for: noise inside the compressed
 /// data cannot be told from content, there or here.
-pub(super) fn has_end_marker(bytes: &[u8]) -> bool {
+pub fn has_end_marker(bytes: &[u8]) -> bool {
     // Within compressed data 0xFF is always followed by 0x00 or a restart marker, so this pair is the real end. The
     // search begins after the first scan header, because an embedded thumbnail has an end marker of its own.
     first_scan(bytes).is_some_and(|scan| scan.windows(2).rev().any(|pair| pair == [0xFF, 0xD9]))

@@ -13,11 +13,9 @@
 //! - of animated or multi-page files the first picture counts.
 
 mod decode;
-mod inspection;
 mod jpeg_end;
 mod preprocessing;
 
 pub use decode::{Layout, Limits, Pixels, decode, raw};
-pub use inspection::{EncodedFormat, Inspection, Inspector, PerceptualHash, is_cut_off};
-pub use inspection::{Window, luma, sample};
+pub use jpeg_end::has_end_marker;
 pub use preprocessing::{Preprocessing, Resize, ReusableResizer};

@@ -189,6 +189,11 @@ impl Model {
         &self.self_check
     }
 
+    /// Whether both are one model: the same in memory, or equal files.
+    pub(crate) fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other) || (!self.digest.is_empty() && self.digest == other.digest)
+    }
+
     /// A network with this model's weights on `device`, ready to score.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam::channel::{Receiver, Sender};
 use tch::Tensor;
 
-use super::work::Busy;
+use super::stats::BusyClock;
 use crate::error::{Error, Result};
 use crate::network::Scorer;
 
@@ -28,7 +28,7 @@ pub(super) struct Lane {
     pub scorer: Scorer,
     /// Most rows that the device has memory for, as far as is known.
     pub most_rows: Arc<AtomicUsize>,
-    pub busy: Arc<Busy>,
+    pub busy: Arc<BusyClock>,
 }
 
 impl Lane {

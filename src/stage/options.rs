@@ -26,8 +26,6 @@ pub struct StageOptions {
     pub image: Option<String>,
     /// How images are loaded: the limit on pixels, whether paths are read.
     pub load: LoadOptions,
-    /// Whether images are inspected as well ([`Scored::inspection`](super::Scored::inspection)).
-    pub inspect: bool,
 }
 
 impl StageOptions {

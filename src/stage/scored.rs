@@ -1,75 +1,51 @@
-//! What comes out of the stage for one record batch.
+//! What the stage returns for the images of one item.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::calibration::{Calibration, Verdict};
-use crate::dataset::Source;
-use crate::error::{RowError, RowErrorCode};
-use crate::image::Inspection;
-use crate::score::{self, RowScores};
+use crate::error::RowError;
+use crate::model::Model;
 
-/// Time that a worker spent on a record batch.
+/// Time that a worker spent on an item.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timing {
     /// Loading, decoding and resizing.
     pub decode: Duration,
-    /// The network; on a GPU with the wait for other workers' images.
+    /// The network; on a GPU this includes the wait for a free device.
     pub network: Duration,
 }
 
-/// What was seen of an image while it was decoded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Inspected {
-    /// Of its pixels.
-    pub image: Inspection,
-    /// Of its file.
-    pub source: Source,
-}
-
-/// Logits of a record batch, row by row, or why a row has none.
-#[derive(Debug, Clone, Default)]
-pub struct Scored {
+/// Logits of an item's images, row by row, or why a row has none.
+///
+/// It holds the model that computed them, so that nobody can apply another model's calibration.
+#[derive(Debug, Clone)]
+pub struct Scored<V = ()> {
+    model: Arc<Model>,
     rows: Vec<Result<(), RowError>>,
     logits: Vec<f32>,
-    classes: usize,
+    observed: Vec<V>,
     timing: Timing,
-    /// One for each row, or none at all where the stage does not inspect.
-    inspected: Vec<Option<Inspected>>,
 }
 
-impl Scored {
-    /// `logits [N, C]` row-major; those of failed rows are not looked at.
-    pub(super) fn new(rows: Vec<Result<(), RowError>>, logits: Vec<f32>, classes: usize, timing: Timing) -> Self {
-        Self { rows, logits, classes, timing, inspected: Vec::new() }
+impl<V> Scored<V> {
+    /// `logits [N, C]` row-major; those of failed rows are not read. `observed` has one value for each row.
+    pub(super) fn new(
+        model: Arc<Model>,
+        rows: Vec<Result<(), RowError>>,
+        logits: Vec<f32>,
+        observed: Vec<V>,
+        timing: Timing,
+    ) -> Self {
+        debug_assert_eq!((rows.len() * model.classes().len(), rows.len()), (logits.len(), observed.len()));
+        Self { model, rows, logits, observed, timing }
     }
 
-    /// With what was seen of each row's image.
-    pub(super) fn with_inspected(self, inspected: Vec<Option<Inspected>>) -> Self {
-        Self { inspected, ..self }
+    /// The model that computed the logits.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
     }
 
-    /// What was seen of a row's image; none where the image could not be decoded, the stage does not inspect
-    /// ([`StageOptions::inspect`](super::StageOptions::inspect)) or the rows were gathered.
-    pub fn inspection(&self, row: usize) -> Option<&Inspected> {
-        self.inspected.get(row).and_then(Option::as_ref)
-    }
-
-    /// Rows of other record batches of the same model, in this order, as if they had been scored together. They cost nothing
-    /// again: the timing is zero.
-    pub fn gather<'a>(rows: impl IntoIterator<Item = (&'a Self, usize)>) -> Self {
-        let mut gathered = Self::default();
-        for (from, row) in rows {
-            gathered.classes = from.classes;
-            let outcome = from.logits(row).map(|logits| gathered.logits.extend_from_slice(logits));
-            if outcome.is_err() {
-                gathered.logits.resize(gathered.logits.len() + from.classes, 0.0);
-            }
-            gathered.rows.push(outcome);
-        }
-        gathered
-    }
-
-    /// What the record batch cost a worker.
+    /// What the workers spent on these images.
     pub fn timing(&self) -> Timing {
         self.timing
     }
@@ -79,33 +55,47 @@ impl Scored {
         &self.rows
     }
 
+    /// What the observer kept of each row.
+    pub fn observed(&self) -> &[V] {
+        &self.observed
+    }
+
     /// Logits `[C]` of a row, before temperature.
     ///
     /// # Errors
-    /// Why it has none.
-    pub fn logits(&self, row: usize) -> Result<&[f32], RowError> {
-        match self.rows.get(row) {
-            Some(Ok(())) => Ok(&self.logits[row * self.classes..(row + 1) * self.classes]),
-            Some(Err(error)) => Err(error.clone()),
-            None => Err(RowError::new(RowErrorCode::NonFiniteScore, format!("there is no row {row}"))),
-        }
-    }
-
-    /// Probabilities (written to `probabilities [C]`), scores and flag of a row.
-    ///
-    /// # Errors
     /// Why the row has none.
-    pub fn judge(
-        &self,
-        row: usize,
-        calibration: &Calibration,
-        probabilities: &mut [f32],
-    ) -> Result<(RowScores, Verdict), RowError> {
-        let scores = score::row(self.logits(row)?, calibration.temperature, calibration.score, probabilities);
-        if !scores.is_finite() {
-            return Err(RowError::new(RowErrorCode::NonFiniteScore, "the network gave a value that is not finite"));
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn logits(&self, row: usize) -> Result<&[f32], &RowError> {
+        let classes = self.model.classes().len();
+        self.rows[row].as_ref().map(|()| &self.logits[row * classes..(row + 1) * classes])
+    }
+}
+
+impl Scored {
+    /// Rows of other items of `model`, in this order, as if they had been scored together. They cost nothing again: the
+    /// timing is zero.
+    ///
+    /// # Panics
+    /// If a row was scored by a model with another number of classes.
+    pub fn gather<'a>(model: &Arc<Model>, rows: impl IntoIterator<Item = (&'a Self, usize)>) -> Self {
+        let classes = model.classes().len();
+        let (mut outcomes, mut logits) = (Vec::new(), Vec::new());
+        for (from, row) in rows {
+            assert_eq!(from.model.classes().len(), classes, "rows of one model are gathered");
+            match from.logits(row) {
+                Ok(values) => {
+                    logits.extend_from_slice(values);
+                    outcomes.push(Ok(()));
+                }
+                Err(error) => {
+                    logits.resize(logits.len() + classes, 0.0);
+                    outcomes.push(Err(error.clone()));
+                }
+            }
         }
-        let verdict = calibration.verdict(scores.class, scores.score)?;
-        Ok((scores, verdict))
+        let observed = vec![(); outcomes.len()];
+        Self::new(Arc::clone(model), outcomes, logits, observed, Timing::default())
     }
 }

@@ -1,45 +1,40 @@
-//! What a worker does with one record batch.
+//! Decoding and scoring on one thread.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::gpu::DeviceJob;
-use super::scored::{Inspected, Scored, Timing};
-use super::work::Counters;
-use crate::dataset::{self, ImageColumn, Images, LoadOptions};
+use super::observer::{Observed, Observer};
+use super::scored::{Scored, Timing};
+use super::stats::StatsCounters;
+use crate::dataset::{Images, LoadOptions, OpenedImage};
 use crate::error::{Error, Result, RowError};
-use crate::image::{Inspector, Preprocessing, ReusableResizer};
+use crate::image::{Pixels, ReusableResizer};
+use crate::model::Model;
 use crate::network::{Scorer, pinned};
 
-/// Takes the scores of a record batch, on the worker's thread.
-pub(super) type Answer = Box<dyn FnOnce(Result<Scored>) + Send>;
-
-/// A record batch to score and where the answer goes.
+/// Something for a worker to do.
 pub(super) struct Job {
-    pub record_batch: RecordBatch,
-    pub column: ImageColumn,
-    /// File that relative image paths are resolved against.
-    pub file: Arc<str>,
     /// Gone with the stream that asked.
     pub stream: Weak<()>,
-    pub answer: Answer,
+    pub work: Box<dyn FnOnce(&mut Worker) + Send>,
 }
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("rows", &self.record_batch.num_rows()).field("file", &self.file).finish()
+        f.debug_struct("Job").field("wanted", &(self.stream.strong_count() > 0)).finish_non_exhaustive()
     }
 }
 
 /// Where a worker gets its logits.
 #[derive(Debug)]
 pub(super) enum Engine {
-    /// A network of its own: on a CPU nothing is handed over while it is in the cache.
-    Own(Box<Scorer>),
+    /// A network of its own: on a CPU nothing leaves the core while it is in the cache.
+    Local(Box<Scorer>),
     /// The threads that feed the GPUs.
     Device(Sender<DeviceJob>),
 }
@@ -47,7 +42,7 @@ pub(super) enum Engine {
 impl Engine {
     fn logits(&self, pixels: Vec<u8>) -> Result<Vec<f32>> {
         match self {
-            Self::Own(scorer) => scorer.logits(&pixels),
+            Self::Local(scorer) => scorer.logits(&pixels),
             Self::Device(device) => {
                 let gone = || Error::Internal("the device thread ended unexpectedly".into());
                 // Copied here, where it costs the device nothing, to memory that the device reads on its own.
@@ -60,104 +55,91 @@ impl Engine {
     }
 }
 
-/// Decodes and scores record batches, one at a time.
+/// Decodes and scores the images of one item at a time.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub engine: Engine,
-    pub preprocessing: Preprocessing,
-    pub classes: usize,
+    pub model: Arc<Model>,
     pub batch_rows: usize,
     pub load: LoadOptions,
-    pub inspect: bool,
-    pub counters: Arc<Counters>,
+    pub counters: Arc<StatsCounters>,
+    pub resizer: ReusableResizer,
 }
 
 impl Worker {
-    /// Answers jobs until the stage is dropped.
-    pub fn run(self, jobs: &Receiver<Job>) {
-        // One thread in libtorch per worker: a worker per core beats operators that split themselves over the cores.
+    /// Works until the stage is dropped. A panic ends its stream, not the worker: the pool keeps its size.
+    pub fn run(mut self, jobs: &Receiver<Job>) {
+        // One libtorch thread for each worker: a worker per core beats operators that split themselves over the cores.
         tch::set_num_threads(1);
-        let mut tools = Tools { resizer: ReusableResizer::default(), inspector: self.inspect.then(Inspector::default) };
         for job in jobs.iter().filter(|job| job.stream.strong_count() > 0) {
-            let scored = self.score(&job, &mut tools);
-            (job.answer)(scored);
+            // The answer is dropped with the panic, which its stream sees as an error.
+            if catch_unwind(AssertUnwindSafe(|| (job.work)(&mut self))).is_err() {
+                self.resizer = ReusableResizer::default();
+            }
         }
     }
 
-    fn score(&self, job: &Job, tools: &mut Tools) -> Result<Scored> {
-        let images = job.column.values(&job.record_batch)?;
-        let count = job.record_batch.num_rows();
+    /// Logits of all images, in passes of at most `batch_rows`.
+    pub fn score<O: Observer>(&mut self, images: &Images, observer: &O) -> Result<Scored<O::Value>> {
+        let (count, classes) = (images.len(), self.model.classes().len());
         let mut rows: Vec<Result<(), RowError>> = Vec::with_capacity(count);
-        let mut logits = vec![0.0f32; count * self.classes];
+        let mut logits = vec![0.0f32; count * classes];
+        let mut observed = Vec::with_capacity(count);
         let mut timing = Timing::default();
-        let mut inspected = Vec::with_capacity(if self.inspect { count } else { 0 });
-        let mut start = 0;
-        while start < count {
-            let end = (start + self.batch_rows).min(count);
-            let mut pixels = Vec::with_capacity((end - start) * self.preprocessing.image_bytes());
-            let mut scored_rows = Vec::with_capacity(end - start);
+        while rows.len() < count {
+            let (start, end) = (rows.len(), (rows.len() + self.batch_rows).min(count));
             let clock = Instant::now();
+            let mut pixels = Vec::with_capacity((end - start) * self.model.config().preprocessing.image_bytes());
             for row in start..end {
-                let outcome = self.prepare(&images, row, &job.file, tools, &mut pixels);
-                if outcome.is_ok() {
-                    scored_rows.push(row);
-                }
-                let (outcome, seen) = match outcome {
-                    Ok(seen) => (Ok(()), seen),
-                    Err(error) => (Err(error), None),
-                };
+                let (outcome, value) = self.prepare(images, row, observer, &mut pixels);
                 rows.push(outcome);
-                if self.inspect {
-                    inspected.push(seen);
-                }
+                observed.push(value);
             }
             timing.decode += clock.elapsed();
             self.counters.decoded(end - start);
-            if !scored_rows.is_empty() {
-                let clock = Instant::now();
-                let values = self.engine.logits(pixels)?;
-                timing.network += clock.elapsed();
-                self.counters.passed(scored_rows.len());
-                for (values, row) in values.chunks_exact(self.classes).zip(scored_rows) {
-                    logits[row * self.classes..(row + 1) * self.classes].copy_from_slice(values);
-                }
+            if pixels.is_empty() {
+                continue;
             }
-            start = end;
+            let clock = Instant::now();
+            let values = self.engine.logits(pixels)?;
+            timing.network += clock.elapsed();
+            self.counters.passed(values.len() / classes);
+            let scored_rows = (start..end).filter(|row| rows[*row].is_ok());
+            for (values, row) in values.chunks_exact(classes).zip(scored_rows) {
+                logits[row * classes..(row + 1) * classes].copy_from_slice(values);
+            }
         }
-        Ok(Scored::new(rows, logits, self.classes, timing).with_inspected(inspected))
+        Ok(Scored::new(Arc::clone(&self.model), rows, logits, observed, timing))
     }
 
-    /// Appends the row's preprocessed image to `pixels`; on failure `pixels` is as before.
-    fn prepare(
-        &self,
+    /// Appends the row's preprocessed image to `pixels`, unless it fails.
+    fn prepare<O: Observer>(
+        &mut self,
         images: &Images,
         row: usize,
-        file: &str,
-        tools: &mut Tools,
+        observer: &O,
         pixels: &mut Vec<u8>,
-    ) -> Result<Option<Inspected>, RowError> {
-        let image = images.get(row)?;
-        let (image, inspected) = match &mut tools.inspector {
-            None => (dataset::load(&image, file, &self.load)?, None),
-            Some(inspector) => {
-                let (pixels, source) = dataset::load_with_source(&image, file, &self.load)?;
-                let image = inspector.inspect(&pixels)?;
-                (pixels, Some(Inspected { image, source }))
+    ) -> (Result<(), RowError>, O::Value) {
+        let (encoded, decoded) = match self.load.open(images, row) {
+            Ok(OpenedImage::Encoded(bytes)) => {
+                let decoded = self.load.decode(&bytes);
+                (Some(bytes), decoded)
             }
+            Ok(OpenedImage::Raw(pixels)) => (None, Ok(pixels)),
+            Err(error) => (None, Err(error)),
         };
+        let value = observer.observe(&Observed { images, row, encoded: encoded.as_deref(), pixels: decoded.as_ref() });
+        (decoded.and_then(|image| self.append(&image, pixels)), value)
+    }
+
+    fn append(&mut self, image: &Pixels, pixels: &mut Vec<u8>) -> Result<(), RowError> {
+        let preprocessing = &self.model.config().preprocessing;
         let start = pixels.len();
-        pixels.resize(start + self.preprocessing.image_bytes(), 0);
-        let written = self.preprocessing.apply_into(&image, &mut tools.resizer, &mut pixels[start..]);
+        pixels.resize(start + preprocessing.image_bytes(), 0);
+        let written = preprocessing.apply_into(image, &mut self.resizer, &mut pixels[start..]);
         if written.is_err() {
             pixels.truncate(start);
         }
-        written.map(|()| inspected)
+        written
     }
-}
-
-/// What a worker keeps from one image to the next.
-struct Tools {
-    resizer: ReusableResizer,
-    /// None where images are not inspected.
-    inspector: Option<Inspector>,
 }

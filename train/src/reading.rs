@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dismax::dataset::{self, Chunk, Dataset, ImageColumn, LoadOptions};
+use dismax::dataset::{Chunk, Dataset, ImageColumn, LoadOptions};
 use dismax::error::{Result, RowError};
 use dismax::image::{Preprocessing, ReusableResizer};
 use dismax::parallel::{IN_FLIGHT_PER_THREAD, ordered_map};
@@ -50,10 +50,10 @@ impl Reading {
     }
 
     fn decode(&self, chunk: &Chunk) -> Result<DecodedRows> {
-        let images = self.column.values(&chunk.record_batch)?;
+        let images = self.column.images(&chunk)?;
         let mut resizer = ReusableResizer::default();
         let mut decode = |row| {
-            let image = dataset::load(&images.get(row)?, &chunk.file, &self.load)?;
+            let image = self.load.load(&images, row)?;
             let mut out = vec![0; self.preprocessing.image_bytes()];
             self.preprocessing.apply_into(&image, &mut resizer, &mut out)?;
             Ok(out)

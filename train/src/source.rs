@@ -47,9 +47,9 @@ impl Source {
     pub(super) fn common_size(&self, job: &TrainJob) -> Result<Option<(u32, u32)>> {
         let Some(chunk) = self.dataset.read(64, Some(&[self.image.index()]))?.next() else { return Ok(None) };
         let chunk = chunk?;
-        let images = self.image.values(&chunk.record_batch)?;
+        let images = self.image.images(&chunk)?;
         let mut sizes = (0..chunk.record_batch.num_rows()).filter_map(|row| {
-            let image = images.get(row).and_then(|image| dismax::dataset::load(&image, &chunk.file, &job.load)).ok()?;
+            let image = job.load.load(&images, row).ok()?;
             Some((image.height, image.width))
         });
         let first = sizes.next();

@@ -1,51 +1,40 @@
-//! An array of images cut into the record batches that the stage takes.
+//! An array of images cut into the items that the stage takes.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::Field;
 use datafusion::common::Result;
 use dismax::dataset::used_bytes;
 use dismax::stage::Stage;
 
-use crate::models::image_field;
+use crate::models::image_type;
 
-/// Record batches with one column, the images: of few rows where images are large.
+/// Slices of an image array: of few rows where images are large.
 #[derive(Debug)]
-pub(crate) struct Chunks {
+pub(crate) struct ImageSlices {
     images: ArrayRef,
-    schema: SchemaRef,
     rows: usize,
     start: usize,
 }
 
-impl Chunks {
+impl ImageSlices {
     /// Cuts `images`, the values of an argument with this field.
-    pub fn of(stage: &Stage, images: &ArrayRef, argument: &Field) -> Result<Self> {
-        let field = image_field(argument);
-        let images = match images.data_type() == field.data_type() {
-            true => Arc::clone(images),
-            false => cast(images, field.data_type())?,
-        };
-        let rows = rows_within(stage, &images);
-        Ok(Self { images, schema: Arc::new(Schema::new(vec![field])), rows, start: 0 })
-    }
-
-    /// The next record batch.
-    pub fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let rows = self.rows.min(self.images.len() - self.start);
-        if rows == 0 {
-            return Ok(None);
-        }
-        let images = self.images.slice(self.start, rows);
-        self.start += rows;
-        Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), vec![images])?))
+    pub fn try_new(stage: &Stage, images: &ArrayRef, argument: &Field) -> Result<Self> {
+        // A NULL literal is a missing image.
+        let images = cast(images, image_type(argument))?;
+        let mean = used_bytes(&images).div_ceil(images.len().max(1)).max(1);
+        let rows = (stage.max_chunk_bytes() / mean).clamp(1, stage.max_chunk_rows());
+        Ok(Self { images, rows, start: 0 })
     }
 }
 
-/// Rows of a chunk: as many as keep a worker busy, fewer where images are large.
-fn rows_within(stage: &Stage, images: &ArrayRef) -> usize {
-    let mean = used_bytes(images).div_ceil(images.len().max(1)).max(1) as u64;
-    usize::try_from(stage.chunk_bytes() / mean).unwrap_or(usize::MAX).clamp(1, stage.most_chunk_rows().max(1))
+impl Iterator for ImageSlices {
+    type Item = ArrayRef;
+
+    fn next(&mut self) -> Option<ArrayRef> {
+        let rows = self.rows.min(self.images.len() - self.start);
+        let slice = (rows > 0).then(|| self.images.slice(self.start, rows));
+        self.start += rows;
+        slice
+    }
 }

@@ -4,21 +4,25 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use dismax::columns::Columns;
 use dismax::dataset::ImageColumn;
 use dismax::model::Model;
 use dismax::stage::{Stage, StageOptions};
 
-/// Name of the column that carries images to the stage.
-const IMAGE: &str = "image";
-
 /// Models under the names that queries use.
 #[derive(Debug, Default)]
 pub struct Models {
     options: StageOptions,
-    entries: Vec<(String, Model, Option<Arc<Stage>>)>,
+    entries: Vec<(String, Entry)>,
+}
+
+/// A model, or a stage that has one.
+#[derive(Debug)]
+enum Entry {
+    Model(Box<Model>),
+    Stage(Arc<Stage>),
 }
 
 impl Models {
@@ -38,30 +42,30 @@ impl Models {
     /// Adds a model. A later one with the same name takes its place.
     #[must_use]
     pub fn with(self, name: impl Into<String>, model: Model) -> Self {
-        self.add(name.into(), model, None)
+        self.add(name.into(), Entry::Model(Box::new(model)))
     }
 
-    /// Adds a model whose stage the caller shares with other work, or wants to read [`Stage::work`] of.
+    /// Adds the model of a stage that the caller shares with other work, or whose [`Stage::stats`] it wants to read.
     #[must_use]
-    pub fn with_stage(self, name: impl Into<String>, model: Model, stage: Arc<Stage>) -> Self {
-        self.add(name.into(), model, Some(stage))
+    pub fn with_stage(self, name: impl Into<String>, stage: Arc<Stage>) -> Self {
+        self.add(name.into(), Entry::Stage(stage))
     }
 
-    fn add(mut self, name: String, model: Model, stage: Option<Arc<Stage>>) -> Self {
-        self.entries.retain(|(taken, ..)| *taken != name);
-        self.entries.push((name, model, stage));
+    fn add(mut self, name: String, entry: Entry) -> Self {
+        self.entries.retain(|(taken, _)| *taken != name);
+        self.entries.push((name, entry));
         self
     }
 
     /// Starts the workers.
     pub(crate) fn start(self) -> Result<Registry, dismax::Error> {
         let mut models = Vec::with_capacity(self.entries.len());
-        for (name, model, stage) in self.entries {
-            let stage = match stage {
-                Some(stage) => stage,
-                None => Arc::new(Stage::new(&model, &self.options)?),
+        for (name, entry) in self.entries {
+            let stage = match entry {
+                Entry::Stage(stage) => stage,
+                Entry::Model(model) => Arc::new(Stage::try_new(*model, &self.options)?),
             };
-            models.push(Arc::new(ScoringModel::try_new(name, &model, stage)?));
+            models.push(Arc::new(ScoringModel::try_new(name, stage)?));
         }
         Ok(Registry { models })
     }
@@ -70,22 +74,26 @@ impl Models {
 /// A model with its workers. Equal where name and digest are.
 pub(crate) struct ScoringModel {
     pub name: String,
-    digest: String,
     pub columns: Columns,
     pub stage: Arc<Stage>,
 }
 
 impl ScoringModel {
-    fn try_new(name: String, model: &Model, stage: Arc<Stage>) -> Result<Self, dismax::Error> {
-        let columns = Columns::new(model, "")?;
-        Ok(Self { name, digest: model.digest().to_owned(), columns, stage })
+    fn try_new(name: String, stage: Arc<Stage>) -> Result<Self, dismax::Error> {
+        let columns = Columns::try_new(&stage, "")?;
+        Ok(Self { name, columns, stage })
+    }
+
+    fn digest(&self) -> &str {
+        self.stage.model().digest()
     }
 
     /// Checks that this argument holds images, and says how the stage finds them in it.
     pub fn image_column(&self, argument: &Field) -> Result<ImageColumn> {
-        let field = image_field(argument);
-        let wanted = self.stage.load_options().read_paths.then_some(IMAGE);
-        ImageColumn::find(&Schema::new(vec![field]), wanted).map_err(|_| {
+        let field = argument.clone().with_data_type(image_type(argument).clone());
+        let column = ImageColumn::from_field(&field).ok();
+        let readable = column.filter(|column| !column.holds_paths() || self.stage.load_options().read_paths);
+        readable.ok_or_else(|| {
             plan_datafusion_err!(
                 "\"{}\" has type {}, which holds no images: give a column of encoded images (binary), the struct {{bytes, path}} \
                  of Hugging Face, arrow.fixed_shape_tensor of uint8 or nested lists of uint8",
@@ -96,21 +104,20 @@ impl ScoringModel {
     }
 }
 
-/// The field of an image argument, under the name that [`ScoringModel::image_column`] looks for. A NULL is a missing image.
-pub(crate) fn image_field(argument: &Field) -> Field {
-    let field = argument.clone().with_name(IMAGE).with_nullable(true);
-    if argument.data_type().is_null() { field.with_data_type(DataType::Binary) } else { field }
+/// The type of an image argument. A NULL is a missing image.
+pub(crate) fn image_type(argument: &Field) -> &DataType {
+    if argument.data_type().is_null() { &DataType::Binary } else { argument.data_type() }
 }
 
 impl fmt::Debug for ScoringModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScoringModel").field("name", &self.name).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("ScoringModel").field("name", &self.name).field("digest", &self.digest()).finish_non_exhaustive()
     }
 }
 
 impl PartialEq for ScoringModel {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.digest == other.digest
+        self.name == other.name && self.digest() == other.digest()
     }
 }
 
@@ -119,7 +126,7 @@ impl Eq for ScoringModel {}
 impl Hash for ScoringModel {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
-        self.digest.hash(state);
+        self.digest().hash(state);
     }
 }
 

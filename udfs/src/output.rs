@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
-use dismax::columns::{Columns, Judged};
+use dismax::columns::{Columns, ScoredColumn, ScoredColumns};
 
 use crate::models::external;
 
@@ -79,14 +79,23 @@ impl Output {
         }
     }
 
-    /// Position among the appended columns; none for those that are made of them.
-    fn column(self) -> Option<usize> {
-        Self::COLUMNS.iter().position(|output| *output == self)
+    /// The appended column that it is; none for what is made of several.
+    fn column(self) -> Option<ScoredColumn> {
+        Some(match self {
+            Self::All | Self::IsOodAt(_) => return None,
+            Self::Prediction => ScoredColumn::Prediction,
+            Self::Confidence => ScoredColumn::Confidence,
+            Self::Probabilities => ScoredColumn::Probabilities,
+            Self::OodScore => ScoredColumn::OodScore,
+            Self::PValue => ScoredColumn::OodPValue,
+            Self::IsOod => ScoredColumn::IsOod,
+            Self::Error => ScoredColumn::Error,
+        })
     }
 
     /// Type and nullability under a name.
     pub fn field(self, columns: &Columns, name: impl Into<String>) -> Field {
-        match (self, self.column().and_then(|column| columns.fields().get(column))) {
+        match (self, self.column().map(|column| columns.field(column))) {
             (_, Some(field)) => field.clone().with_name(name),
             (Self::All, None) => Field::new(name, DataType::Struct(Fields::from(columns.fields().to_vec())), false),
             (_, None) => Field::new(name, DataType::Boolean, true),
@@ -102,16 +111,16 @@ impl Output {
     }
 
     /// The array for judged rows.
-    pub fn array(self, columns: &Columns, judged: &Judged) -> Result<ArrayRef> {
-        match (self, self.column().and_then(|column| judged.arrays.get(column))) {
+    pub fn array(self, columns: &Columns, scored: &ScoredColumns) -> Result<ArrayRef> {
+        match (self, self.column().map(|column| scored.array(column))) {
             (_, Some(array)) => Ok(Arc::clone(array)),
             (Self::IsOodAt(alpha), None) => {
-                let flags = judged.p_values.iter().map(|p_value| p_value.map(|p_value| p_value <= alpha.get()));
+                let flags = scored.p_values.iter().map(|p_value| p_value.map(|p_value| p_value <= alpha.get()));
                 Ok(Arc::new(flags.collect::<BooleanArray>()))
             }
             (_, None) => {
                 let fields = Fields::from(columns.fields().to_vec());
-                Ok(Arc::new(StructArray::try_new(fields, judged.arrays.clone(), None)?))
+                Ok(Arc::new(StructArray::try_new(fields, scored.arrays.clone(), None)?))
             }
         }
     }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use dismax::dataset::Dataset;
 use dismax::model::Model;
-use dismax::stage::{Stage, StageOptions};
+use dismax::run::{Progress, Run};
+use dismax::stage::Stage;
 use dismax::{Error, Result};
-use dismax_audit::{AuditOptions, AuditPhase, AuditSummary, Comparison, Kind, Severity, audit, compare};
+use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, Comparison, Kind, Severity, audit, compare};
 
 use super::Context;
 use crate::args::{ImageArgs, LabelArgs, StageArgs, listing, share};
@@ -120,22 +121,22 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         force: args.force,
         command: command(),
     };
-    let stage = Stage::new(&model, &StageOptions { inspect: true, ..args.stage.options(&args.images) })?;
-    let mut phase: Option<(AuditPhase, Phase)> = None;
-    let summary =
-        audit(&model, &stage, &dataset, reference.as_ref(), &args.out, &options, &context.cancel, &mut |progress| {
-            if phase.as_ref().is_none_or(|(current, _)| *current != progress.phase) {
-                if let Some((_, finished)) = phase.take() {
-                    finished.finish();
-                }
-                if let Some(name) = name_of(progress.phase) {
-                    phase = Some((progress.phase, context.ui.phase(name)));
-                }
+    let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
+    let mut phase: Option<(&str, Phase)> = None;
+    let mut progress = |progress: Progress| {
+        if phase.as_ref().is_none_or(|(task, _)| *task != progress.task) {
+            if let Some((_, finished)) = phase.take() {
+                finished.finish();
             }
-            if let Some((_, phase)) = &phase {
-                phase.update(progress.rows, progress.of);
-            }
-        });
+            phase = Some((progress.task, context.ui.phase(progress.task)));
+        }
+        if let Some((_, phase)) = &phase {
+            phase.update(progress.rows, progress.of);
+        }
+    };
+    let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
+    let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
+    let summary = audit(&stage, &inputs, &args.out, &options, &mut run);
     drop(phase);
     let summary = summary?;
     summary.warnings.iter().for_each(|warning| context.ui.warn(warning));
@@ -148,15 +149,6 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         return Ok(Outcome::Incomplete);
     }
     Ok(Outcome::Done)
-}
-
-/// What stands before the bar; the last phase is too short for one.
-fn name_of(phase: AuditPhase) -> Option<&'static str> {
-    match phase {
-        AuditPhase::Reference => Some("scoring the reference"),
-        AuditPhase::Rows => Some("auditing"),
-        AuditPhase::Findings => None,
-    }
 }
 
 /// The command as it was typed, quoted for a shell where need be.

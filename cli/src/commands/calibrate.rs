@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use dismax::Result;
 use dismax::calibration::{CalibrationOptions, CalibrationScores};
 use dismax::dataset::Dataset;
-use dismax::evaluate::Collected;
+use dismax::evaluate::DatasetLogits;
 use dismax::model::Model;
+use dismax::run::{Progress, Run};
 use dismax::stage::Stage;
 use serde::Serialize;
 
@@ -82,12 +83,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let dataset = Dataset::open_cancellable(&args.data, &context.cancel)?;
     dataset.require_distinct_files()?;
     let label = dataset.label_column(args.labels.label.as_deref())?;
-    let stage = Stage::new(&model, &args.stage.options(&args.images))?;
+    let stage = Stage::try_new(model.clone(), &args.stage.options(&args.images))?;
 
     let phase = context.ui.phase("scoring");
-    let collected = Collected::read(&stage, &model, &dataset, Some(&label), &context.cancel, &mut |done, of| {
-        phase.update(done, of)
-    })?;
+    let mut progress = |progress: Progress| phase.update(progress.rows, progress.of);
+    let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
+    let collected = DatasetLogits::read(&stage, &dataset, Some(&label), &mut run)?;
     phase.finish();
     let rows = collected.labelled()?;
     let left_out = collected.rows() - rows.rows() as u64;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 use dismax::dataset::{Dataset, LabelColumn};
-use dismax::evaluate::{Collected, Evaluation, InDistFigures, OodFigures, set_names};
+use dismax::evaluate::{DatasetLogits, Evaluation, InDistFigures, OodFigures, set_names};
 use dismax::metrics::OodMetrics;
 use dismax::model::Model;
+use dismax::run::{Progress, Run};
 use dismax::score::Score;
 use dismax::stage::Stage;
 use dismax::{Error, Result};
@@ -80,14 +81,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if let Some(folder) = &args.charts {
         fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
     }
-    let stage = Stage::new(&model, &args.stage.options(&args.images))?;
+    let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
 
     let collect = |dataset: &Dataset, label: Option<&LabelColumn>, name: &str| {
         let phase = context.ui.phase(name);
-        let mut update = |done, of| phase.update(done, of);
-        let collected = Collected::read(&stage, &model, dataset, label, &context.cancel, &mut update)?;
+        let mut progress = |progress: Progress| phase.update(progress.rows, progress.of);
+        let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
+        let logits = DatasetLogits::read(&stage, dataset, label, &mut run)?;
         phase.finish();
-        Ok::<_, Error>(collected)
+        Ok::<_, Error>(logits)
     };
     let in_dist = collect(&test, Some(&label), "scoring the test set")?;
     let mut ood = Vec::new();
@@ -95,7 +97,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         let collected = collect(dataset, None, &format!("scoring {name}"))?;
         ood.push((name, collected));
     }
-    let evaluation = Evaluation::of(&model, &in_dist, &ood)?;
+    let evaluation = Evaluation::try_new(&in_dist, &ood)?;
     match args.json {
         true => ui::print(&ui::json(&evaluation)?)?,
         false => ui::print(&describe(&evaluation))?,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use dismax::dataset::{Dataset, WriteOptions};
 use dismax::model::Model;
+use dismax::run::{Progress, Run};
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 use dismax_udfs::filter::{FilterOptions, FilterSummary, Flag, Keep, filter_to};
@@ -125,7 +126,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let model = Model::read(&args.model)?;
     model.require_calibration()?;
     let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
-    let stage = Stage::new(&model, &args.stage.options(&args.images))?;
+    let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
     let keep = match args.keep {
         KeepArg::Id => Keep::Id,
         KeepArg::Ood => Keep::Ood,
@@ -141,8 +142,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         ..FilterOptions::new(keep)
     };
     let phase = context.ui.phase("filtering");
-    let mut observe = |rows, of| phase.update(rows, of);
-    let summary = filter_to(&model, &stage, &dataset, &args.out, &options, &context.cancel, &mut observe);
+    let mut progress = |progress: Progress| phase.update(progress.rows, progress.of);
+    let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
+    let summary = filter_to(&stage, &dataset, &args.out, &options, &mut run);
     phase.clear();
     let summary = summary?;
     context.ui.note(describe(&summary, args));

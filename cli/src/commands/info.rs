@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dismax::dataset::{self, Dataset, ImageColumn};
+use dismax::dataset::{Dataset, ImageColumn};
 use dismax::model::{Model, ModelConfig};
 use dismax::{Error, Result};
 use dismax_train::RowLabels;
@@ -165,10 +165,9 @@ fn sample(dataset: &Dataset, column: &ImageColumn, args: &Args, report: &mut Dat
     report.image_column = Some(column.name().to_owned());
     let Some(chunk) = dataset.read(SAMPLE, Some(&[column.index()]))?.next() else { return Ok(()) };
     let chunk = chunk?;
-    let images = column.values(&chunk.record_batch)?;
-    for row in 0..chunk.record_batch.num_rows() {
-        let image = images.get(row).and_then(|image| dataset::load(&image, &chunk.file, &args.images.load()));
-        let (counts, key) = match image {
+    let images = column.images(&chunk)?;
+    for row in 0..images.len() {
+        let (counts, key) = match args.images.load().load(&images, row) {
             Ok(image) => (&mut report.image_sizes, format!("{}x{}", image.width, image.height)),
             Err(error) => (&mut report.image_errors, error.code.as_str().to_owned()),
         };

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use dismax::dataset::{Dataset, WriteOptions};
 use dismax::model::Model;
-use dismax::scoring::{ErrorLimit, OnError, ScoreOptions, ScoreSummary, score_to};
+use dismax::run::{Progress, Run};
+use dismax::score_file::{ErrorLimit, OnError, ScoreOptions, ScoreSummary, score_to};
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 
@@ -108,7 +109,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let model = Model::read(&args.model)?;
     model.require_calibration()?;
     let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
-    let stage = Stage::new(&model, &args.stage.options(&args.images))?;
+    let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
     let options = ScoreOptions {
         prefix: args.prefix.clone(),
         alpha: args.alpha,
@@ -121,9 +122,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         write: WriteOptions { overwrite: args.force, ..WriteOptions::default() },
     };
     let phase = context.ui.phase("scoring");
-    let summary = score_to(&model, &stage, &dataset, &args.out, &options, &context.cancel, &mut |progress| {
-        phase.update(progress.rows, progress.of);
-    });
+    let mut progress = |progress: Progress| phase.update(progress.rows, progress.of);
+    let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
+    let summary = score_to(&stage, &dataset, &args.out, &options, &mut run);
     phase.clear();
     let summary = summary?;
     context.ui.note(describe(&summary));

@@ -117,8 +117,8 @@ impl ScoreExec {
     /// Rows of a record batch that the stage takes at once.
     fn batch_rows(&self) -> usize {
         let stage = &self.model.stage;
-        let fitting = row_bytes::mean(&self.input).map_or(u64::MAX, |mean| stage.chunk_bytes() / mean);
-        usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, stage.most_chunk_rows().max(1))
+        let fitting = row_bytes::mean(&self.input).map_or(u64::MAX, |mean| stage.max_chunk_bytes() as u64 / mean);
+        usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, stage.max_chunk_rows())
     }
 }
 

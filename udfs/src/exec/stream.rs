@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use arrow::array::{RecordBatch, UInt64Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
+use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
@@ -18,7 +18,7 @@ use super::ScoreExec;
 use super::answer::{Sender, Wanted};
 use super::metrics::{Batch, ScoreMetrics};
 use super::shared::{Claim, Own, Share};
-use crate::chunks::Chunks;
+use crate::chunks::ImageSlices;
 use crate::models::external;
 
 /// Record batches that each partition may have in flight, however many partitions there are: one at the workers, one to come.
@@ -42,7 +42,7 @@ pub(super) struct ScoreStream {
 /// A record batch of the input while it is cut into chunks.
 struct Current {
     rows: RecordBatch,
-    images: Chunks,
+    images: ImageSlices,
     start: usize,
 }
 
@@ -68,7 +68,7 @@ impl ScoreStream {
     pub fn new(exec: &ScoreExec, partition: usize, input: SendableRecordBatchStream) -> Self {
         let stage = &exec.model.stage;
         let partitions = exec.output_partitioning_count();
-        let most_in_flight = stage.chunks_in_flight().div_ceil(partitions).max(LEAST_IN_FLIGHT);
+        let most_in_flight = stage.items_in_flight().div_ceil(partitions).max(LEAST_IN_FLIGHT);
         Self {
             exec: exec.clone(),
             input,
@@ -76,7 +76,7 @@ impl ScoreStream {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             most_in_flight,
-            most_bytes: stage.chunk_bytes() * most_in_flight as u64,
+            most_bytes: stage.max_chunk_bytes() as u64 * most_in_flight as u64,
             ended: false,
             metrics: ScoreMetrics::new(&exec.metrics, partition),
         }
@@ -102,26 +102,26 @@ impl ScoreStream {
 
     fn cut(&self, rows: RecordBatch) -> Result<Current> {
         let images = self.exec.image.evaluate(&rows)?.into_array(rows.num_rows())?;
-        let images = Chunks::of(&self.exec.model.stage, &images, &self.exec.image_field)?;
+        let images = ImageSlices::try_new(&self.exec.model.stage, &images, &self.exec.image_field)?;
         Ok(Current { rows, images, start: 0 })
     }
 
     /// Sends the next chunk of the current record batch; false where there is none.
     fn submit_next(&mut self) -> Result<bool> {
         let Some(current) = &mut self.current else { return Ok(false) };
-        let Some(images) = current.images.next()? else {
+        let Some(images) = current.images.next() else {
             self.current = None;
             return Ok(false);
         };
-        let rows = current.rows.slice(current.start, images.num_rows());
-        current.start += images.num_rows();
-        let bytes = images.columns().iter().map(used_bytes).sum::<usize>() as u64;
+        let rows = current.rows.slice(current.start, images.len());
+        current.start += images.len();
+        let bytes = used_bytes(&images) as u64;
         let chunk = match &self.exec.share {
             Some(share) => self.submit_shared(share, rows, bytes, images)?,
             None => {
-                let sent = Some(Sent { images: images.num_rows(), answer: 0 });
+                let sent = Some(Sent { images: images.len(), answer: 0 });
                 let (sender, answer) = Wanted::new();
-                self.submit(images, &answer, sender)?;
+                self.submit(&images, &answer, sender)?;
                 InFlight { rows, bytes, answers: vec![answer], places: None, sent }
             }
         };
@@ -132,9 +132,9 @@ impl ScoreStream {
     }
 
     /// Sends those images that no other node of the plan sends.
-    fn submit_shared(&self, share: &Share, rows: RecordBatch, bytes: u64, images: RecordBatch) -> Result<InFlight> {
-        let all = images.num_rows();
-        let values = self.exec.image_column.values(&images).map_err(external)?;
+    fn submit_shared(&self, share: &Share, rows: RecordBatch, bytes: u64, images: ArrayRef) -> Result<InFlight> {
+        let all = images.len();
+        let values = self.exec.image_column.images_of(&images).map_err(external)?;
         let digests: Vec<ImageDigest> = (0..all).map(|row| values.digest(row)).collect();
         let Claim { answers, places, own } = share.claim(&digests, self.exec.model.columns.classes());
         let Some(Own { rows: missing, answer, sender }) = own else {
@@ -142,16 +142,16 @@ impl ScoreStream {
         };
         let sent = Some(Sent { images: missing.len(), answer });
         let is_whole = missing.len() == all;
-        let images = if is_whole { images } else { take_record_batch(&images, &UInt64Array::from(missing))? };
-        self.submit(images, &answers[answer], sender)?;
+        let images = if is_whole { images } else { take(&images, &UInt64Array::from(missing), None)? };
+        self.submit(&images, &answers[answer], sender)?;
         Ok(InFlight { rows, bytes, answers, places: (!is_whole).then_some(places), sent })
     }
 
-    fn submit(&self, images: RecordBatch, answer: &Wanted, sender: Sender) -> Result<()> {
+    fn submit(&self, images: &ArrayRef, answer: &Wanted, sender: Sender) -> Result<()> {
+        let images = self.exec.image_column.images_of(images).map_err(external)?;
         // The stream may be dropped while its rows are scored.
         let send = move |scored: dismax::Result<Scored>| sender.send(scored.map_err(external));
-        let stage = &self.exec.model.stage;
-        stage.submit(&self.exec.image_column, images, Arc::from(""), answer.token(), send).map_err(external)
+        self.exec.model.stage.submit(images, answer.token(), send).map_err(external)
     }
 
     fn finish(&self, chunk: InFlight, answers: &[Arc<Scored>]) -> Result<RecordBatch> {
@@ -160,17 +160,20 @@ impl ScoreStream {
         let scored = match &chunk.places {
             None => &*answers[0],
             Some(places) => {
-                gathered = Scored::gather(places.iter().map(|(answer, row)| (&*answers[*answer], *row)));
+                gathered = Scored::gather(
+                    self.exec.model.stage.model(),
+                    places.iter().map(|(answer, row)| (&*answers[*answer], *row)),
+                );
                 &gathered
             }
         };
-        let judged = columns.judge(scored).map_err(external)?;
+        let scored = columns.build(scored).map_err(external)?;
         let (images, timing) =
             chunk.sent.map_or_else(Default::default, |sent| (sent.images, answers[sent.answer].timing()));
-        self.metrics.add(Batch { images, shared: chunk.rows.num_rows() - images, errors: judged.failed.len(), timing });
+        self.metrics.add(Batch { images, shared: chunk.rows.num_rows() - images, errors: scored.failed.len(), timing });
         let mut arrays = chunk.rows.columns().to_vec();
         for (output, _) in &self.exec.outputs {
-            arrays.push(output.array(columns, &judged)?);
+            arrays.push(output.array(columns, &scored)?);
         }
         Ok(RecordBatch::try_new(Arc::clone(&self.exec.schema), arrays)?)
     }

@@ -1,12 +1,12 @@
 //! Which rows are scored, flagged and kept.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
-use dismax::columns::{Columns, Judged};
+use dismax::cancel::Cancel;
+use dismax::columns::{Columns, ScoredColumns};
 use dismax::dataset::{Chunk, Dataset};
 use dismax::stage::Stage;
 use dismax::{Error, Result};
@@ -29,7 +29,7 @@ pub(super) struct Decision {
 pub(super) struct ScoredChunk {
     pub chunk: Chunk,
     /// One entry for each row; NULL everywhere for those that were not scored.
-    pub judged: Judged,
+    pub judged: ScoredColumns,
     /// Rows that the predicate on the input's columns leaves.
     pub wanted: BooleanArray,
 }
@@ -39,35 +39,27 @@ impl Decision {
     pub fn score<'a>(
         &'a self,
         stage: &'a Stage,
-        dataset: &Dataset,
-        rows: usize,
+        dataset: &'a Dataset,
+        cancel: &Cancel,
     ) -> Result<impl Iterator<Item = Result<ScoredChunk>> + 'a> {
-        let image = stage.image_column(dataset)?;
-        // The stage yields in the order it reads, so whole chunks wait here for the scores of their wanted rows.
-        let waiting: Arc<Mutex<VecDeque<(Chunk, BooleanArray)>>> = Arc::default();
-        let remember = Arc::clone(&waiting);
-        let chunks = dataset.read(rows, None)?.map(move |chunk| {
-            let chunk = chunk?;
+        let scored = stage.scan_with(dataset, None, cancel.clone(), Arc::new(()), |chunk, image| {
             let wanted = match self.predicate.as_ref().filter(|predicate| !predicate.on_scores) {
                 Some(predicate) => predicate.is_true(&chunk.record_batch)?,
                 None => BooleanArray::from(vec![true; chunk.record_batch.num_rows()]),
             };
             let left = filter_record_batch(&chunk.record_batch, &wanted).map_err(fault)?;
-            let left = Chunk { record_batch: left, ..chunk.clone() };
-            remember.lock().unwrap_or_else(PoisonError::into_inner).push_back((chunk, wanted));
-            Ok(left)
-        });
-        Ok(stage.score(image, chunks).map(move |scored| {
-            let (_, scored) = scored?;
-            let first = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let (chunk, wanted) = first.ok_or_else(|| Error::Internal("scores came back without rows".into()))?;
-            let judged = spread(self.columns.judge(&scored)?, &wanted)?;
+            let images = image.images(&Chunk { record_batch: left, ..chunk.clone() })?;
+            Ok((images, (chunk, wanted)))
+        })?;
+        Ok(scored.map(move |scored| {
+            let ((chunk, wanted), scored) = scored?;
+            let judged = spread(self.columns.build(&scored)?, &wanted)?;
             Ok(ScoredChunk { chunk, judged, wanted })
         }))
     }
 
     /// Whether each row is flagged; by the p-value and this threshold where one is given.
-    pub fn flagged(&self, judged: &Judged, threshold: Option<f64>) -> BooleanArray {
+    pub fn flagged(&self, judged: &ScoredColumns, threshold: Option<f64>) -> BooleanArray {
         let alpha = threshold.unwrap_or_else(|| self.columns.alpha());
         judged.p_values.iter().map(|p_value| p_value.map(|p_value| p_value <= alpha)).collect()
     }
@@ -76,7 +68,7 @@ impl Decision {
     pub fn kept(
         &self,
         extended: &RecordBatch,
-        judged: &Judged,
+        judged: &ScoredColumns,
         wanted: &BooleanArray,
         flagged: &BooleanArray,
     ) -> Result<BooleanArray> {
@@ -100,7 +92,7 @@ impl Decision {
 }
 
 /// What was judged of the wanted rows, at their places among all rows.
-fn spread(judged: Judged, wanted: &BooleanArray) -> Result<Judged> {
+fn spread(judged: ScoredColumns, wanted: &BooleanArray) -> Result<ScoredColumns> {
     if wanted.true_count() == wanted.len() {
         return Ok(judged);
     }
@@ -119,7 +111,7 @@ fn spread(judged: Judged, wanted: &BooleanArray) -> Result<Judged> {
         judged.arrays.iter().map(|array| take(array, &indices, None)).collect::<Result<_, _>>().map_err(fault)?;
     let p_values = indices.iter().map(|index| judged.p_values.get(index? as usize).copied().flatten()).collect();
     let failed = judged.failed.into_iter().filter_map(|(row, error)| Some((*places.get(row)?, error))).collect();
-    Ok(Judged { arrays, p_values, flagged: judged.flagged, failed })
+    Ok(ScoredColumns { arrays, p_values, flagged: judged.flagged, failed })
 }
 
 pub(super) fn fault(source: arrow::error::ArrowError) -> Error {

@@ -1,17 +1,16 @@
 //! A dataset through a model into the rows that are kept and, on request, those that are not.
 //!
 //! ```no_run
-//! use dismax::cancel::Cancel;
-//! use dismax::dataset::Dataset;
-//! use dismax::model::Model;
-//! use dismax::stage::{Stage, StageOptions};
+//! use dismax::run::Run;
+//! use dismax::stage::StageOptions;
+//! use dismax::{Dataset, Model, Stage};
 //! use dismax_udfs::filter::{FilterOptions, Keep, filter_to};
 //!
-//! let model = Model::read("models/cifar10-resnet20")?;
-//! let stage = Stage::new(&model, &StageOptions::default())?;
+//! let stage = Stage::try_new(Model::read("models/cifar10-resnet20")?, &StageOptions::default())?;
 //! let dataset = Dataset::open(&["photos.parquet"])?;
 //! let options = FilterOptions { predicate: Some("label = 3".into()), ..FilterOptions::new(Keep::Id) };
-//! let summary = filter_to(&model, &stage, &dataset, "known.parquet", &options, &Cancel::default(), &mut |_, _| ())?;
+//! let mut run = Run { cancel: Default::default(), progress: &mut |_| () };
+//! let summary = filter_to(&stage, &dataset, "known.parquet", &options, &mut run)?;
 //! println!("{} of {} rows kept", summary.kept, summary.rows);
 //! # Ok::<(), dismax::Error>(())
 //! ```
@@ -23,10 +22,9 @@ mod predicate;
 use std::time::Instant;
 
 use dismax::calibration::benjamini_hochberg;
-use dismax::cancel::Cancel;
 use dismax::columns::Columns;
 use dismax::dataset::{Chunk, Dataset, WriteOptions};
-use dismax::model::Model;
+use dismax::run::{Progress, Run};
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 
@@ -114,21 +112,17 @@ pub struct FilterSummary {
 /// appear whole or not at all, both together. Under [`Flag::Fdr`] the images are scored in a first reading and the rows
 /// written in a second, so the input must be readable twice; the scores of all rows are held in memory in between.
 ///
-/// `observe` is told rows done and rows in all, where the dataset tells.
-///
 /// # Errors
-/// As [`dismax::scoring::score_to`], a predicate that cannot be planned or evaluated, a false discovery rate outside (0, 1).
+/// As [`dismax::score_file::score_to`], a predicate that cannot be planned or evaluated, a false discovery rate outside (0, 1).
 pub fn filter_to(
-    model: &Model,
     stage: &Stage,
     dataset: &Dataset,
     target: &str,
     options: &FilterOptions,
-    cancel: &Cancel,
-    observe: &mut dyn FnMut(u64, Option<u64>),
+    run: &mut Run<'_>,
 ) -> Result<FilterSummary> {
     let start = Instant::now();
-    let mut columns = Columns::new(model, &options.prefix)?;
+    let mut columns = Columns::try_new(stage, &options.prefix)?;
     if let Flag::Alpha(Some(alpha)) = options.flag {
         columns = columns.with_alpha(alpha)?;
     }
@@ -141,34 +135,37 @@ pub fn filter_to(
     let decision = Decision { keep: options.keep, predicate, columns, extended };
     let mut outputs = Outputs::create(dataset, &decision, target, options)?;
     let mut summary = FilterSummary::default();
-    let rows = stage.chunk_rows(dataset);
+    let cancel = run.cancel.clone();
 
     match options.flag {
         Flag::Alpha(_) => {
-            for scored in decision.score(stage, dataset, rows)? {
-                cancel.check()?;
+            for scored in decision.score(stage, dataset, &cancel)? {
                 let scored = scored?;
                 let flagged = decision.flagged(&scored.judged, None);
                 outputs.write(&decision, &scored.chunk, &scored.judged, &scored.wanted, &flagged, &mut summary)?;
-                observe(summary.rows, dataset.rows());
+                run.report(Progress {
+                    task: "filtering",
+                    rows: summary.rows,
+                    of: dataset.rows(),
+                    failed: summary.failed,
+                })?;
             }
         }
         Flag::Fdr(q) => {
             let mut all = Vec::new();
             let mut done = 0;
-            for scored in decision.score(stage, dataset, rows)? {
-                cancel.check()?;
+            for scored in decision.score(stage, dataset, &cancel)? {
                 let scored = scored?;
                 done += scored.chunk.record_batch.num_rows() as u64;
                 all.push((scored.judged, scored.wanted));
-                observe(done, dataset.rows());
+                run.report(Progress { task: "filtering", rows: done, of: dataset.rows(), failed: 0 })?;
             }
             let p_values = all.iter().flat_map(|(judged, _)| judged.p_values.iter().copied().flatten());
             summary.threshold = benjamini_hochberg(p_values, q)?;
             // No p-value is negative.
             let threshold = summary.threshold.unwrap_or(-1.0);
             let mut all = all.into_iter();
-            for chunk in dataset.read(rows, None)? {
+            for chunk in dataset.read(stage.chunk_rows(dataset), None)? {
                 cancel.check()?;
                 let chunk = chunk?;
                 let (judged, wanted) = all.next().ok_or_else(|| changed(&chunk))?;

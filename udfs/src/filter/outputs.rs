@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
-use dismax::columns::Judged;
+use dismax::columns::{ScoredColumn, ScoredColumns};
 use dismax::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions, is_same_place};
 use dismax::{Error, Result};
 
@@ -42,17 +42,17 @@ impl Outputs {
         &mut self,
         decision: &Decision,
         chunk: &Chunk,
-        judged: &Judged,
+        judged: &ScoredColumns,
         wanted: &BooleanArray,
         flagged: &BooleanArray,
         summary: &mut FilterSummary,
     ) -> Result<()> {
-        let mut added = judged.arrays.clone();
+        let mut scored = judged.clone();
         // Under a false discovery rate the flags are not those at alpha.
-        if let Some(is_ood) = added.get_mut(IS_OOD).filter(|_| self.by_fdr) {
-            *is_ood = Arc::new(flagged.clone());
+        if self.by_fdr {
+            scored.set_array(ScoredColumn::IsOod, Arc::new(flagged.clone()));
         }
-        let columns: Vec<ArrayRef> = chunk.record_batch.columns().iter().cloned().chain(added).collect();
+        let columns: Vec<ArrayRef> = chunk.record_batch.columns().iter().cloned().chain(scored.arrays).collect();
         let extended = RecordBatch::try_new(Arc::clone(&decision.extended), columns).map_err(fault)?;
         let kept = decision.kept(&extended, judged, wanted, flagged)?;
 
@@ -83,6 +83,3 @@ impl Outputs {
         kept.publish()
     }
 }
-
-/// Position of `is_ood` among the scored columns.
-const IS_OOD: usize = 5;

@@ -43,10 +43,10 @@ async fn a_cancelled_query_stops_its_workers() {
     assert!(rows.next().await.unwrap().unwrap().num_rows() > 0);
     drop(rows);
     // What a worker holds is finished, what is queued is passed over.
-    let mut before = fixture.stages[0].work().decoded;
+    let mut before = fixture.stages[0].stats().decoded;
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = fixture.stages[0].work().decoded;
+        let now = fixture.stages[0].stats().decoded;
         if now == before {
             break;
         }
@@ -104,11 +104,11 @@ async fn a_prepared_plan_that_runs_again_scores_again() {
     let plan = fixture.session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
     let mut work = Vec::new();
     for _ in 0..2 {
-        let before = fixture.stages[0].work().decoded;
+        let before = fixture.stages[0].stats().decoded;
         let plan = reset_plan_states(Arc::clone(&plan)).unwrap();
         let rows = collect(plan, fixture.session.task_ctx()).await.unwrap();
         assert!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>() > 1000);
-        work.push(fixture.stages[0].work().decoded - before);
+        work.push(fixture.stages[0].stats().decoded - before);
     }
     assert!(work[0] > 500 && work[0] == work[1], "{work:?}");
 }
@@ -205,7 +205,7 @@ async fn batches_are_cut_by_bytes() {
         .await
         .unwrap();
     let mut rows = frame.execute_stream().await.unwrap();
-    let most = fixture.stages[0].chunk_bytes() as usize;
+    let most = fixture.stages[0].max_chunk_bytes();
     let (mut seen, mut largest) = (0, 0);
     while let Some(batch) = rows.next().await {
         let batch = batch.unwrap();
@@ -229,9 +229,9 @@ async fn explain_analyze_says_what_scoring_cost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_being_built_takes_the_functions_as_well() {
     let model = models::calibrated();
-    let stage = Arc::new(Stage::new(&model, &StageOptions { workers: 1, ..StageOptions::default() }).unwrap());
+    let stage = Arc::new(Stage::try_new(model, &StageOptions { workers: 1, ..StageOptions::default() }).unwrap());
     let builder = datafusion::execution::SessionStateBuilder::new().with_default_features();
-    let builder = dismax_udfs::extend(builder, Models::new().with_stage("m", model, stage)).unwrap();
+    let builder = dismax_udfs::extend(builder, Models::new().with_stage("m", stage)).unwrap();
     let session = datafusion::prelude::SessionContext::new_with_state(builder.build());
     let answer = session.sql("SELECT dismax_error(X'00'), dismax_error(NULL)").await.unwrap().collect().await.unwrap();
     let text = datafusion::arrow::util::pretty::pretty_format_batches(&answer).unwrap().to_string();

@@ -34,17 +34,18 @@ fn run(options: FilterOptions) -> Result<Run> {
     let folder = datasets::folder();
     let [kept, rejected] = ["kept.parquet", "rejected.parquet"].map(|name| folder.path().join(name));
     let model = models::calibrated();
-    let stage = Stage::new(&model, &StageOptions { workers: 2, ..StageOptions::default() })?;
+    let stage = Stage::try_new(model, &StageOptions { workers: 2, ..StageOptions::default() })?;
     let options = FilterOptions { rejected: Some(rejected.display().to_string()), ..options };
     let target = kept.display().to_string();
-    let summary = filter_to(&model, &stage, &input(), &target, &options, &Cancel::default(), &mut |_, _| ());
+    let mut run = dismax::run::Run { cancel: Cancel::default(), progress: &mut |_| () };
+    let summary = filter_to(&stage, &input(), &target, &options, &mut run);
     let Ok(summary) = summary else {
         assert!(datasets::names(folder.path()).is_empty(), "a failed run leaves nothing");
         return Err(summary.unwrap_err());
     };
     let (kept, rejected) = (datasets::open(&kept)?, datasets::open(&rejected)?);
     let schema = match options.columns {
-        true => Columns::new(&model, "")?.schema(input().schema())?,
+        true => Columns::try_new(&stage, "")?.schema(input().schema())?,
         false => input().schema().clone(),
     };
     assert_eq!(kept.schema().fields(), schema.fields());

@@ -9,7 +9,7 @@ use datafusion::execution::config::SessionConfig;
 use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionContext;
-use dismax::stage::{Stage, StageOptions, Work};
+use dismax::stage::{Stage, StageOptions, StageStats};
 use dismax_udfs::Models;
 
 use crate::common::models;
@@ -36,11 +36,11 @@ impl Fixture {
     pub async fn with_memory(names: &[&str], config: SessionConfig, memory: Arc<dyn MemoryPool>) -> Self {
         let model = models::calibrated();
         let options = StageOptions { workers: 2, ..StageOptions::default() };
-        let stages = [(); 2].map(|()| Arc::new(Stage::new(&model, &options).unwrap()));
+        let stages = [(); 2].map(|()| Arc::new(Stage::try_new(model.clone(), &options).unwrap()));
         let models = names
             .iter()
             .zip(&stages)
-            .fold(Models::new(), |models, (name, stage)| models.with_stage(*name, model.clone(), Arc::clone(stage)));
+            .fold(Models::new(), |models, (name, stage)| models.with_stage(*name, Arc::clone(stage)));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(memory).build_arc().unwrap();
         let session = SessionContext::new_with_config_rt(config.with_information_schema(true), runtime);
         dismax_udfs::register(&session, models).unwrap();
@@ -85,11 +85,11 @@ impl Fixture {
     }
 
     /// What both models did for a query.
-    pub async fn work_of(&self, sql: &str) -> [Work; 2] {
-        let before = self.stages.each_ref().map(|stage| stage.work());
+    pub async fn work_of(&self, sql: &str) -> [StageStats; 2] {
+        let before = self.stages.each_ref().map(|stage| stage.stats());
         self.run(sql).await;
-        let after = self.stages.each_ref().map(|stage| stage.work());
-        [0, 1].map(|model: usize| Work {
+        let after = self.stages.each_ref().map(|stage| stage.stats());
+        [0, 1].map(|model: usize| StageStats {
             decoded: after[model].decoded - before[model].decoded,
             scored: after[model].scored - before[model].scored,
             passes: after[model].passes - before[model].passes,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Images and passes of a stage, over all its streams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct StageStats {
     /// Rows whose image was loaded and decoded, or was tried.
     pub decoded: u64,
     /// Images that went through the network.
@@ -19,25 +19,25 @@ pub struct Work {
 
 /// The same while workers add to it.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct StatsCounters {
     decoded: AtomicU64,
     scored: AtomicU64,
     passes: AtomicU64,
-    devices: Mutex<Vec<Arc<Busy>>>,
+    devices: Mutex<Vec<Arc<BusyClock>>>,
 }
 
 /// How long a device had something to do: while at least one batch was handed to it and not answered.
 #[derive(Debug, Default)]
-pub(super) struct Busy(Mutex<BusyTime>);
+pub(super) struct BusyClock(Mutex<BusySpan>);
 
 #[derive(Debug, Default)]
-struct BusyTime {
+struct BusySpan {
     batches: usize,
     since: Option<Instant>,
     before: Duration,
 }
 
-impl Busy {
+impl BusyClock {
     /// Counts the time that `work` takes, once where several threads work at the same time.
     pub fn during<R>(&self, work: impl FnOnce() -> R) -> R {
         {
@@ -62,7 +62,7 @@ impl Busy {
     }
 }
 
-impl Counters {
+impl StatsCounters {
     pub fn decoded(&self, rows: usize) {
         self.decoded.fetch_add(rows as u64, Ordering::Relaxed);
     }
@@ -73,16 +73,16 @@ impl Counters {
     }
 
     /// The clock of one more device.
-    pub fn device(&self) -> Arc<Busy> {
-        let busy = Arc::new(Busy::default());
+    pub fn device(&self) -> Arc<BusyClock> {
+        let busy = Arc::new(BusyClock::default());
         self.devices.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&busy));
         busy
     }
 
-    pub fn read(&self) -> Work {
+    pub fn read(&self) -> StageStats {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
-        Work {
+        StageStats {
             decoded: of(&self.decoded),
             scored: of(&self.scored),
             passes: of(&self.passes),
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn overlapping_work_counts_once() {
-        let (busy, pause) = (Busy::default(), Duration::from_millis(20));
+        let (busy, pause) = (BusyClock::default(), Duration::from_millis(20));
         assert_eq!(busy.read(), Duration::ZERO);
         let start = Instant::now();
         busy.during(|| busy.during(|| std::thread::sleep(pause)));

@@ -1,21 +1,22 @@
 //! Logits of a whole dataset.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::cancel::Cancel;
 use crate::dataset::{ClassMap, Dataset, LabelColumn};
 use crate::error::{Error, Result, RowErrorCode};
 use crate::metrics::LabelledLogits;
 use crate::model::Model;
+use crate::run::{Progress, Run};
 use crate::score::Score;
 use crate::stage::Stage;
 
 /// The logits of every row of a dataset that could be scored, with labels where there are any, and a count of the others.
 ///
 /// All logits stay in memory: 4 bytes for each class of each row, 40 MB for a million rows of ten classes. Images do not.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Collected {
-    classes: usize,
+#[derive(Debug, Clone)]
+pub struct DatasetLogits {
+    model: Arc<Model>,
     /// `[L, C]` of the rows with a label.
     labelled: Vec<f32>,
     /// `[L]`.
@@ -26,33 +27,20 @@ pub struct Collected {
     errors: BTreeMap<RowErrorCode, u64>,
 }
 
-impl Collected {
-    /// Streams `dataset` through `stage`, reading the image column and, where given, the label column alone. `progress`
-    /// hears how many rows are done, and of how many where the dataset tells.
+impl DatasetLogits {
+    /// Streams `dataset` through `stage`, reading only the image column and, where given, the label column.
     ///
     /// Labels are names of the model's classes or their numbers; numbers that the dataset itself names (Hugging Face's
-    /// metadata) go by these names as soon as one of them is a class of the model. A row without label keeps its logits.
+    /// metadata) go by these names as soon as one of them is a class of the model. A row without a label keeps its logits.
     ///
     /// # Errors
     /// A label outside the model's classes (the message has file and row), no image column, a damaged file,
     /// [`Error::Cancelled`].
-    pub fn read(
-        stage: &Stage,
-        model: &Model,
-        dataset: &Dataset,
-        labels: Option<&LabelColumn>,
-        cancel: &Cancel,
-        progress: &mut dyn FnMut(u64, Option<u64>),
-    ) -> Result<Self> {
-        let image = stage.image_column(dataset)?;
-        let map = labels.map(|column| ClassMap::new(column, model.classes()));
-        let columns: Vec<usize> = [image.index()].into_iter().chain(labels.map(LabelColumn::index)).collect();
-        let chunks = dataset.read(stage.chunk_rows(dataset), Some(&columns))?;
-
-        let mut collected = Self::new(model.classes().len(), labels.is_some());
-        let mut rows = 0;
-        for scored in stage.score(image, chunks) {
-            cancel.check()?;
+    pub fn read(stage: &Stage, dataset: &Dataset, labels: Option<&LabelColumn>, run: &mut Run<'_>) -> Result<Self> {
+        let map = labels.map(|column| ClassMap::new(column, stage.model().classes()));
+        let columns: Vec<usize> = labels.map(LabelColumn::index).into_iter().collect();
+        let mut collected = Self::new(Arc::clone(stage.model()), labels.is_some());
+        for scored in stage.scan(dataset, Some(&columns), run.cancel.clone())? {
             let (chunk, scored) = scored?;
             let classes = match &map {
                 Some(map) => map.classes_of(&chunk)?,
@@ -64,15 +52,27 @@ impl Collected {
                     Err(error) => collected.fail(error.code),
                 }
             }
-            rows += chunk.record_batch.num_rows() as u64;
-            progress(rows, dataset.rows());
+            let (rows, failed) = (collected.rows(), collected.failed());
+            run.report(Progress { task: "scoring", rows, of: dataset.rows(), failed })?;
         }
         Ok(collected)
     }
 
-    /// An empty collection for rows of so many classes.
-    fn new(classes: usize, has_labels: bool) -> Self {
-        Self { classes, has_labels, ..Self::default() }
+    /// An empty collection for rows scored by `model`.
+    fn new(model: Arc<Model>, has_labels: bool) -> Self {
+        Self {
+            model,
+            labelled: Vec::new(),
+            labels: Vec::new(),
+            unlabelled: Vec::new(),
+            has_labels,
+            errors: BTreeMap::new(),
+        }
+    }
+
+    /// The model that computed the logits.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
     }
 
     fn push(&mut self, logits: &[f32], class: Option<usize>) {
@@ -95,7 +95,7 @@ impl Collected {
 
     /// Number of classes.
     pub fn classes(&self) -> usize {
-        self.classes
+        self.model.classes().len()
     }
 
     /// Rows read, with and without logits.
@@ -120,13 +120,13 @@ impl Collected {
 
     /// Rows with logits whose label is null; all rows with logits where no label column was read.
     pub fn unlabelled(&self) -> u64 {
-        self.unlabelled.chunks_exact(self.classes.max(1)).len() as u64
+        self.unlabelled.chunks_exact(self.classes()).len() as u64
     }
 
     /// Logits `[C]` of each row that has some, before temperature: first those with a label, in the dataset's order, then the
     /// others.
     pub fn logits(&self) -> impl ExactSizeIterator<Item = &[f32]> + Clone {
-        let classes = self.classes.max(1);
+        let classes = self.classes();
         let rows = (self.labelled.len() + self.unlabelled.len()) / classes;
         (0..rows).map(move |row| {
             let at = row * classes;
@@ -137,7 +137,7 @@ impl Collected {
         })
     }
 
-    /// One score of every row with logits, in the order of [`Collected::logits`]. Higher is more in-distribution.
+    /// One score of every row with logits, in the order of [`DatasetLogits::logits`]. Higher is more in-distribution.
     pub fn scores(&self, score: Score) -> Vec<f32> {
         self.logits().map(|logits| score.of_logits(logits)).collect()
     }
@@ -163,7 +163,7 @@ impl Collected {
                 ),
             ));
         }
-        LabelledLogits::try_new(&self.labelled, self.classes, &self.labels)
+        LabelledLogits::try_new(&self.labelled, self.classes(), &self.labels)
     }
 
     /// The most frequent reason of failed rows, as the end of a sentence.
@@ -176,10 +176,28 @@ impl Collected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Preprocessing;
+    use crate::loss::Loss;
+    use crate::model::{FORMAT_VERSION, ModelConfig};
+    use crate::network::{Architecture, Network};
+
+    fn model_of_two_classes() -> Model {
+        let config = ModelConfig {
+            format_version: FORMAT_VERSION,
+            architecture: Architecture::Resnet20,
+            loss: Loss::Dismax,
+            classes: ["cat", "dog"].map(String::from).to_vec(),
+            preprocessing: Preprocessing::new(8, 8),
+            origin: "random weights".into(),
+        };
+        let network = Network::new(config.architecture, config.loss.head(), 2, tch::Device::Cpu, 1).unwrap();
+        let weights = network.weights().iter().map(|weight| (weight.name.clone(), weight.tensor.detach())).collect();
+        Model::new(config, &weights, None).unwrap()
+    }
 
     #[test]
     fn a_row_that_is_not_finite_is_counted_not_kept() {
-        let mut collected = Collected::new(2, true);
+        let mut collected = DatasetLogits::new(Arc::new(model_of_two_classes()), true);
         collected.push(&[1.0, 2.0], Some(1));
         for broken in [[f32::NAN, 0.0], [0.0, f32::INFINITY], [f32::NEG_INFINITY, 0.0], [f32::MAX, f32::MAX]] {
             collected.push(&broken, Some(0));

@@ -9,8 +9,8 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, GrayImage, ImageFormat};
 use image_hasher::{HashAlg, Hasher, HasherConfig};
 
-use super::Pixels;
-use crate::{RowError, RowErrorCode};
+use dismax::image::Pixels;
+use dismax::{RowError, RowErrorCode};
 
 /// Most pixels of a side of the picture that is measured; larger images are made smaller first.
 const WORKING_SIDE: u32 = 256;
@@ -70,21 +70,21 @@ pub enum EncodedFormat {
 
 impl EncodedFormat {
     /// The format that the first bytes tell.
-    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        image::guess_format(bytes).ok().and_then(Self::of)
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        image::guess_format(bytes).ok().and_then(Self::from_format)
     }
 
     /// The format that a file's name promises by its extension.
-    pub fn of_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         let extension = Path::new(name).extension()?.to_str()?;
         match extension.to_ascii_lowercase().as_str() {
             // Two more names of JPEG files, which the `image` crate does not list.
             "jpe" | "jif" => Some(Self::Jpeg),
-            _ => ImageFormat::from_extension(extension).and_then(Self::of),
+            _ => ImageFormat::from_extension(extension).and_then(Self::from_format),
         }
     }
 
-    fn of(format: ImageFormat) -> Option<Self> {
+    fn from_format(format: ImageFormat) -> Option<Self> {
         match format {
             ImageFormat::Jpeg => Some(Self::Jpeg),
             ImageFormat::Png => Some(Self::Png),
@@ -122,8 +122,8 @@ pub fn is_cut_off(bytes: &[u8]) -> bool {
         let bytes: Option<[u8; 4]> = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u32::from_le_bytes).map(u64::from)
     };
-    match EncodedFormat::of_bytes(bytes) {
-        Some(EncodedFormat::Jpeg) => !super::jpeg_end::has_end_marker(bytes),
+    match EncodedFormat::from_bytes(bytes) {
+        Some(EncodedFormat::Jpeg) => !dismax::image::has_end_marker(bytes),
         // The type of the last chunk, before its checksum.
         Some(EncodedFormat::Png) => bytes.len() < 8 || !bytes.windows(4).any(|window| window == b"IEND"),
         Some(EncodedFormat::Gif) => bytes.last() != Some(&0x3B),
@@ -420,8 +420,8 @@ mod tests {
 
     #[test]
     fn formats_by_bytes_and_by_name() {
-        assert_eq!(EncodedFormat::of_bytes(&[0xFF, 0xD8, 0xFF, 0xE0]), Some(EncodedFormat::Jpeg));
-        assert_eq!(EncodedFormat::of_bytes(b"hello"), None);
+        assert_eq!(EncodedFormat::from_bytes(&[0xFF, 0xD8, 0xFF, 0xE0]), Some(EncodedFormat::Jpeg));
+        assert_eq!(EncodedFormat::from_bytes(b"hello"), None);
         for (name, format) in [
             ("a/b.JPG", Some(EncodedFormat::Jpeg)),
             ("x.jpeg", Some(EncodedFormat::Jpeg)),
@@ -431,7 +431,7 @@ mod tests {
             ("png", None),
             ("", None),
         ] {
-            assert_eq!(EncodedFormat::of_name(name), format, "{name}");
+            assert_eq!(EncodedFormat::from_name(name), format, "{name}");
         }
     }
 

@@ -1,17 +1,16 @@
 //! A dataset through a [`Stage`] into a file: every row comes out, in order, with its new columns.
 //!
 //! ```no_run
-//! use dismax::cancel::Cancel;
-//! use dismax::dataset::Dataset;
-//! use dismax::model::Model;
-//! use dismax::scoring::{ScoreOptions, score_to};
-//! use dismax::stage::{Stage, StageOptions};
+//! use dismax::run::Run;
+//! use dismax::score_file::{ScoreOptions, score_to};
+//! use dismax::stage::StageOptions;
+//! use dismax::{Dataset, Model, Stage};
 //!
-//! let model = Model::read("models/cifar10-resnet20")?;
-//! let stage = Stage::new(&model, &StageOptions::default())?;
+//! let stage = Stage::try_new(Model::read("models/cifar10-resnet20")?, &StageOptions::default())?;
 //! let dataset = Dataset::open(&["images/*.parquet"])?;
 //! let options = ScoreOptions { max_errors: Some("1%".parse()?), ..ScoreOptions::default() };
-//! let summary = score_to(&model, &stage, &dataset, "scored.parquet", &options, &Cancel::default(), &mut |_| ())?;
+//! let mut run = Run { cancel: Default::default(), progress: &mut |progress| println!("{} rows", progress.rows) };
+//! let summary = score_to(&stage, &dataset, "scored.parquet", &options, &mut run)?;
 //! println!("{} of {} rows flagged", summary.flagged, summary.scored);
 //! # Ok::<(), dismax::Error>(())
 //! ```
@@ -22,17 +21,16 @@ mod summary;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 
 pub use self::limit::ErrorLimit;
 pub use self::summary::ScoreSummary;
-use crate::cancel::Cancel;
-use crate::columns::{Columns, with_columns};
+use crate::columns::{Columns, ScoredColumn, ScoredColumns, with_columns};
 use crate::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions, is_same_place};
 use crate::error::{Error, Result, RowError, RowErrorCode};
-use crate::model::Model;
+use crate::run::{Progress, Run};
 use crate::stage::Stage;
 
 /// What becomes of a row that cannot be scored.
@@ -62,17 +60,6 @@ pub struct ScoreOptions {
     pub write: WriteOptions,
 }
 
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScoreProgress {
-    /// Rows written.
-    pub rows: u64,
-    /// Rows in all, where the dataset tells beforehand.
-    pub of: Option<u64>,
-    /// Rows that could not be scored.
-    pub failed: u64,
-}
-
 /// Scores `dataset` into `target`: a file name, or `-` for an Arrow IPC stream on standard output.
 ///
 /// The output has the input's rows in their order, the input's columns and metadata, and the columns of [`Columns`]. It
@@ -83,38 +70,36 @@ pub struct ScoreProgress {
 /// input; [`Error::Data`] naming the first failing row under [`OnError::Fail`]; [`Error::TooManyRowErrors`];
 /// [`Error::Cancelled`].
 pub fn score_to(
-    model: &Model,
     stage: &Stage,
     dataset: &Dataset,
     target: &str,
     options: &ScoreOptions,
-    cancel: &Cancel,
-    observe: &mut dyn FnMut(ScoreProgress),
+    run: &mut Run<'_>,
 ) -> Result<ScoreSummary> {
-    let mut columns = Columns::new(model, &options.prefix)?;
+    let mut columns = Columns::try_new(stage, &options.prefix)?;
     if let Some(alpha) = options.alpha {
         columns = columns.with_alpha(alpha)?;
     }
-    let image = stage.image_column(dataset)?;
+    stage.image_column(dataset)?;
     let mut outputs = Outputs::create(dataset, columns, target, options)?;
     let mut counts = Counts::default();
-    let (start, busy_before) = (Instant::now(), stage.work().device_busy);
-    for scored in stage.score(image, dataset.read(stage.chunk_rows(dataset), None)?) {
-        cancel.check()?;
+    let (start, busy_before) = (Instant::now(), stage.stats().device_busy);
+    for scored in stage.scan(dataset, None, run.cancel.clone())? {
         let (chunk, scored) = scored?;
-        let judged = outputs.columns.judge(&scored)?;
-        counts.add(&chunk, judged.flagged, &judged.failed);
-        if let (OnError::Fail, Some((row, error))) = (options.on_error, judged.failed.first()) {
+        let columns = outputs.columns.build(&scored)?;
+        counts.add(&chunk, columns.flagged, &columns.failed);
+        if let (OnError::Fail, Some((row, error))) = (options.on_error, columns.failed.first()) {
             let origin = format!("{}, row {}", chunk.file, chunk.first_row + *row as u64);
             return Err(Error::data(origin, format!("{error} (--on-error null keeps such rows, with nulls)")));
         }
-        outputs.write(&chunk, judged.arrays, &judged.failed)?;
+        outputs.write(&chunk, &columns)?;
         if let Some(limit) = options.max_errors {
             limit.check_running(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed))?;
         }
-        observe(ScoreProgress { rows: counts.rows, of: dataset.rows(), failed: counts.failed });
+        let (rows, failed) = (counts.rows, counts.failed);
+        run.report(Progress { task: "scoring", rows, of: dataset.rows(), failed })?;
     }
-    cancel.check()?;
+    run.cancel.check()?;
     if let Some(limit) = options.max_errors {
         limit.check(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed))?;
     }
@@ -122,8 +107,8 @@ pub fn score_to(
     outputs.finish()?;
     let seconds = start.elapsed().as_secs_f64();
     let scored = counts.rows - counts.failed;
-    let gpus = stage.devices().iter().filter(|device| device.is_cuda()).count();
-    let busy = (stage.work().device_busy - busy_before).as_secs_f64();
+    let gpus = stage.gpus();
+    let busy = (stage.stats().device_busy - busy_before).as_secs_f64();
     Ok(ScoreSummary {
         rows: counts.rows,
         scored,
@@ -138,7 +123,7 @@ pub fn score_to(
         device_busy_share: (gpus > 0).then(|| busy / (seconds.max(f64::MIN_POSITIVE) * gpus as f64)),
         output: target.to_owned(),
         errors_output: options.errors_to.clone(),
-        model_digest: model.digest().to_owned(),
+        model_digest: stage.model().digest().to_owned(),
     })
 }
 
@@ -170,17 +155,17 @@ impl Outputs {
         Ok(Self { columns, all, schema, failed })
     }
 
-    fn write(&mut self, chunk: &Chunk, appended: Vec<ArrayRef>, failed: &[(usize, RowError)]) -> Result<()> {
-        if let Some((writer, schema)) = self.failed.as_mut().filter(|_| !failed.is_empty()) {
-            let error = appended.last().map(std::slice::from_ref).unwrap_or_default();
+    fn write(&mut self, chunk: &Chunk, columns: &ScoredColumns) -> Result<()> {
+        if let Some((writer, schema)) = self.failed.as_mut().filter(|_| !columns.failed.is_empty()) {
+            let error = std::slice::from_ref(columns.array(ScoredColumn::Error));
             let rows = with_columns(&chunk.record_batch, error, schema)?;
             let mut is_failed = vec![false; rows.num_rows()];
-            failed.iter().for_each(|(row, _)| is_failed[*row] = true);
+            columns.failed.iter().for_each(|(row, _)| is_failed[*row] = true);
             let rows = filter_record_batch(&rows, &BooleanArray::from(is_failed))
                 .map_err(|source| Error::Arrow { origin: "choosing the failed rows".into(), source })?;
             writer.write(&rows)?;
         }
-        self.all.write(&with_columns(&chunk.record_batch, &appended, &self.schema)?)
+        self.all.write(&with_columns(&chunk.record_batch, &columns.arrays, &self.schema)?)
     }
 
     /// Both files get their names once both are wholly on disk.

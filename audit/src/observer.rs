@@ -1,0 +1,59 @@
+//! What an audit keeps of each image while a worker holds its bytes and pixels.
+
+use std::sync::{Mutex, PoisonError};
+
+use dismax::RowErrorCode;
+use dismax::stage::{Observed, Observer};
+
+use super::collect::ShortDigest;
+use super::inspection::{EncodedFormat, Inspection, Inspector, is_cut_off};
+
+/// An image as the workers saw it.
+#[derive(Debug)]
+pub(super) struct ObservedImage {
+    /// The first half of the SHA-256 of its bytes.
+    pub digest: ShortDigest,
+    /// None where it cannot be decoded.
+    pub inspection: Option<Inspection>,
+    /// The format that the bytes are in; none for unencoded pixels.
+    pub format: Option<EncodedFormat>,
+    /// Whether the bytes end before the image does; examined only where it cannot be decoded.
+    pub cut_off: bool,
+}
+
+/// Inspects images on the stage's workers.
+#[derive(Debug, Default)]
+pub(super) struct ImageObserver {
+    /// Inspectors that no worker uses at the moment: their buffers are large enough to be worth keeping.
+    idle: Mutex<Vec<Inspector>>,
+}
+
+impl ImageObserver {
+    /// Runs `work` with an inspector. A panic in it loses the inspector and nothing else.
+    fn with_inspector<R>(&self, work: impl FnOnce(&mut Inspector) -> R) -> R {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inspector = idle().pop().unwrap_or_default();
+        let result = work(&mut inspector);
+        idle().push(inspector);
+        result
+    }
+}
+
+impl Observer for ImageObserver {
+    type Value = ObservedImage;
+
+    fn observe(&self, image: &Observed<'_>) -> ObservedImage {
+        let digest = image.digest();
+        let inspection = image.pixels.ok().map(|pixels| {
+            let inspected = self.with_inspector(|inspector| inspector.inspect(pixels));
+            inspected.expect("decoded images have as many values as their sizes say")
+        });
+        let failed_to_decode = image.pixels.is_err_and(|error| error.code == RowErrorCode::DecodeFailed);
+        ObservedImage {
+            digest: *digest.first_chunk().expect("a SHA-256 has 32 bytes"),
+            inspection,
+            format: image.encoded.and_then(EncodedFormat::from_bytes),
+            cut_off: failed_to_decode && image.encoded.is_some_and(is_cut_off),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Datasets through a stage: the one loop of opening, reading, scoring and checking for a stop.
+
+use std::sync::Arc;
+
+use super::observer::Observer;
+use super::pool::Stage;
+use super::scored::Scored;
+use crate::cancel::Cancel;
+use crate::dataset::{Chunk, Dataset, ImageColumn, Images};
+use crate::error::Result;
+
+impl Stage {
+    /// Scores every row of `dataset`: yields its chunks in order, each with its scores.
+    ///
+    /// `columns` are positions in the dataset's schema of columns to read besides the images; `None` reads all. The
+    /// iterator ends with [`Error::Cancelled`](crate::Error::Cancelled) once `cancel` is set.
+    ///
+    /// # Errors
+    /// As [`Stage::image_column`] and [`Dataset::read`].
+    pub fn scan(
+        &self,
+        dataset: &Dataset,
+        columns: Option<&[usize]>,
+        cancel: Cancel,
+    ) -> Result<impl Iterator<Item = Result<(Chunk, Scored)>>> {
+        self.scan_observed(dataset, columns, cancel, Arc::new(()))
+    }
+
+    /// As [`Stage::scan`], with an observer that sees every image.
+    ///
+    /// # Errors
+    /// As [`Stage::scan`].
+    pub fn scan_observed<O: Observer>(
+        &self,
+        dataset: &Dataset,
+        columns: Option<&[usize]>,
+        cancel: Cancel,
+        observer: Arc<O>,
+    ) -> Result<impl Iterator<Item = Result<(Chunk, Scored<O::Value>)>>> {
+        self.scan_with(dataset, columns, cancel, observer, |chunk, image| Ok((image.images(&chunk)?, chunk)))
+    }
+
+    /// As [`Stage::scan_observed`], where `prepare` chooses the images of each chunk that are scored and what comes back
+    /// with their scores.
+    ///
+    /// # Errors
+    /// As [`Stage::scan`].
+    pub fn scan_with<T, O: Observer>(
+        &self,
+        dataset: &Dataset,
+        columns: Option<&[usize]>,
+        cancel: Cancel,
+        observer: Arc<O>,
+        mut prepare: impl FnMut(Chunk, &ImageColumn) -> Result<(Images, T)>,
+    ) -> Result<impl Iterator<Item = Result<(T, Scored<O::Value>)>>> {
+        let image = self.image_column(dataset)?;
+        let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
+        let chunks = dataset.read(self.chunk_rows(dataset), columns.as_deref())?;
+        let items = chunks.map(move |chunk| prepare(chunk?, &image));
+        Ok(self.score_observed(items, observer).map(move |scored| {
+            cancel.check()?;
+            scored
+        }))
+    }
+}
