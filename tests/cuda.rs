@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use dismax::Device;
-use dismax::dataset::{Dataset, ImageColumn, Images};
+use dismax::dataset::{Dataset, Image, ImageColumn, Images};
 use dismax::model::Model;
 use dismax::stage::{Stage, StageOptions};
 use image::codecs::png::PngEncoder;
@@ -18,7 +18,9 @@ fn gpu() -> Option<Device> {
     let device = Device::Cuda(0);
     match device.resolve() {
         Ok(_) => Some(device),
+        // A machine that is there to prove the GPU path must not pass by skipping it.
         Err(reason) => {
+            assert!(std::env::var_os("DISMAX_REQUIRE_CUDA").is_none(), "{reason}");
             println!("skipped: {reason}");
             None
         }
@@ -26,8 +28,8 @@ fn gpu() -> Option<Device> {
 }
 
 fn model() -> Model {
-    Model::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10-resnet20"))
-        .expect("the model of this repository")
+    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10-resnet20");
+    Model::read(std::env::var_os("DISMAX_MODEL").map_or_else(ours, Into::into)).expect("the model of this repository")
 }
 
 /// CIFAR-10's test set where `DISMAX_CIFAR10_TEST` names its Parquet file, else drawn images.
@@ -83,7 +85,7 @@ fn scores_agree_with_the_cpus() {
     let worst =
         cpu.iter().zip(&gpu).flat_map(|(a, b)| a.2.iter().zip(&b.2)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     println!("{} rows: predictions {predictions:.4}, flags {flags:.4}, largest difference {worst:.4}", cpu.len());
-    assert!(predictions >= 0.995 && flags >= 0.99 && worst <= 2e-2);
+    assert!(predictions >= 0.999 && flags >= 0.995 && worst <= 1e-2);
 }
 
 #[test]
@@ -92,4 +94,61 @@ fn the_size_of_batches_does_not_change_predictions() {
     let (small, large) = (scores(device, 32), scores(device, 512));
     let agree = small.iter().zip(&large).filter(|(a, b)| a.0 == b.0).count();
     assert!(agree as f64 >= 0.995 * small.len() as f64, "{agree} of {}", small.len());
+}
+
+#[test]
+fn broken_rows_and_tails_cost_their_neighbours_nothing() {
+    let Some(device) = gpu() else { return };
+    let stage = Stage::try_new(model(), &StageOptions { device, batch_rows: 64, ..StageOptions::default() });
+    let stage = stage.expect("a stage");
+    let whole = images(512);
+    let all: Vec<Row> = scores(device, 64);
+    // The same images with every third one broken, in an item that is no multiple of a batch.
+    let encoded: Vec<Option<Vec<u8>>> = (0..101)
+        .map(|row| match (row % 3, whole[0].get(row)) {
+            (1, _) => Some(b"not an image".to_vec()),
+            (_, Ok(Image::Encoded(bytes))) => Some(bytes.to_vec()),
+            (_, other) => panic!("an encoded image, not {other:?}"),
+        })
+        .collect();
+    let array: ArrayRef = Arc::new(BinaryArray::from_iter(encoded));
+    let record_batch = RecordBatch::try_from_iter([("image", array)]).expect("a record batch");
+    let column = ImageColumn::find(&record_batch.schema(), None).expect("its image column");
+    let calibration = stage.model().calibration().expect("a calibrated model").clone();
+    let item = Ok((column.images_in(&record_batch).expect("images"), ()));
+    let ((), scored) = stage.score([item]).next().expect("an item").expect("scores");
+    for row in 0..101 {
+        let Ok(logits) = scored.logits(row) else {
+            assert_eq!(row % 3, 1, "row {row}");
+            continue;
+        };
+        let mut probabilities = vec![0.0; stage.model().classes().len()];
+        calibration.apply(logits, &mut probabilities).expect("a score");
+        let worst = probabilities.iter().zip(&all[row].2).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-2, "row {row} differs by {worst}");
+    }
+}
+
+#[test]
+fn two_streams_share_the_device() {
+    let Some(device) = gpu() else { return };
+    let expected: Vec<usize> = scores(device, 0).into_iter().map(|row| row.0).collect();
+    let stage = Stage::try_new(model(), &StageOptions { device, ..StageOptions::default() }).expect("a stage");
+    let classes = || -> Vec<usize> {
+        let calibration = stage.model().calibration().expect("a calibrated model");
+        let mut probabilities = vec![0.0; stage.model().classes().len()];
+        let items = images(512).into_iter().map(|images| Ok((images, ())));
+        let items: Vec<_> = stage.score(items).map(|item| item.expect("scores").1).collect();
+        let rows = items.iter().flat_map(|item| (0..item.rows().len()).map(move |row| item.logits(row)));
+        rows.map(|logits| calibration.apply(logits.expect("logits"), &mut probabilities).expect("a score").0.class)
+            .collect()
+    };
+    std::thread::scope(|scope| {
+        let streams = [(); 2].map(|()| scope.spawn(classes));
+        for stream in streams {
+            let got = stream.join().expect("a stream");
+            let same = got.iter().zip(&expected).filter(|(a, b)| a == b).count();
+            assert!(same as f64 >= 0.999 * expected.len() as f64, "{same} of {}", expected.len());
+        }
+    });
 }

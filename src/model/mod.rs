@@ -200,9 +200,15 @@ impl Model {
     /// Whatever libtorch refuses, for example too little memory on the device.
     pub fn scorer(&self, device: Device) -> Result<Scorer> {
         let weights = weights_file::from_bytes(&self.weights).map_err(|error| Error::model(&self.path, error))?;
-        let network = empty_network(&self.config, device)?;
-        network.weights().load(&weights).map_err(|error| Error::model(&self.path, error))?;
-        Scorer::new(network, &self.config.preprocessing)
+        let network = || {
+            let network = empty_network(&self.config, device)?;
+            network.weights().load(&weights).map_err(|error| Error::model(&self.path, error))?;
+            Ok::<_, Error>(network)
+        };
+        match device.is_cuda() {
+            true => Scorer::reduced([network()?, network()?], &self.config.preprocessing),
+            false => Scorer::new(network()?, &self.config.preprocessing),
+        }
     }
 }
 

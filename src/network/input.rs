@@ -50,5 +50,6 @@ impl Normalizer {
 /// # Errors
 /// Whatever libtorch refuses, for example where there is no GPU.
 pub fn pinned(bytes: &[u8]) -> Result<Tensor> {
-    Ok(Tensor::f_from_slice(bytes)?.f_pin_memory(Device::Cuda(0))?)
+    // The public operator warns on standard error at each call that its argument is deprecated; this one does not.
+    Ok(Tensor::f_from_slice(bytes)?.f_internal_pin_memory(Device::Cuda(0))?)
 }

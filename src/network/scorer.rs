@@ -10,27 +10,50 @@ use crate::image::Preprocessing;
 #[derive(Debug)]
 pub struct Scorer {
     network: ScoringNetwork,
+    /// Scores the batches whose logits are not finite in `network`.
+    wider: Option<ScoringNetwork>,
     normalizer: Normalizer,
     size: (u32, u32),
 }
 
 impl Scorer {
-    /// Folds `network` where its weights live. On a GPU its convolutions compute in bf16, which keeps f32's range and
-    /// halves the traffic.
+    /// Folds `network` where its weights live. Its convolutions compute in f32.
     ///
     /// # Errors
     /// Whatever libtorch refuses, for example a device without memory.
     pub fn new(network: Network, preprocessing: &Preprocessing) -> Result<Self> {
+        Self::with_kinds([(network, Kind::Float)], preprocessing)
+    }
+
+    /// As [`Scorer::new`] with convolutions in f16 and, where their values leave its range, again in bf16: `networks` are two
+    /// with the same weights. f16 is eight times as precise as bf16, and bf16 has the range of f32.
+    ///
+    /// # Errors
+    /// As [`Scorer::new`].
+    pub fn reduced(networks: [Network; 2], preprocessing: &Preprocessing) -> Result<Self> {
+        let [half, brain] = networks;
+        Self::with_kinds([(half, Kind::Half), (brain, Kind::BFloat16)], preprocessing)
+    }
+
+    fn with_kinds(networks: impl IntoIterator<Item = (Network, Kind)>, preprocessing: &Preprocessing) -> Result<Self> {
+        let mut networks = networks.into_iter();
+        let (network, kind) = networks.next().expect("callers give at least one network");
         let device = network.weights().device();
-        let kind = if device.is_cuda() { Kind::BFloat16 } else { Kind::Float };
+        let wider = networks.next().map(|(network, kind)| network.for_scoring(kind)).transpose()?;
         let normalizer = Normalizer::new(preprocessing.mean, preprocessing.std, device)?;
-        Ok(Self { network: network.for_scoring(kind)?, normalizer, size: (preprocessing.height, preprocessing.width) })
+        let size = (preprocessing.height, preprocessing.width);
+        Ok(Self { network: network.for_scoring(kind)?, wider, normalizer, size })
     }
 
     /// A second scorer for another thread. What this one has packed by then for its kernels is shared, so let it score once
     /// before: memory and time are then those of one.
     pub fn share(&self) -> Self {
-        Self { network: self.network.share(), normalizer: self.normalizer.share(), size: self.size }
+        Self {
+            network: self.network.share(),
+            wider: self.wider.as_ref().map(ScoringNetwork::share),
+            normalizer: self.normalizer.share(),
+            size: self.size,
+        }
     }
 
     /// Whether the network itself runs in less than f32.
@@ -64,8 +87,15 @@ impl Scorer {
         tch::no_grad(|| {
             let (height, width) = (i64::from(self.size.0), i64::from(self.size.1));
             let images = self.normalizer.images_of(&pixels.f_view([-1, height, width, 3])?)?;
-            let logits = self.network.logits(&images)?.f_to_device(Device::Cpu)?;
-            Ok(Vec::<f32>::try_from(&logits.f_reshape([-1])?)?)
+            let logits = to_host(&self.network.logits(&images)?)?;
+            match &self.wider {
+                Some(wider) if logits.iter().any(|logit| !logit.is_finite()) => to_host(&wider.logits(&images)?),
+                _ => Ok(logits),
+            }
         })
     }
+}
+
+fn to_host(logits: &Tensor) -> Result<Vec<f32>> {
+    Ok(Vec::<f32>::try_from(&logits.f_to_device(Device::Cpu)?.f_reshape([-1])?)?)
 }

@@ -73,9 +73,10 @@ fn in_parts(rows: usize, most: &AtomicUsize, score: impl Fn(usize, usize) -> Res
     Ok(logits)
 }
 
-/// libtorch tells it in words alone.
+/// libtorch tells it in words alone; cuDNN says that no engine was found where none had room for its workspace.
 fn is_out_of_memory(error: &Error) -> bool {
-    error.to_string().contains("out of memory")
+    let text = error.to_string();
+    ["out of memory", "unable to find an engine", "_STATUS_ALLOC_FAILED"].iter().any(|words| text.contains(words))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How a stage runs. None of it changes the scores, but for the device: a GPU computes in bf16.
+//! How a stage runs. None of it changes the scores, but for the device: a GPU computes in f16.
 
 use std::thread;
 
