@@ -121,7 +121,7 @@ impl Columns {
     /// last word, so that scoring a dataset with a second model keeps what is known of the first.
     ///
     /// # Errors
-    /// [`Error::Model`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.
+    /// [`Error::NotCalibrated`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.
     pub fn try_new(stage: &Stage, prefix: &str) -> Result<Self> {
         let model = stage.model();
         let calibration = model.require_calibration()?.clone();
@@ -179,7 +179,7 @@ impl Columns {
     /// Schema of the output: the input's columns and metadata, then the appended ones.
     ///
     /// # Errors
-    /// [`Error::Config`] if the input has a column of one of these names; the message names `--prefix`.
+    /// [`Error::ColumnTaken`] if the input has a column of one of these names.
     pub fn schema(&self, input: &Schema) -> Result<SchemaRef> {
         self.extended(input, &self.fields)
     }
@@ -194,10 +194,7 @@ impl Columns {
 
     fn extended(&self, input: &Schema, added: &[Field]) -> Result<SchemaRef> {
         if let Some(taken) = self.fields.iter().find(|field| input.column_with_name(field.name()).is_some()) {
-            return Err(Error::Config(format!(
-                "the input already has a column \"{}\"; give the new columns another name with --prefix, for example --prefix dismax_",
-                taken.name()
-            )));
+            return Err(Error::ColumnTaken { name: taken.name().clone() });
         }
         let mut fields = input.fields().to_vec();
         fields.extend(added.iter().cloned().map(Arc::new));

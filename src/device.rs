@@ -43,7 +43,7 @@ impl Device {
         match self {
             Self::Cpu => Ok(tch::Device::Cpu),
             Self::Cuda(index) => {
-                cuda_device(index).map_err(|reason| Error::Config(format!("device `{self}` is not there: {reason}")))
+                cuda_device(index).map_err(|reason| Error::Device { device: self.to_string(), reason })
             }
             Self::Auto => Ok(first_gpu()),
             Self::AllCuda => {
@@ -146,7 +146,7 @@ fn cuda_device(index: usize) -> Result<tch::Device, String> {
         Err(error) => first_lines(&error.to_string()),
         Ok(_) => "libtorch counts no GPU".to_owned(),
     };
-    Err(format!("{reason} (CUDA libraries: {}; --device cpu works without)", library.display()))
+    Err(format!("{reason} (CUDA libraries: {})", library.display()))
 }
 
 /// A libtorch message without tch's prefix and the stack trace.
@@ -242,7 +242,7 @@ mod tests {
         let message = Device::Cuda(999).resolve().unwrap_err().to_string();
         println!("{message}");
         assert!(message.starts_with("device `cuda:999` is not there: "), "{message}");
-        let way_out = ["setup_libtorch.py --cuda", "this machine has", "--device cpu"];
+        let way_out = ["setup_libtorch.py --cuda", "this machine has", "CUDA libraries"];
         assert!(way_out.iter().any(|text| message.contains(text)), "{message}");
     }
 

@@ -46,6 +46,78 @@ pub enum Error {
         /// The Arrow library's answer.
         source: arrow::error::ArrowError,
     },
+    /// A column that is to hold images or labels cannot be told or used.
+    #[error("{origin}: {message}")]
+    Column {
+        /// What the column is for.
+        role: ColumnRole,
+        /// The file, where it is known, and the column's role.
+        origin: String,
+        /// What is wrong, with the columns that there are.
+        message: String,
+    },
+    /// The input has a column of the name of one that would be appended.
+    #[error("the input already has a column \"{name}\"")]
+    ColumnTaken {
+        /// The name.
+        name: String,
+    },
+    /// The images lie in files that rows name, which the caller did not allow to be opened.
+    #[error("column \"{column}\" holds paths instead of images")]
+    PathsNotAllowed {
+        /// The column.
+        column: String,
+    },
+    /// A row failed, and the caller asked to stop at the first that does.
+    #[error("{origin}: {error}")]
+    Row {
+        /// File and row.
+        origin: String,
+        /// Why it failed.
+        error: RowError,
+    },
+    /// Something exists where an output should go.
+    #[error("{} exists", path.display())]
+    OutputExists {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// Something else than what would be replaced exists where an output should go. It is never replaced.
+    #[error("{} exists and is not {expected}; choose another place", path.display())]
+    OutputForeign {
+        /// The file or folder.
+        path: PathBuf,
+        /// What may be replaced, with its article.
+        expected: &'static str,
+    },
+    /// Two outputs have one name.
+    #[error("{path} is named both for {} and for {}", rows[0], rows[1])]
+    SameOutput {
+        /// The name.
+        path: String,
+        /// Which rows each of the outputs is for.
+        rows: [&'static str; 2],
+    },
+    /// A model is given where a dataset should be.
+    #[error("{}: is a model, not a dataset", path.display())]
+    ModelAsDataset {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The model has no temperature and no thresholds yet.
+    #[error("model {}: not calibrated", path.display())]
+    NotCalibrated {
+        /// The bundle's folder.
+        path: PathBuf,
+    },
+    /// A device that is not there.
+    #[error("device `{device}` is not there: {reason}")]
+    Device {
+        /// The device as the user wrote it.
+        device: String,
+        /// Which library, driver or GPU is missing.
+        reason: String,
+    },
     /// Options that do not fit each other, the data or the machine.
     #[error("{0}")]
     Config(String),
@@ -61,10 +133,7 @@ pub enum Error {
     #[error("libtorch: {0}")]
     Tensor(#[from] tch::TchError),
     /// More rows failed than the caller allows.
-    #[error(
-        "{failed} of {rows} rows failed, more than {allowed} allowed; most frequent: {example}; without --max-errors all rows are \
-         kept, and --errors FILE puts the failed ones aside"
-    )]
+    #[error("{failed} of {rows} rows failed, more than {allowed} allowed; most frequent: {example}")]
     TooManyRowErrors {
         /// Rows that failed so far.
         failed: u64,
@@ -78,12 +147,34 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("stopped on request")]
     Cancelled,
+    /// A failure of a crate that builds on this one, such as the trainer's. Downcast it to that crate's error.
+    #[error(transparent)]
+    Extension(Box<dyn std::error::Error + Send + Sync>),
     /// A fault of this crate, for example a worker thread that ended unexpectedly.
     #[error("internal error: {0}; please report it")]
     Internal(String),
 }
 
+/// What a column is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ColumnRole {
+    /// It holds the images.
+    Image,
+    /// It holds the labels.
+    Label,
+}
+
 impl Error {
+    /// An [`Error::Column`] about an image or label column of a dataset that is not named yet.
+    pub(crate) fn column(role: ColumnRole, message: impl Into<String>) -> Self {
+        let origin = match role {
+            ColumnRole::Image => "image column",
+            ColumnRole::Label => "label column",
+        };
+        Self::Column { role, origin: origin.into(), message: message.into() }
+    }
+
     /// An [`Error::Io`] about `path`.
     pub fn io(path: impl AsRef<Path>, source: io::Error) -> Self {
         Self::Io { path: path.as_ref().to_path_buf(), source }

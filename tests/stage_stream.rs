@@ -152,10 +152,10 @@ fn columns_hold_what_their_names_say() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_refused_with_the_way_out() {
+fn a_name_that_is_taken_is_refused() {
     let schema = Schema::new(vec![Field::new("confidence", DataType::Utf8, true)]);
     let error = Columns::try_new(&stage(8, 1), "").expect("columns").schema(&schema).expect_err("a refusal");
-    assert!(error.to_string().contains("--prefix"), "{error}");
+    assert!(matches!(&error, Error::ColumnTaken { name } if name == "confidence"), "{error}");
     assert!(Columns::try_new(&stage(8, 1), "my_").expect("columns").schema(&schema).is_ok());
 }
 
@@ -221,7 +221,7 @@ fn a_model_that_is_not_calibrated_cannot_flag() {
     let options = StageOptions { device: Device::Cpu, workers: 1, ..StageOptions::default() };
     let stage = Stage::try_new(models::uncalibrated(), &options).expect("logits need no calibration");
     let error = Columns::try_new(&stage, "").expect_err("a refusal").to_string();
-    assert!(error.contains("dismax calibrate"), "{error}");
+    assert!(error.contains("not calibrated"), "{error}");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn text_is_no_image_unless_it_is_asked_for() {
         Stage::try_new(models::calibrated(), &options).expect("a stage").image_column(&dataset)
     };
     let message = paths(false).expect_err("every row would fail").to_string();
-    assert!(message.contains("\"path\"") && message.contains("--read-paths"), "{message}");
+    assert!(message.contains("\"path\""), "{message}");
     assert!(paths(true).is_ok());
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::error::AuditError;
 use super::groups::{GroupBuilder, GroupColumn, Groups};
 use super::inspection::{EncodedFormat, PerceptualHash};
 use super::observer::{ImageObserver, ObservedImage};
@@ -167,9 +168,7 @@ impl Pass<'_> {
             run.report(Progress { task, rows: collected.len() as u64, of: dataset.rows(), failed: 0 })?;
         }
         if u32::try_from(collected.len()).is_err() {
-            return Err(Error::Config(
-                "more than 4,294,967,295 rows are too many for one audit; audit parts of them".into(),
-            ));
+            return Err(AuditError::TooManyRows.into());
         }
         collected.records.shrink_to_fit();
         collected.of_digest = HashMap::new();

@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sha2::{Digest as _, Sha256};
 
+use super::error::AuditError;
 use super::text::clipped;
 use dismax::dataset::list_columns;
 use dismax::error::{Error, Result};
@@ -51,17 +52,17 @@ impl GroupColumn {
     /// [`Error::Data`] where there is no such column or its type cannot be used; the message lists the columns.
     pub fn find(schema: &Schema, name: &str, by_day: bool) -> Result<Self> {
         let fields = || schema.fields().iter().map(AsRef::as_ref).enumerate();
-        let option = if by_day { "--time" } else { "--group-by" };
+        let refuse = |message| Err(AuditError::GroupColumn { by_day, message }.into());
         let Some((index, field)) = fields().find(|(_, field)| field.name() == name) else {
             let columns = list_columns(fields());
-            return Err(Error::data(option, format!("there is no column \"{name}\"; the columns are {columns}")));
+            return refuse(format!("there is no column \"{name}\"; the columns are {columns}"));
         };
         let data_type = field.data_type();
         let fits = if by_day { is_time(data_type) } else { !data_type.is_nested() && !is_binary(data_type) };
         if !fits {
             let what =
                 if by_day { "dates, timestamps or texts that are such" } else { "numbers, texts, dates or booleans" };
-            return Err(Error::data(option, format!("\"{name}\" is {data_type}; name a column of {what}")));
+            return refuse(format!("\"{name}\" is {data_type}; name a column of {what}"));
         }
         Ok(Self { name: name.to_owned(), index, by_day })
     }

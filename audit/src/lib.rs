@@ -33,6 +33,7 @@ mod compare;
 mod confidence;
 mod drift;
 mod duplicates;
+mod error;
 mod findings;
 mod groups;
 mod inspection;
@@ -60,6 +61,7 @@ pub use self::compare::{Comparison, KindChange, compare};
 pub use self::confidence::{CalibrationFigures, ConfidenceGap};
 pub use self::drift::{DriftFigures, DriftTest, Quantity};
 pub use self::duplicates::DuplicateFigures;
+pub use self::error::AuditError;
 pub use self::kind::{Kind, Severity};
 pub use self::labels::{ClassNoise, JointCell, LabelFigures};
 pub use self::quality::{QualityFigures, RobustScale};
@@ -75,7 +77,7 @@ use self::place::Staging;
 use self::sections::Material;
 use self::thumbnails::ThumbnailWriter;
 use dismax::dataset::{Dataset, LabelColumn};
-use dismax::error::{Error, Result};
+use dismax::error::Result;
 use dismax::model::Model;
 use dismax::run::{Progress, Run};
 use dismax::stage::Stage;
@@ -122,7 +124,7 @@ pub struct AuditInputs<'a> {
 ///
 /// # Errors
 /// A model that is not calibrated, a false discovery rate outside (0, 1), a column that is not there or cannot be used, a
-/// folder that is in the way, damaged input, [`Error::Cancelled`].
+/// folder that is in the way, damaged input, [`Error::Cancelled`](dismax::Error::Cancelled).
 pub fn audit(
     stage: &Stage,
     inputs: &AuditInputs<'_>,
@@ -136,8 +138,7 @@ pub fn audit(
     let calibration = model.require_calibration()?;
     let cancel = run.cancel.clone();
     if !(options.fdr > 0.0 && options.fdr < 1.0) {
-        let message = format!("false discovery rate {}: give a share between 0 and 1, for example 0.05", options.fdr);
-        return Err(Error::Config(message));
+        return Err(AuditError::FalseDiscoveryRate { fdr: options.fdr }.into());
     }
     dataset.require_distinct_files()?;
     let (label, no_labels) = match label_column(dataset, options.label.as_deref())? {

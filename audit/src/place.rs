@@ -86,18 +86,15 @@ fn refuse_foreign(folder: &Path, force: bool) -> Result<()> {
     if !folder.exists() && !folder.is_symlink() {
         return Ok(());
     }
-    let name = folder.display();
     if !folder.is_dir() {
-        return Err(Error::Config(format!("{name} is not a folder; choose another place")));
+        return Err(Error::OutputForeign { path: folder.to_path_buf(), expected: "a folder" });
     }
     if !force {
-        return Err(Error::Config(format!("{name} exists; give --force to replace it")));
+        return Err(Error::OutputExists { path: folder.to_path_buf() });
     }
     let empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     if !empty && !summary::is_audit(folder) {
-        return Err(Error::Config(format!(
-            "{name} exists and is not an audit; it is not replaced even with --force, choose another place"
-        )));
+        return Err(Error::OutputForeign { path: folder.to_path_buf(), expected: "an audit" });
     }
     Ok(())
 }
@@ -116,8 +113,8 @@ mod tests {
         staging.publish().expect("published");
         assert!(target.join("summary.json").is_file());
 
-        let message = Staging::create(&target, false).expect_err("it exists").to_string();
-        assert!(message.contains("--force"), "{message}");
+        let error = Staging::create(&target, false).expect_err("it exists");
+        assert!(matches!(error, Error::OutputExists { .. }), "{error}");
         let staging = Staging::create(&target, true).expect("an audit is replaced");
         staging.write("other", b"new").expect("written");
         staging.publish().expect("published");

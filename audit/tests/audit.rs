@@ -145,7 +145,7 @@ fn a_stop_and_a_refusal_leave_nothing() {
 
     let message = |result: Result<AuditSummary>| result.expect_err("refused").to_string();
     let text = message(audit_with(&stage(&models::uncalibrated()), &options, &mut |_| ()));
-    assert!(text.contains("dismax calibrate"), "{text}");
+    assert!(text.contains("not calibrated"), "{text}");
     let text = message(audit_with(&stage_of_model, &AuditOptions { fdr: 0.0, ..options.clone() }, &mut |_| ()));
     assert!(text.contains("false discovery rate 0"), "{text}");
     let text = message(run(&[&input, &input], None, &out));

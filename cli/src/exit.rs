@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use dismax::Error;
+use dismax_audit::AuditError;
+use dismax_train::TrainError;
 
 /// How a command that ran to its end went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +31,28 @@ pub const INTERRUPTED: u8 = 130;
 /// The code of a run that failed.
 pub fn code(error: &Error) -> u8 {
     match error {
-        Error::Config(_) => 2,
+        Error::Config(_)
+        | Error::ColumnTaken { .. }
+        | Error::PathsNotAllowed { .. }
+        | Error::OutputExists { .. }
+        | Error::OutputForeign { .. }
+        | Error::SameOutput { .. }
+        | Error::Device { .. } => 2,
+        Error::Extension(inner) if is_usage(inner.as_ref()) => 2,
         Error::TooManyRowErrors { .. } => 4,
         Error::Cancelled => INTERRUPTED,
         _ => 3,
+    }
+}
+
+/// Whether the options of a training or an audit are at fault, not its data or its course.
+fn is_usage(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let course = |error: &TrainError| {
+        matches!(error, TrainError::Diverged { .. } | TrainError::DataChanged | TrainError::Checkpoint { .. })
+    };
+    match error.downcast_ref::<TrainError>() {
+        Some(error) => !course(error),
+        None => matches!(error.downcast_ref(), Some(AuditError::FalseDiscoveryRate { .. })),
     }
 }
 
@@ -51,6 +71,9 @@ mod tests {
         assert_eq!(code(&Error::data("a.parquet", "is empty")), 3);
         assert_eq!(code(&Error::model("model", "altered")), 3);
         assert_eq!(code(&Error::Cancelled), 130);
+        assert_eq!(code(&TrainError::HeldOutFraction { fraction: 1.5 }.into()), 2);
+        assert_eq!(code(&TrainError::Diverged { epoch: 1, learning_rate: 9.0 }.into()), 3);
+        assert_eq!(code(&TrainError::DataChanged.into()), 3);
         let too_many = Error::TooManyRowErrors { failed: 2, rows: 2, allowed: "1".into(), example: String::new() };
         assert_eq!(code(&too_many), 4);
     }

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod exit;
+mod hint;
 mod report;
 mod signals;
 mod text;
@@ -68,7 +69,8 @@ fn main() -> ExitCode {
         Err(error) if exit::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Where standard error is gone too, the exit code is all that can still be said.
-            let _ = writeln!(io::stderr(), "dismax: {error}");
+            let hint = hint::hint(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
+            let _ = writeln!(io::stderr(), "dismax: {error}{hint}");
             ExitCode::from(exit::code(&error))
         }
     }

@@ -11,6 +11,7 @@ use super::chunk::Chunk;
 use super::raw_pixels::{NestedLists, Shape, nesting, shape_of, tensor_shape};
 use super::schema::list_columns;
 use super::slices::used_bytes;
+use crate::error::ColumnRole;
 use crate::image::Layout;
 use crate::{Error, Result, RowError, RowErrorCode};
 
@@ -47,11 +48,11 @@ impl ImageColumn {
     ///
     /// # Errors
     /// When no column fits, several fit, or the named one does not exist or does not fit; the message lists the columns
-    /// in question with their types and names the option `--image COLUMN`.
+    /// in question with their types.
     pub fn find(schema: &Schema, wanted: Option<&str>) -> Result<Self> {
         let column = |(index, field): (usize, &Field), form| Self { name: field.name().clone(), index, form };
         let fields = || schema.fields().iter().map(AsRef::as_ref).enumerate();
-        let refuse = |message: String| Err(Error::data("image column", message));
+        let refuse = |message: String| Err(Error::column(ColumnRole::Image, message));
         if let Some(wanted) = wanted {
             let Some(found) = fields().find(|(_, field)| field.name() == wanted) else {
                 return refuse(format!("there is no column \"{wanted}\"; the columns are {}", list_columns(fields())));
@@ -65,12 +66,9 @@ impl ImageColumn {
         let mut fitting = fields().filter_map(|found| Some(column(found, form_of(found.1)?)));
         match (fitting.next(), fitting.next()) {
             (Some(only), None) => Ok(only),
-            (None, _) => refuse(format!(
-                "no column fits: {FORMS}; the columns are {}; name a column of file paths with --image COLUMN",
-                list_columns(fields())
-            )),
+            (None, _) => refuse(format!("no column fits: {FORMS}; the columns are {}", list_columns(fields()))),
             (Some(_), Some(_)) => refuse(format!(
-                "several columns fit: {}; choose one with --image COLUMN",
+                "several columns fit: {}; name one of them",
                 list_columns(fields().filter(|(_, field)| form_of(field).is_some()))
             )),
         }

@@ -63,7 +63,7 @@ fn folder(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     if files.is_empty() && path.join("config.json").is_file() && path.join("model.safetensors").is_file() {
-        return Err(Error::data(path.display(), "is a model, not a dataset; name it with --model"));
+        return Err(Error::ModelAsDataset { path: path.to_path_buf() });
     }
     if subfolders > 0 && !files.is_empty() {
         log::warn!(

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use super::bytes::{BytesColumn, is_text};
 use super::huggingface;
 use super::schema::list_columns;
-use crate::{Error, Result};
+use crate::error::{ColumnRole, Error, Result};
 
 /// Names that a label column has where the user gives none.
 const NAMES: [&str; 5] = ["label", "labels", "class", "target", "fine_label"];
@@ -48,7 +48,7 @@ impl LabelColumn {
     /// lists the columns in question with their types and names the option `--label COLUMN`.
     pub fn find(schema: &Schema, wanted: Option<&str>) -> Result<Self> {
         let fields = || schema.fields().iter().map(AsRef::as_ref).enumerate();
-        let refuse = |message: String| Err(Error::data("label column", message));
+        let refuse = |message: String| Err(Error::column(ColumnRole::Label, message));
         let wrong_type = |field: &Field| {
             format!(
                 "\"{}\" is {}; labels are integers (class numbers) or text (class names)",
@@ -70,13 +70,13 @@ impl LabelColumn {
         match (fitting.next(), fitting.next()) {
             (Some((index, field, kind)), None) => Ok(Self::new(schema, index, field, kind)),
             (Some(_), Some(_)) => refuse(format!(
-                "several columns fit: {}; choose one with --label COLUMN",
+                "several columns fit: {}; name one of them",
                 list_columns(named().filter(|(_, field)| kind_of(field.data_type()).is_some()))
             )),
             (None, _) => match named().next() {
-                Some((_, field)) => refuse(format!("{}; name another with --label COLUMN", wrong_type(field))),
+                Some((_, field)) => refuse(wrong_type(field)),
                 None => refuse(format!(
-                    "no column is called {}; the columns are {}; name one with --label COLUMN",
+                    "no column is called {}; the columns are {}",
                     NAMES.join(", "),
                     list_columns(fields())
                 )),

@@ -23,14 +23,11 @@ impl LoadOptions {
     /// Checks that images of `column` may be loaded at all.
     ///
     /// # Errors
-    /// [`Error::Config`] for a column of paths that may not be read: every row would fail.
+    /// [`Error::PathsNotAllowed`] for a column of paths that may not be read: every row would fail.
     pub fn require_paths(&self, column: &ImageColumn) -> Result<()> {
         match column.holds_paths() && !self.read_paths {
             false => Ok(()),
-            true => Err(Error::Config(format!(
-                "column \"{}\" holds paths instead of images; --read-paths opens the files that they name",
-                column.name()
-            ))),
+            true => Err(Error::PathsNotAllowed { column: column.name().to_owned() }),
         }
     }
 }
@@ -85,7 +82,9 @@ impl LoadOptions {
 fn read(path: &str, folder: &Path, options: &LoadOptions) -> Result<Vec<u8>, RowError> {
     let refuse = |why: String| RowError::new(RowErrorCode::FileNotReadable, format!("{path}: {why}"));
     if !options.read_paths {
-        return Err(refuse("the row holds a path instead of an image; --read-paths opens it".into()));
+        return Err(refuse(
+            "the row holds a path instead of an image, and reading files that rows name is not allowed".into(),
+        ));
     }
     if path.contains("://") {
         return Err(refuse("addresses are not fetched, only files are read".into()));

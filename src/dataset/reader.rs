@@ -116,6 +116,9 @@ impl Dataset {
             (Error::Data { origin, message }, Some(file)) => {
                 Error::Data { origin: format!("{file}, {origin}"), message }
             }
+            (Error::Column { role, origin, message }, Some(file)) => {
+                Error::Column { role, origin: format!("{file}, {origin}"), message }
+            }
             (error, _) => error,
         }
     }

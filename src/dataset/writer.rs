@@ -206,7 +206,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn exists(path: &Path) -> Error {
-    Error::Config(format!("{} exists already; choose another name or overwrite it with --force", path.display()))
+    Error::OutputExists { path: path.to_path_buf() }
 }
 
 /// The path to write to, links resolved: replacing a link would leave the file it points to untouched.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::dataset::{ClassMap, Dataset, LabelColumn};
-use crate::error::{Error, Result, RowErrorCode};
+use crate::error::{ColumnRole, Error, Result, RowErrorCode};
 use crate::metrics::LabelledLogits;
 use crate::model::Model;
 use crate::run::{Progress, Run};
@@ -148,10 +148,7 @@ impl DatasetLogits {
     /// [`Error::Data`] where no label column was read, and where no row has both.
     pub fn labelled(&self) -> Result<LabelledLogits<'_>> {
         if !self.has_labels {
-            return Err(Error::data(
-                "labels",
-                "accuracy and calibration need a label column; name one with --label COLUMN",
-            ));
+            return Err(Error::column(ColumnRole::Label, "accuracy and calibration need one"));
         }
         if self.labels.is_empty() {
             return Err(Error::data(

@@ -240,16 +240,13 @@ fn refuse_foreign(folder: &Path, force: bool) -> Result<()> {
         return Ok(());
     }
     if !force {
-        return Err(Error::Config(format!("{} exists; give --force to replace it", folder.display())));
+        return Err(Error::OutputExists { path: folder.to_path_buf() });
     }
     let empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     // Other folders have such a list too; a bundle's names the weights.
     let listed = fs::read_to_string(folder.join(DIGESTS)).unwrap_or_default();
     if !empty && !listed.lines().any(|line| line.ends_with(&format!("  {WEIGHTS}"))) {
-        return Err(Error::Config(format!(
-            "{} exists and is not a model bundle; it is not replaced even with --force, choose another place",
-            folder.display()
-        )));
+        return Err(Error::OutputForeign { path: folder.to_path_buf(), expected: "a model bundle" });
     }
     Ok(())
 }

@@ -140,11 +140,9 @@ impl Model {
     /// Temperature and thresholds.
     ///
     /// # Errors
-    /// [`Error::Model`] if the model was never calibrated: without thresholds nothing can be flagged.
+    /// [`Error::NotCalibrated`] if the model was never calibrated: without thresholds nothing can be flagged.
     pub fn require_calibration(&self) -> Result<&Calibration> {
-        self.calibration.as_ref().ok_or_else(|| {
-            Error::model(&self.path, "not calibrated; run `dismax calibrate MODEL --data VALIDATION` first")
-        })
+        self.calibration.as_ref().ok_or_else(|| Error::NotCalibrated { path: self.path.clone() })
     }
 
     /// Calibrates on held-out rows; `source` says in words where they come from. The bundle on disk stays as it is until

@@ -67,7 +67,7 @@ pub struct ScoreOptions {
 ///
 /// # Errors
 /// A model that is not calibrated, a column name that is taken, an output that exists or cannot be written, damaged
-/// input; [`Error::Data`] naming the first failing row under [`OnError::Fail`]; [`Error::TooManyRowErrors`];
+/// input; [`Error::Row`] naming the first failing row under [`OnError::Fail`]; [`Error::TooManyRowErrors`];
 /// [`Error::Cancelled`].
 pub fn score_to(
     stage: &Stage,
@@ -90,7 +90,7 @@ pub fn score_to(
         counts.add(&chunk, columns.flagged, &columns.failed);
         if let (OnError::Fail, Some((row, error))) = (options.on_error, columns.failed.first()) {
             let origin = format!("{}, row {}", chunk.file, chunk.first_row + *row as u64);
-            return Err(Error::data(origin, format!("{error} (--on-error null keeps such rows, with nulls)")));
+            return Err(Error::Row { origin, error: error.clone() });
         }
         outputs.write(&chunk, &columns)?;
         if let Some(limit) = options.max_errors {
@@ -141,9 +141,8 @@ impl Outputs {
         let failed = match options.errors_to.as_deref() {
             None => None,
             Some(errors_to) if is_same_place(errors_to, target) => {
-                return Err(Error::Config(format!(
-                    "{errors_to} is named both for all rows and for the failed rows; give --errors another name"
-                )));
+                let rows = ["all rows", "the failed rows"];
+                return Err(Error::SameOutput { path: errors_to.to_owned(), rows });
             }
             Some(errors_to) => {
                 let schema = columns.error_schema(dataset.schema())?;

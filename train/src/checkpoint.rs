@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::error::TrainError;
 use super::options::TrainOptions;
 use dismax::error::{Error, Result};
 use dismax::model::EpochRecord;
@@ -58,11 +59,10 @@ impl TrainingState {
     pub fn require_same(&self, wanted: &Self, path: &Path) -> Result<()> {
         let same = |what: &str, here: String, there: String| match here == there {
             true => Ok(()),
-            false => Err(Error::Config(format!(
-                "{}: this training was begun with other {what}: {here} instead of {there}; resume with the same, or begin \
-                 again with --force and without --resume",
-                path.display()
-            ))),
+            false => {
+                let (path, what) = (path.to_path_buf(), what.to_owned());
+                Err(Error::from(TrainError::OtherTraining { path, what, here, there }))
+            }
         };
         same("classes", self.classes.join(", "), wanted.classes.join(", "))?;
         for (here, there) in
@@ -124,9 +124,7 @@ impl Checkpoint {
     /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is no checkpoint of this version.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
-        let broken = |error: String| {
-            Error::model(path, format!("not a usable checkpoint ({error}); train again without --resume"))
-        };
+        let broken = |reason: String| Error::from(TrainError::Checkpoint { path: path.to_path_buf(), reason });
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| broken(error.to_string()))?;
         let state = header.metadata().as_ref().and_then(|metadata| metadata.get(STATE));
         let state = state.ok_or_else(|| broken("no training state in it".into()))?;

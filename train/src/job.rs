@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Checkpoint, TrainingState};
+use super::error::TrainError;
 use super::options::TrainOptions;
 use super::prepare::Data;
 use super::recipe::Recipe;
@@ -185,10 +186,7 @@ pub fn train(job: &TrainJob, cancel: &Cancel, observe: &mut dyn FnMut(JobEvent<'
 fn check_places(job: &TrainJob, checkpoint: &Path) -> Result<()> {
     Model::check_place(&job.out, job.force)?;
     if checkpoint.exists() && !job.resume && !job.force {
-        return Err(Error::Config(format!(
-            "{} is an unfinished training; --resume continues it, --force begins again",
-            checkpoint.display()
-        )));
+        return Err(TrainError::Unfinished { path: checkpoint.to_path_buf() }.into());
     }
     Ok(())
 }

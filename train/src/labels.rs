@@ -90,10 +90,7 @@ fn found_names(dataset: &Dataset, column: &LabelColumn) -> Result<Vec<String>> {
         // A label of a million is a mistake in the column, not a class.
         (LabelKind::Index, Some(largest)) if largest >= 1_000_000 => Err(Error::data(
             "label column",
-            format!(
-                "\"{}\" holds the number {largest}; labels are class numbers from 0; name another with --label",
-                column.name()
-            ),
+            format!("\"{}\" holds the number {largest}; labels are class numbers from 0", column.name()),
         )),
         (LabelKind::Index, Some(largest)) => Ok((0..=largest).map(|class| class.to_string()).collect()),
     }

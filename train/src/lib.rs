@@ -3,6 +3,7 @@
 mod augment;
 mod checkpoint;
 mod data;
+mod error;
 mod job;
 mod labels;
 mod loader;
@@ -25,6 +26,7 @@ mod worker;
 pub use self::augment::{Augmentation, Augmenter};
 pub use self::checkpoint::{Checkpoint, TrainingData, TrainingState};
 pub use self::data::{Example, Examples, InMemory, LabelledImages};
+pub use self::error::TrainError;
 pub use self::job::{HeldOut, JobEvent, TrainJob, checkpoint_path, train};
 pub use self::labels::RowLabels;
 pub use self::mix::{mix_labels, mix_quadrants};

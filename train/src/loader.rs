@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::augment::{Augmentation, Augmenter};
 use super::data::Examples;
+use super::error::TrainError;
 use super::mix::{mix_labels, mix_quadrants};
 use dismax::error::{Error, Result};
 
@@ -111,9 +112,7 @@ fn load_batch<'a>(
     let mut batch = TrainingBatch { pixels: vec![0; rows * size], ..TrainingBatch::default() };
     let mut labels = Vec::with_capacity(rows);
     for out in batch.pixels.chunks_exact_mut(size) {
-        let example = stream.next().ok_or_else(|| {
-            Error::Config("the training data got shorter while it was read; do not change it".into())
-        })??;
+        let example = stream.next().ok_or_else(|| Error::from(TrainError::DataChanged))??;
         // A stream of random numbers per example: the same whatever the batch size and the number of workers.
         let mut rng = ChaCha8Rng::seed_from_u64(preparation.seed ^ (epoch as u64).rotate_left(32));
         rng.set_stream(*position);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
+use super::error::TrainError;
 use super::optimizer::SgdOptions;
 use super::schedule::Schedule;
 use dismax::error::{Error, Result};
@@ -49,7 +50,7 @@ impl TrainOptions {
     /// # Errors
     /// [`Error::Config`] for values that no training can run with.
     pub fn check(&self) -> Result<()> {
-        let refuse = |message: String| Err(Error::Config(message));
+        let refuse = |message: String| Err(TrainError::Options(message).into());
         if self.epochs == 0 || self.batch_size == 0 || self.workers == 0 {
             return refuse("epochs, batch size and workers must be at least 1".into());
         }
@@ -62,10 +63,8 @@ impl TrainOptions {
         }
         let smallest = self.architecture.smallest_image();
         if self.size.0 < smallest || self.size.1 < smallest {
-            return refuse(format!(
-                "{} needs images of at least {smallest}x{smallest} pixels, not {}x{}; choose another --image-size",
-                self.architecture, self.size.0, self.size.1
-            ));
+            let (architecture, (height, width)) = (self.architecture, self.size);
+            return Err(TrainError::ImageTooSmall { architecture, smallest, height, width }.into());
         }
         if self.std.iter().any(|&value| !positive(f64::from(value))) || self.mean.iter().any(|mean| !mean.is_finite()) {
             return refuse("channel means must be finite and standard deviations above 0".into());
@@ -82,11 +81,8 @@ impl TrainOptions {
         let fits =
             |workers: usize| super::loader::BatchPlan::new(rows, self.batch_size, workers).fewest_rows() >= fewest;
         (1..=self.workers).rev().find(|&workers| fits(workers)).ok_or_else(|| {
-            Error::Config(format!(
-                "{} needs batches of at least {fewest} rows, but batch size {} over {rows} training rows gives fewer; \
-                 raise --batch-size or add rows",
-                self.loss, self.batch_size
-            ))
+            let (loss, batch_size) = (self.loss, self.batch_size);
+            Error::from(TrainError::BatchTooSmall { loss, smallest: fewest, batch_size, rows })
         })
     }
 }

@@ -1,13 +1,14 @@
 //! One reading of labelled files: which rows can be used, and the images of those that are kept.
 
 use super::data::LabelledImages;
+use super::error::TrainError;
 use super::job::JobEvent;
 use super::labels::RowLabels;
 use super::reading::Reading;
 use super::statistics::Statistics;
 use dismax::cancel::Cancel;
 use dismax::dataset::Dataset;
-use dismax::error::{Error, Result, RowError};
+use dismax::error::{Result, RowError};
 use dismax::image::Preprocessing;
 
 /// One reading of the training files.
@@ -68,7 +69,7 @@ impl<'a> Pass<'a> {
         if row == self.labels.classes.len() {
             return Ok(());
         }
-        Err(Error::data("training data", "the number of rows changed while it was read; do not change it meanwhile"))
+        Err(TrainError::DataChanged.into())
     }
 
     pub(super) fn take(&mut self, row: usize, image: Result<Vec<u8>, RowError>, place: impl Fn() -> String) {

@@ -2,6 +2,7 @@
 
 use super::checkpoint::TrainingData;
 use super::data::{Examples, InMemory, LabelledImages};
+use super::error::TrainError;
 use super::job::{HeldOut, JobEvent, TrainJob};
 use super::labels::RowLabels;
 use super::pass::Pass;
@@ -66,7 +67,7 @@ impl Data {
         let fraction = match job.held_out {
             HeldOut::Fraction(fraction) if fraction > 0.0 && fraction < 1.0 => fraction,
             HeldOut::Fraction(fraction) => {
-                return Err(Error::Config(format!("--validation {fraction}: give a share between 0 and 1, or a file")));
+                return Err(TrainError::HeldOutFraction { fraction }.into());
             }
             HeldOut::Files(_) => 0.0,
         };
@@ -113,11 +114,7 @@ impl Data {
             None => pass.held_out.clone(),
         };
         if held_out_rows.is_empty() {
-            let example = pass.example.map(|example| format!(" (left out: {example})")).unwrap_or_default();
-            return Err(Error::Config(format!(
-                "no row is held out for validation and calibration: a share of a class with few rows is none; give a larger \
-                 --validation share or a file{example}"
-            )));
+            return Err(TrainError::NothingHeldOut { example: pass.example }.into());
         }
         let train_rows = pass.training_classes.iter().flatten().count();
         if train_rows == 0 {
@@ -231,13 +228,8 @@ impl Memory {
             return Ok(Some(left as usize));
         }
         let needed = held_out_bytes + BUFFER_SHARE * SMALLEST_BUFFER * self.image_bytes;
-        Err(Error::Config(format!(
-            "the {held_out} held-out images take {} MiB of the {} MiB that --memory allows, which leaves too little to \
-             shuffle in; allow at least {} MiB or hold fewer rows out (--validation)",
-            held_out_bytes >> 20,
-            self.bytes >> 20,
-            (needed >> 20) + 1
-        )))
+        let (allowed_bytes, needed_bytes) = (self.bytes, needed);
+        Err(TrainError::Memory { images: held_out, held_out_bytes, allowed_bytes, needed_bytes }.into())
     }
 }
 

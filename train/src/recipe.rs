@@ -3,10 +3,11 @@
 use std::thread;
 
 use super::augment::Augmentation;
+use super::error::TrainError;
 use super::optimizer::SgdOptions;
 use super::options::TrainOptions;
 use super::schedule::Schedule;
-use dismax::error::{Error, Result};
+use dismax::error::Result;
 use dismax::image::{Preprocessing, Resize};
 use dismax::loss::Loss;
 use dismax::network::Architecture;
@@ -98,10 +99,8 @@ impl Recipe {
         };
         let smallest = self.architecture.smallest_image();
         if preprocessing.height < smallest || preprocessing.width < smallest {
-            return Err(Error::Config(format!(
-                "{} needs images of at least {smallest}x{smallest} pixels; give a larger --image-size",
-                self.architecture
-            )));
+            let Preprocessing { height, width, .. } = preprocessing;
+            return Err(TrainError::ImageTooSmall { architecture: self.architecture, smallest, height, width }.into());
         }
         Ok(preprocessing)
     }
@@ -126,9 +125,7 @@ impl Recipe {
             (false, Resize::Exact) if self.flip => Augmentation::Crop { padding: 0, flip: true },
             (false, Resize::Exact) => Augmentation::None,
             (false, Resize::ShorterSide { .. }) => {
-                return Err(Error::Config(
-                    "photographs are cut to the network's size by random crops; leave --no-crop out".into(),
-                ));
+                return Err(TrainError::CropsNeeded.into());
             }
         };
         let (mean, std) = self.normalization.unwrap_or((stored.mean, stored.std));

@@ -10,6 +10,7 @@ use tch::{Device, Tensor};
 
 use super::checkpoint::{Checkpoint, TrainingState, to_host};
 use super::data::{Examples, LabelledImages};
+use super::error::TrainError;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
 use super::optimizer::{Sgd, flatten, unflatten};
 use super::options::TrainOptions;
@@ -108,9 +109,8 @@ pub fn run(
     if let Some(checkpoint) = resume {
         let fits = checkpoint.parameters.len() == parameters.numel() && checkpoint.buffers.len() == buffers.numel();
         if !fits || checkpoint.momentum.len() != checkpoint.parameters.len() {
-            return Err(Error::Config(
-                "the checkpoint belongs to another network; train again without --resume".into(),
-            ));
+            let path = context.checkpoint.map(Path::to_path_buf).unwrap_or_default();
+            return Err(TrainError::Checkpoint { path, reason: "it belongs to another network".into() }.into());
         }
         parameters = Tensor::f_from_slice(&checkpoint.parameters)?;
         buffers = Tensor::f_from_slice(&checkpoint.buffers)?;
@@ -194,11 +194,8 @@ fn train_epoch(
         tch::no_grad(|| sgd.step(&gradient, factor))?;
         let objective = sums.add(&results, rows);
         if !objective.is_finite() {
-            return Err(Error::Config(format!(
-                "the loss is no longer a number in epoch {}; lower --lr (now {})",
-                epoch + 1,
-                options.sgd.learning_rate
-            )));
+            let learning_rate = options.sgd.learning_rate;
+            return Err(TrainError::Diverged { epoch: epoch + 1, learning_rate }.into());
         }
         let event = TrainEvent::Step { epoch: epoch + 1, step: step + 1, steps: plan.steps, rows, objective };
         (context.observe)(event);

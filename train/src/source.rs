@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use super::data::LabelledImages;
+use super::error::TrainError;
 use super::job::{JobEvent, TrainJob};
 use super::labels::RowLabels;
 use super::pass::Pass;
@@ -97,9 +98,6 @@ pub(super) fn refuse_common_files(training: &[String], held_out: &[String]) -> R
     let training = paths(training)?;
     match paths(held_out)?.into_iter().find(|path| training.contains(path)) {
         None => Ok(()),
-        Some(path) => Err(Error::Config(format!(
-            "{} is given both to train on and with --validation; take it out of one of the two",
-            path.display()
-        ))),
+        Some(path) => Err(TrainError::Overlap { path }.into()),
     }
 }

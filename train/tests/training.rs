@@ -59,8 +59,8 @@ fn an_interrupted_training_resumes_to_the_same_bits() {
     });
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
     assert!(checkpoint_path(&parts).exists() && !parts.exists());
-    let message = run(&job(&parts, Loss::DismaxDagger, 3)).expect_err("a refusal").to_string();
-    assert!(message.contains("--resume"), "{message}");
+    let error = run(&job(&parts, Loss::DismaxDagger, 3)).expect_err("a refusal");
+    assert!(error.to_string().contains("is an unfinished training"), "{error}");
     let other = TrainJob { resume: true, ..job(&parts, Loss::DismaxDagger, 4) };
     let message = run(&other).expect_err("a refusal").to_string();
     assert!(message.contains("other epochs: 3 instead of 4"), "{message}");
@@ -203,7 +203,7 @@ fn data_that_cannot_be_learnt_from_are_refused() {
     assert!(message.contains("no row"), "{message}");
     let floats: ArrayRef = Arc::new(arrow::array::Float32Array::from(vec![0.0, 1.0]));
     let message = make(floats, |_| false);
-    assert!(message.contains("Float32") && message.contains("--label"), "{message}");
+    assert!(message.contains("Float32"), "{message}");
 }
 
 #[test]
@@ -245,5 +245,5 @@ fn batches_too_small_to_mix_are_refused() {
     let mut job = job(&folder.path().join("model"), Loss::DismaxDagger, 1);
     job.recipe.batch_size = 4;
     let message = run(&job).expect_err("a refusal").to_string();
-    assert!(message.contains("--batch-size"), "{message}");
+    assert!(message.contains("needs batches of at least 8 rows"), "{message}");
 }

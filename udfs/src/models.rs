@@ -145,7 +145,7 @@ impl Registry {
         };
         match (name, self.models.as_slice()) {
             (None, [only]) => Ok(only),
-            (None, []) => Err(plan_datafusion_err!("no model is registered; register one or give --model")),
+            (None, []) => Err(plan_datafusion_err!("no model is registered")),
             (None, _) => {
                 Err(plan_datafusion_err!("several models are registered, so name one as last argument ({})", names()))
             }

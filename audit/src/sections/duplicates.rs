@@ -23,7 +23,7 @@ impl Material<'_> {
                 count(leaked_near),
                 counted(images, "row of it")
             ),
-            None => " Without --reference, leaks between datasets are not looked for.".to_owned(),
+            None => " Without a reference dataset, leaks between datasets are not looked for.".to_owned(),
         });
         let tone = match (leaked + leaked_near, exact + near) {
             (0, 0) => Tone::Good,

@@ -11,7 +11,10 @@ impl Material<'_> {
         let how = "Each group's share of rows with a finding against that of all other rows: two proportions, or Fisher's exact test where rows are few; all \
                    tests together under Benjamini and Hochberg. Intervals are exact (95 %).";
         let summary = match (figures.by.is_empty(), figures.found) {
-            (true, _) => "There is one file with one row group and no column to group by (--group-by, --time), so there is nothing to compare.".to_owned(),
+            (true, _) => {
+                "There is one file with one row group and no column to group by, so there is nothing to compare."
+                    .to_owned()
+            }
             (_, 0) => format!("Findings pile up in none of the groups, by {}.", shown(&figures.by.join(", "))),
             (_, found) => format!("Findings pile up in {} of a group and a kind.", counted(found, "pair")),
         };

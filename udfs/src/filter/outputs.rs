@@ -24,9 +24,8 @@ impl Outputs {
         let rejected = match options.rejected.as_deref() {
             None => None,
             Some(rejected) if is_same_place(rejected, target) => {
-                return Err(Error::Config(format!(
-                    "{rejected} is named for the kept and for the rejected rows; give --rejected another name"
-                )));
+                let rows = ["the kept rows", "the rejected rows"];
+                return Err(Error::SameOutput { path: rejected.to_owned(), rows });
             }
             Some(rejected) => {
                 let options = WriteOptions { format: None, ..options.write.clone() };

@@ -1,0 +1,31 @@
+//! What can go wrong in an audit and nowhere else.
+
+/// Why an audit cannot begin. Everything else is a [`dismax::Error`], which carries this one as
+/// [`Error::Extension`](dismax::Error::Extension).
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// The false discovery rate is outside (0, 1).
+    #[error("false discovery rate {fdr}: give a share between 0 and 1, for example 0.05")]
+    FalseDiscoveryRate {
+        /// The rate.
+        fdr: f64,
+    },
+    /// A column to group by is not there or has no usable type.
+    #[error("{}: {message}", if *by_day { "time column" } else { "group column" })]
+    GroupColumn {
+        /// Whether it was to divide the rows by day.
+        by_day: bool,
+        /// What is wrong, with the columns that there are.
+        message: String,
+    },
+    /// More rows than the audit can count.
+    #[error("more than 4,294,967,295 rows are too many for one audit; audit parts of them")]
+    TooManyRows,
+}
+
+impl From<AuditError> for dismax::Error {
+    fn from(error: AuditError) -> Self {
+        Self::Extension(Box::new(error))
+    }
+}

@@ -1,0 +1,74 @@
+//! What a user of the command can do about an error. The libraries know no flags; this is the one place that does.
+
+use dismax::Error;
+use dismax::error::ColumnRole;
+use dismax_audit::AuditError;
+use dismax_train::TrainError;
+
+/// The way out in the command's words, to follow the error's own message.
+pub fn hint(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::Column { role: ColumnRole::Image, .. } => "--image COLUMN names the images, also a column of file paths",
+        Error::Column { role: ColumnRole::Label, .. } => "--label COLUMN names the labels",
+        Error::ColumnTaken { .. } => "--prefix gives the new columns other names, for example --prefix dismax_",
+        Error::PathsNotAllowed { .. } => "--read-paths opens the files that they name",
+        Error::Row { .. } => "--on-error null keeps such rows, with nulls",
+        Error::OutputExists { .. } => "choose another name, or replace it with --force",
+        Error::OutputForeign { .. } => "it is not replaced even with --force",
+        Error::SameOutput { .. } => "give one of them another name",
+        Error::ModelAsDataset { .. } => "--model names the model",
+        Error::NotCalibrated { .. } => "first run: dismax calibrate MODEL --data VALIDATION",
+        Error::Device { .. } => "--device cpu works without",
+        Error::TooManyRowErrors { .. } => {
+            "without --max-errors all rows are kept, and --errors FILE writes the failed ones to a file of their own"
+        }
+        Error::Extension(inner) => {
+            let train = inner.downcast_ref::<TrainError>().and_then(of_training);
+            return train.or_else(|| inner.downcast_ref::<AuditError>().and_then(of_audit));
+        }
+        _ => return None,
+    })
+}
+
+fn of_training(error: &TrainError) -> Option<&'static str> {
+    Some(match error {
+        TrainError::HeldOutFraction { .. } | TrainError::NothingHeldOut { .. } => {
+            "--validation takes a larger fraction such as 0.2, or files"
+        }
+        TrainError::Memory { .. } => "allow more with --memory, or hold fewer rows out with --validation",
+        TrainError::Overlap { .. } => "--validation names the files to hold out",
+        TrainError::ImageTooSmall { .. } => "give a larger --image-size",
+        TrainError::CropsNeeded => "leave --no-crop out",
+        TrainError::BatchTooSmall { .. } => "raise --batch-size or add rows",
+        TrainError::Unfinished { .. } => "--resume continues it, --force begins again",
+        TrainError::Checkpoint { .. } => "train again with --force and without --resume",
+        TrainError::OtherTraining { .. } => "resume with the same, or begin again with --force and without --resume",
+        TrainError::Diverged { .. } => "lower --lr",
+        _ => return None,
+    })
+}
+
+fn of_audit(error: &AuditError) -> Option<&'static str> {
+    Some(match error {
+        AuditError::FalseDiscoveryRate { .. } => "--fdr sets it",
+        AuditError::GroupColumn { by_day: true, .. } => "--time names a column of times",
+        AuditError::GroupColumn { by_day: false, .. } => "--group-by names columns to group by",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hint_follows_its_error() {
+        let exists = Error::OutputExists { path: "out.parquet".into() };
+        assert!(hint(&exists).is_some_and(|hint| hint.contains("--force")));
+        let diverged = Error::from(TrainError::Diverged { epoch: 3, learning_rate: 9.0 });
+        assert_eq!(hint(&diverged), Some("lower --lr"));
+        let time = Error::from(AuditError::GroupColumn { by_day: true, message: "there is no column \"t\"".into() });
+        assert!(hint(&time).is_some_and(|hint| hint.contains("--time")));
+        assert_eq!(hint(&Error::Cancelled), None);
+    }
+}
