@@ -22,10 +22,11 @@ demo: setup ## train, calibrate, score and evaluate on handwritten digits
 	cargo build $(DISMAX)
 	@DISMAX="cargo run --quiet $(DISMAX) --" scripts/demo.sh $(DEMO_OUTPUT)
 
-test: setup ## run every test, and the examples
+test: setup ## run every test, the examples, and the commands of README.md and docs/
 	python3 -m unittest discover --start-directory scripts
 	cargo test --workspace $(CARGO_FLAGS)
 	scripts/run_examples.sh $(CARGO_FLAGS)
+	scripts/run_docs.py -- $(CARGO_FLAGS)
 
 lint: setup ## formatting, clippy and rustdoc, warnings denied
 	cargo fmt --all --check

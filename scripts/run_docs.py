@@ -4,7 +4,8 @@
     scripts/run_docs.py [--dismax PROGRAM] [--page PAGE ...] [-- CARGO_FLAG ...]
 
 A command is a line of a `console` block that begins with `$ `; lines that begin with `> ` continue it, and the other lines are its
-output. `...` on a line of its own stands for any lines. Commands without output must only succeed.
+output. `...` on a line of its own stands for any lines, within a line for any characters. Commands without output must only
+succeed.
 
 Every page runs in an empty folder of its own that has the clone's `examples`, `models`, `scripts`, `benches` and `tests` and the
 output of `make demo`, so that the commands are the ones a reader types. A comment above a block changes what happens to it:
@@ -137,7 +138,12 @@ def match_from(want: list[str], got: list[str]) -> bool:
         return not got
     if want[0] == "...":
         return any(match_from(want[1:], got[skip:]) for skip in range(len(got) + 1))
-    return bool(got) and want[0] == got[0] and match_from(want[1:], got[1:])
+    return bool(got) and same_line(want[0], got[0]) and match_from(want[1:], got[1:])
+
+
+def same_line(want: str, got: str) -> bool:
+    """Whether a line is the expected one."""
+    return re.fullmatch(".*".join(map(re.escape, want.split("..."))), got) is not None
 
 
 def anchors(text: str) -> set[str]:

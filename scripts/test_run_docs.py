@@ -72,6 +72,10 @@ class Comparing(unittest.TestCase):
         self.assertTrue(matches(["a", "..."], ["a"], False))
         self.assertFalse(matches(["a", "...", "z"], ["a", "b"], False))
 
+    def test_dots_stand_for_any_characters(self):
+        self.assertTrue(matches(["ScoreExec: columns=[...]"], ["ScoreExec: columns=[a, b]"], False))
+        self.assertFalse(matches(["ScoreExec: columns=[...]"], ["FilterExec: columns=[a, b]"], False))
+
 
 class Links(unittest.TestCase):
     def test_files_and_headings_are_looked_up(self):

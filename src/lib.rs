@@ -47,3 +47,8 @@ pub use device::Device;
 pub use error::{Error, Result, RowError, RowErrorCode};
 pub use model::Model;
 pub use stage::Stage;
+
+// Compiles the programs of the page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -51,3 +51,8 @@ mod window;
 pub use self::models::Models;
 pub use self::plan::ScorePlanner;
 pub use self::register::{extend, register};
+
+// Compiles the programs of the page.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/sql.md")]
+struct SqlPage;
