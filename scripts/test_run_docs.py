@@ -91,10 +91,12 @@ class Running(unittest.TestCase):
     """The whole program, with `true` in place of `dismax`: the pages' own commands decide."""
 
     def run_page(self, text):
-        with tempfile.TemporaryDirectory(dir=run_docs.ROOT / "docs", prefix=".test-") as folder:
+        with tempfile.TemporaryDirectory() as folder:
             page = Path(folder) / "page.md"
             page.write_text(text)
-            runner = run_docs.Runner(Path("/bin/true"), Path(folder))
+            work = Path(folder) / "work"
+            work.mkdir()
+            runner = run_docs.Runner(Path("/bin/true"), work)
             runner.demo.mkdir()
             return runner.page(page)
 
