@@ -13,6 +13,8 @@ output of `make demo`, so that the commands are the ones a reader types. A comme
     <!-- numbers vary: WHY -->   words are compared, numbers are not
     <!-- not run: WHY -->        the block is left out; the summary lists it with its reason
 
+Commands run without a network where the system lets a user take it away (`unshare`), because no page needs one.
+
 So that no command escapes, shell blocks must be `console` blocks. Links to files and headings of the clone are checked too.
 """
 
@@ -186,11 +188,21 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
 
 
+def without_network() -> list[str]:
+    """What to put in front of a command so that it has no network; nothing where the system does not allow that."""
+    prefix = ["unshare", "--map-root-user", "--net"]
+    try:
+        return prefix if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0 else []
+    except FileNotFoundError:
+        return []
+
+
 class Runner:
     """Runs pages, each in a folder of its own."""
 
     def __init__(self, dismax: Path, work: Path):
         self.work = work
+        self.prefix = without_network()
         programs = work / "programs"
         programs.mkdir()
         (programs / "dismax").symlink_to(dismax.resolve())
@@ -215,7 +227,7 @@ class Runner:
         """Exit status and output of a command, standard error included as a terminal shows it."""
         try:
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", command],
+                [*self.prefix, "bash", "-euo", "pipefail", "-c", command],
                 cwd=folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -280,7 +292,9 @@ def main() -> int:
             failures += failed
     for failure in failures:
         print(f"\n{failure}", file=sys.stderr)
-    print(f"docs: {total} commands on {len(pages)} pages in {time.monotonic() - start:.0f} s, {len(failures)} failures")
+    network = "without" if runner.prefix else "with"
+    seconds = time.monotonic() - start
+    print(f"docs: {total} commands on {len(pages)} pages in {seconds:.0f} s {network} a network, {len(failures)} failures")
     for line in left_out:
         print(f"  not run: {line}")
     return 1 if failures else 0
