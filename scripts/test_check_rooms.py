@@ -5,7 +5,7 @@ import unittest
 from pathlib import Path
 
 import rust_source
-from check_rooms import Crate, check_crates, check_files, check_messages, check_rooms, circles, rooms
+from check_rooms import ROOMS, ROOT, Crate, check_crates, check_files, check_messages, check_rooms, circles, rooms
 
 
 def write(folder, files):
@@ -97,6 +97,13 @@ class Graph(unittest.TestCase):
         self.assertEqual(check_rooms(down, "src"), [])
         unknown = self.edges({"lib.rs": "", "attic.rs": "use crate::image::Pixels;", "image.rs": "pub struct Pixels;"})
         self.assertEqual(len(check_rooms(unknown, "src")), 1)
+
+
+class Page(unittest.TestCase):
+    def test_the_architecture_page_shows_every_room(self):
+        page = (ROOT / "docs/architecture.md").read_text()
+        for room in [room for line in ROOMS for room in line]:
+            self.assertIn(f"`{room}`", page)
 
 
 class Manifests(unittest.TestCase):
