@@ -2,37 +2,56 @@
 
 use plotters::prelude::*;
 
-use super::{Area, BLUE, FONT, LABEL, LINE, Mark, TITLE, VERMILLION, fault, legend, percent, picture, plain};
-use dismax::error::Result;
-use dismax::evaluate::{Evaluation, Flagged, ScoreHistogram};
+use super::{Area, BLUE, Drawing, FONT, LABEL, LINE, Mark, TITLE, VERMILLION, legend, percent, picture, plain};
 
 const WIDTH: u32 = 900;
 const HEADER: u32 = 28;
 /// Height of a panel: the only one, or one of several.
 const PANEL: [u32; 2] = [340, 190];
 
-/// Histograms of the `ood_score` of an evaluation: a panel for each OOD set, with the test set beside it in the same scale and
-/// the model's threshold. Each set is drawn in shares of its own rows; the captions say what share is flagged.
-///
-/// # Errors
-/// [`dismax::Error::Internal`] if plotters cannot draw.
-pub fn score_histogram(evaluation: &Evaluation) -> Result<String> {
-    let histogram = &evaluation.ood_score_histogram;
-    let test = shares(&histogram.in_dist);
-    let panels: Vec<(Option<String>, Vec<f64>)> = match evaluation.ood.is_empty() {
+/// The scores of one set of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreSet<'a> {
+    /// Its name; only the last 80 characters are shown.
+    pub name: &'a str,
+    /// Rows that were scored.
+    pub rows: u64,
+    /// Share of these rows that the model flags, in [0, 1].
+    pub flagged: f64,
+    /// Rows in each bin.
+    pub counts: &'a [u64],
+}
+
+/// What [`score_histogram`] draws: sets of scores, counted in the same bins of equal width.
+#[derive(Debug, Clone)]
+pub struct ScoreHistogram<'a> {
+    /// What the scores are, as the title says it.
+    pub score: &'a str,
+    /// Lower edge of the first bin.
+    pub lower: f64,
+    /// Upper edge of the last bin, above `lower`.
+    pub upper: f64,
+    /// Rows from this score on are flagged.
+    pub threshold: Option<f64>,
+    /// The in-distribution test set.
+    pub in_dist: ScoreSet<'a>,
+    /// Out-of-distribution sets; there may be none.
+    pub ood: Vec<ScoreSet<'a>>,
+}
+
+/// Histograms of out-of-distribution scores: a panel for each OOD set, which shows the test set in the same scale and the
+/// model's threshold. Each set is drawn in shares of its own rows; the captions say what share is flagged.
+pub fn score_histogram(histogram: &ScoreHistogram<'_>) -> String {
+    let test = shares(histogram.in_dist.counts);
+    let panels: Vec<(Option<String>, Vec<f64>)> = match histogram.ood.is_empty() {
         true => vec![(None, Vec::new())],
-        false => {
-            let sets = evaluation.ood.iter().zip(&histogram.ood);
-            sets.map(|(set, counts)| (Some(caption(&set.name, set.scored, &set.flagged)), shares(counts))).collect()
-        }
+        false => histogram.ood.iter().map(|set| (Some(caption(set)), shares(set.counts))).collect(),
     };
-    let threshold = evaluation.ood_score_threshold.filter(|value| value.abs() < f32::MAX);
-    let in_dist = &evaluation.in_dist;
-    let mut entries = vec![(Mark::Box, BLUE, caption("in-distribution test set", in_dist.scored, &in_dist.flagged))];
-    if !evaluation.ood.is_empty() {
+    let mut entries = vec![(Mark::Box, BLUE, caption(&histogram.in_dist))];
+    if !histogram.ood.is_empty() {
         entries.push((Mark::Box, VERMILLION, "out-of-distribution set named above the panel".to_owned()));
     }
-    if let Some(value) = threshold {
+    if let Some(value) = histogram.threshold {
         entries.push((Mark::Dashes, BLACK, format!("threshold {value:.4}: rows from here on are flagged")));
     }
     let height = PANEL[usize::from(panels.len() > 1)];
@@ -41,29 +60,26 @@ pub fn score_histogram(evaluation: &Evaluation) -> Result<String> {
     let size = (WIDTH, plots + LINE * entries.len() as u32 + 12);
     picture(size, |root| {
         let (top, strip) = root.split_vertically(plots);
-        let title =
-            format!("ood_score (minus {}; higher is more out-of-distribution)", evaluation.score.name().to_uppercase());
-        let area = top.margin(4, 0, 0, 0).titled(&title, (FONT, TITLE)).map_err(fault)?;
+        let area = top.margin(4, 0, 0, 0).titled(histogram.score, (FONT, TITLE))?;
         for (area, (name, shares)) in area.split_evenly((panels.len(), 1)).iter().zip(&panels) {
             let range = 0.0..1.05 * most;
-            panel(area, name.as_deref(), histogram, [(&test, BLUE), (shares, VERMILLION)], range, threshold)?;
+            panel(area, name.as_deref(), histogram, [(&test, BLUE), (shares, VERMILLION)], range)?;
         }
         legend(&strip, 80, 0, 1, &entries)
     })
 }
 
-fn caption(name: &str, rows: u64, flagged: &Flagged) -> String {
-    format!("{}: {rows} rows, {} flagged", plain(name), percent(flagged.share))
+fn caption(set: &ScoreSet<'_>) -> String {
+    format!("{}: {} rows, {} flagged", plain(set.name), set.rows, percent(set.flagged))
 }
 
 fn panel(
     area: &Area<'_>,
     caption: Option<&str>,
-    histogram: &ScoreHistogram,
+    histogram: &ScoreHistogram<'_>,
     sets: [(&Vec<f64>, RGBColor); 2],
     heights: std::ops::Range<f64>,
-    threshold: Option<f32>,
-) -> Result<()> {
+) -> Drawing {
     let top = heights.end;
     let mut builder = ChartBuilder::on(area);
     if let Some(caption) = caption {
@@ -74,8 +90,7 @@ fn panel(
         .margin_right(16)
         .x_label_area_size(24)
         .y_label_area_size(64)
-        .build_cartesian_2d(f64::from(histogram.lower)..f64::from(histogram.upper), heights)
-        .map_err(fault)?;
+        .build_cartesian_2d(histogram.lower..histogram.upper, heights)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -86,29 +101,29 @@ fn panel(
         .y_label_formatter(&|share| percent(*share).replace(".0 %", " %"))
         .label_style((FONT, LABEL))
         .axis_desc_style((FONT, LABEL))
-        .draw()
-        .map_err(fault)?;
+        .draw()?;
     for (shares, colour) in sets.into_iter().filter(|(shares, _)| !shares.is_empty()) {
         let outline = outline(histogram, shares);
-        chart.draw_series([Polygon::new(outline.clone(), colour.mix(0.2).filled())]).map_err(fault)?;
-        chart.draw_series([PathElement::new(outline, colour.stroke_width(2))]).map_err(fault)?;
+        chart.draw_series([Polygon::new(outline.clone(), colour.mix(0.2).filled())])?;
+        chart.draw_series([PathElement::new(outline, colour.stroke_width(2))])?;
     }
-    if let Some(threshold) = threshold.map(f64::from) {
+    if let Some(threshold) = histogram.threshold {
         let line = DashedLineSeries::new([(threshold, 0.0), (threshold, top)], 6, 4, BLACK.stroke_width(2));
-        chart.draw_series(line).map_err(fault)?;
+        chart.draw_series(line)?;
     }
     Ok(())
 }
 
 /// Steps along the tops of the bins, from the axis to the axis.
-fn outline(histogram: &ScoreHistogram, shares: &[f64]) -> Vec<(f64, f64)> {
+fn outline(histogram: &ScoreHistogram<'_>, shares: &[f64]) -> Vec<(f64, f64)> {
+    let width = (histogram.upper - histogram.lower) / shares.len().max(1) as f64;
     let mut points = Vec::with_capacity(2 * shares.len() + 2);
-    points.push((f64::from(histogram.lower), 0.0));
+    points.push((histogram.lower, 0.0));
     for (bin, &share) in shares.iter().enumerate() {
-        let (lower, upper) = histogram.edges(bin);
-        points.extend([(lower, share), (upper, share)]);
+        let left = histogram.lower + bin as f64 * width;
+        points.extend([(left, share), (left + width, share)]);
     }
-    points.push((f64::from(histogram.upper), 0.0));
+    points.push((histogram.upper, 0.0));
     points
 }
 

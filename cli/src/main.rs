@@ -4,6 +4,7 @@
 //! it and prints what came out. Anything a program would want as well is in the library.
 
 mod args;
+mod charts;
 mod commands;
 mod exit;
 mod hint;

@@ -16,7 +16,7 @@ use dismax::error::{Error, Result};
 use dismax::image::Preprocessing;
 use dismax::loss::Loss;
 use dismax::metrics::LabelledLogits;
-use dismax::model::{FORMAT_VERSION, Model, ModelConfig, TrainingHistory};
+use dismax::model::{EpochRecord, FORMAT_VERSION, Model, ModelConfig, TrainingHistory};
 use dismax::network::Architecture;
 
 /// Which rows are held out of training, for validation, calibration and thresholds.
@@ -200,7 +200,7 @@ fn finish(
     device: tch::Device,
     observe: &mut dyn FnMut(JobEvent<'_>),
 ) -> Result<Model> {
-    let chart_svg = dismax_charts::training(&trained.history)?;
+    let chart_svg = learning_curves(&trained.history);
     let history = TrainingHistory { epochs: trained.history, chart_svg };
     let mut model = Model::new(config(data, state), &trained.weights, Some(history))?;
     let (logits, labels) = data.held_out_logits(&model, device)?;
@@ -212,6 +212,22 @@ fn finish(
     }
     model.write(&job.out, job.force)?;
     Ok(model)
+}
+
+fn learning_curves(epochs: &[EpochRecord]) -> String {
+    let epochs: Vec<_> = epochs
+        .iter()
+        .map(|record| dismax_charts::Epoch {
+            number: record.epoch,
+            learning_rate: record.learning_rate,
+            train_nll: record.train_nll,
+            validation_nll: record.validation_nll,
+            train_accuracy: record.train_accuracy,
+            validation_accuracy: record.validation_accuracy,
+            images_per_second: record.images_per_second,
+        })
+        .collect();
+    dismax_charts::training(&epochs)
 }
 
 fn config(data: &Data, state: &TrainingState) -> ModelConfig {

@@ -5,6 +5,7 @@ use super::{MOST_ROWS, Material};
 use crate::text::{count, counted, percent};
 use crate::view::{Cell, Chart, Section, Table, Tone};
 use dismax::error::Result;
+use dismax::metrics::ReliabilityBin;
 
 impl Material<'_> {
     pub(super) fn calibration(&mut self) -> Result<Section> {
@@ -27,9 +28,10 @@ impl Material<'_> {
         );
         let tone = if figures.ece.interval.lower > 0.05 { Tone::Warn } else { Tone::Good };
         let mut section = Section::new("calibration", "Calibration on these rows", tone, summary, how);
+        let bins: Vec<dismax_charts::Bin> = figures.reliability.bins.iter().map(chart_bin).collect();
         section.charts.push(Chart {
             title: "Reliability".into(),
-            svg: dismax_charts::reliability_bins(&figures.reliability)?,
+            svg: dismax_charts::reliability_bins(&bins),
             alt: format!("Reliability diagram of {}: ECE {:.4}.", counted(figures.rows, "row"), figures.ece.value),
         });
         let mut table = Table::new(
@@ -64,5 +66,15 @@ impl Material<'_> {
         }
         section.tables.push(table);
         Ok(section)
+    }
+}
+
+fn chart_bin(bin: &ReliabilityBin) -> dismax_charts::Bin {
+    dismax_charts::Bin {
+        lower: f64::from(bin.lower),
+        upper: f64::from(bin.upper),
+        count: bin.count,
+        confidence: bin.confidence,
+        accuracy: bin.accuracy,
     }
 }

@@ -112,7 +112,7 @@ impl Material<'_> {
             range.clone(),
             [&of_audited, &of_reference],
             ["these rows", name],
-        )?;
+        );
         let test =
             self.summary.drift.as_ref().and_then(|drift| {
                 drift.tests.iter().find(|test| test.by.is_none() && test.quantity == Quantity::Score)

@@ -51,7 +51,7 @@ impl Material<'_> {
             let first = counts.first().copied().unwrap_or(0) as f64 / figures.tested as f64;
             section.charts.push(Chart {
                 title: "P-values".into(),
-                svg: dismax_charts::p_values(&counts)?,
+                svg: dismax_charts::p_values(&counts),
                 alt: format!(
                     "Histogram of p-values. {} of the rows have one of at most 0.05; of rows like the calibration rows, 5 % would.",
                     percent(first)

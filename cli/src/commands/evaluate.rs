@@ -17,7 +17,7 @@ use super::Context;
 use crate::args::{ImageArgs, LabelArgs, StageArgs};
 use crate::exit::Outcome;
 use crate::report::estimate;
-use crate::{text, ui};
+use crate::{charts, text, ui};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -110,10 +110,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 }
 
 fn draw(evaluation: &Evaluation, folder: &Path, context: &Context) -> Result<()> {
-    let pictures = [
-        ("reliability.svg", dismax_charts::reliability(evaluation)?),
-        ("scores.svg", dismax_charts::score_histogram(evaluation)?),
-    ];
+    let pictures =
+        [("reliability.svg", charts::reliability(evaluation)), ("scores.svg", charts::score_histogram(evaluation))];
     for (name, picture) in pictures {
         let path = folder.join(name);
         fs::write(&path, picture).map_err(|error| Error::io(&path, error))?;
