@@ -2,7 +2,8 @@
 
 use plotters::prelude::*;
 
-use super::{Area, BLUE, Bin, Drawing, FONT, GREEN, GREY, LABEL, LINE, Mark, VERMILLION, legend, transparent_picture};
+use crate::draw::{Area, BLUE, Drawing, FONT, GREEN, GREY, LABEL, LINE, Mark, VERMILLION, legend, transparent_picture};
+use crate::reliability::Bin;
 
 const SIZE: (u32, u32) = (560, 300);
 

@@ -2,7 +2,9 @@
 
 use plotters::prelude::*;
 
-use super::{Area, BLUE, Drawing, FONT, GREEN, GREY, LABEL, LINE, Mark, TITLE, VERMILLION, legend, percent, picture};
+use crate::draw::{
+    Area, BLUE, Drawing, FONT, GREEN, GREY, LABEL, LINE, Mark, TITLE, VERMILLION, legend, percent, picture,
+};
 
 const SIZE: (u32, u32) = (900, 590);
 /// Height of the diagrams with their captions; the histograms of confidences lie below.

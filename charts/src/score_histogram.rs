@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{Area, BLUE, Drawing, FONT, LABEL, LINE, Mark, TITLE, VERMILLION, legend, percent, picture, plain};
+use crate::draw::{Area, BLUE, Drawing, FONT, LABEL, LINE, Mark, TITLE, VERMILLION, legend, percent, picture, plain};
 
 const WIDTH: u32 = 900;
 const HEADER: u32 = 28;

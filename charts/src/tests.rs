@@ -1,4 +1,5 @@
-use super::*;
+use crate::draw::MAX_NAME;
+use crate::*;
 
 /// A spread of made-up values in [0, 1), the same in every run.
 fn noise(count: usize, seed: u64) -> impl Iterator<Item = f64> {

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{Area, BLUE, Drawing, FONT, LABEL, LINE, Mark, TITLE, VERMILLION, legend, picture};
+use crate::draw::{Area, BLUE, Drawing, FONT, LABEL, LINE, Mark, TITLE, VERMILLION, legend, picture};
 
 const SIZE: (u32, u32) = (900, 640);
 /// Height of the first row of panels.

@@ -13,7 +13,6 @@ use dismax::network::Architecture;
 use dismax::score::Score;
 use dismax::stage::StageOptions;
 use dismax::{Device, Error, Result};
-use dismax_train::Schedule;
 
 /// Where images are and what they may cost.
 #[derive(Debug, Clone, Args)]
@@ -81,7 +80,6 @@ impl StageArgs {
             workers: self.workers.unwrap_or(0),
             image: image.image.clone(),
             load: image.load(),
-            ..StageOptions::default()
         }
     }
 }
@@ -148,11 +146,6 @@ pub fn architectures() -> impl TypedValueParser<Value = Architecture> {
 /// Names of the losses.
 pub fn losses() -> impl TypedValueParser<Value = Loss> {
     named(Loss::ALL.map(Loss::name))
-}
-
-/// Names of the schedules.
-pub fn schedules() -> impl TypedValueParser<Value = Schedule> {
-    named(Schedule::ALL.map(Schedule::name))
 }
 
 /// A whole number from 1.

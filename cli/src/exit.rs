@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use dismax::Error;
+#[cfg(feature = "audit")]
 use dismax_audit::AuditError;
+#[cfg(feature = "train")]
 use dismax_train::TrainError;
 
 /// How a command that ran to its end went.
@@ -45,15 +47,18 @@ pub fn code(error: &Error) -> u8 {
     }
 }
 
-/// Whether the options of a training or an audit are at fault, not its data or its course.
+/// Whether an error of the trainer or the audit is about its options, not about data or the course of a training.
 fn is_usage(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    let course = |error: &TrainError| {
-        matches!(error, TrainError::Diverged { .. } | TrainError::DataChanged | TrainError::Checkpoint { .. })
-    };
-    match error.downcast_ref::<TrainError>() {
-        Some(error) => !course(error),
-        None => matches!(error.downcast_ref(), Some(AuditError::FalseDiscoveryRate { .. })),
+    #[cfg(feature = "train")]
+    if let Some(error) = error.downcast_ref() {
+        return !matches!(error, TrainError::Diverged { .. } | TrainError::DataChanged | TrainError::Checkpoint { .. });
     }
+    #[cfg(feature = "audit")]
+    if let Some(error) = error.downcast_ref() {
+        return matches!(error, AuditError::FalseDiscoveryRate { .. });
+    }
+    let _ = error;
+    false
 }
 
 /// Whether the output's reader went away, as `head` does when it has enough.
@@ -71,11 +76,16 @@ mod tests {
         assert_eq!(code(&Error::data("a.parquet", "is empty")), 3);
         assert_eq!(code(&Error::model("model", "altered")), 3);
         assert_eq!(code(&Error::Cancelled), 130);
+        let too_many = Error::TooManyRowErrors { failed: 2, rows: 2, allowed: "1".into(), example: String::new() };
+        assert_eq!(code(&too_many), 4);
+    }
+
+    #[cfg(feature = "train")]
+    #[test]
+    fn a_training_that_fails_is_not_wrong_usage() {
         assert_eq!(code(&TrainError::HeldOutFraction { fraction: 1.5 }.into()), 2);
         assert_eq!(code(&TrainError::Diverged { epoch: 1, learning_rate: 9.0 }.into()), 3);
         assert_eq!(code(&TrainError::DataChanged.into()), 3);
-        let too_many = Error::TooManyRowErrors { failed: 2, rows: 2, allowed: "1".into(), example: String::new() };
-        assert_eq!(code(&too_many), 4);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use dismax::Error;
 use dismax::error::ColumnRole;
+#[cfg(feature = "audit")]
 use dismax_audit::AuditError;
+#[cfg(feature = "train")]
 use dismax_train::TrainError;
 
 /// The way out in the command's words, to follow the error's own message.
@@ -22,15 +24,27 @@ pub fn hint(error: &Error) -> Option<&'static str> {
         Error::TooManyRowErrors { .. } => {
             "without --max-errors all rows are kept, and --errors FILE writes the failed ones to a file of their own"
         }
-        Error::Extension(inner) => {
-            let train = inner.downcast_ref::<TrainError>().and_then(of_training);
-            return train.or_else(|| inner.downcast_ref::<AuditError>().and_then(of_audit));
-        }
+        Error::Extension(error) => return extension(error.as_ref()),
         _ => return None,
     })
 }
 
-fn of_training(error: &TrainError) -> Option<&'static str> {
+/// The hint for an error of the trainer or the audit, where the build has them.
+fn extension(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<&'static str> {
+    #[cfg(feature = "train")]
+    if let Some(error) = error.downcast_ref() {
+        return training(error);
+    }
+    #[cfg(feature = "audit")]
+    if let Some(error) = error.downcast_ref() {
+        return audit(error);
+    }
+    let _ = error;
+    None
+}
+
+#[cfg(feature = "train")]
+fn training(error: &TrainError) -> Option<&'static str> {
     Some(match error {
         TrainError::HeldOutFraction { .. } | TrainError::NothingHeldOut { .. } => {
             "--validation takes a larger fraction such as 0.2, or files"
@@ -48,7 +62,8 @@ fn of_training(error: &TrainError) -> Option<&'static str> {
     })
 }
 
-fn of_audit(error: &AuditError) -> Option<&'static str> {
+#[cfg(feature = "audit")]
+fn audit(error: &AuditError) -> Option<&'static str> {
     Some(match error {
         AuditError::FalseDiscoveryRate { .. } => "--fdr sets it",
         AuditError::GroupColumn { by_day: true, .. } => "--time names a column of times",
@@ -65,10 +80,20 @@ mod tests {
     fn every_hint_follows_its_error() {
         let exists = Error::OutputExists { path: "out.parquet".into() };
         assert!(hint(&exists).is_some_and(|hint| hint.contains("--force")));
+        assert_eq!(hint(&Error::Cancelled), None);
+    }
+
+    #[cfg(feature = "train")]
+    #[test]
+    fn trainings_have_hints() {
         let diverged = Error::from(TrainError::Diverged { epoch: 3, learning_rate: 9.0 });
         assert_eq!(hint(&diverged), Some("lower --lr"));
+    }
+
+    #[cfg(feature = "audit")]
+    #[test]
+    fn audits_have_hints() {
         let time = Error::from(AuditError::GroupColumn { by_day: true, message: "there is no column \"t\"".into() });
         assert!(hint(&time).is_some_and(|hint| hint.contains("--time")));
-        assert_eq!(hint(&Error::Cancelled), None);
     }
 }

@@ -23,6 +23,7 @@ pub use self::scorer::Scorer;
 pub use self::weights::{Init, Weight, WeightPath, Weights, WeightsBuilder};
 use crate::error::{Error, Result};
 use crate::head::{Head, HeadKind};
+use crate::image::{Preprocessing, Resize};
 
 /// The networks that this crate builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,6 +65,23 @@ impl Architecture {
         match self {
             Self::Resnet18 => "fc",
             _ => "classifier",
+        }
+    }
+
+    /// Preprocessing for images of `size` (height, width), by default 224x224 for `resnet18` and CIFAR's 32x32 for the
+    /// networks that were made for it. Channel statistics are ImageNet's or [`Preprocessing::new`]'s.
+    pub fn preprocessing(self, size: Option<(u32, u32)>) -> Preprocessing {
+        match (self, size) {
+            (Self::Resnet18, None) => Preprocessing::imagenet(),
+            (Self::Resnet18, Some((height, width))) => {
+                // ImageNet's proportion of 256 to 224.
+                let pixels = (height.max(width) * 8).div_ceil(7);
+                Preprocessing { height, width, resize: Resize::ShorterSide { pixels }, ..Preprocessing::imagenet() }
+            }
+            (_, size) => {
+                let (height, width) = size.unwrap_or((32, 32));
+                Preprocessing::new(height, width)
+            }
         }
     }
 

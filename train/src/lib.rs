@@ -28,7 +28,6 @@ pub use self::checkpoint::{Checkpoint, TrainingData, TrainingState};
 pub use self::data::{Example, Examples, InMemory, LabelledImages};
 pub use self::error::TrainError;
 pub use self::job::{HeldOut, JobEvent, TrainJob, checkpoint_path, train};
-pub use self::labels::RowLabels;
 pub use self::mix::{mix_labels, mix_quadrants};
 pub use self::objective::objective;
 pub use self::optimizer::{Sgd, SgdOptions, flatten, unflatten};

@@ -3,11 +3,10 @@
 use super::data::LabelledImages;
 use super::error::TrainError;
 use super::job::JobEvent;
-use super::labels::RowLabels;
 use super::reading::Reading;
 use super::statistics::Statistics;
 use dismax::cancel::Cancel;
-use dismax::dataset::Dataset;
+use dismax::dataset::{Dataset, RowLabels};
 use dismax::error::{Result, RowError};
 use dismax::image::Preprocessing;
 

@@ -4,14 +4,14 @@ use super::checkpoint::TrainingData;
 use super::data::{Examples, InMemory, LabelledImages};
 use super::error::TrainError;
 use super::job::{HeldOut, JobEvent, TrainJob};
-use super::labels::RowLabels;
+use super::labels::{digest, require_two_classes};
 use super::pass::Pass;
 use super::reading::Reading;
 use super::source::{HeldOutFiles, Source, refuse_common_files};
 use super::split::stratified_split;
 use super::streaming::Streaming;
 use dismax::cancel::Cancel;
-use dismax::dataset::Dataset;
+use dismax::dataset::{Dataset, RowLabels};
 use dismax::error::{Error, Result};
 use dismax::image::{Preprocessing, Resize};
 use dismax::model::Model;
@@ -54,7 +54,7 @@ impl Data {
     pub(super) fn read(job: &TrainJob, cancel: &Cancel, observe: &mut dyn FnMut(JobEvent<'_>)) -> Result<Self> {
         let source = Source::open(&job.inputs, job, cancel)?;
         let labels = RowLabels::read(&source.dataset, &source.label, None)?;
-        labels.require_two_classes(&source.dataset, &source.label)?;
+        require_two_classes(&labels, &source.dataset, &source.label)?;
         if let HeldOut::Files(files) = &job.held_out {
             refuse_common_files(&job.inputs, files)?;
         }
@@ -93,7 +93,7 @@ impl Data {
 
         let mut pass = Pass::new(&labels, &stored, shuffle_buffer.is_none(), &is_held_out);
         pass.read(&source.dataset, &reading, cancel, observe)?;
-        let held_out_digest = held_out_files.as_ref().map(|files| files.labels.digest());
+        let held_out_digest = held_out_files.as_ref().map(|files| digest(&files.labels));
         let held_out = match held_out_files {
             None => None,
             Some(files) => {
@@ -136,7 +136,7 @@ impl Data {
             train_rows,
             left_out: pass.left_out,
             left_out_example: pass.example,
-            digest: labels.digest(),
+            digest: digest(&labels),
             image_column: source.image.name().to_owned(),
             held_out_source,
             preprocessing: Preprocessing { mean, std, ..stored },

@@ -50,7 +50,7 @@ impl Reading {
     }
 
     fn decode(&self, chunk: &Chunk) -> Result<DecodedRows> {
-        let images = self.column.images(&chunk)?;
+        let images = self.column.images(chunk)?;
         let mut resizer = ReusableResizer::default();
         let mut decode = |row| {
             let image = self.load.load(&images, row)?;

@@ -14,8 +14,6 @@ use dismax::network::Architecture;
 
 /// Largest own size that small networks take over from the images.
 const LARGEST_OWN_SIZE: u32 = 64;
-/// Size of small networks' images otherwise: CIFAR's, for which they were made.
-const SMALL: (u32, u32) = (32, 32);
 
 /// How to train. What is `None` follows from the schedule, the network and the data.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,18 +83,11 @@ impl Recipe {
             let range = self.architecture.smallest_image()..=LARGEST_OWN_SIZE;
             range.contains(&height) && range.contains(&width)
         };
-        let preprocessing = match (self.architecture, self.size) {
-            (Architecture::Resnet18, None) => Preprocessing::imagenet(),
-            (Architecture::Resnet18, Some((height, width))) => {
-                // ImageNet's proportion of 256 to 224.
-                let pixels = (height.max(width) * 8).div_ceil(7);
-                Preprocessing { height, width, resize: Resize::ShorterSide { pixels }, ..Preprocessing::imagenet() }
-            }
-            (_, size) => {
-                let (height, width) = size.or(found.filter(|&found| own(found))).unwrap_or(SMALL);
-                Preprocessing::new(height, width)
-            }
+        let size = match self.wants_own_size() {
+            true => found.filter(|&found| own(found)),
+            false => self.size,
         };
+        let preprocessing = self.architecture.preprocessing(size);
         let smallest = self.architecture.smallest_image();
         if preprocessing.height < smallest || preprocessing.width < smallest {
             let Preprocessing { height, width, .. } = preprocessing;

@@ -6,11 +6,10 @@ use std::thread;
 use super::data::LabelledImages;
 use super::error::TrainError;
 use super::job::{JobEvent, TrainJob};
-use super::labels::RowLabels;
 use super::pass::Pass;
 use super::reading::Reading;
 use dismax::cancel::Cancel;
-use dismax::dataset::{Dataset, ImageColumn, Input, LabelColumn, resolve};
+use dismax::dataset::{Dataset, ImageColumn, Input, LabelColumn, RowLabels, resolve};
 use dismax::error::{Error, Result};
 use dismax::image::Preprocessing;
 

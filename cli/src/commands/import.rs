@@ -9,7 +9,6 @@ use dismax::loss::Loss;
 use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
 use dismax::network::Architecture;
 use dismax::{Error, Result};
-use dismax_train::Recipe;
 
 use super::Context;
 use crate::args::{self, Rgb, architectures, losses};
@@ -78,8 +77,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     Model::check_place(&args.out, args.force)?;
     let classes = classes(args, context)?;
-    let recipe = Recipe { size: args.image_size, ..Recipe::new(args.arch, args.loss) };
-    let mut preprocessing = recipe.preprocessing(None)?;
+    let mut preprocessing = args.arch.preprocessing(args.image_size);
     if let Some((mean, std)) = args.mean.zip(args.std) {
         preprocessing = Preprocessing { mean: mean.0, std: std.0, ..preprocessing };
     }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dismax::dataset::{Dataset, ImageColumn};
+use dismax::dataset::{Dataset, ImageColumn, RowLabels};
 use dismax::model::{Model, ModelConfig};
 use dismax::{Error, Result};
-use dismax_train::RowLabels;
 use serde::Serialize;
 
 use super::Context;

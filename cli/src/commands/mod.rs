@@ -1,5 +1,6 @@
 //! One file per command: its flags, how they are resolved, what is printed.
 
+#[cfg(feature = "audit")]
 mod audit;
 mod calibrate;
 mod completions;
@@ -8,9 +9,12 @@ mod evaluate;
 mod filter;
 mod import;
 mod info;
+#[cfg(not(all(feature = "sql", feature = "train", feature = "audit")))]
+mod left_out;
 mod score;
 #[cfg(feature = "sql")]
 mod sql;
+#[cfg(feature = "train")]
 mod train;
 
 use clap::Subcommand;
@@ -33,8 +37,12 @@ pub struct Context {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a network on labelled images and calibrate it.
+    #[cfg(feature = "train")]
     #[command(after_long_help = train::EXAMPLES)]
     Train(Box<train::Args>),
+    /// Train a network (not in this build).
+    #[cfg(not(feature = "train"))]
+    Train(left_out::Args),
     /// Fit temperature and thresholds of a model to held-out images.
     #[command(after_long_help = calibrate::EXAMPLES)]
     Calibrate(calibrate::Args),
@@ -45,16 +53,26 @@ pub enum Command {
     #[command(after_long_help = evaluate::EXAMPLES)]
     Evaluate(evaluate::Args),
     /// Look through a dataset for unknown images, wrong labels, broken files, duplicates and drift.
+    #[cfg(feature = "audit")]
     #[command(after_long_help = audit::EXAMPLES)]
     Audit(Box<audit::Args>),
+    /// Look through a dataset (not in this build).
+    #[cfg(not(feature = "audit"))]
+    Audit(left_out::Args),
     /// Query images and their scores with SQL.
     #[cfg(feature = "sql")]
     #[command(after_long_help = sql::EXAMPLES)]
     Sql(sql::Args),
+    /// Query images with SQL (not in this build).
+    #[cfg(not(feature = "sql"))]
+    Sql(left_out::Args),
     /// Keep the known, the unknown or the broken images of a dataset.
     #[cfg(feature = "sql")]
     #[command(after_long_help = filter::EXAMPLES)]
     Filter(Box<filter::Args>),
+    /// Keep some images of a dataset (not in this build).
+    #[cfg(not(feature = "sql"))]
+    Filter(left_out::Args),
     /// Say what is in a model or a dataset.
     #[command(after_long_help = info::EXAMPLES)]
     Info(info::Args),
@@ -73,15 +91,25 @@ impl Command {
     /// Whatever keeps it from getting there.
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         match self {
+            #[cfg(feature = "train")]
             Self::Train(args) => train::run(args, context),
+            #[cfg(not(feature = "train"))]
+            Self::Train(_) => left_out::run("train"),
             Self::Calibrate(args) => calibrate::run(args, context),
             Self::Score(args) => score::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
+            #[cfg(feature = "audit")]
             Self::Audit(args) => audit::run(args, context),
+            #[cfg(not(feature = "audit"))]
+            Self::Audit(_) => left_out::run("audit"),
             #[cfg(feature = "sql")]
             Self::Sql(args) => sql::run(args, context),
+            #[cfg(not(feature = "sql"))]
+            Self::Sql(_) => left_out::run("sql"),
             #[cfg(feature = "sql")]
             Self::Filter(args) => filter::run(args, context),
+            #[cfg(not(feature = "sql"))]
+            Self::Filter(_) => left_out::run("sql"),
             Self::Info(args) => info::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Completions(args) => completions::run(args),

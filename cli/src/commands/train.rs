@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::args::{
-    self, CalibrationArgs, ImageArgs, LabelArgs, Rgb, architectures, at_least_one, losses, positive, schedules,
+    self, CalibrationArgs, ImageArgs, LabelArgs, Rgb, architectures, at_least_one, losses, named, positive,
 };
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
@@ -88,7 +88,7 @@ pub struct Args {
     weight_decay: Option<f64>,
 
     /// Learning rate over time [default: multi-step on a GPU, one-cycle on a CPU].
-    #[arg(long, value_parser = schedules(), help_heading = "Recipe")]
+    #[arg(long, value_parser = named::<Schedule, _>(Schedule::ALL.map(Schedule::name)), help_heading = "Recipe")]
     schedule: Option<Schedule>,
 
     /// Fixes held-out rows, initial weights, order and augmentation.
