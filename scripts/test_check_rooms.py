@@ -120,6 +120,7 @@ class Manifests(unittest.TestCase):
         self.assertEqual(self.check(dismax=["dismax-kernels"], cli=["datafusion", "dismax-udfs"]), [])
         self.assertEqual(len(self.check(dismax=["dismax-train"])), 1)
         self.assertEqual(len(self.check(dismax=["datafusion"])), 1)
+        self.assertEqual(len(self.check(dismax=["dismax-charts"])), 1)
 
 
 class Messages(unittest.TestCase):
