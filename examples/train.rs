@@ -5,7 +5,8 @@
 use dismax::cancel::Cancel;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
-use dismax_train::{HeldOut, JobEvent, Recipe, TrainEvent, TrainJob, train};
+use dismax::run::Run;
+use dismax_train::{HeldOut, Recipe, TrainEvent, TrainJob, train};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::env::args().nth(1).ok_or("usage: train OUT")?;
@@ -18,8 +19,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         ..TrainJob::new(["examples/data/digits/train.parquet"], out)
     };
-    let model = train(&job, &Cancel::default(), &mut |event| {
-        if let JobEvent::Train(TrainEvent::Epoch(record)) = event {
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| {} };
+    let model = train(&job, &mut run, &mut |event| {
+        if let TrainEvent::Epoch(record) = event {
             println!("epoch {:>2}: held-out accuracy {:.1} %", record.epoch, 100.0 * record.validation_accuracy);
         }
     })?;

@@ -40,6 +40,7 @@ pub mod run;
 pub mod score;
 pub mod score_file;
 pub mod stage;
+pub mod text;
 
 pub use columns::Columns;
 pub use dataset::Dataset;

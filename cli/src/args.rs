@@ -12,6 +12,7 @@ use dismax::loss::Loss;
 use dismax::network::Architecture;
 use dismax::score::Score;
 use dismax::stage::StageOptions;
+use dismax::text::harmless;
 use dismax::{Device, Error, Result};
 
 /// Where images are and what they may cost.
@@ -211,10 +212,10 @@ impl FromStr for Rgb {
     }
 }
 
-/// Names as one text, cut where a list would bury the message.
+/// Names as one line without control characters, cut if the list would bury the message.
 pub fn listing<T: Display>(items: impl IntoIterator<Item = T>, most: usize) -> String {
     let mut items = items.into_iter();
-    let mut shown: Vec<String> = items.by_ref().take(most).map(|item| item.to_string()).collect();
+    let mut shown: Vec<String> = items.by_ref().take(most).map(|item| harmless(&item.to_string())).collect();
     match items.count() {
         0 => {}
         more => shown.push(format!("and {more} more")),
@@ -258,5 +259,6 @@ mod tests {
     fn long_lists_are_cut() {
         assert_eq!(listing(["a", "b", "c"], 2), "a, b, and 1 more");
         assert_eq!(listing(["a"], 2), "a");
+        assert_eq!(listing(["a\nb\u{1b}[2J"], 2), "a\u{FFFD}b\u{FFFD}[2J");
     }
 }

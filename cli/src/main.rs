@@ -6,6 +6,7 @@
 mod args;
 mod charts;
 mod commands;
+mod context;
 mod exit;
 mod hint;
 mod report;
@@ -18,8 +19,10 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Parser};
 use dismax::cancel::Cancel;
+use dismax::text::harmless_lines;
 
-use crate::commands::{Command, Context};
+use crate::commands::Command;
+use crate::context::Context;
 use crate::ui::Ui;
 
 const AFTER_HELP: &str = "\
@@ -69,9 +72,9 @@ fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) if exit::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where standard error is gone too, the exit code is all that can still be said.
             let hint = hint::hint(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
-            let _ = writeln!(io::stderr(), "dismax: {error}{hint}");
+            // If standard error is gone too, only the exit code is left.
+            let _ = writeln!(io::stderr(), "dismax: {}{hint}", harmless_lines(&error.to_string()));
             ExitCode::from(exit::code(&error))
         }
     }

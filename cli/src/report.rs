@@ -64,20 +64,20 @@ impl CalibrationReport {
         })
     }
 
-    /// What of the figures speaks against using the calibration.
+    /// Reasons not to rely on the calibration.
     pub fn warnings(&self) -> Vec<String> {
         let rows = text::rows(self.rows);
         let mut warnings = Vec::new();
         if self.ece_after.value > self.ece_before.value {
             warnings.push(format!(
-                "on rows that had no say the probabilities became worse (ECE {:.4} before, {:.4} after); calibrate on more \
-                 than {rows}, or by --objective nll, which needs fewer",
+                "on held-out rows calibration got worse (ECE {:.4} before, {:.4} after); calibrate on more than {rows}, or with \
+                 --objective nll, which needs fewer",
                 self.ece_before.value, self.ece_after.value
             ));
         }
         if let Some(rate) = self.false_alarm_rate.filter(|rate| rate.interval.lower > self.alpha) {
             warnings.push(format!(
-                "more rows are flagged than allowed ({} instead of {}); calibrate on more than {rows}",
+                "more rows are flagged than alpha allows ({} instead of {}); calibrate on more than {rows}",
                 text::percent(rate.value),
                 text::percent(self.alpha)
             ));
@@ -90,7 +90,7 @@ impl CalibrationReport {
         let mut lines = vec![
             (
                 "held out",
-                format!("{} of {}", text::percent(self.accuracy), text::rows(self.rows)) + " classified right",
+                format!("{} of {}", text::percent(self.accuracy), text::rows(self.rows)) + " classified correctly",
             ),
             ("temperature", format!("{:.4}", self.temperature)),
             (
@@ -117,7 +117,9 @@ impl CalibrationReport {
         if self.per_class {
             let fallback = match self.fallback_classes.is_empty() {
                 true => String::new(),
-                false => format!("; too few rows, so one for all of these: {}", listing(&self.fallback_classes, 10)),
+                false => {
+                    format!("; one for all of these, which have too few rows: {}", listing(&self.fallback_classes, 10))
+                }
             };
             lines.push(("thresholds", format!("one per predicted class{fallback}")));
         }

@@ -30,14 +30,14 @@ pub fn install(cancel: &Cancel) -> Result<()> {
                 low_level::exit(c_int::from(INTERRUPTED));
             }
             cancel.cancel();
-            let _ = writeln!(io::stderr(), "\ndismax: stopping; once more stops at once");
+            let _ = writeln!(io::stderr(), "\ndismax: stopping; press Ctrl-C again to quit immediately");
         }
     };
     thread::Builder::new().name("signals".into()).spawn(listen).map_err(|error| Error::io("signal handlers", error))?;
     Ok(())
 }
 
-/// The signals that the process ignores since its start, as bits; none where the system does not tell.
+/// The signals that the process has ignored since its start, as bits; none if the system does not tell.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

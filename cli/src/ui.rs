@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use dismax::text::{harmless, harmless_lines};
 use dismax::{Error, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use log::LevelFilter;
@@ -13,7 +14,7 @@ use crate::text;
 /// Redraws of a bar in a second.
 const REDRAWS: u8 = 10;
 
-/// The terminal, or what stands in for it.
+/// Standard error: a terminal, a file or a pipe.
 #[derive(Debug, Clone)]
 pub struct Ui {
     quiet: bool,
@@ -21,7 +22,7 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// Bars appear where standard error is a terminal; elsewhere each phase says one line at its end.
+    /// Bars appear if standard error is a terminal. Otherwise each phase writes one line at its end.
     pub fn new(quiet: bool) -> Self {
         let shown = !quiet && io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr_with_hz(REDRAWS) } else { ProgressDrawTarget::hidden() };
@@ -40,20 +41,20 @@ impl Ui {
             .parse_default_env()
             .format(|line, record| {
                 let level = record.level().as_str().to_ascii_lowercase();
-                writeln!(line, "dismax: {level}: {}", record.args())
+                writeln!(line, "dismax: {level}: {}", harmless_lines(&record.args().to_string()))
             })
             .target(env_logger::Target::Pipe(Box::new(AboveBars(self.bars.clone()))))
             .init();
     }
 
-    /// Lines that a user wants to see but no program.
+    /// Writes lines for people, not for programs.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             self.write(text.as_ref());
         }
     }
 
-    /// Why the exit code is not 0 although the run went to its end; shown also with `--quiet`.
+    /// Says why the exit code is not 0 although the run ended; shown even with `--quiet`.
     pub fn incomplete(&self, text: impl AsRef<str>) {
         self.write(&format!("dismax: {}", text.as_ref()));
     }
@@ -64,22 +65,32 @@ impl Ui {
     }
 
     fn write(&self, text: &str) {
-        // Where standard error is closed nobody wants to know.
-        let _ = AboveBars(self.bars.clone()).write_all(format!("{}\n", text.trim_end_matches('\n')).as_bytes());
+        let text = harmless_lines(text.trim_end_matches('\n'));
+        // If standard error is closed, nobody wants to know.
+        let _ = AboveBars(self.bars.clone()).write_all(format!("{text}\n").as_bytes());
     }
 
-    /// Begins counting images; `doing` stands before the bar ("scoring").
+    /// Begins to count images; `doing` is shown before the bar ("scoring").
     pub fn phase(&self, doing: &str) -> Phase {
+        let doing = &harmless(doing);
         let bar = self.bars.add(ProgressBar::no_length().with_prefix(doing.to_owned()));
         bar.set_style(style(false));
         Phase { ui: self.clone(), bar, start: Instant::now(), doing: doing.to_owned() }
     }
 }
 
+/// Prints text for people to standard output, without control characters.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_text(text: &str) -> Result<()> {
+    print(&harmless_lines(text))
+}
+
 /// Prints to standard output.
 ///
 /// # Errors
-/// [`Error::Io`] where that fails, for example because the reader of a pipe went away.
+/// [`Error::Io`] if that fails, for example because the reader of a pipe went away.
 pub fn print(text: &str) -> Result<()> {
     write_line(&mut io::stdout().lock(), text).map_err(|error| Error::io("stdout", error))
 }
@@ -105,7 +116,7 @@ pub fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::Internal(format!("the result as JSON: {error}")))
 }
 
-/// Something that goes through images one after the other.
+/// A task that goes through images one after the other.
 #[derive(Debug)]
 pub struct Phase {
     ui: Ui,
@@ -115,7 +126,7 @@ pub struct Phase {
 }
 
 impl Phase {
-    /// `done` images of `of` are through, where that is known.
+    /// `done` images are done, of `of` if that is known.
     pub fn update(&self, done: u64, of: Option<u64>) {
         if let Some(of) = of.filter(|_| self.bar.length().is_none()) {
             self.bar.set_length(of);
@@ -124,15 +135,10 @@ impl Phase {
         self.bar.set_position(done);
     }
 
-    /// Counts images as done that were done before: they say nothing about how fast it goes now.
-    pub fn skip(&self, done: u64) {
-        self.bar.set_position(done);
+    /// Begins at `done` images: those before say nothing about how fast it goes now.
+    pub fn start_at(&self, done: u64, of: Option<u64>) {
+        self.update(done, of);
         self.bar.reset_eta();
-    }
-
-    /// Text behind the name of the phase.
-    pub fn label(&self, text: String) {
-        self.bar.set_prefix(text);
     }
 
     /// Takes the bar away.
@@ -156,7 +162,7 @@ impl Phase {
 
 impl Drop for Phase {
     fn drop(&mut self) {
-        // After an error the message must not stand beside a bar.
+        // An error message must not share its line with a bar.
         if !self.bar.is_finished() {
             self.clear();
         }
@@ -175,15 +181,14 @@ fn style(length_is_known: bool) -> ProgressStyle {
         let left: Duration = state.eta();
         let _ = line.write_str(&text::clock(left.as_secs_f64()));
     };
-    // The templates are ours and parse; the default style stands in rather than a panic.
     ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .expect("both templates are valid")
         .with_key("rate", rate)
         .with_key("left", left)
         .progress_chars("=> ")
 }
 
-/// Standard error, with the bars out of the way while something is written.
+/// Standard error; the bars are hidden while something is written.
 struct AboveBars(MultiProgress);
 
 impl Write for AboveBars {

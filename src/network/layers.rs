@@ -213,9 +213,9 @@ pub(crate) fn relu(mut tensor: Tensor) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Mean over height and width: `[B, C, H, W]` to `[B, C]`; in f32 whatever the input is.
+/// Mean over height and width: `[B, C, H, W]` to `[B, C]`; of 16-bit numbers in f32.
 pub(crate) fn global_average_pool(tensor: &Tensor) -> Result<Tensor> {
     // A sum of many values would lose what 16 bits cannot hold.
-    let kind = (tensor.kind() != Kind::Float).then_some(Kind::Float);
+    let kind = matches!(tensor.kind(), Kind::Half | Kind::BFloat16).then_some(Kind::Float);
     Ok(tensor.f_mean_dim([2i64, 3].as_slice(), false, kind)?)
 }

@@ -1,16 +1,19 @@
-//! Labelled images to train on: in memory as u8, once.
+//! Labelled images in memory, as u8.
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use dismax::error::{Error, Result};
+use dismax::error::Result;
 
 /// A training image and its class.
 #[derive(Debug)]
 pub struct Example<'a> {
     /// `[H, W, 3]` u8, row-major, of the source's size.
-    pub pixels: std::borrow::Cow<'a, [u8]>,
+    pub pixels: Cow<'a, [u8]>,
     /// Class number.
     pub label: u32,
 }
@@ -19,11 +22,6 @@ pub struct Example<'a> {
 pub trait Examples: Send + Sync {
     /// Examples in one epoch.
     fn len(&self) -> usize;
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 
     /// Height and width of every image in pixels.
     fn size(&self) -> (u32, u32);
@@ -46,6 +44,20 @@ pub struct LabelledImages {
 }
 
 impl LabelledImages {
+    /// None yet, with room for `images` of this size.
+    pub fn with_capacity(images: usize, height: u32, width: u32) -> Self {
+        let image_bytes = height as usize * width as usize * 3;
+        let pixels = Vec::with_capacity(images * image_bytes);
+        Self { pixels, labels: Vec::with_capacity(images), height, width }
+    }
+
+    /// Appends an image `[H, W, 3]` and its class.
+    pub fn push(&mut self, pixels: &[u8], label: u32) {
+        debug_assert_eq!(pixels.len(), self.image_bytes());
+        self.pixels.extend_from_slice(pixels);
+        self.labels.push(label);
+    }
+
     /// Bytes of one image.
     pub fn image_bytes(&self) -> usize {
         self.height as usize * self.width as usize * 3
@@ -61,53 +73,44 @@ impl LabelledImages {
         self.labels.is_empty()
     }
 
-    /// Pixels of one image.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] for a row that is not there.
-    pub fn image(&self, row: usize) -> Result<&[u8]> {
+    /// Pixels of image `index`.
+    pub fn image(&self, index: usize) -> &[u8] {
         let size = self.image_bytes();
-        self.pixels
-            .get(row * size..(row + 1) * size)
-            .ok_or_else(|| Error::Internal(format!("training image {row} of {} asked for", self.len())))
+        &self.pixels[index * size..][..size]
     }
 
-    /// Appends the middle `size` (height, width) of an image to `out`, as scoring cuts it.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] for a row that is not there or a size beyond the images'.
-    pub fn center_crop_into(&self, row: usize, size: (u32, u32), out: &mut Vec<u8>) -> Result<()> {
-        let image = self.image(row)?;
-        let margins = self.height.checked_sub(size.0).zip(self.width.checked_sub(size.1));
-        let Some((vertical, horizontal)) = margins else {
-            return Err(Error::Internal(format!("a crop of {size:?} from {}x{}", self.height, self.width)));
-        };
-        let (top, left) = (vertical as usize / 2, horizontal as usize / 2);
-        for line in image.chunks_exact(self.width as usize * 3).skip(top).take(size.0 as usize) {
-            out.extend_from_slice(&line[left * 3..(left + size.1 as usize) * 3]);
+    /// The middle `size` (height, width) of each of these images, one after the other, cropped as for scoring. Images are
+    /// stored at least as large as the network's input.
+    pub fn center_crops(&self, indices: Range<usize>, (height, width): (u32, u32)) -> Vec<u8> {
+        let (height, width) = (height as usize, width as usize);
+        let mut out = Vec::with_capacity(indices.len() * height * width * 3);
+        let (top, left) = ((self.height as usize - height) / 2, (self.width as usize - width) / 2);
+        for index in indices {
+            for line in self.image(index).chunks_exact(self.width as usize * 3).skip(top).take(height) {
+                out.extend_from_slice(&line[left * 3..(left + width) * 3]);
+            }
         }
-        Ok(())
+        out
     }
 }
 
-/// Some rows of [`LabelledImages`], shuffled anew in every epoch.
+/// [`LabelledImages`], shuffled again in every epoch.
 #[derive(Debug)]
-pub struct InMemory<'a> {
-    images: &'a LabelledImages,
-    rows: &'a [usize],
+pub struct InMemory {
+    images: LabelledImages,
     seed: u64,
 }
 
-impl<'a> InMemory<'a> {
-    /// The `rows` of `images`; `seed` fixes the order of every epoch.
-    pub fn new(images: &'a LabelledImages, rows: &'a [usize], seed: u64) -> Self {
-        Self { images, rows, seed }
+impl InMemory {
+    /// All of `images`; `seed` fixes the order in every epoch.
+    pub fn new(images: LabelledImages, seed: u64) -> Self {
+        Self { images, seed }
     }
 }
 
-impl Examples for InMemory<'_> {
+impl Examples for InMemory {
     fn len(&self) -> usize {
-        self.rows.len()
+        self.images.len()
     }
 
     fn size(&self) -> (u32, u32) {
@@ -115,13 +118,14 @@ impl Examples for InMemory<'_> {
     }
 
     fn epoch(&self, epoch: usize) -> Box<dyn Iterator<Item = Result<Example<'_>>> + Send + '_> {
-        let mut order = self.rows.to_vec();
+        let mut order: Vec<usize> = (0..self.images.len()).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(epoch as u64);
         order.shuffle(&mut rng);
-        Box::new(order.into_iter().map(|row| {
-            let label = *self.images.labels.get(row).ok_or_else(|| Error::Internal(format!("no label {row}")))?;
-            Ok(Example { pixels: self.images.image(row)?.into(), label })
-        }))
+        Box::new(
+            order
+                .into_iter()
+                .map(|index| Ok(Example { pixels: self.images.image(index).into(), label: self.images.labels[index] })),
+        )
     }
 }

@@ -1,40 +1,63 @@
-//! Training: labelled images to the weights of a network.
+//! Trains image classifiers with DisMax and related losses, and writes calibrated model bundles.
+//!
+//! A [`TrainJob`] says which labelled images to learn from, which rows are held out, and where the bundle goes; its
+//! [`Recipe`] says which network and loss are trained and how. What a recipe leaves open follows from the network, the device
+//! and the images, and is written out in [`TrainOptions`].
+//!
+//! [`train`] reads the datasets, trains one replica of the network per core (or one on a GPU), measures the held-out rows after
+//! every epoch, calibrates on them and writes the bundle whole or not at all. A [`Run`](dismax::run::Run) carries progress and
+//! cancellation; [`TrainEvent`]s tell the rest: the plan, finished epochs, a model that could not be calibrated.
+//!
+//! After every epoch a checkpoint is written next to the bundle, at [`checkpoint_path`]. A job with `resume` continues from it,
+//! on a CPU to the same weights bit for bit. Errors that only a training can have are [`TrainError`]s in
+//! [`dismax::Error::Extension`].
+//!
+//! ```no_run
+//! # fn main() -> dismax::Result<()> {
+//! use dismax_train::{TrainJob, train};
+//!
+//! let job = TrainJob::new(["train.parquet"], "model");
+//! let mut run = dismax::run::Run { cancel: Default::default(), progress: &mut |_| {} };
+//! let model = train(&job, &mut run, &mut |_| {})?;
+//! println!("temperature {}", model.require_calibration()?.temperature);
+//! # Ok(())
+//! # }
+//! ```
 
 mod augment;
 mod checkpoint;
+mod collector;
 mod data;
+mod decode;
 mod error;
+mod fit;
+#[cfg(test)]
+mod golden;
+mod held_out;
 mod job;
+mod labelled_dataset;
 mod labels;
 mod loader;
 mod mix;
 mod objective;
 mod optimizer;
 mod options;
-mod pass;
-mod prepare;
-mod reading;
 mod recipe;
-mod run;
 mod schedule;
-mod source;
 mod split;
 mod statistics;
 mod streaming;
+mod team;
+mod train;
+mod training_set;
 mod worker;
 
-pub use self::augment::{Augmentation, Augmenter};
-pub use self::checkpoint::{Checkpoint, TrainingData, TrainingState};
-pub use self::data::{Example, Examples, InMemory, LabelledImages};
+pub use self::augment::Augmentation;
+pub use self::collector::LeftOut;
 pub use self::error::TrainError;
-pub use self::job::{HeldOut, JobEvent, TrainJob, checkpoint_path, train};
-pub use self::mix::{mix_labels, mix_quadrants};
-pub use self::objective::objective;
-pub use self::optimizer::{Sgd, SgdOptions, flatten, unflatten};
+pub use self::job::{HeldOut, TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
+pub use self::optimizer::SgdOptions;
 pub use self::options::TrainOptions;
-pub use self::reading::{DecodedRows, Reading};
 pub use self::recipe::Recipe;
-pub use self::run::{TrainContext, TrainEvent, Trained, run};
 pub use self::schedule::Schedule;
-pub use self::split::{Split, stratified_split};
-pub use self::streaming::Streaming;
+pub use self::train::train;

@@ -8,7 +8,7 @@ use super::augment::{Augmentation, Augmenter};
 use super::data::Examples;
 use super::error::TrainError;
 use super::mix::{mix_labels, mix_quadrants};
-use dismax::error::{Error, Result};
+use dismax::error::Result;
 
 /// What one worker computes one gradient from.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +52,8 @@ impl BatchPlan {
         share(batch, self.workers, worker)
     }
 
-    /// Fewest rows that any worker gets in any step.
-    pub fn fewest_rows(&self) -> usize {
+    /// Smallest number of rows that any worker gets in any step.
+    pub fn min_rows(&self) -> usize {
         self.rows / self.steps / self.workers
     }
 }
@@ -112,7 +112,7 @@ fn load_batch<'a>(
     let mut batch = TrainingBatch { pixels: vec![0; rows * size], ..TrainingBatch::default() };
     let mut labels = Vec::with_capacity(rows);
     for out in batch.pixels.chunks_exact_mut(size) {
-        let example = stream.next().ok_or_else(|| Error::from(TrainError::DataChanged))??;
+        let example = stream.next().ok_or_else(|| dismax::Error::from(TrainError::DataChanged))??;
         // A stream of random numbers per example: the same whatever the batch size and the number of workers.
         let mut rng = ChaCha8Rng::seed_from_u64(preparation.seed ^ (epoch as u64).rotate_left(32));
         rng.set_stream(*position);
@@ -142,8 +142,7 @@ mod tests {
             height: 2,
             width: 2,
         };
-        let rows: Vec<usize> = (0..count).collect();
-        let examples = InMemory::new(&images, &rows, 1);
+        let examples = InMemory::new(images, 1);
         let plan = BatchPlan::new(count, batch_size, workers);
         let (sender, receiver) = crossbeam::channel::unbounded();
         let preparation =

@@ -11,9 +11,9 @@ use dismax::loss::Loss;
 use dismax::network::Architecture;
 
 /// Fewest rows from which fractional probability mixes four different images.
-const FEWEST_MIXED_ROWS: usize = 8;
+const MIN_MIXED_ROWS: usize = 8;
 /// Fewest rows that batch norm can take statistics of.
-const FEWEST_ROWS: usize = 2;
+const MIN_ROWS: usize = 2;
 
 /// Options of a training. Equal options, data and worker count give equal weights on a CPU, bit for bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,9 +77,8 @@ impl TrainOptions {
     /// # Errors
     /// [`Error::Config`] if not even one worker gets enough rows.
     pub fn usable_workers(&self, rows: usize) -> Result<usize> {
-        let fewest = if self.loss.fractional_probability() { FEWEST_MIXED_ROWS } else { FEWEST_ROWS };
-        let fits =
-            |workers: usize| super::loader::BatchPlan::new(rows, self.batch_size, workers).fewest_rows() >= fewest;
+        let fewest = if self.loss.fractional_probability() { MIN_MIXED_ROWS } else { MIN_ROWS };
+        let fits = |workers: usize| super::loader::BatchPlan::new(rows, self.batch_size, workers).min_rows() >= fewest;
         (1..=self.workers).rev().find(|&workers| fits(workers)).ok_or_else(|| {
             let (loss, batch_size) = (self.loss, self.batch_size);
             Error::from(TrainError::BatchTooSmall { loss, smallest: fewest, batch_size, rows })

@@ -13,7 +13,7 @@ use dismax::loss::Loss;
 use dismax::network::Architecture;
 
 /// Largest own size that small networks take over from the images.
-const LARGEST_OWN_SIZE: u32 = 64;
+const MAX_OWN_SIZE: u32 = 64;
 
 /// How to train. What is `None` follows from the schedule, the network and the data.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +80,7 @@ impl Recipe {
     /// [`Error::Config`] for a size that the network cannot take.
     pub fn preprocessing(&self, found: Option<(u32, u32)>) -> Result<Preprocessing> {
         let own = |(height, width): (u32, u32)| {
-            let range = self.architecture.smallest_image()..=LARGEST_OWN_SIZE;
+            let range = self.architecture.smallest_image()..=MAX_OWN_SIZE;
             range.contains(&height) && range.contains(&width)
         };
         let size = match self.wants_own_size() {

@@ -1,21 +1,21 @@
-//! Training images that do not fit in memory: read anew in every epoch, in random order within a shuffle buffer.
+//! Training images that do not fit in memory: read again in every epoch, in random order within a shuffle buffer.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::data::{Example, Examples};
-use super::reading::Reading;
+use super::decode::Decoder;
 use dismax::dataset::Dataset;
 use dismax::error::Result;
 
 /// The training rows of a dataset, decoded whenever they are needed.
 ///
-/// The buffer is kept full; each example leaves it from a random place. Rows further apart in the files than the buffer
-/// is long rarely meet in a batch, so a dataset sorted by class should be shuffled once before.
+/// The buffer is kept full; each example is taken from a random place in it. Rows that are further apart in the files than
+/// the buffer is long rarely meet in a batch, so shuffle a dataset that is sorted by class once beforehand.
 #[derive(Debug)]
-pub struct Streaming<'a> {
-    dataset: &'a Dataset,
-    reading: Reading,
+pub struct Streaming {
+    dataset: Dataset,
+    decoder: Decoder,
     /// Class of each row that is trained on, none for the others.
     training: Vec<Option<u32>>,
     rows: usize,
@@ -23,21 +23,15 @@ pub struct Streaming<'a> {
     seed: u64,
 }
 
-impl<'a> Streaming<'a> {
+impl Streaming {
     /// `training` gives the class of each row of `dataset` that is trained on. The buffer takes `buffer_rows` images.
-    pub fn new(
-        dataset: &'a Dataset,
-        reading: Reading,
-        training: Vec<Option<u32>>,
-        buffer_rows: usize,
-        seed: u64,
-    ) -> Self {
+    pub fn new(dataset: Dataset, decoder: Decoder, training: Vec<Option<u32>>, buffer_rows: usize, seed: u64) -> Self {
         let rows = training.iter().flatten().count();
-        Self { dataset, reading, training, rows, buffer_rows: buffer_rows.max(1), seed }
+        Self { dataset, decoder, training, rows, buffer_rows: buffer_rows.max(1), seed }
     }
 
     fn in_order(&self) -> Result<impl Iterator<Item = Result<Example<'_>>> + Send> {
-        let decoded = self.reading.rows(self.dataset)?;
+        let decoded = self.decoder.rows(&self.dataset)?;
         let images = decoded.flat_map(|rows| match rows {
             Ok(rows) => rows.images.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
@@ -51,13 +45,13 @@ impl<'a> Streaming<'a> {
     }
 }
 
-impl Examples for Streaming<'_> {
+impl Examples for Streaming {
     fn len(&self) -> usize {
         self.rows
     }
 
     fn size(&self) -> (u32, u32) {
-        (self.reading.preprocessing.height, self.reading.preprocessing.width)
+        (self.decoder.preprocessing.height, self.decoder.preprocessing.width)
     }
 
     fn epoch(&self, epoch: usize) -> Box<dyn Iterator<Item = Result<Example<'_>>> + Send + '_> {

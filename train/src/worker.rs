@@ -23,9 +23,9 @@ pub enum Command {
     Logits(Vec<u8>),
 }
 
-/// What a worker answers.
+/// What a worker replies.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Reply {
     /// Gradient and figures of a step.
     Step(StepResult),
     /// Loaded.
@@ -103,39 +103,34 @@ impl Worker {
         &self.network
     }
 
-    /// What it was built from.
-    pub fn plan(&self) -> WorkerPlan {
-        self.plan
-    }
-
-    /// Answers commands until nobody sends or nobody listens.
-    pub fn run(self, commands: &Receiver<Command>, answers: &Sender<Result<Answer>>) {
+    /// Replys commands until nobody sends or nobody listens.
+    pub fn run(self, commands: &Receiver<Command>, replies: &Sender<Result<Reply>>) {
         // Per thread in libtorch: a worker per core with one thread each beats one worker with a thread per core.
         tch::set_num_threads(self.plan.threads.max(1) as i32);
         for command in commands {
-            if answers.send(self.answer(command)).is_err() {
+            if replies.send(self.reply(command)).is_err() {
                 return;
             }
         }
     }
 
     /// Does what it is told.
-    pub fn answer(&self, command: Command) -> Result<Answer> {
+    fn reply(&self, command: Command) -> Result<Reply> {
         match command {
             Command::Step(batch, parameters) => {
                 unflatten(&parameters.f_to_device(self.plan.device)?, &self.trainable)?;
-                Ok(Answer::Step(self.step(&batch)?))
+                Ok(Reply::Step(self.step(&batch)?))
             }
             Command::Load(parameters, buffers) => {
                 unflatten(&parameters.f_to_device(self.plan.device)?, &self.trainable)?;
                 unflatten(&buffers.f_to_device(self.plan.device)?, &self.buffers)?;
-                Ok(Answer::Loaded)
+                Ok(Reply::Loaded)
             }
-            Command::Buffers => tch::no_grad(|| Ok(Answer::Buffers(flatten(&self.buffers)?))),
+            Command::Buffers => tch::no_grad(|| Ok(Reply::Buffers(flatten(&self.buffers)?))),
             Command::Logits(pixels) => tch::no_grad(|| {
                 let images = self.normalizer.images(&pixels, self.plan.size.0, self.plan.size.1)?;
                 let logits = self.network.logits(&images, false)?.f_to_device(Device::Cpu)?;
-                Ok(Answer::Logits(Vec::<f32>::try_from(&logits.f_reshape([-1])?)?))
+                Ok(Reply::Logits(Vec::<f32>::try_from(&logits.f_reshape([-1])?)?))
             }),
         }
     }

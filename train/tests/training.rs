@@ -13,8 +13,9 @@ use dismax::dataset::{DatasetWriter, WriteOptions};
 use dismax::loss::Loss;
 use dismax::model::Model;
 use dismax::network::Architecture;
+use dismax::run::{Progress, Run};
 use dismax::{Device, Error};
-use dismax_train::{HeldOut, JobEvent, Recipe, Schedule, TrainEvent, TrainJob, checkpoint_path, train};
+use dismax_train::{HeldOut, Recipe, Schedule, TrainEvent, TrainJob, checkpoint_path, train};
 
 const TRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits/train.parquet");
 const VALIDATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits/validation.parquet");
@@ -34,7 +35,7 @@ fn job(out: &Path, loss: Loss, epochs: usize) -> TrainJob {
 }
 
 fn run(job: &TrainJob) -> Result<Model, Error> {
-    train(job, &Cancel::default(), &mut |_| {})
+    train(job, &mut Run { cancel: Cancel::default(), progress: &mut |_| {} }, &mut |_| {})
 }
 
 fn weights(folder: &Path) -> Vec<u8> {
@@ -52,11 +53,13 @@ fn an_interrupted_training_resumes_to_the_same_bits() {
     // Stopped in the middle of the second epoch.
     let cancel = Cancel::default();
     let stop = cancel.clone();
-    let result = train(&job(&parts, Loss::DismaxDagger, 3), &cancel, &mut |event| {
-        if let JobEvent::Train(TrainEvent::Step { epoch: 2, step: 3, .. }) = event {
+    let mut stop_at_half = |progress: Progress| {
+        if progress.task == "training" && progress.of.is_some_and(|of| 2 * progress.rows >= of) {
             stop.cancel();
         }
-    });
+    };
+    let result =
+        train(&job(&parts, Loss::DismaxDagger, 3), &mut Run { cancel, progress: &mut stop_at_half }, &mut |_| {});
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
     assert!(checkpoint_path(&parts).exists() && !parts.exists());
     let error = run(&job(&parts, Loss::DismaxDagger, 3)).expect_err("a refusal");
@@ -84,9 +87,10 @@ fn a_dataset_that_does_not_fit_in_memory_streams() {
     let out = folder.path().join("model");
     let mut streams = None;
     let small = TrainJob { memory_bytes: 50_000, ..job(&out, Loss::Dismax, 6) };
-    let model = train(&small, &Cancel::default(), &mut |event| {
-        if let JobEvent::Begin { streaming, train_rows, held_out_rows, .. } = event {
-            streams = Some((streaming, train_rows + held_out_rows));
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| {} };
+    let model = train(&small, &mut run, &mut |event| {
+        if let TrainEvent::Begin(plan) = event {
+            streams = Some((plan.streaming, plan.train_rows + plan.held_out_rows));
         }
     });
     assert_eq!(streams, Some((true, 866)));
@@ -151,7 +155,8 @@ fn options_that_cannot_be_are_refused_before_anything_is_read() {
     let mut job = job(&folder.path().join("model"), Loss::Dismax, 1);
     job.recipe.weight_decay = Some(-1.0);
     let mut heard = 0;
-    let message = train(&job, &Cancel::default(), &mut |_| heard += 1).expect_err("a refusal").to_string();
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| heard += 1 };
+    let message = train(&job, &mut run, &mut |_| {}).expect_err("a refusal").to_string();
     assert!(message.contains("weight decay") && heard == 0, "{message}");
 }
 
@@ -216,12 +221,13 @@ fn rows_without_image_or_label_are_left_out_and_counted() {
     let job = TrainJob { inputs: vec![input], ..job(&out, Loss::Dismax, 1) };
     // Six held-out rows are too few for thresholds: the weights are kept, the model says that it is not calibrated.
     let mut uncalibrated = false;
-    let model = train(&job, &Cancel::default(), &mut |event| match event {
-        JobEvent::Begin { left_out, example, train_rows, held_out_rows, calibration_rows, .. } => {
-            assert_eq!((held_out_rows, calibration_rows), (6, 19));
-            seen = Some((left_out, example.map(str::to_owned), train_rows + held_out_rows));
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| {} };
+    let model = train(&job, &mut run, &mut |event| match event {
+        TrainEvent::Begin(plan) => {
+            assert_eq!((plan.held_out_rows, plan.min_calibration_rows), (6, 19));
+            seen = Some((plan.left_out.rows, plan.left_out.example.clone(), plan.train_rows + plan.held_out_rows));
         }
-        JobEvent::Uncalibrated(error) => uncalibrated = error.to_string().contains("at least 19 rows"),
+        TrainEvent::Uncalibrated(error) => uncalibrated = error.to_string().contains("at least 19 rows"),
         _ => {}
     });
     let (left_out, example, rows) = seen.expect("an event");
@@ -236,7 +242,7 @@ fn a_learning_rate_that_explodes_is_said() {
     let mut job = job(&folder.path().join("model"), Loss::Softmax, 2);
     job.recipe.learning_rate = 1e30;
     let message = run(&job).expect_err("a refusal").to_string();
-    assert!(message.contains("lower --lr"), "{message}");
+    assert!(message.contains("no longer a finite number in epoch 1"), "{message}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Figures in words.
 
-use crate::text::{clipped, count, counted, harmless, percent};
+use crate::text::{clipped, count, counted, percent};
 use crate::view::Cell;
 use dismax::calibration::Estimate;
+use dismax::text::harmless;
 
 /// A text that holds shown parts already: only cut where it is very long.
 pub(super) fn plain(text: &str) -> String {

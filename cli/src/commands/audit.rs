@@ -4,16 +4,14 @@ use std::path::{Path, PathBuf};
 
 use dismax::dataset::Dataset;
 use dismax::model::Model;
-use dismax::run::{Progress, Run};
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, Comparison, Kind, Severity, audit, compare};
 
-use super::Context;
 use crate::args::{ImageArgs, LabelArgs, StageArgs, listing, share};
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::estimate;
-use crate::ui::Phase;
 use crate::{text, ui};
 
 pub const EXAMPLES: &str = "\
@@ -122,23 +120,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         command: command(),
     };
     let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
-    let mut phase: Option<(&str, Phase)> = None;
-    let mut progress = |progress: Progress| {
-        if phase.as_ref().is_none_or(|(task, _)| *task != progress.task) {
-            if let Some((_, finished)) = phase.take() {
-                finished.finish();
-            }
-            phase = Some((progress.task, context.ui.phase(progress.task)));
-        }
-        if let Some((_, phase)) = &phase {
-            phase.update(progress.rows, progress.of);
-        }
-    };
-    let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
     let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
-    let summary = audit(&stage, &inputs, &args.out, &options, &mut run);
-    drop(phase);
-    let summary = summary?;
+    let summary = context.watch(|run| audit(&stage, &inputs, &args.out, &options, run))?;
     summary.warnings.iter().for_each(|warning| context.ui.warn(warning));
     context.ui.note(describe(&summary, &args.out));
     if args.json {

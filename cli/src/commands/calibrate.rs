@@ -7,12 +7,11 @@ use dismax::calibration::{CalibrationOptions, CalibrationScores};
 use dismax::dataset::Dataset;
 use dismax::evaluate::DatasetLogits;
 use dismax::model::Model;
-use dismax::run::{Progress, Run};
 use dismax::stage::Stage;
 use serde::Serialize;
 
-use super::Context;
 use crate::args::{CalibrationArgs, ImageArgs, LabelArgs, StageArgs, listing};
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
 use crate::{text, ui};
@@ -26,8 +25,8 @@ Examples:
   # Keep the old bundle
   dismax calibrate model --data validation.parquet --out model-2
 
-Training calibrates already, on the rows it held out. Do it again for other data, another score or another alpha. Never use
-training or test images: the model is surer of images it was trained on, and a test set that was fitted to proves nothing.";
+Training already calibrates, on the rows it held out. Calibrate again for other data, another score or another alpha. Never
+use training images, on which the model is overconfident, or test images: results on a test set that was fitted to mean nothing.";
 
 /// Flags of `dismax calibrate`.
 #[derive(Debug, clap::Args)]
@@ -85,11 +84,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let label = dataset.label_column(args.labels.label.as_deref())?;
     let stage = Stage::try_new(model.clone(), &args.stage.options(&args.images))?;
 
-    let phase = context.ui.phase("scoring");
-    let mut progress = |progress: Progress| phase.update(progress.rows, progress.of);
-    let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
-    let collected = DatasetLogits::read(&stage, &dataset, Some(&label), &mut run)?;
-    phase.finish();
+    let collected = context.watch_as("scoring", |run| DatasetLogits::read(&stage, &dataset, Some(&label), run))?;
     let rows = collected.labelled()?;
     let left_out = collected.rows() - rows.rows() as u64;
     if left_out > 0 {

@@ -8,13 +8,12 @@ use dismax::dataset::{Dataset, LabelColumn};
 use dismax::evaluate::{DatasetLogits, Evaluation, InDistFigures, OodFigures, set_names};
 use dismax::metrics::OodMetrics;
 use dismax::model::Model;
-use dismax::run::{Progress, Run};
 use dismax::score::Score;
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 
-use super::Context;
 use crate::args::{ImageArgs, LabelArgs, StageArgs};
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::estimate;
 use crate::{charts, text, ui};
@@ -84,12 +83,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
 
     let collect = |dataset: &Dataset, label: Option<&LabelColumn>, name: &str| {
-        let phase = context.ui.phase(name);
-        let mut progress = |progress: Progress| phase.update(progress.rows, progress.of);
-        let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
-        let logits = DatasetLogits::read(&stage, dataset, label, &mut run)?;
-        phase.finish();
-        Ok::<_, Error>(logits)
+        context.watch_as(name, |run| DatasetLogits::read(&stage, dataset, label, run))
     };
     let in_dist = collect(&test, Some(&label), "scoring the test set")?;
     let mut ood = Vec::new();
@@ -100,7 +94,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let evaluation = Evaluation::try_new(&in_dist, &ood)?;
     match args.json {
         true => ui::print(&ui::json(&evaluation)?)?,
-        false => ui::print(&describe(&evaluation))?,
+        false => ui::print_text(&describe(&evaluation))?,
     }
     // Last: the figures must not be lost where pictures cannot be written.
     if let Some(folder) = &args.charts {

@@ -12,8 +12,8 @@ use dismax::{Error, Result};
 use dismax_udfs::filter::{FilterOptions, FilterSummary, Flag, Keep, filter_to};
 use serde::Serialize;
 
-use super::Context;
 use crate::args::{ImageArgs, StageArgs, share};
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::{text, ui};
 

@@ -10,8 +10,8 @@ use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
 use dismax::network::Architecture;
 use dismax::{Error, Result};
 
-use super::Context;
 use crate::args::{self, Rgb, architectures, losses};
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::text;
 

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use dismax::dataset::{Dataset, ImageColumn, RowLabels};
 use dismax::model::{Model, ModelConfig};
+use dismax::text::harmless;
 use dismax::{Error, Result};
 use serde::Serialize;
 
-use super::Context;
 use crate::args::{ImageArgs, LabelArgs, listing};
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
 use crate::{text, ui};
@@ -98,7 +99,7 @@ fn model(args: &Args, name: &str) -> Result<Outcome> {
         ("network", format!("{} with {}", config.architecture, config.loss)),
         ("classes", format!("{}: {}", config.classes.len(), listing(&config.classes, 20))),
         ("images", format!("{}x{} pixels", preprocessing.height, preprocessing.width)),
-        ("origin", config.origin.clone()),
+        ("origin", harmless(&config.origin)),
     ];
     match &report.calibration {
         Some(calibration) => lines.extend(calibration.lines()),
@@ -107,7 +108,7 @@ fn model(args: &Args, name: &str) -> Result<Outcome> {
     lines.push(("digest", report.digest.to_owned()));
     lines
         .push(("self-check", format!("outputs reproduced on {} (largest difference {difference:.1e})", report.device)));
-    ui::print(&text::list(&lines))?;
+    ui::print_text(&text::list(&lines))?;
     Ok(Outcome::Done)
 }
 
@@ -155,7 +156,7 @@ fn dataset(args: &Args, inputs: &[String], context: &Context) -> Result<Outcome>
     context.cancel.check()?;
     match args.json {
         true => ui::print(&ui::json(&report)?)?,
-        false => ui::print(&describe(&report))?,
+        false => ui::print_text(&describe(&report))?,
     }
     Ok(Outcome::Done)
 }

@@ -19,19 +19,9 @@ mod train;
 
 use clap::Subcommand;
 use dismax::Result;
-use dismax::cancel::Cancel;
 
+use crate::context::Context;
 use crate::exit::Outcome;
-use crate::ui::Ui;
-
-/// What every command is given.
-#[derive(Debug)]
-pub struct Context {
-    /// Standard error.
-    pub ui: Ui,
-    /// Set by the first Ctrl-C.
-    pub cancel: Cancel,
-}
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]

@@ -6,37 +6,36 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use dismax::dataset::{Dataset, WriteOptions};
 use dismax::model::Model;
-use dismax::run::{Progress, Run};
 use dismax::score_file::{ErrorLimit, OnError, ScoreOptions, ScoreSummary, score_to};
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 
-use super::Context;
 use crate::args::{ImageArgs, StageArgs, listing, share};
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::{text, ui};
 
 pub const EXAMPLES: &str = "\
 Examples:
   dismax score new.parquet --model model --out scored.parquet
-  # A folder of files, failed rows aside, and an end to it where more than 1 % fail
+  # A folder of files; failed rows go to a file of their own, and the run stops if more than 1 % fail
   dismax score images/ --model model --out scored.parquet --errors failed.parquet --max-errors 1%
   # In the middle of a pipe, as Arrow IPC streams
   export-rows | dismax score - --model model --out - | load-rows
 
-All rows come out in their order, with all their columns and these new ones:
+The output has all rows in their order, with all their columns and these new ones:
   prediction     name of the most probable class
   confidence     its calibrated probability
   probabilities  calibrated probability of every class, in the model's order
   ood_score      higher is more unlike the training images
-  ood_p_value    share of held-out training images that look at least as strange; small is unknown
+  ood_p_value    share of held-out training images that look at least as strange; small means unknown
   is_ood         whether ood_p_value is at most alpha
-  error          why a row could not be scored (`code` or `code: detail`); the others are null then
+  error          why a row could not be scored (`code` or `code: detail`); the other new columns are then null
 
-The output's format follows from its extension: .parquet, .arrow or .feather (IPC file), .arrows (IPC stream). It appears
-when it is complete; an interrupted run leaves none.";
+The extension decides the format: .parquet, .arrow or .feather (IPC file), .arrows (IPC stream). The file appears when it
+is complete; an interrupted run leaves no file.";
 
-/// What happens with rows that cannot be scored.
+/// What happens to rows that cannot be scored.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum OnErrorArg {
     /// Keep them, with nulls and a reason.
@@ -68,7 +67,7 @@ pub struct Args {
     #[arg(long, value_name = "P", default_value = "")]
     prefix: String,
 
-    /// Flag so large a share of ordinary images instead of the model's own alpha.
+    /// Override the model's alpha (accepted share of false alarms).
     #[arg(long, value_name = "SHARE", value_parser = share)]
     alpha: Option<f64>,
 
@@ -76,13 +75,13 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// What happens with rows that cannot be scored, for example broken images.
+    /// What happens to rows that cannot be scored, such as broken images.
     #[arg(long, value_enum, default_value_t = OnErrorArg::Null, help_heading = "Failed rows")]
     on_error: OnErrorArg,
 
-    /// Stop, with exit code 4 and without output, where more rows fail: a number or a share such as 1.5%.
+    /// Stop with exit code 4 and write nothing if more rows fail: a number, or a share such as 1.5%.
     ///
-    /// A share is looked at from 1,000 rows on and at the end.
+    /// A share is checked from 1,000 rows on and at the end.
     #[arg(long, value_name = "N|P%", help_heading = "Failed rows")]
     max_errors: Option<ErrorLimit>,
 
@@ -101,7 +100,9 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let to_stdout = args.out == "-";
     if to_stdout && io::stdout().is_terminal() {
-        return Err(Error::Config("--out - writes bytes no terminal can show; pipe them on, or name a file".into()));
+        return Err(Error::Config(
+            "--out - writes bytes that no terminal can show; pipe them to a program, or name a file".into(),
+        ));
     }
     if args.errors.as_deref() == Some("-") {
         return Err(Error::Config("--errors - is not possible; name a file for the failed rows".into()));
@@ -121,12 +122,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         errors_to: args.errors.clone(),
         write: WriteOptions { overwrite: args.force, ..WriteOptions::default() },
     };
-    let phase = context.ui.phase("scoring");
-    let mut progress = |progress: Progress| phase.update(progress.rows, progress.of);
-    let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
-    let summary = score_to(&stage, &dataset, &args.out, &options, &mut run);
-    phase.clear();
-    let summary = summary?;
+    let summary = context.watch(|run| score_to(&stage, &dataset, &args.out, &options, run))?;
     context.ui.note(describe(&summary));
     match args.json {
         false => {}
@@ -155,14 +151,14 @@ fn describe(summary: &ScoreSummary) -> String {
     if let Some(share) = summary.flagged_share {
         let flagged = text::count(summary.flagged);
         let alpha = text::percent(summary.alpha);
-        lines.push(("flagged", format!("{flagged}, {} (of ordinary images {alpha} would be)", text::percent(share))));
+        lines.push(("flagged", format!("{flagged}, {} (of ordinary images, {alpha} would be)", text::percent(share))));
     }
     if let Some(share) = summary.device_busy_share {
         lines.push(("device", format!("busy {} of the time", text::percent(share))));
     }
     if summary.failed > 0 {
         let by_code = summary.errors.iter().map(|(code, count)| format!("{} {code}", text::count(*count)));
-        let aside = summary.errors_output.as_ref().map(|file| format!("; aside in {file}")).unwrap_or_default();
+        let aside = summary.errors_output.as_ref().map(|file| format!("; copied to {file}")).unwrap_or_default();
         lines.push(("failed", format!("{} ({}){aside}", text::count(summary.failed), listing(by_code, 20))));
     }
     let output = if summary.output == "-" { "standard output" } else { &summary.output };

@@ -10,16 +10,15 @@ use dismax::model::EpochRecord;
 use dismax::model::Model;
 use dismax::network::Architecture;
 use dismax::{Device, Error};
-use dismax_train::{HeldOut, JobEvent, Recipe, Schedule, TrainEvent, TrainJob, checkpoint_path, train};
+use dismax_train::{HeldOut, Recipe, Schedule, TrainEvent, TrainJob, TrainingPlan, checkpoint_path, train};
 use serde::Serialize;
 
-use super::Context;
 use crate::args::{
     self, CalibrationArgs, ImageArgs, LabelArgs, Rgb, architectures, at_least_one, losses, named, positive,
 };
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
-use crate::ui::Phase;
 use crate::{text, ui};
 
 pub const EXAMPLES: &str = "\
@@ -153,21 +152,17 @@ struct Summary<'a> {
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let job = job(args)?;
-    let mut progress = Progress::new(context);
-    let result = train(&job, &context.cancel, &mut |event| progress.hear(event));
-    progress.end();
-    let model = match result {
-        Err(Error::Cancelled) if checkpoint_path(&job.out).exists() => {
-            let checkpoint = checkpoint_path(&job.out);
-            context.ui.note(format!(
-                "the finished epochs are in {}; the same command with --resume continues",
-                checkpoint.display()
-            ));
-            return Err(Error::Cancelled);
-        }
-        result => result?,
-    };
-    say(&model, &job.out, context);
+    let mut narrator = Narrator::new(context);
+    let result = context.watch(|run| train(&job, run, &mut |event| narrator.tell(event)));
+    let checkpoint = checkpoint_path(&job.out);
+    if matches!(result, Err(Error::Cancelled)) && checkpoint.exists() {
+        let checkpoint = checkpoint.display();
+        context
+            .ui
+            .note(format!("the finished epochs are in {checkpoint}; continue with the same command and --resume"));
+    }
+    let model = result?;
+    describe(&model, &job.out, context);
     if args.json {
         let name = job.out.display().to_string();
         ui::print(&ui::json(&Summary {
@@ -176,7 +171,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             epochs: model.history().map_or(0, |history| history.epochs.len()),
             last_epoch: model.history().and_then(|history| history.epochs.last()),
             calibration: CalibrationReport::of(&model),
-            uncalibrated_because: progress.uncalibrated_because.as_deref(),
+            uncalibrated_because: narrator.uncalibrated_because.as_deref(),
         })?)?;
     }
     Ok(if model.calibration().is_some() { Outcome::Done } else { Outcome::Incomplete })
@@ -212,16 +207,15 @@ fn job(args: &Args) -> Result<TrainJob> {
 }
 
 fn held_out(values: &[String]) -> Result<HeldOut> {
-    match values {
-        [only] if only.parse::<f64>().is_ok() => Ok(HeldOut::Fraction(only.parse().unwrap_or(f64::NAN))),
-        files if files.iter().any(|file| file.parse::<f64>().is_ok()) => {
-            Err(Error::Config("--validation takes either one share such as 0.1 or files, not both".into()))
-        }
-        files => Ok(HeldOut::Files(files.to_vec())),
+    let fractions: Vec<f64> = values.iter().filter_map(|value| value.parse().ok()).collect();
+    match (fractions.as_slice(), values.len()) {
+        ([fraction], 1) => Ok(HeldOut::Fraction(*fraction)),
+        ([], _) => Ok(HeldOut::Files(values.to_vec())),
+        _ => Err(Error::Config("--validation takes either one share such as 0.1 or files, not both".into())),
     }
 }
 
-fn say(model: &Model, out: &Path, context: &Context) {
+fn describe(model: &Model, out: &Path, context: &Context) {
     let name = out.display().to_string();
     let mut lines = vec![("model", name.clone())];
     let report = CalibrationReport::of(model);
@@ -239,118 +233,78 @@ fn say(model: &Model, out: &Path, context: &Context) {
     context.ui.note(text::list(&lines));
 }
 
-/// What a person sees while it trains.
-struct Progress<'a> {
+/// Tells people what happens while it trains.
+struct Narrator<'a> {
     context: &'a Context,
-    phase: Option<Phase>,
     start: Instant,
     epochs: usize,
     finished_before: usize,
-    train_rows: u64,
     uncalibrated_because: Option<String>,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> Narrator<'a> {
     fn new(context: &'a Context) -> Self {
-        Self {
-            context,
-            phase: None,
-            start: Instant::now(),
-            epochs: 0,
-            finished_before: 0,
-            train_rows: 0,
-            uncalibrated_because: None,
-        }
+        Self { context, start: Instant::now(), epochs: 0, finished_before: 0, uncalibrated_because: None }
     }
 
-    fn hear(&mut self, event: JobEvent<'_>) {
+    fn tell(&mut self, event: TrainEvent<'_>) {
         match event {
-            JobEvent::Reading { rows, of } => {
-                self.phase.get_or_insert_with(|| self.context.ui.phase("reading")).update(rows, of);
-            }
-            JobEvent::Begin {
-                options,
-                train_rows,
-                held_out_rows,
-                calibration_rows,
-                left_out,
-                example,
-                unseen_classes,
-                streaming,
-                finished_epochs,
-            } => {
-                self.end();
-                let ui = &self.context.ui;
-                if left_out > 0 {
-                    let first = example.unwrap_or_default();
-                    ui.warn(format!("{} left out; the first: {first}", text::rows(left_out)));
-                }
-                if !unseen_classes.is_empty() {
-                    let names = args::listing(unseen_classes, 10);
-                    ui.warn(format!(
-                        "no row to learn these classes from: {names}; the model will hardly ever predict them"
-                    ));
-                }
-                if held_out_rows < calibration_rows {
-                    ui.warn(format!(
-                        "{} held out, but thresholds need {calibration_rows}: the model will not be calibrated; raise \
-                         --validation or --alpha",
-                        text::rows(held_out_rows as u64)
-                    ));
-                }
-                let streaming = if streaming { ", read anew in every epoch" } else { "" };
-                let (train, held_out) = (text::rows(train_rows as u64), text::rows(held_out_rows as u64));
-                ui.note(format!(
-                    "training {} with {} on {train} of {}x{} pixels{streaming}; {held_out} held out",
-                    options.architecture, options.loss, options.size.0, options.size.1
-                ));
-                if finished_epochs > 0 {
-                    ui.note(format!("continuing after epoch {finished_epochs} of {}", options.epochs));
-                }
-                (self.epochs, self.finished_before) = (options.epochs, finished_epochs);
-                self.train_rows = train_rows as u64;
-                self.start = Instant::now();
-            }
-            JobEvent::Train(TrainEvent::Step { epoch, step, steps, objective, .. }) => {
-                let all = self.train_rows * self.epochs as u64;
-                let before = self.train_rows * self.finished_before as u64;
-                let phase = self.phase.get_or_insert_with(|| {
-                    let phase = self.context.ui.phase("training");
-                    phase.update(before, Some(all));
-                    phase.skip(before);
-                    phase
-                });
-                let done = (epoch as u64 - 1) * self.train_rows + self.train_rows * step as u64 / steps as u64;
-                phase.label(format!("epoch {epoch}/{}  loss {objective:.4}", self.epochs));
-                phase.update(done, Some(all));
-            }
-            JobEvent::Train(TrainEvent::Epoch(record)) => {
-                let done = (record.epoch - self.finished_before).max(1) as f64;
-                let left = self.start.elapsed().as_secs_f64() / done * (self.epochs - record.epoch) as f64;
-                self.context.ui.note(format!(
-                    "epoch {:>3}/{}  loss {:.4}  accuracy {:>6}  held out {:>6} (nll {:.4})  lr {:.5}  {} images/s  {} left",
-                    record.epoch,
-                    self.epochs,
-                    record.train_objective,
-                    text::percent(record.train_accuracy),
-                    text::percent(record.validation_accuracy),
-                    record.validation_nll,
-                    record.learning_rate,
-                    text::rate(record.images_per_second),
-                    text::clock(left)
-                ));
-            }
-            JobEvent::Uncalibrated(error) => {
-                self.end();
+            TrainEvent::Begin(plan) => self.begin(&plan),
+            TrainEvent::Epoch(record) => self.epoch(record),
+            TrainEvent::Uncalibrated(error) => {
                 self.context.ui.incomplete(format!("the model is written without calibration: {error}"));
                 self.uncalibrated_because = Some(error.to_string());
             }
         }
     }
 
-    fn end(&mut self) {
-        if let Some(phase) = self.phase.take() {
-            phase.clear();
+    fn begin(&mut self, plan: &TrainingPlan<'_>) {
+        let TrainingPlan { options, train_rows, held_out_rows, min_calibration_rows, finished_epochs, .. } = *plan;
+        let ui = &self.context.ui;
+        let held_out = text::rows(held_out_rows as u64);
+        if let Some(example) = &plan.left_out.example {
+            ui.warn(format!("{} left out; the first: {example}", text::rows(plan.left_out.rows)));
         }
+        if !plan.unseen_classes.is_empty() {
+            let names = args::listing(plan.unseen_classes, 10);
+            ui.warn(format!("no training rows for these classes: {names}; the model will hardly ever predict them"));
+        }
+        if held_out_rows < min_calibration_rows {
+            ui.warn(format!(
+                "{held_out} held out, but thresholds need {min_calibration_rows}: the model will not be calibrated; raise \
+                 --validation or --alpha"
+            ));
+        }
+        ui.note(format!(
+            "training {} with {} on {} of {}x{} pixels{}; {held_out} held out",
+            options.architecture,
+            options.loss,
+            text::rows(train_rows as u64),
+            options.size.0,
+            options.size.1,
+            if plan.streaming { ", read again in every epoch" } else { "" },
+        ));
+        if finished_epochs > 0 {
+            ui.note(format!("continuing after epoch {finished_epochs} of {}", options.epochs));
+        }
+        (self.epochs, self.finished_before) = (options.epochs, finished_epochs);
+        self.start = Instant::now();
+    }
+
+    fn epoch(&self, record: &EpochRecord) {
+        let done = (record.epoch - self.finished_before).max(1) as f64;
+        let left = self.start.elapsed().as_secs_f64() / done * (self.epochs - record.epoch) as f64;
+        self.context.ui.note(format!(
+            "epoch {:>3}/{}  loss {:.4}  accuracy {:>6}  held out {:>6} (nll {:.4})  lr {:.5}  {} images/s  {} left",
+            record.epoch,
+            self.epochs,
+            record.train_objective,
+            text::percent(record.train_accuracy),
+            text::percent(record.validation_accuracy),
+            record.validation_nll,
+            record.learning_rate,
+            text::rate(record.images_per_second),
+            text::clock(left)
+        ));
     }
 }

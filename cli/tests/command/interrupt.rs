@@ -57,7 +57,7 @@ fn an_interrupted_training_resumes_to_the_same_model() {
     wait_for(&format!("{parts}.checkpoint"), &mut child);
     send(&child, Signal::SIGINT);
     let message = Run::from(child.wait_with_output().expect("dismax ends")).refused(130);
-    assert!(message.contains("--resume continues"), "{message}");
+    assert!(message.contains("continue with the same command and --resume"), "{message}");
     assert!(!Path::new(&parts).exists());
 
     let run = dismax(&[&arguments(&parts)[..], &schedule, &["--resume"]].concat()).ok();

@@ -15,8 +15,8 @@ use clap::ValueEnum;
 use dismax::{Error, Result};
 
 use self::run::Runner;
-use super::Context;
 use crate::args::StageArgs;
+use crate::context::Context;
 use crate::exit::Outcome;
 
 pub const EXAMPLES: &str = "\

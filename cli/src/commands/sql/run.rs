@@ -16,7 +16,7 @@ use super::missing;
 use super::print::Printer;
 use super::session::failure;
 use super::{Args, Format};
-use crate::commands::Context;
+use crate::context::Context;
 use crate::text;
 use crate::ui::Ui;
 

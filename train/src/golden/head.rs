@@ -1,12 +1,10 @@
 //! Heads, losses, gradients and the image mix against the reference's values.
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
-
-use common::golden::{self, assert_close};
+use super::common::golden::{self, assert_close};
+use crate::mix::{mix_labels, mix_quadrants};
+use crate::objective::objective;
 use dismax::head::{Head, HeadKind};
 use dismax::loss::Loss;
-use dismax_train::{mix_labels, mix_quadrants, objective};
 use tch::Tensor;
 
 fn tensor(name: &str) -> Tensor {

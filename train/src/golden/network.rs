@@ -1,15 +1,14 @@
 //! The three networks of the reference: names and shapes of the weights, logits, and three training steps.
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
-
 use std::collections::HashMap;
 
-use common::golden::{self, assert_close};
+use super::common::golden::{self, assert_close};
+use crate::mix::{mix_labels, mix_quadrants};
+use crate::objective::objective;
+use crate::optimizer::{Sgd, SgdOptions, flatten, unflatten};
 use dismax::head::HeadKind;
 use dismax::loss::Loss;
 use dismax::network::{Architecture, Network};
-use dismax_train::{Sgd, SgdOptions, flatten, mix_labels, mix_quadrants, objective, unflatten};
 use tch::{Device, Kind, Tensor};
 
 /// CRC-32 (IEEE), bit by bit: names are short.

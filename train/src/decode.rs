@@ -1,4 +1,4 @@
-//! Decoded and preprocessed training images, row by row, from a dataset.
+//! Decodes the images of a dataset on several threads, in order, into the size that training stores.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use dismax::error::{Result, RowError};
 use dismax::image::{Preprocessing, ReusableResizer};
 use dismax::parallel::{IN_FLIGHT_PER_THREAD, ordered_map};
 
-/// Rows decoded as one task.
-const ROWS: usize = 64;
-/// Bytes of encoded images that are in flight: with photographs a task has fewer rows.
-const IN_FLIGHT_BYTES: u64 = 256 << 20;
+/// Largest number of rows decoded as one task.
+const MAX_ROWS: usize = 64;
+/// Bytes of encoded images in flight; a task has fewer rows if they are photographs.
+const MAX_IN_FLIGHT_BYTES: u64 = 256 << 20;
 
 /// How images are read for training.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct Decoder {
     /// Image column.
     pub column: ImageColumn,
     /// Limits, paths.
@@ -36,16 +36,17 @@ pub struct DecodedRows {
     pub first_row: u64,
 }
 
-impl Reading {
+impl Decoder {
     /// Reads the whole dataset in order.
     ///
     /// # Errors
     /// Whatever reading gives, then or while iterating.
     pub fn rows(&self, dataset: &Dataset) -> Result<impl Iterator<Item = Result<DecodedRows>> + Send + use<>> {
         let tasks = (self.threads.max(1) * IN_FLIGHT_PER_THREAD) as u64;
-        let chunks = dataset.read(dataset.rows_within(IN_FLIGHT_BYTES / tasks, ROWS), Some(&[self.column.index()]))?;
-        let reading = self.clone();
-        let decoded = ordered_map(chunks, self.threads, move |chunk| chunk.and_then(|chunk| reading.decode(&chunk)))?;
+        let chunks =
+            dataset.read(dataset.rows_within(MAX_IN_FLIGHT_BYTES / tasks, MAX_ROWS), Some(&[self.column.index()]))?;
+        let decoder = self.clone();
+        let decoded = ordered_map(chunks, self.threads, move |chunk| chunk.and_then(|chunk| decoder.decode(&chunk)))?;
         Ok(decoded.map(|rows| rows.and_then(|rows| rows)))
     }
 

@@ -1,0 +1,246 @@
+//! The training loop: workers compute gradients, one thread takes the steps.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use crossbeam::channel::{Receiver, bounded};
+use dismax::error::Result;
+use dismax::model::EpochRecord;
+use dismax::run::{Progress, Run};
+use tch::{Device, Tensor};
+
+use super::checkpoint::{Checkpoint, TrainingState, to_host};
+use super::data::{Examples, LabelledImages};
+use super::error::TrainError;
+use super::job::TrainEvent;
+use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
+use super::optimizer::{Sgd, flatten, unflatten};
+use super::options::TrainOptions;
+use super::team::{Team, loader_gone};
+use super::worker::{StepResult, Worker, WorkerPlan};
+
+/// Batches made ahead, for each worker.
+const BATCHES_AHEAD: usize = 2;
+
+/// What a training works on, besides its options.
+pub(super) struct Inputs<'a> {
+    /// The rows to train on.
+    pub(super) examples: &'a dyn Examples,
+    /// The rows to measure on after every epoch; they are never learnt from.
+    pub(super) held_out: &'a LabelledImages,
+    pub(super) device: Device,
+    /// Where the checkpoint is kept.
+    pub(super) checkpoint: &'a Path,
+}
+
+/// Trained weights by name, on the host.
+#[derive(Debug)]
+pub(super) struct Trained {
+    /// Parameters and running statistics under the reference's names.
+    pub(super) weights: HashMap<String, Tensor>,
+    /// All epochs.
+    pub(super) history: Vec<EpochRecord>,
+}
+
+/// Trains from the beginning, or from `resume`, to the last epoch of `state.options`.
+///
+/// # Errors
+/// Too few rows for a batch, [`dismax::Error::Cancelled`] after a stop, and whatever reading, libtorch or writing the
+/// checkpoint give.
+pub(super) fn fit(
+    inputs: &Inputs<'_>,
+    mut state: TrainingState,
+    resume: Option<Checkpoint>,
+    run: &mut Run<'_>,
+    events: &mut dyn FnMut(TrainEvent<'_>),
+) -> Result<Trained> {
+    let options = state.options.clone();
+    let workers = options.usable_workers(inputs.examples.len())?;
+    let plan = BatchPlan::new(inputs.examples.len(), options.batch_size, workers);
+    let worker_plan = worker_plan(&options, state.classes.len(), workers, inputs.device);
+    let replicas = (0..workers).map(|_| Worker::new(worker_plan)).collect::<Result<Vec<_>>>()?;
+    // A network of its own gives names and shapes back at the end.
+    let template = Worker::new(WorkerPlan { device: Device::Cpu, ..worker_plan })?;
+    let (mut sgd, mut buffers) = starting_point(&template, resume.as_ref(), &options, inputs)?;
+    if let Some(checkpoint) = resume {
+        state.history = checkpoint.state.history;
+    }
+    let preparation = Preparation {
+        augmentation: options.augmentation,
+        target: options.size,
+        fractional_probability: options.loss.fractional_probability(),
+        seed: options.seed,
+    };
+    let classes = state.classes.len();
+    let _one_thread = (workers > 1).then(OneThread::begin);
+    Team::with(replicas, |scope, team| {
+        for epoch in state.history.len()..options.epochs {
+            let start = Instant::now();
+            team.load(sgd.parameters(), &buffers)?;
+            let (sender, batches) = bounded(BATCHES_AHEAD * workers);
+            let examples = inputs.examples;
+            let loader = scope.spawn(move || load_epoch(examples, plan, preparation, epoch, &sender));
+            let outcome = take_steps(team, batches, &mut sgd, (epoch, &options, plan), run);
+            // The steps give the batches up, so the loader ends, also after an error.
+            let loaded = loader.join().map_err(|_| loader_gone());
+            let (sums, factor) = outcome?;
+            loaded?;
+            let trained_in = start.elapsed().as_secs_f64();
+            buffers = team.mean_buffers()?;
+            team.load(sgd.parameters(), &buffers)?;
+            let (validation_nll, validation_accuracy) = team.validate(inputs.held_out, options.size, classes)?;
+            let record = EpochRecord {
+                epoch: epoch + 1,
+                learning_rate: options.sgd.learning_rate * factor,
+                train_objective: sums.objective / sums.rows as f64,
+                train_nll: sums.nll / sums.plain as f64,
+                train_accuracy: sums.correct as f64 / sums.plain as f64,
+                validation_nll,
+                validation_accuracy,
+                images_per_second: sums.rows as f64 / trained_in,
+                seconds: start.elapsed().as_secs_f64(),
+            };
+            state.history.push(record);
+            write_checkpoint(&state, &sgd, &buffers, inputs.checkpoint)?;
+            events(TrainEvent::Epoch(&record));
+        }
+        Ok(())
+    })?;
+    let weights = named_weights(&template, &sgd, &buffers)?;
+    Ok(Trained { weights, history: state.history })
+}
+
+fn worker_plan(options: &TrainOptions, classes: usize, workers: usize, device: Device) -> WorkerPlan {
+    WorkerPlan {
+        architecture: options.architecture,
+        loss: options.loss,
+        classes,
+        alpha: options.fractional_probability_weight,
+        size: options.size,
+        mean: options.mean,
+        std: options.std,
+        device,
+        seed: options.seed,
+        threads: if workers == 1 { thread::available_parallelism().map_or(1, usize::from) } else { 1 },
+    }
+}
+
+/// The optimiser and the running statistics `[Q]` of new weights, or those of a checkpoint.
+fn starting_point(
+    template: &Worker,
+    resume: Option<&Checkpoint>,
+    options: &TrainOptions,
+    inputs: &Inputs<'_>,
+) -> Result<(Sgd, Tensor)> {
+    let weights = template.network().weights();
+    let (mut parameters, mut buffers) =
+        tch::no_grad(|| -> Result<_> { Ok((flatten(&weights.trainable())?, flatten(&weights.buffers())?)) })?;
+    let mut momentum = None;
+    if let Some(checkpoint) = resume {
+        let fits = checkpoint.parameters.len() == parameters.numel() && checkpoint.buffers.len() == buffers.numel();
+        if !fits || checkpoint.momentum.len() != checkpoint.parameters.len() {
+            let (path, reason) = (inputs.checkpoint.to_path_buf(), "it belongs to another network".into());
+            return Err(TrainError::Checkpoint { path, reason }.into());
+        }
+        parameters = Tensor::f_from_slice(&checkpoint.parameters)?;
+        buffers = Tensor::f_from_slice(&checkpoint.buffers)?;
+        momentum = Some(Tensor::f_from_slice(&checkpoint.momentum)?.f_to_device(inputs.device)?);
+    }
+    Ok((Sgd::new(parameters.f_to_device(inputs.device)?, momentum, options.sgd)?, buffers))
+}
+
+fn write_checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor, path: &Path) -> Result<()> {
+    let (parameters, momentum) = (to_host(sgd.parameters())?, to_host(sgd.momentum())?);
+    Checkpoint { state: state.clone(), parameters, momentum, buffers: to_host(buffers)? }.write(path)
+}
+
+/// Gives the flat vectors the names and shapes of the template's weights.
+fn named_weights(template: &Worker, sgd: &Sgd, buffers: &Tensor) -> Result<HashMap<String, Tensor>> {
+    let weights = template.network().weights();
+    unflatten(&sgd.parameters().f_to_device(Device::Cpu)?, &weights.trainable())?;
+    unflatten(&buffers.f_to_device(Device::Cpu)?, &weights.buffers())?;
+    tch::no_grad(|| weights.iter().map(|w| Ok((w.name.clone(), w.tensor.f_detach()?))).collect())
+}
+
+/// Takes all steps of an epoch. Returns the sums of their figures and the last step's factor of the learning rate.
+fn take_steps(
+    team: &Team,
+    batches: Receiver<Result<TrainingBatch>>,
+    sgd: &mut Sgd,
+    (epoch, options, plan): (usize, &TrainOptions, BatchPlan),
+    run: &mut Run<'_>,
+) -> Result<(Sums, f64)> {
+    let device = sgd.parameters().device();
+    let (mut sums, mut factor) = (Sums::default(), 0.0);
+    for step in 0..plan.steps {
+        run.report(progress(epoch * plan.rows + sums.rows, options.epochs * plan.rows))?;
+        let results = team.step(&batches, sgd.parameters())?;
+        factor = options.schedule.factor(epoch * plan.steps + step, options.epochs * plan.steps);
+        let rows: usize = results.iter().map(|result| result.rows).sum();
+        let gradient = mean_gradient(&results, rows, device)?;
+        tch::no_grad(|| sgd.step(&gradient, factor))?;
+        let objective = sums.add(&results, rows);
+        if !objective.is_finite() {
+            let learning_rate = options.sgd.learning_rate;
+            return Err(TrainError::Diverged { epoch: epoch + 1, learning_rate }.into());
+        }
+    }
+    Ok((sums, factor))
+}
+
+/// Progress of a training in rows, over all epochs.
+pub(super) fn progress(rows: usize, of: usize) -> Progress {
+    Progress { task: "training", rows: rows as u64, of: Some(of as u64), failed: 0 }
+}
+
+/// Figures of an epoch, summed over its rows.
+#[derive(Debug, Default)]
+struct Sums {
+    rows: usize,
+    plain: usize,
+    objective: f64,
+    nll: f64,
+    correct: i64,
+}
+
+impl Sums {
+    /// Adds a step and returns its objective.
+    fn add(&mut self, results: &[StepResult], rows: usize) -> f64 {
+        let objective: f64 = results.iter().map(|result| result.objective * result.rows as f64).sum();
+        self.rows += rows;
+        self.plain += results.iter().map(|result| result.plain).sum::<usize>();
+        self.objective += objective;
+        self.nll += results.iter().map(|result| result.nll_sum).sum::<f64>();
+        self.correct += results.iter().map(|result| result.correct).sum::<i64>();
+        objective / rows as f64
+    }
+}
+
+/// Mean over all rows, always summed in the workers' order so that runs repeat bit for bit.
+fn mean_gradient(results: &[StepResult], rows: usize, device: Device) -> Result<Tensor> {
+    let part = |result: &StepResult| -> Result<Tensor> {
+        Ok(result.gradient.f_to_device(device)?.f_mul_scalar(result.rows as f64 / rows as f64)?)
+    };
+    let (first, others) = results.split_first().expect("a team has at least one worker");
+    others.iter().try_fold(part(first)?, |sum, result| Ok(sum.f_add(&part(result)?)?))
+}
+
+/// Limits libtorch to one thread on this thread until it is dropped. Its other threads would spin for a while after each of
+/// the optimiser's small steps, on the cores that the workers need.
+struct OneThread(i32);
+
+impl OneThread {
+    fn begin() -> Self {
+        let before = tch::get_num_threads();
+        tch::set_num_threads(1);
+        Self(before)
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        tch::set_num_threads(self.0);
+    }
+}

@@ -1,0 +1,80 @@
+//! An opened dataset with its image and label column.
+
+use std::path::PathBuf;
+use std::thread;
+
+use dismax::cancel::Cancel;
+use dismax::dataset::{Dataset, ImageColumn, Input, LabelColumn, resolve};
+use dismax::error::{Error, Result};
+use dismax::image::Preprocessing;
+
+use super::decode::Decoder;
+use super::error::TrainError;
+use super::job::TrainJob;
+
+/// Rows whose images are decoded to find their common size.
+const SIZE_SAMPLE_ROWS: usize = 64;
+
+/// A dataset and the columns that training reads.
+pub(super) struct LabelledDataset {
+    pub(super) dataset: Dataset,
+    pub(super) image: ImageColumn,
+    pub(super) label: LabelColumn,
+}
+
+impl LabelledDataset {
+    pub(super) fn open(inputs: &[String], job: &TrainJob, cancel: &Cancel) -> Result<Self> {
+        let dataset = Dataset::open_cancellable(inputs, cancel)?;
+        dataset.require_distinct_files()?;
+        let image = dataset.image_column(job.image.as_deref())?;
+        job.load.require_paths(&image)?;
+        let label = dataset.label_column(job.label.as_deref())?;
+        Ok(Self { dataset, image, label })
+    }
+
+    pub(super) fn decoder(&self, job: &TrainJob, stored: &Preprocessing) -> Decoder {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        Decoder { column: self.image.clone(), load: job.load, preprocessing: stored.clone(), threads }
+    }
+
+    /// The recipe's preprocessing. Small networks take the images' own size if all of the first rows agree on one.
+    pub(super) fn preprocessing(&self, job: &TrainJob) -> Result<Preprocessing> {
+        let found = match job.recipe.wants_own_size() {
+            true => self.common_size(job)?,
+            false => None,
+        };
+        job.recipe.preprocessing(found)
+    }
+
+    /// Height and width that all of the first images have.
+    fn common_size(&self, job: &TrainJob) -> Result<Option<(u32, u32)>> {
+        let Some(chunk) = self.dataset.read(SIZE_SAMPLE_ROWS, Some(&[self.image.index()]))?.next() else {
+            return Ok(None);
+        };
+        let chunk = chunk?;
+        let images = self.image.images(&chunk)?;
+        let mut sizes = (0..chunk.record_batch.num_rows()).filter_map(|row| {
+            let image = job.load.load(&images, row).ok()?;
+            Some((image.height, image.width))
+        });
+        let first = sizes.next();
+        Ok(first.filter(|first| sizes.all(|size| size == *first)))
+    }
+}
+
+/// Refuses a file that is both trained on and held out: a network is more confident on images that it was trained on, so
+/// thresholds from them would promise too much.
+pub(super) fn require_disjoint(training: &[String], held_out: &[String]) -> Result<()> {
+    let paths = |inputs: &[String]| -> Result<Vec<PathBuf>> {
+        let files = resolve(inputs)?.into_iter().filter_map(|input| match input {
+            Input::File(path) => Some(path),
+            Input::Stdin => None,
+        });
+        files.map(|path| path.canonicalize().map_err(|error| Error::io(path, error))).collect()
+    };
+    let training = paths(training)?;
+    match paths(held_out)?.into_iter().find(|path| training.contains(path)) {
+        None => Ok(()),
+        Some(path) => Err(TrainError::Overlap { path }.into()),
+    }
+}

@@ -1,0 +1,165 @@
+//! A whole training: datasets in, a calibrated bundle out.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use dismax::calibration::rows_to_flag;
+use dismax::error::{Error, Result};
+use dismax::image::Preprocessing;
+use dismax::metrics::LabelledLogits;
+use dismax::model::{EpochRecord, FORMAT_VERSION, Model, ModelConfig, TrainingHistory};
+use dismax::run::Run;
+
+use super::checkpoint::{Checkpoint, TrainingState};
+use super::data::LabelledImages;
+use super::error::TrainError;
+use super::fit::{Inputs, Trained, fit, progress};
+use super::job::{TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
+use super::training_set::TrainingSet;
+
+/// Images of a batch that the finished model scores.
+const SCORING_ROWS: usize = 128;
+
+/// Trains, calibrates on the held-out rows and writes the bundle to `job.out`. `run` is told how many images are read and
+/// trained on, `events` what else happens.
+///
+/// # Errors
+/// Data that cannot be learnt from, options that do not fit, a bundle or checkpoint in the way, and
+/// [`Error::Cancelled`] after a stop, which leaves the checkpoint of the last whole epoch.
+pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEvent<'_>)) -> Result<Model> {
+    let device = job.device.resolve()?;
+    let checkpoint_file = checkpoint_path(&job.out);
+    check_places(job, &checkpoint_file)?;
+    // Impossible options are refused before the images are decoded.
+    job.recipe.options(&job.recipe.preprocessing(None)?, device)?;
+    let set = TrainingSet::read(job, run)?;
+    let state = TrainingState {
+        options: job.recipe.options(&set.stored, device)?,
+        classes: set.classes.clone(),
+        data: set.fingerprint.clone(),
+        history: Vec::new(),
+    };
+    // What can be known now must not be found out after hours of training.
+    config(&state, &set.scoring).validate()?;
+    let resume = take_checkpoint(job, &state, &checkpoint_file)?;
+    let finished_epochs = resume.as_ref().map_or(0, |checkpoint| checkpoint.state.history.len());
+    let train_rows = set.fingerprint.train_rows;
+    run.report(progress(finished_epochs * train_rows, state.options.epochs * train_rows))?;
+    events(TrainEvent::Begin(TrainingPlan {
+        options: &state.options,
+        train_rows,
+        held_out_rows: set.held_out.len(),
+        min_calibration_rows: rows_to_flag(job.calibration.alpha),
+        left_out: &set.left_out,
+        unseen_classes: &set.unseen_classes,
+        streaming: set.fingerprint.shuffle_buffer.is_some(),
+        finished_epochs,
+    }));
+    if let Some(parent) = checkpoint_file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
+    }
+    let TrainingSet { examples, held_out, scoring, .. } = set;
+    let inputs = Inputs { examples: examples.as_ref(), held_out: &held_out, device, checkpoint: &checkpoint_file };
+    let trained = fit(&inputs, state.clone(), resume, run, events)?;
+    drop(examples);
+    let model = finish(job, config(&state, &scoring), trained, (&held_out, &state.data.held_out), device, events)?;
+    match std::fs::remove_file(&checkpoint_file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(&checkpoint_file, error)),
+        _ => Ok(model),
+    }
+}
+
+fn check_places(job: &TrainJob, checkpoint: &Path) -> Result<()> {
+    Model::check_place(&job.out, job.force)?;
+    if checkpoint.exists() && !job.resume && !job.force {
+        return Err(TrainError::Unfinished { path: checkpoint.to_path_buf() }.into());
+    }
+    Ok(())
+}
+
+/// The checkpoint to continue from. One that is not continued is removed: a stop before the new training's first
+/// checkpoint must not offer to continue the old training.
+fn take_checkpoint(job: &TrainJob, state: &TrainingState, file: &Path) -> Result<Option<Checkpoint>> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    if !job.resume {
+        std::fs::remove_file(file).map_err(|error| Error::io(file, error))?;
+        return Ok(None);
+    }
+    let checkpoint = Checkpoint::read(file)?;
+    checkpoint.state.require_same(state, file)?;
+    Ok(Some(checkpoint))
+}
+
+/// Calibrates on the held-out rows and writes the bundle.
+fn finish(
+    job: &TrainJob,
+    config: ModelConfig,
+    trained: Trained,
+    (held_out, source): (&LabelledImages, &str),
+    device: tch::Device,
+    events: &mut dyn FnMut(TrainEvent<'_>),
+) -> Result<Model> {
+    let chart_svg = learning_curves(&trained.history);
+    let history = TrainingHistory { epochs: trained.history, chart_svg };
+    let mut model = Model::new(config, &trained.weights, Some(history))?;
+    let logits = logits(&model, held_out, device)?;
+    let labels: Vec<i64> = held_out.labels.iter().map(|&label| i64::from(label)).collect();
+    let calibrated = LabelledLogits::try_new(&logits, model.classes().len(), &labels)
+        .and_then(|rows| model.calibrate(&rows, &job.calibration, source));
+    // Weights that took hours are kept even so: they can be calibrated later, on more rows.
+    if let Err(error) = calibrated {
+        events(TrainEvent::Uncalibrated(&error));
+    }
+    model.write(&job.out, job.force)?;
+    Ok(model)
+}
+
+/// Logits `[N, C]` of all images by the finished model.
+fn logits(model: &Model, images: &LabelledImages, device: tch::Device) -> Result<Vec<f32>> {
+    let scorer = model.scorer(device)?;
+    let size = (model.config().preprocessing.height, model.config().preprocessing.width);
+    let mut logits = Vec::new();
+    for start in (0..images.len()).step_by(SCORING_ROWS) {
+        let end = images.len().min(start + SCORING_ROWS);
+        logits.extend(scorer.logits(&images.center_crops(start..end, size))?);
+    }
+    Ok(logits)
+}
+
+fn learning_curves(epochs: &[EpochRecord]) -> String {
+    let epoch = |record: &EpochRecord| dismax_charts::Epoch {
+        number: record.epoch,
+        learning_rate: record.learning_rate,
+        train_nll: record.train_nll,
+        validation_nll: record.validation_nll,
+        train_accuracy: record.train_accuracy,
+        validation_accuracy: record.validation_accuracy,
+        images_per_second: record.images_per_second,
+    };
+    dismax_charts::training(&epochs.iter().map(epoch).collect::<Vec<_>>())
+}
+
+fn config(state: &TrainingState, scoring: &Preprocessing) -> ModelConfig {
+    let TrainingState { options, classes, data, .. } = state;
+    ModelConfig {
+        format_version: FORMAT_VERSION,
+        architecture: options.architecture,
+        loss: options.loss,
+        classes: classes.clone(),
+        preprocessing: Preprocessing { mean: options.mean, std: options.std, ..scoring.clone() },
+        origin: format!(
+            "trained with dismax {} on {} images ({} epochs, batch size {}, {} schedule up to a learning rate of {}, weight \
+             decay {}, seed {})",
+            env!("CARGO_PKG_VERSION"),
+            data.train_rows,
+            options.epochs,
+            options.batch_size,
+            options.schedule,
+            options.sgd.learning_rate,
+            options.sgd.weight_decay,
+            options.seed,
+        ),
+    }
+}

@@ -1,0 +1,141 @@
+//! Everything that a training reads from its datasets.
+
+use dismax::dataset::RowLabels;
+use dismax::error::{Error, Result};
+use dismax::image::{Preprocessing, Resize};
+use dismax::run::Run;
+
+use super::checkpoint::TrainingData;
+use super::collector::{ImageCollector, LeftOut};
+use super::data::{Examples, InMemory, LabelledImages};
+use super::error::TrainError;
+use super::held_out::HeldOutPlan;
+use super::job::TrainJob;
+use super::labelled_dataset::LabelledDataset;
+use super::labels::{digest, require_two_classes};
+use super::streaming::Streaming;
+
+/// If a dataset does not fit in memory, one part in this many goes to the shuffle buffer.
+const BUFFER_SHARE: u64 = 2;
+/// Smallest shuffle buffer in images.
+const MIN_BUFFER_ROWS: u64 = 16;
+
+/// The datasets of a training, read.
+pub(super) struct TrainingSet {
+    /// Class names.
+    pub(super) classes: Vec<String>,
+    /// Those of the classes that no row is trained on.
+    pub(super) unseen_classes: Vec<String>,
+    /// The rows to train on.
+    pub(super) examples: Box<dyn Examples>,
+    /// The rows for validation, calibration and thresholds.
+    pub(super) held_out: LabelledImages,
+    /// The rows that cannot be used.
+    pub(super) left_out: LeftOut,
+    /// Size of the stored images and the statistics of their channels.
+    pub(super) stored: Preprocessing,
+    /// The preprocessing that the bundle scores with, without channel statistics.
+    pub(super) scoring: Preprocessing,
+    /// What a resumed training must have in common with the interrupted one.
+    pub(super) fingerprint: TrainingData,
+}
+
+impl TrainingSet {
+    /// Reads the labels first, then all images.
+    pub(super) fn read(job: &TrainJob, run: &mut Run<'_>) -> Result<Self> {
+        let source = LabelledDataset::open(&job.inputs, job, &run.cancel)?;
+        let labels = RowLabels::read(&source.dataset, &source.label, None)?;
+        require_two_classes(&labels, &source.dataset, &source.label)?;
+        let plan = HeldOutPlan::try_new(job, &labels, &run.cancel)?;
+        let scoring = source.preprocessing(job)?;
+        let stored = stored_preprocessing(&scoring);
+        let decoder = source.decoder(job, &stored);
+        let memory = Memory { bytes: job.memory_bytes, image_bytes: stored.image_bytes() as u64 };
+        let shuffle_buffer = memory.shuffle_buffer(plan.training_rows(), plan.rows())?;
+
+        let mut images = ImageCollector::new(&labels, &stored, &plan.is_held_out, shuffle_buffer.is_none());
+        images.read(&source.dataset, &decoder, run)?;
+        if let Some(files) = &plan.files {
+            let (held_out, left_out) = files.read(job, &stored, run)?;
+            images.held_out = held_out;
+            images.left_out.add(left_out);
+        }
+        require_rows(&images, job)?;
+        let ImageCollector { training, held_out, training_classes, statistics, left_out, .. } = images;
+        let fingerprint = TrainingData {
+            train_rows: training_classes.iter().flatten().count(),
+            held_out_rows: held_out.len(),
+            labels: digest(&labels),
+            held_out: plan.source,
+            held_out_labels: plan.files.map(|files| digest(&files.labels)),
+            image_column: source.image.name().to_owned(),
+            max_pixels: job.load.limits.max_pixels,
+            read_paths: job.load.read_paths,
+            shuffle_buffer,
+        };
+        let (mean, std) = statistics.mean_and_std();
+        let unseen_classes = unseen(&labels, &training_classes);
+        let seed = job.recipe.seed;
+        Ok(Self {
+            classes: labels.names,
+            unseen_classes,
+            examples: match shuffle_buffer {
+                None => Box::new(InMemory::new(training, seed)),
+                Some(rows) => Box::new(Streaming::new(source.dataset, decoder, training_classes, rows, seed)),
+            },
+            held_out,
+            left_out,
+            stored: Preprocessing { mean, std, ..stored },
+            scoring,
+            fingerprint,
+        })
+    }
+}
+
+/// Random crops of large photographs need more than the network's own size to choose from.
+fn stored_preprocessing(scoring: &Preprocessing) -> Preprocessing {
+    match scoring.resize {
+        Resize::Exact => scoring.clone(),
+        Resize::ShorterSide { pixels } => Preprocessing { height: pixels, width: pixels, ..scoring.clone() },
+    }
+}
+
+fn require_rows(images: &ImageCollector<'_>, job: &TrainJob) -> Result<()> {
+    let example = images.left_out.example.clone();
+    if images.held_out.is_empty() {
+        return Err(TrainError::NothingHeldOut { example }.into());
+    }
+    if images.training_classes.iter().flatten().next().is_none() {
+        let example = example.map(|example| format!("; the first: {example}")).unwrap_or_default();
+        return Err(Error::data(job.inputs.join(", "), format!("no row can be trained on{example}")));
+    }
+    Ok(())
+}
+
+fn unseen(labels: &RowLabels, training_classes: &[Option<u32>]) -> Vec<String> {
+    let unseen = (0u32..).zip(&labels.names).filter(|(class, _)| !training_classes.contains(&Some(*class)));
+    unseen.map(|(_, name)| name.clone()).collect()
+}
+
+/// Bytes that decoded images may take.
+struct Memory {
+    bytes: u64,
+    image_bytes: u64,
+}
+
+impl Memory {
+    /// Images in the shuffle buffer, or none if all images fit at once. Held-out images always stay in memory.
+    fn shuffle_buffer(&self, training: usize, held_out: usize) -> Result<Option<usize>> {
+        let held_out_bytes = held_out as u64 * self.image_bytes;
+        if training as u64 * self.image_bytes + held_out_bytes <= self.bytes {
+            return Ok(None);
+        }
+        let left = self.bytes.saturating_sub(held_out_bytes) / BUFFER_SHARE / self.image_bytes;
+        if left >= MIN_BUFFER_ROWS {
+            return Ok(Some(left as usize));
+        }
+        let needed_bytes = held_out_bytes + BUFFER_SHARE * MIN_BUFFER_ROWS * self.image_bytes;
+        let allowed_bytes = self.bytes;
+        Err(TrainError::Memory { images: held_out, held_out_bytes, allowed_bytes, needed_bytes }.into())
+    }
+}
