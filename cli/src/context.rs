@@ -13,6 +13,8 @@ pub struct Context {
     pub ui: Ui,
     /// Set by the first Ctrl-C.
     pub cancel: Cancel,
+    /// All commands and flags, for completions.
+    pub definition: fn() -> clap::Command,
 }
 
 impl Context {

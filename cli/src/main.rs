@@ -17,7 +17,7 @@ mod ui;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, CommandFactory, Parser};
 use dismax::cancel::Cancel;
 use dismax::text::harmless_lines;
 
@@ -67,7 +67,8 @@ fn main() -> ExitCode {
     let ui = Ui::new(cli.quiet);
     ui.start_logging(cli.verbose);
     let cancel = Cancel::default();
-    let result = signals::install(&cancel).and_then(|()| cli.command.run(&Context { ui, cancel }));
+    let result =
+        signals::install(&cancel).and_then(|()| cli.command.run(&Context { ui, cancel, definition: Cli::command }));
     match result {
         Ok(outcome) => outcome.into(),
         Err(error) if exit::is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -82,8 +83,6 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,11 +1,11 @@
 //! `dismax completions`.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use dismax::Result;
 
+use crate::context::Context;
 use crate::exit::Outcome;
-use crate::{Cli, ui};
+use crate::ui;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -21,9 +21,9 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "dismax", &mut script);
+    clap_complete::generate(args.shell, &mut (context.definition)(), "dismax", &mut script);
     ui::print(&String::from_utf8_lossy(&script))?;
     Ok(Outcome::Done)
 }

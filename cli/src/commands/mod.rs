@@ -102,7 +102,7 @@ impl Command {
             Self::Filter(_) => left_out::run("sql"),
             Self::Info(args) => info::run(args, context),
             Self::Import(args) => import::run(args, context),
-            Self::Completions(args) => completions::run(args),
+            Self::Completions(args) => completions::run(args, context),
         }
     }
 }
