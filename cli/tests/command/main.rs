@@ -3,6 +3,7 @@
 mod audit;
 mod filter;
 mod interrupt;
+mod names;
 mod refusals;
 mod scoring;
 mod sql;
