@@ -29,6 +29,7 @@ pub mod dataset;
 pub mod device;
 pub mod error;
 pub mod evaluate;
+pub mod filter;
 pub mod head;
 pub mod image;
 pub mod loss;

@@ -28,7 +28,7 @@ use arrow::datatypes::SchemaRef;
 pub use self::limit::ErrorLimit;
 pub use self::summary::ScoreSummary;
 use crate::columns::{Columns, ScoredColumn, ScoredColumns, with_columns};
-use crate::dataset::{Chunk, Dataset, DatasetWriter, WriteOptions, is_same_place};
+use crate::dataset::{Chunk, Dataset, PairWriter, WriteOptions};
 use crate::error::{Error, Result, RowError, RowErrorCode};
 use crate::run::{Progress, Run};
 use crate::stage::Stage;
@@ -104,7 +104,7 @@ pub fn score_to(
         limit.check(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed))?;
     }
     let (alpha, score) = (outputs.columns.alpha(), outputs.columns.score());
-    outputs.finish()?;
+    outputs.files.finish()?;
     let seconds = start.elapsed().as_secs_f64();
     let scored = counts.rows - counts.failed;
     let gpus = stage.gpus();
@@ -130,51 +130,32 @@ pub fn score_to(
 /// The file of all rows and, on request, the one of the failed rows.
 struct Outputs {
     columns: Columns,
-    all: DatasetWriter,
+    files: PairWriter,
     schema: SchemaRef,
-    failed: Option<(DatasetWriter, SchemaRef)>,
+    error_schema: SchemaRef,
 }
 
 impl Outputs {
     fn create(dataset: &Dataset, columns: Columns, target: &str, options: &ScoreOptions) -> Result<Self> {
         let schema = columns.schema(dataset.schema())?;
-        let failed = match options.errors_to.as_deref() {
-            None => None,
-            Some(errors_to) if is_same_place(errors_to, target) => {
-                let rows = ["all rows", "the failed rows"];
-                return Err(Error::SameOutput { path: errors_to.to_owned(), rows });
-            }
-            Some(errors_to) => {
-                let schema = columns.error_schema(dataset.schema())?;
-                let options = WriteOptions { format: None, ..options.write.clone() };
-                Some((DatasetWriter::create(errors_to, &schema, &options)?, schema))
-            }
-        };
-        let all = DatasetWriter::create(target, &schema, &options.write)?;
-        Ok(Self { columns, all, schema, failed })
+        let error_schema = columns.error_schema(dataset.schema())?;
+        let failed = options.errors_to.as_deref().map(|path| (path, &error_schema));
+        let rows = ["all rows", "the failed rows"];
+        let files = PairWriter::create((target, &schema), failed, rows, &options.write)?;
+        Ok(Self { columns, files, schema, error_schema })
     }
 
     fn write(&mut self, chunk: &Chunk, columns: &ScoredColumns) -> Result<()> {
-        if let Some((writer, schema)) = self.failed.as_mut().filter(|_| !columns.failed.is_empty()) {
+        if self.files.has_other() && !columns.failed.is_empty() {
             let error = std::slice::from_ref(columns.array(ScoredColumn::Error));
-            let rows = with_columns(&chunk.record_batch, error, schema)?;
+            let rows = with_columns(&chunk.record_batch, error, &self.error_schema)?;
             let mut is_failed = vec![false; rows.num_rows()];
             columns.failed.iter().for_each(|(row, _)| is_failed[*row] = true);
             let rows = filter_record_batch(&rows, &BooleanArray::from(is_failed))
                 .map_err(|source| Error::Arrow { origin: "choosing the failed rows".into(), source })?;
-            writer.write(&rows)?;
+            self.files.write_other(&rows)?;
         }
-        self.all.write(&with_columns(&chunk.record_batch, &columns.arrays, &self.schema)?)
-    }
-
-    /// Both files get their names once both are wholly on disk.
-    fn finish(self) -> Result<()> {
-        let failed = self.failed.map(|(writer, _)| writer.complete()).transpose()?;
-        let all = self.all.complete()?;
-        if let Some(failed) = failed {
-            failed.publish()?;
-        }
-        all.publish()
+        self.files.write(&with_columns(&chunk.record_batch, &columns.arrays, &self.schema)?)
     }
 }
 

@@ -21,7 +21,7 @@
 //! | `dismax_confidence(image [, model])` | its calibrated probability |
 //! | `dismax_probabilities(image [, model])` | calibrated probability of every class |
 //! | `dismax_ood_score(image [, model])` | out-of-distribution score: higher is more out-of-distribution |
-//! | `dismax_p_value(image [, model])` | conformal p-value: small is out-of-distribution |
+//! | `dismax_ood_p_value(image [, model])` | conformal p-value: small is out-of-distribution |
 //! | `dismax_is_ood(image [, alpha] [, model])` | whether the p-value is at most alpha |
 //! | `dismax_error(image [, model])` | why the image could not be scored |
 //! | `dismax(image [, model])` | all of these as a struct |
@@ -34,22 +34,23 @@
 //! and limits that need no score, below joins that repeat rows. Nodes that read the same images share scores. Where such a node cannot stand (an image that is a constant
 //! or from an outer query) the functions score what they are given, with the same answer.
 //!
-//! [`filter`] writes the rows of a dataset that a model knows, does not know or cannot read.
+//! [`SqlPredicate`] brings conditions in SQL to [`dismax::filter`].
 
 mod aggregates;
 mod chunks;
 mod exec;
-pub mod filter;
 mod functions;
 mod models;
 mod output;
 mod plan;
+mod predicate;
 mod register;
 mod table;
 mod window;
 
 pub use self::models::Models;
 pub use self::plan::ScorePlanner;
+pub use self::predicate::SqlPredicate;
 pub use self::register::{extend, register};
 
 // Compiles the programs of the page.

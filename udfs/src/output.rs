@@ -19,7 +19,7 @@ pub(crate) enum Output {
     Confidence,
     Probabilities,
     OodScore,
-    PValue,
+    OodPValue,
     /// At the model's alpha.
     IsOod,
     /// At another alpha.
@@ -49,7 +49,7 @@ impl Output {
         Self::Confidence,
         Self::Probabilities,
         Self::OodScore,
-        Self::PValue,
+        Self::OodPValue,
         Self::IsOod,
         Self::Error,
     ];
@@ -60,7 +60,7 @@ impl Output {
         Self::Confidence,
         Self::Probabilities,
         Self::OodScore,
-        Self::PValue,
+        Self::OodPValue,
         Self::IsOod,
         Self::Error,
     ];
@@ -73,7 +73,7 @@ impl Output {
             Self::Confidence => "dismax_confidence",
             Self::Probabilities => "dismax_probabilities",
             Self::OodScore => "dismax_ood_score",
-            Self::PValue => "dismax_p_value",
+            Self::OodPValue => "dismax_ood_p_value",
             Self::IsOod | Self::IsOodAt(_) => "dismax_is_ood",
             Self::Error => "dismax_error",
         }
@@ -87,7 +87,7 @@ impl Output {
             Self::Confidence => ScoredColumn::Confidence,
             Self::Probabilities => ScoredColumn::Probabilities,
             Self::OodScore => ScoredColumn::OodScore,
-            Self::PValue => ScoredColumn::OodPValue,
+            Self::OodPValue => ScoredColumn::OodPValue,
             Self::IsOod => ScoredColumn::IsOod,
             Self::Error => ScoredColumn::Error,
         })
@@ -134,7 +134,7 @@ impl fmt::Display for Output {
             Self::Confidence => f.write_str("confidence"),
             Self::Probabilities => f.write_str("probabilities"),
             Self::OodScore => f.write_str("ood_score"),
-            Self::PValue => f.write_str("p_value"),
+            Self::OodPValue => f.write_str("ood_p_value"),
             Self::IsOod => f.write_str("is_ood"),
             Self::IsOodAt(alpha) => write!(f, "is_ood_at_{}", alpha.get()),
             Self::Error => f.write_str("error"),

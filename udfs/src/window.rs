@@ -66,9 +66,9 @@ impl WindowUDFImpl for BhReject {
                  expected share of false rejections is at most q. NULL where the p-value is, and such rows do not count.",
                 "bh_reject(p_value, q) OVER ([PARTITION BY ...])",
             )
-            .with_argument("p_value", "P-values in [0, 1], such as dismax_p_value(image).")
+            .with_argument("p_value", "P-values in [0, 1], such as dismax_ood_p_value(image).")
             .with_argument("q", "False discovery rate, a constant in (0, 1).")
-            .with_sql_example("SELECT id, bh_reject(dismax_p_value(img), 0.05) OVER () FROM 'photos.parquet';")
+            .with_sql_example("SELECT id, bh_reject(dismax_ood_p_value(img), 0.05) OVER () FROM 'photos.parquet';")
             .build()
         });
         Some(&DOCUMENTATION)

@@ -2,14 +2,15 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use dismax::dataset::{Dataset, WriteOptions};
+use dismax::filter::{FilterOptions, FilterSummary, Flag, Keep, RowPredicate, filter_to};
 use dismax::model::Model;
 use dismax::run::{Progress, Run};
 use dismax::stage::Stage;
 use dismax::{Error, Result};
-use dismax_udfs::filter::{FilterOptions, FilterSummary, Flag, Keep, filter_to};
 use serde::Serialize;
 
 use crate::args::{ImageArgs, StageArgs, share};
@@ -20,11 +21,11 @@ use crate::{text, ui};
 pub const EXAMPLES: &str = "\
 Examples:
   # What the model knows, and the rest aside
-  dismax filter photos/ --model model --keep id --out known.parquet --rejected unknown.parquet
+  dismax filter photos/ --model model --keep in-dist --out known.parquet --rejected unknown.parquet
   # Unknown images, so that about 1 in 20 of the kept is a false alarm
   dismax filter photos/ --model model --keep ood --fdr 0.05 --out unknown.parquet --columns
   # Cats that the model is sure of; predicates on the input's columns alone are evaluated before scoring
-  dismax filter photos/ --model model --keep id --where \"prediction = 'cat' AND confidence > 0.9\" --out cats.parquet
+  dismax filter photos/ --model model --keep in-dist --where \"prediction = 'cat' AND confidence > 0.9\" --out cats.parquet
   # Broken images
   dismax filter photos/ --model model --keep errors --out broken.parquet --columns
 
@@ -33,7 +34,7 @@ Rows keep their order and columns. Kept and rejected rows together are the input
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum KeepArg {
     /// Rows that were scored and not flagged.
-    Id,
+    InDist,
     /// Rows that were scored and flagged.
     Ood,
     /// Rows that could not be scored.
@@ -128,13 +129,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
     let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
     let keep = match args.keep {
-        KeepArg::Id => Keep::Id,
+        KeepArg::InDist => Keep::InDist,
         KeepArg::Ood => Keep::Ood,
         KeepArg::Errors => Keep::Errors,
     };
     let options = FilterOptions {
         flag: args.fdr.map_or(Flag::Alpha(args.alpha), Flag::Fdr),
-        predicate: args.predicate.clone(),
+        predicate: args.predicate.as_deref().map(|sql| predicate(sql, &stage, &dataset, &args.prefix)).transpose()?,
         rejected: args.rejected.clone(),
         columns: args.columns,
         prefix: args.prefix.clone(),
@@ -165,6 +166,17 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         true => ui::print(&ui::json(&report)?)?,
     }
     Ok(Outcome::Done)
+}
+
+#[cfg(feature = "sql")]
+fn predicate(sql: &str, stage: &Stage, dataset: &Dataset, prefix: &str) -> Result<Arc<dyn RowPredicate>> {
+    let extended = dismax::Columns::try_new(stage, prefix)?.schema(dataset.schema())?;
+    Ok(Arc::new(dismax_udfs::SqlPredicate::try_new(sql, dataset.schema(), &extended)?))
+}
+
+#[cfg(not(feature = "sql"))]
+fn predicate(_: &str, _: &Stage, _: &Dataset, _: &str) -> Result<Arc<dyn RowPredicate>> {
+    Err(Error::Config("--where is SQL, which this build of dismax was made without (cargo feature `sql`)".into()))
 }
 
 fn describe(summary: &FilterSummary, args: &Args) -> String {

@@ -5,7 +5,6 @@ mod audit;
 mod calibrate;
 mod completions;
 mod evaluate;
-#[cfg(feature = "sql")]
 mod filter;
 mod import;
 mod info;
@@ -57,12 +56,8 @@ pub enum Command {
     #[cfg(not(feature = "sql"))]
     Sql(left_out::Args),
     /// Keep the known, the unknown or the broken images of a dataset.
-    #[cfg(feature = "sql")]
     #[command(after_long_help = filter::EXAMPLES)]
     Filter(Box<filter::Args>),
-    /// Keep some images of a dataset (not in this build).
-    #[cfg(not(feature = "sql"))]
-    Filter(left_out::Args),
     /// Say what is in a model or a dataset.
     #[command(after_long_help = info::EXAMPLES)]
     Info(info::Args),
@@ -96,10 +91,7 @@ impl Command {
             Self::Sql(args) => sql::run(args, context),
             #[cfg(not(feature = "sql"))]
             Self::Sql(_) => left_out::run("sql"),
-            #[cfg(feature = "sql")]
             Self::Filter(args) => filter::run(args, context),
-            #[cfg(not(feature = "sql"))]
-            Self::Filter(_) => left_out::run("sql"),
             Self::Info(args) => info::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Completions(args) => completions::run(args, context),

@@ -26,7 +26,7 @@ fn kept_and_rejected_rows_are_the_input() {
 fn a_predicate_that_is_none_is_refused() {
     let folder = Folder::new();
     let (out, model, input) = (folder.path("kept.parquet"), cifar10_model(), digits("mixed"));
-    let base = ["filter", &input, "--model", &model, "--keep", "id", "--out", &out, "--where"];
+    let base = ["filter", &input, "--model", &model, "--keep", "in-dist", "--out", &out, "--where"];
     assert!(dismax(&[&base[..], &["colour = 1"]].concat()).refused(2).contains("colour"));
     assert!(dismax(&[&base[..], &["digit + 1"]].concat()).refused(2).contains("not true or false"));
     assert!(folder.names().is_empty());

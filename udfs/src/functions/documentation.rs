@@ -54,7 +54,7 @@ fn description(output: Output) -> &'static str {
         Output::Confidence => "Returns the calibrated probability of the predicted class, in (0, 1].",
         Output::Probabilities => "Returns the calibrated probability of every class, in the model's order.",
         Output::OodScore => "Returns the out-of-distribution score: higher is more out-of-distribution.",
-        Output::PValue => "Returns the conformal p-value, in (0, 1]: small is out-of-distribution.",
+        Output::OodPValue => "Returns the conformal p-value, in (0, 1]: small is out-of-distribution.",
         Output::IsOod | Output::IsOodAt(_) => "Returns whether the image's conformal p-value is at most alpha.",
         Output::Error => "Returns why an image could not be scored, NULL where it was.",
     }

@@ -54,7 +54,7 @@ async fn a_cancelled_query_stops_its_workers() {
     }
     assert!(before < 5000, "{before} of 10,000 rows were scored for a query that nobody waits for");
     // The workers are free for the next query.
-    assert_eq!(fixture.number("SELECT count(dismax_p_value(image)) FROM photos WHERE id = 7").await, 1);
+    assert_eq!(fixture.number("SELECT count(dismax_ood_p_value(image)) FROM photos WHERE id = 7").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,8 +148,8 @@ async fn a_model_is_not_needed_on_disk_after_registration() {
     let model = dismax::model::Model::read(&place).unwrap();
     dismax_udfs::register(&fixture.session, Models::new().with("kept", model)).unwrap();
     std::fs::remove_dir_all(&place).unwrap();
-    assert!(fixture.number("SELECT count(dismax_p_value(image, 'kept')) FROM photos").await > 600);
-    let gone = fixture.try_run("SELECT dismax_p_value(image, 'a') FROM photos").await.unwrap_err().to_string();
+    assert!(fixture.number("SELECT count(dismax_ood_p_value(image, 'kept')) FROM photos").await > 600);
+    let gone = fixture.try_run("SELECT dismax_ood_p_value(image, 'a') FROM photos").await.unwrap_err().to_string();
     assert!(gone.contains("there is no model 'a'") && gone.contains("'kept'"), "{gone}");
 }
 
@@ -174,12 +174,14 @@ async fn eight_queries_at_once_share_the_workers() {
 async fn a_runtime_of_one_thread_is_enough() {
     let fixture = Fixture::new().await;
     assert!(
-        fixture.number("SELECT count(dismax_p_value(image)) FROM photos WHERE dismax_is_ood(image) OR id < 10").await
+        fixture
+            .number("SELECT count(dismax_ood_p_value(image)) FROM photos WHERE dismax_is_ood(image) OR id < 10")
+            .await
             > 0
     );
     // The scalar function blocks its thread while the workers score.
     assert!(fixture.session.remove_optimizer_rule("dismax_score_once"));
-    assert!(fixture.number("SELECT count(dismax_p_value(image)) FROM photos").await > 600);
+    assert!(fixture.number("SELECT count(dismax_ood_p_value(image)) FROM photos").await > 600);
 }
 
 #[tokio::test(flavor = "multi_thread")]

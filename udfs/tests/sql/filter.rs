@@ -1,13 +1,16 @@
 //! Filters: what is kept and what is rejected is the input, in its order.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::Int32Type;
 use dismax::Result;
 use dismax::cancel::Cancel;
 use dismax::columns::Columns;
 use dismax::dataset::Dataset;
+use dismax::filter::{FilterOptions, FilterSummary, Flag, Keep, filter_to};
 use dismax::stage::{Stage, StageOptions};
-use dismax_udfs::filter::{FilterOptions, FilterSummary, Flag, Keep, filter_to};
+use dismax_udfs::SqlPredicate;
 
 use crate::common::{datasets, models};
 use crate::support::MIXED;
@@ -31,11 +34,18 @@ fn ids(dataset: &Dataset) -> Vec<i32> {
 }
 
 fn run(options: FilterOptions) -> Result<Run> {
+    run_where(None, options)
+}
+
+fn run_where(sql: Option<&str>, options: FilterOptions) -> Result<Run> {
     let folder = datasets::folder();
     let [kept, rejected] = ["kept.parquet", "rejected.parquet"].map(|name| folder.path().join(name));
     let model = models::calibrated();
     let stage = Stage::try_new(model, &StageOptions { workers: 2, ..StageOptions::default() })?;
-    let options = FilterOptions { rejected: Some(rejected.display().to_string()), ..options };
+    let extended = Columns::try_new(&stage, "")?.schema(input().schema())?;
+    let predicate = |sql| SqlPredicate::try_new(sql, input().schema(), &extended).map(|planned| Arc::new(planned) as _);
+    let predicate = sql.map(predicate).transpose()?;
+    let options = FilterOptions { rejected: Some(rejected.display().to_string()), predicate, ..options };
     let target = kept.display().to_string();
     let mut run = dismax::run::Run { cancel: Cancel::default(), progress: &mut |_| () };
     let summary = filter_to(&stage, &input(), &target, &options, &mut run);
@@ -66,7 +76,7 @@ fn is_split(run: &Run) {
 
 #[test]
 fn the_three_kinds_together_are_the_input() {
-    let runs = [Keep::Id, Keep::Ood, Keep::Errors].map(|keep| run(FilterOptions::new(keep)).unwrap());
+    let runs = [Keep::InDist, Keep::Ood, Keep::Errors].map(|keep| run(FilterOptions::new(keep)).unwrap());
     runs.iter().for_each(is_split);
     let kept: u64 = runs.iter().map(|run| run.summary.kept).sum();
     assert_eq!(kept, runs[0].summary.rows);
@@ -76,17 +86,13 @@ fn the_three_kinds_together_are_the_input() {
 
 #[test]
 fn predicates_on_the_input_come_before_scoring_and_others_after() {
-    let early = FilterOptions { predicate: Some("id < 300 AND source <> 'x'".into()), ..FilterOptions::new(Keep::Id) };
-    let early = run(FilterOptions { flag: Flag::Alpha(Some(0.02)), ..early }).unwrap();
+    let early = FilterOptions { flag: Flag::Alpha(Some(0.02)), ..FilterOptions::new(Keep::InDist) };
+    let early = run_where(Some("id < 300 AND source <> 'x'"), early).unwrap();
     is_split(&early);
     assert!(early.kept.iter().all(|id| *id < 300));
     assert!(early.summary.scored <= 300, "{:?}", early.summary);
-    let late = FilterOptions {
-        predicate: Some("confidence > 0.4 AND id < 300".into()),
-        columns: true,
-        ..FilterOptions::new(Keep::Id)
-    };
-    let late = run(late).unwrap();
+    let late = FilterOptions { columns: true, ..FilterOptions::new(Keep::InDist) };
+    let late = run_where(Some("confidence > 0.4 AND id < 300"), late).unwrap();
     is_split(&late);
     assert!(late.summary.scored > 300);
 }
@@ -97,7 +103,7 @@ fn a_false_discovery_rate_is_that_of_the_procedure() {
     let options = FilterOptions { flag: Flag::Fdr(0.99), columns: true, ..FilterOptions::new(Keep::Ood) };
     let ood = run(options.clone()).unwrap();
     is_split(&ood);
-    let id = run(FilterOptions { keep: Keep::Id, ..options }).unwrap();
+    let id = run(FilterOptions { keep: Keep::InDist, ..options }).unwrap();
     assert_eq!(ood.summary.kept + id.summary.kept + id.summary.failed, id.summary.rows);
     let none = run(FilterOptions { flag: Flag::Fdr(1e-6), ..FilterOptions::new(Keep::Ood) }).unwrap();
     assert_eq!((none.summary.kept, none.summary.threshold), (0, None));
@@ -106,10 +112,10 @@ fn a_false_discovery_rate_is_that_of_the_procedure() {
 #[test]
 fn bad_requests_say_what_is_wrong() {
     let refused = |options: FilterOptions| run(options).err().unwrap().to_string();
-    let predicate = |sql: &str| FilterOptions { predicate: Some(sql.into()), ..FilterOptions::new(Keep::Id) };
-    assert!(refused(predicate("colour = 3")).contains("colour"));
-    assert!(refused(predicate("id +")).contains("predicate"));
-    assert!(refused(predicate("id + 1")).contains("not true or false"));
+    let predicate = |sql| run_where(Some(sql), FilterOptions::new(Keep::InDist)).err().unwrap().to_string();
+    assert!(predicate("colour = 3").contains("colour"));
+    assert!(predicate("id +").contains("predicate"));
+    assert!(predicate("id + 1").contains("not true or false"));
     assert!(
         refused(FilterOptions { flag: Flag::Fdr(1.5), ..FilterOptions::new(Keep::Ood) })
             .contains("false discovery rate")

@@ -15,12 +15,12 @@ const FIVE: &str = "SELECT 5";
 const SHAPES: &[Shape] = &[
     Shape("SELECT dismax_prediction(image), dismax_ood_score(image) FROM photos", 1, ALL),
     Shape("SELECT id, dismax_prediction(image) FROM photos WHERE dismax_is_ood(image)", 1, ALL),
-    Shape("SELECT id, dismax_p_value(image) FROM photos WHERE NOT dismax_is_ood(image) AND id < 300", 1, EARLY),
+    Shape("SELECT id, dismax_ood_p_value(image) FROM photos WHERE NOT dismax_is_ood(image) AND id < 300", 1, EARLY),
     Shape("SELECT id FROM photos WHERE id < 300 AND (digit = 3 OR dismax_confidence(image) > 0.5)", 1, EARLY),
     Shape("SELECT dismax_prediction(image), count(*) FROM photos GROUP BY dismax_prediction(image)", 1, ALL),
     Shape(
         "SELECT digit, avg(dismax_confidence(image)) FROM photos WHERE id < 300 GROUP BY digit \
-         HAVING max(dismax_ood_score(image)) > 0 ORDER BY min(dismax_p_value(image))",
+         HAVING max(dismax_ood_score(image)) > 0 ORDER BY min(dismax_ood_p_value(image))",
         1,
         EARLY,
     ),

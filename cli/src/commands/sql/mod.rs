@@ -34,7 +34,7 @@ Examples:
   # Interactively, with history and completion; \\? helps
   dismax sql --model model
 
-Functions of an image: dismax_prediction, dismax_confidence, dismax_probabilities, dismax_ood_score, dismax_p_value,
+Functions of an image: dismax_prediction, dismax_confidence, dismax_probabilities, dismax_ood_score, dismax_ood_p_value,
 dismax_is_ood(image [, alpha]), dismax_error, and dismax for all of them as a struct. With several models the model's name
 is the last argument. dismax_score('FILE') is a table of a file's rows with all of these as columns.
 Aggregates: ece(correct, confidence), brier(is_positive, probability), auroc(is_positive, score), average_precision,

@@ -4,11 +4,11 @@
 //! use dismax::run::Run;
 //! use dismax::stage::StageOptions;
 //! use dismax::{Dataset, Model, Stage};
-//! use dismax_udfs::filter::{FilterOptions, Keep, filter_to};
+//! use dismax::filter::{FilterOptions, Keep, filter_to};
 //!
 //! let stage = Stage::try_new(Model::read("models/cifar10-resnet20")?, &StageOptions::default())?;
 //! let dataset = Dataset::open(&["photos.parquet"])?;
-//! let options = FilterOptions { predicate: Some("label = 3".into()), ..FilterOptions::new(Keep::Id) };
+//! let options = FilterOptions { rejected: Some("unknown.parquet".into()), ..FilterOptions::new(Keep::InDist) };
 //! let mut run = Run { cancel: Default::default(), progress: &mut |_| () };
 //! let summary = filter_to(&stage, &dataset, "known.parquet", &options, &mut run)?;
 //! println!("{} of {} rows kept", summary.kept, summary.rows);
@@ -19,24 +19,25 @@ mod decision;
 mod outputs;
 mod predicate;
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use dismax::calibration::benjamini_hochberg;
-use dismax::columns::Columns;
-use dismax::dataset::{Chunk, Dataset, WriteOptions};
-use dismax::run::{Progress, Run};
-use dismax::stage::Stage;
-use dismax::{Error, Result};
+use crate::calibration::benjamini_hochberg;
+use crate::columns::Columns;
+use crate::dataset::{Chunk, Dataset, WriteOptions};
+use crate::run::{Progress, Run};
+use crate::stage::Stage;
+use crate::{Error, Result};
 
-use self::decision::Decision;
+use self::decision::{DecidedChunk, Decision};
 use self::outputs::Outputs;
-use self::predicate::Predicate;
+pub use self::predicate::RowPredicate;
 
 /// Which rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// In-distribution rows: scored and not flagged.
-    Id,
+    InDist,
     /// Out-of-distribution rows: scored and flagged.
     Ood,
     /// Rows that could not be scored.
@@ -59,9 +60,8 @@ pub struct FilterOptions {
     pub keep: Keep,
     /// What flags a row.
     pub flag: Flag,
-    /// A predicate in SQL that kept rows fulfil as well, on the input's columns or on the scored ones by their names. Rows for
-    /// which one on the input's columns is not true are not scored.
-    pub predicate: Option<String>,
+    /// A condition that kept rows fulfil as well. Rows for which one on the input's columns alone is not true are not scored.
+    pub predicate: Option<Arc<dyn RowPredicate>>,
     /// A second file for all other rows.
     pub rejected: Option<String>,
     /// Whether both files get the scored columns. Otherwise they have the input's schema.
@@ -113,7 +113,7 @@ pub struct FilterSummary {
 /// written in a second, so the input must be readable twice; the scores of all rows are held in memory in between.
 ///
 /// # Errors
-/// As [`dismax::score_file::score_to`], a predicate that cannot be planned or evaluated, a false discovery rate outside (0, 1).
+/// As [`score_to`](crate::score_file::score_to), a predicate that cannot be evaluated, a false discovery rate outside (0, 1).
 pub fn filter_to(
     stage: &Stage,
     dataset: &Dataset,
@@ -130,9 +130,7 @@ pub fn filter_to(
         benjamini_hochberg([], q)?;
     }
     let extended = columns.schema(dataset.schema())?;
-    let predicate =
-        options.predicate.as_deref().map(|sql| Predicate::parse(sql, dataset.schema(), &extended)).transpose()?;
-    let decision = Decision { keep: options.keep, predicate, columns, extended };
+    let decision = Decision { keep: options.keep, predicate: options.predicate.clone(), columns, extended };
     let mut outputs = Outputs::create(dataset, &decision, target, options)?;
     let mut summary = FilterSummary::default();
     let cancel = run.cancel.clone();
@@ -141,8 +139,8 @@ pub fn filter_to(
         Flag::Alpha(_) => {
             for scored in decision.score(stage, dataset, &cancel)? {
                 let scored = scored?;
-                let flagged = decision.flagged(&scored.judged, None);
-                outputs.write(&decision, &scored.chunk, &scored.judged, &scored.wanted, &flagged, &mut summary)?;
+                let flagged = decision.flagged(&scored.scored, None);
+                outputs.write(&decision, scored, &flagged, &mut summary)?;
                 run.report(Progress {
                     task: "filtering",
                     rows: summary.rows,
@@ -157,10 +155,10 @@ pub fn filter_to(
             for scored in decision.score(stage, dataset, &cancel)? {
                 let scored = scored?;
                 done += scored.chunk.record_batch.num_rows() as u64;
-                all.push((scored.judged, scored.wanted));
+                all.push((scored.scored, scored.wanted));
                 run.report(Progress { task: "filtering", rows: done, of: dataset.rows(), failed: 0 })?;
             }
-            let p_values = all.iter().flat_map(|(judged, _)| judged.p_values.iter().copied().flatten());
+            let p_values = all.iter().flat_map(|(scored, _)| scored.p_values.iter().copied().flatten());
             summary.threshold = benjamini_hochberg(p_values, q)?;
             // No p-value is negative.
             let threshold = summary.threshold.unwrap_or(-1.0);
@@ -168,12 +166,12 @@ pub fn filter_to(
             for chunk in dataset.read(stage.chunk_rows(dataset), None)? {
                 cancel.check()?;
                 let chunk = chunk?;
-                let (judged, wanted) = all.next().ok_or_else(|| changed(&chunk))?;
-                if judged.p_values.len() != chunk.record_batch.num_rows() {
+                let (scored, wanted) = all.next().ok_or_else(|| changed(&chunk))?;
+                if scored.p_values.len() != chunk.record_batch.num_rows() {
                     return Err(changed(&chunk));
                 }
-                let flagged = decision.flagged(&judged, Some(threshold));
-                outputs.write(&decision, &chunk, &judged, &wanted, &flagged, &mut summary)?;
+                let flagged = decision.flagged(&scored, Some(threshold));
+                outputs.write(&decision, DecidedChunk { chunk, scored, wanted }, &flagged, &mut summary)?;
             }
         }
     }

@@ -8,41 +8,45 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
+use dismax::filter::RowPredicate;
 use dismax::{Error, Result};
 
-/// A predicate and whether it needs scores.
+/// A predicate in SQL for [`dismax::filter`], on the input's columns or on the scored ones by their names.
 #[derive(Debug)]
-pub(super) struct Predicate {
+pub struct SqlPredicate {
     sql: String,
     expr: Arc<dyn PhysicalExpr>,
-    /// Whether a scored column is mentioned, so that it is evaluated on the extended rows.
-    pub on_scores: bool,
+    needs_scores: bool,
 }
 
-impl Predicate {
+impl SqlPredicate {
     /// Plans `sql` on the columns of `extended`, which begins with those of `input`.
-    pub fn parse(sql: &str, input: &Schema, extended: &Schema) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Config`] for text that is not SQL, a column that is not there, or a value that is neither true nor false.
+    pub fn try_new(sql: &str, input: &Schema, extended: &Schema) -> Result<Self> {
         let refuse = |error: DataFusionError| Error::Config(format!("predicate {sql:?}: {}", error.strip_backtrace()));
         let session = SessionContext::new();
         let schema = DFSchema::try_from(extended.clone()).map_err(refuse)?;
         let logical = session.parse_sql_expr(sql, &schema).map_err(refuse)?;
-        let on_scores = logical.column_refs().iter().any(|column| input.column_with_name(&column.name).is_none());
-        let expr = if on_scores {
-            session.create_physical_expr(logical, &schema)
-        } else {
-            let schema = DFSchema::try_from(input.clone()).map_err(refuse)?;
-            session.create_physical_expr(logical, &schema)
-        };
-        let expr = expr.map_err(refuse)?;
-        let schema = if on_scores { extended } else { input };
+        let needs_scores = logical.column_refs().iter().any(|column| input.column_with_name(&column.name).is_none());
+        let schema = if needs_scores { extended } else { input };
+        let planned = DFSchema::try_from(schema.clone()).map_err(refuse)?;
+        let expr = session.create_physical_expr(logical, &planned).map_err(refuse)?;
         match expr.data_type(schema).map_err(refuse)? {
-            DataType::Boolean => Ok(Self { sql: sql.to_owned(), expr, on_scores }),
+            DataType::Boolean => Ok(Self { sql: sql.to_owned(), expr, needs_scores }),
             other => Err(Error::Config(format!("predicate {sql:?}: it gives {other}, not true or false"))),
         }
     }
+}
 
-    /// Whether it is true, for each row; NULL is not.
-    pub fn is_true(&self, rows: &RecordBatch) -> Result<BooleanArray> {
+impl RowPredicate for SqlPredicate {
+    fn needs_scores(&self) -> bool {
+        self.needs_scores
+    }
+
+    /// NULL is not true.
+    fn is_true(&self, rows: &RecordBatch) -> Result<BooleanArray> {
         let refuse = |error: DataFusionError| Error::data(format!("predicate {:?}", self.sql), error.strip_backtrace());
         let value = self.expr.evaluate(rows).and_then(|value| value.into_array(rows.num_rows())).map_err(refuse)?;
         let mask = value.as_boolean();

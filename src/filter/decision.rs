@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
+use crate::cancel::Cancel;
+use crate::columns::{Columns, ScoredColumns};
+use crate::dataset::{Chunk, Dataset};
+use crate::stage::Stage;
+use crate::{Error, Result};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
-use dismax::cancel::Cancel;
-use dismax::columns::{Columns, ScoredColumns};
-use dismax::dataset::{Chunk, Dataset};
-use dismax::stage::Stage;
-use dismax::{Error, Result};
 
 use super::Keep;
-use super::predicate::Predicate;
+use super::predicate::RowPredicate;
 
 /// What decides about a row.
 #[derive(Debug)]
 pub(super) struct Decision {
     pub keep: Keep,
-    pub predicate: Option<Predicate>,
+    pub predicate: Option<Arc<dyn RowPredicate>>,
     pub columns: Columns,
     /// The input's schema with the scored columns.
     pub extended: SchemaRef,
@@ -26,10 +26,10 @@ pub(super) struct Decision {
 
 /// A chunk with what the model says of its rows.
 #[derive(Debug)]
-pub(super) struct ScoredChunk {
+pub(super) struct DecidedChunk {
     pub chunk: Chunk,
     /// One entry for each row; NULL everywhere for those that were not scored.
-    pub judged: ScoredColumns,
+    pub scored: ScoredColumns,
     /// Rows that the predicate on the input's columns leaves.
     pub wanted: BooleanArray,
 }
@@ -41,9 +41,9 @@ impl Decision {
         stage: &'a Stage,
         dataset: &'a Dataset,
         cancel: &Cancel,
-    ) -> Result<impl Iterator<Item = Result<ScoredChunk>> + 'a> {
+    ) -> Result<impl Iterator<Item = Result<DecidedChunk>> + 'a> {
         let scored = stage.scan_with(dataset, None, cancel.clone(), Arc::new(()), |chunk, image| {
-            let wanted = match self.predicate.as_ref().filter(|predicate| !predicate.on_scores) {
+            let wanted = match self.predicate.as_ref().filter(|predicate| !predicate.needs_scores()) {
                 Some(predicate) => predicate.is_true(&chunk.record_batch)?,
                 None => BooleanArray::from(vec![true; chunk.record_batch.num_rows()]),
             };
@@ -51,37 +51,37 @@ impl Decision {
             let images = image.images(&Chunk { record_batch: left, ..chunk.clone() })?;
             Ok((images, (chunk, wanted)))
         })?;
-        Ok(scored.map(move |scored| {
-            let ((chunk, wanted), scored) = scored?;
-            let judged = spread(self.columns.build(&scored)?, &wanted)?;
-            Ok(ScoredChunk { chunk, judged, wanted })
+        Ok(scored.map(move |item| {
+            let ((chunk, wanted), scored) = item?;
+            let scored = spread(self.columns.build(&scored)?, &wanted)?;
+            Ok(DecidedChunk { chunk, scored, wanted })
         }))
     }
 
     /// Whether each row is flagged; by the p-value and this threshold where one is given.
-    pub fn flagged(&self, judged: &ScoredColumns, threshold: Option<f64>) -> BooleanArray {
+    pub fn flagged(&self, scored: &ScoredColumns, threshold: Option<f64>) -> BooleanArray {
         let alpha = threshold.unwrap_or_else(|| self.columns.alpha());
-        judged.p_values.iter().map(|p_value| p_value.map(|p_value| p_value <= alpha)).collect()
+        scored.p_values.iter().map(|p_value| p_value.map(|p_value| p_value <= alpha)).collect()
     }
 
     /// Whether each row is kept.
     pub fn kept(
         &self,
         extended: &RecordBatch,
-        judged: &ScoredColumns,
+        scored: &ScoredColumns,
         wanted: &BooleanArray,
         flagged: &BooleanArray,
     ) -> Result<BooleanArray> {
         let mut failed = vec![false; wanted.len()];
-        judged.failed.iter().for_each(|(row, _)| failed[*row] = true);
-        let after = match self.predicate.as_ref().filter(|predicate| predicate.on_scores) {
+        scored.failed.iter().for_each(|(row, _)| failed[*row] = true);
+        let after = match self.predicate.as_ref().filter(|predicate| predicate.needs_scores()) {
             Some(predicate) => Some(predicate.is_true(extended)?),
             None => None,
         };
         let is_kept = |row: usize| {
             let flag = flagged.is_valid(row).then(|| flagged.value(row));
             let fits = match self.keep {
-                Keep::Id => flag == Some(false),
+                Keep::InDist => flag == Some(false),
                 Keep::Ood => flag == Some(true),
                 Keep::Errors => failed[row],
             };
@@ -91,10 +91,10 @@ impl Decision {
     }
 }
 
-/// What was judged of the wanted rows, at their places among all rows.
-fn spread(judged: ScoredColumns, wanted: &BooleanArray) -> Result<ScoredColumns> {
+/// What was scored of the wanted rows, at their places among all rows.
+fn spread(scored: ScoredColumns, wanted: &BooleanArray) -> Result<ScoredColumns> {
     if wanted.true_count() == wanted.len() {
-        return Ok(judged);
+        return Ok(scored);
     }
     let mut next = 0;
     let mut places = Vec::new();
@@ -108,10 +108,10 @@ fn spread(judged: ScoredColumns, wanted: &BooleanArray) -> Result<ScoredColumns>
         })
         .collect();
     let arrays: Vec<ArrayRef> =
-        judged.arrays.iter().map(|array| take(array, &indices, None)).collect::<Result<_, _>>().map_err(fault)?;
-    let p_values = indices.iter().map(|index| judged.p_values.get(index? as usize).copied().flatten()).collect();
-    let failed = judged.failed.into_iter().filter_map(|(row, error)| Some((*places.get(row)?, error))).collect();
-    Ok(ScoredColumns { arrays, p_values, flagged: judged.flagged, failed })
+        scored.arrays.iter().map(|array| take(array, &indices, None)).collect::<Result<_, _>>().map_err(fault)?;
+    let p_values = indices.iter().map(|index| scored.p_values.get(index? as usize).copied().flatten()).collect();
+    let failed = scored.failed.into_iter().filter_map(|(row, error)| Some((*places.get(row)?, error))).collect();
+    Ok(ScoredColumns { arrays, p_values, flagged: scored.flagged, failed })
 }
 
 pub(super) fn fault(source: arrow::error::ArrowError) -> Error {
