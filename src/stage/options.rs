@@ -9,7 +9,7 @@ use crate::model::ModelConfig;
 use crate::network::Architecture;
 
 /// Rows of one pass through the network on a GPU, which wants much work at once.
-const BATCH_ROWS_GPU: usize = 256;
+const BATCH_ROWS_GPU: usize = 1024;
 /// Bytes of preprocessed images in one pass on a GPU: 256 of 224x224 and fewer of larger ones.
 const BATCH_BYTES_GPU: usize = 40 << 20;
 
