@@ -48,7 +48,7 @@ mod register;
 mod table;
 mod window;
 
-pub use self::models::Models;
+pub use self::models::{Models, NoModel};
 pub use self::plan::ScorePlanner;
 pub use self::predicate::SqlPredicate;
 pub use self::register::{extend, register};

@@ -130,6 +130,11 @@ impl Hash for ScoringModel {
     }
 }
 
+/// A query calls a scoring function in a session that has no models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no model is registered")]
+pub struct NoModel;
+
 /// All models of a session.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Registry {
@@ -145,7 +150,7 @@ impl Registry {
         };
         match (name, self.models.as_slice()) {
             (None, [only]) => Ok(only),
-            (None, []) => Err(plan_datafusion_err!("no model is registered")),
+            (None, []) => Err(DataFusionError::External(Box::new(NoModel))),
             (None, _) => {
                 Err(plan_datafusion_err!("several models are registered, so name one as last argument ({})", names()))
             }

@@ -81,7 +81,7 @@ fn failures_say_what_to_do() {
     assert!(refused("SELEC 1").contains("SELEC"));
     assert!(refused("").contains("there is no query"));
     let none = dismax(&["sql", &from_mixed("SELECT dismax_prediction(image) FROM MIXED")]).refused(2);
-    assert!(none.contains("give --model"), "{none}");
+    assert!(none.contains("give one with --model"), "{none}");
     let missing = query("SELECT * FROM 'nowhere.parquet'", &[]).refused(2);
     assert!(missing.contains("nowhere.parquet: there is no such file"), "{missing}");
     let missing = query("SELECT * FROM dismax_score('nowhere.parquet')", &[]).refused(2);

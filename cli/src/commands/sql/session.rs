@@ -8,7 +8,7 @@ use datafusion::prelude::SessionContext;
 use dismax::model::Model;
 use dismax::stage::StageOptions;
 use dismax::{Error, Result};
-use dismax_udfs::Models;
+use dismax_udfs::{Models, NoModel};
 
 use super::Args;
 use crate::args::ImageArgs;
@@ -62,6 +62,7 @@ pub fn failure(error: DataFusionError) -> Error {
         DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
             Some(Error::Config(message)) => Error::Config(message.clone()),
             Some(Error::Cancelled) => Error::Cancelled,
+            _ if inner.is::<NoModel>() => Error::Config(format!("{NoModel}; give one with --model")),
             _ => Error::data("query", inner.to_string()),
         },
         DataFusionError::SQL(..)
