@@ -176,8 +176,7 @@ fn find_cuda_library(folder: &Path) -> Result<PathBuf, String> {
     let found = folders.iter().map(|folder| folder.join("libtorch_cuda.so")).find(|path| path.exists());
     found.ok_or_else(|| {
         format!(
-            "no CUDA libraries (libtorch_cuda.so) in {} or {}; on a machine with an NVIDIA GPU run `make setup`, \
-             or anywhere `scripts/setup_libtorch.py --cuda`",
+            "no CUDA libraries (libtorch_cuda.so) in {} or {}; on a machine with an NVIDIA GPU run `make setup`",
             folders[0].display(),
             folders[1].display()
         )
@@ -242,7 +241,7 @@ mod tests {
         let message = Device::Cuda(999).resolve().unwrap_err().to_string();
         println!("{message}");
         assert!(message.starts_with("device `cuda:999` is not there: "), "{message}");
-        let way_out = ["setup_libtorch.py --cuda", "this machine has", "CUDA libraries"];
+        let way_out = ["make setup", "this machine has", "CUDA libraries"];
         assert!(way_out.iter().any(|text| message.contains(text)), "{message}");
     }
 

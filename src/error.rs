@@ -98,6 +98,12 @@ pub enum Error {
         /// Which rows each of the outputs is for.
         rows: [&'static str; 2],
     },
+    /// An output would replace a file that is read.
+    #[error("{path} is read; its rows would be lost")]
+    OutputIsInput {
+        /// The name.
+        path: String,
+    },
     /// A model is given where a dataset should be.
     #[error("{}: is a model, not a dataset", path.display())]
     ModelAsDataset {

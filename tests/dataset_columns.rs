@@ -302,11 +302,11 @@ fn label_columns_that_cannot_be_told() {
     assert!(two.contains(r#"several columns fit: "label" (Int64), "target" (Utf8); name one of them"#), "{two}");
     let none = find(&[("img", DataType::Binary), ("y", DataType::Int64)], None);
     assert!(none.contains(r#""y" (Int64)"#), "{none}");
-    let float = find(&[("label", DataType::Float32)], None);
-    assert!(float.contains(r#""label" is Float32; labels are integers"#), "{float}");
-    let float = find(&[("score", DataType::Float64)], Some("score"));
-    assert!(float.contains(r#""score" is Float64"#), "{float}");
-    assert!(find(&[("score", DataType::Float64)], Some("y")).contains(r#"no column "y""#));
+    let date = find(&[("label", DataType::Date32)], None);
+    assert!(date.contains(r#""label" is Date32; labels are whole numbers"#), "{date}");
+    let date = find(&[("score", DataType::Date64)], Some("score"));
+    assert!(date.contains(r#""score" is Date64"#), "{date}");
+    assert!(find(&[("score", DataType::Date64)], Some("y")).contains(r#"no column "y""#));
     // A column that fits is taken even where another of a telling name does not fit.
     let schema = schema(&[("label", DataType::Int32), ("labels", DataType::new_list(DataType::Int32, true))]);
     assert_eq!(LabelColumn::find(&schema, None).unwrap().name(), "label");
@@ -329,5 +329,5 @@ fn a_changed_type_is_an_error_not_a_panic() {
     let image = ImageColumn::find(binary.schema_ref(), None).unwrap();
     assert!(image.images_in(&float).is_err() && image.images_in(&other).is_err());
     let label = LabelColumn::find(&schema(&[("x", DataType::Int64)]), Some("x")).unwrap();
-    assert!(label.labels(&float).is_err() && label.labels(&other).is_err());
+    assert!(label.labels(&binary).is_err() && label.labels(&other).is_err());
 }

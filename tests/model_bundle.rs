@@ -173,6 +173,20 @@ fn the_references_checkpoints_are_imported() {
 }
 
 #[test]
+fn wrappers_that_all_names_share_are_taken_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("checkpoint.safetensors");
+    for prefix in ["_orig_mod.", "model.", "model._orig_mod."] {
+        let named =
+            models::weights(3).into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor.contiguous()));
+        let tensors: Vec<(String, Tensor)> = named.collect();
+        Tensor::write_safetensors(&tensors, &file).expect("written");
+        let imported = Model::import(&file, models::config());
+        assert!(imported.is_ok(), "{prefix}: {}", imported.expect_err("refused"));
+    }
+}
+
+#[test]
 fn a_card_shows_names_as_they_are() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = models::config();

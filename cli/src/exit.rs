@@ -39,6 +39,7 @@ pub fn code(error: &Error) -> u8 {
         | Error::OutputExists { .. }
         | Error::OutputForeign { .. }
         | Error::SameOutput { .. }
+        | Error::OutputIsInput { .. }
         | Error::Device { .. } => 2,
         Error::Extension(inner) if is_usage(inner.as_ref()) => 2,
         Error::TooManyRowErrors { .. } => 4,

@@ -17,7 +17,7 @@ pub fn hint(error: &Error) -> Option<&'static str> {
         Error::Row { .. } => "--on-error null keeps such rows, with nulls",
         Error::OutputExists { .. } => "choose another name, or replace it with --force",
         Error::OutputForeign { .. } => "it is not replaced even with --force",
-        Error::SameOutput { .. } => "give one of them another name",
+        Error::OutputIsInput { .. } | Error::SameOutput { .. } => "give one of them another name",
         Error::ModelAsDataset { .. } => "--model names the model",
         Error::NotCalibrated { .. } => "first run: dismax calibrate MODEL --data VALIDATION",
         Error::Device { .. } => "--device cpu works without",

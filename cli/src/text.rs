@@ -1,10 +1,23 @@
 //! Numbers as people read them.
 
+use std::fs;
+use std::path::Path;
+
+use dismax::{Error, Result};
 use indicatif::HumanCount;
 
 /// `1,234,567`.
 pub fn count(number: u64) -> String {
     HumanCount(number).to_string()
+}
+
+/// A text file without the byte order mark that some editors put in front.
+///
+/// # Errors
+/// A file that cannot be read or is not UTF-8.
+pub fn read(file: impl AsRef<Path>) -> Result<String> {
+    let text = fs::read_to_string(&file).map_err(|error| Error::io(&file, error))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// `1,234 rows`, `1 row`.

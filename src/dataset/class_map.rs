@@ -1,8 +1,7 @@
 //! From the labels of a dataset to the classes of a model.
 
-use std::collections::HashMap;
-
 use super::chunk::Chunk;
+use super::class_names::ClassNames;
 use super::label_column::{LabelColumn, LabelKind, Labels};
 use crate::error::{Error, Result};
 
@@ -15,7 +14,7 @@ pub struct ClassMap<'a> {
     classes: &'a [String],
     /// The dataset's names with the model's class of each; none where numbers are taken as they are.
     by_name: Option<(&'a [String], Vec<Option<usize>>)>,
-    of_name: HashMap<&'a str, usize>,
+    of_name: ClassNames<'a>,
 }
 
 /// What a row's label says.
@@ -32,10 +31,9 @@ pub enum Given {
 impl<'a> ClassMap<'a> {
     /// The map from a label column to the classes of a model.
     pub fn new(column: &'a LabelColumn, classes: &'a [String]) -> Self {
-        let of_name: HashMap<&str, usize> =
-            classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
+        let of_name = ClassNames::new(classes);
         let by_name = column.class_names().filter(|_| column.kind() == LabelKind::Index).and_then(|names| {
-            let map: Vec<_> = names.iter().map(|name| of_name.get(name.as_str()).copied()).collect();
+            let map: Vec<_> = names.iter().map(|name| of_name.class_of(name)).collect();
             map.iter().any(Option::is_some).then_some((names, map))
         });
         Self { column, classes, by_name, of_name }
@@ -46,8 +44,8 @@ impl<'a> ClassMap<'a> {
     /// # Errors
     /// A record batch without the column, or with another type.
     pub fn given(&self, chunk: &Chunk) -> Result<Vec<Given>> {
-        let named = |name: &str| match self.of_name.get(name) {
-            Some(&class) => Given::Class(class),
+        let named = |name: &str| match self.of_name.class_of(name) {
+            Some(class) => Given::Class(class),
             None => Given::Foreign(name.to_owned()),
         };
         let numbered = |number: i64| {
@@ -63,7 +61,7 @@ impl<'a> ClassMap<'a> {
                 },
             }
         };
-        Ok(match self.column.labels(&chunk.record_batch)? {
+        Ok(match self.column.labels_of(chunk)? {
             Labels::Indices(labels) => labels.into_iter().map(|label| label.map_or(Given::Null, numbered)).collect(),
             Labels::Names(labels) => {
                 labels.into_iter().map(|label| label.map_or(Given::Null, |name| named(&name))).collect()
@@ -76,7 +74,7 @@ impl<'a> ClassMap<'a> {
     /// # Errors
     /// A label that is not among the model's classes; the message has file and row.
     pub fn classes_of(&self, chunk: &Chunk) -> Result<Vec<Option<usize>>> {
-        let labels = self.column.labels(&chunk.record_batch)?;
+        let labels = self.column.labels_of(chunk)?;
         let Some((names, map)) = &self.by_name else {
             return labels.to_classes(self.classes, &chunk.file, chunk.first_row);
         };
@@ -88,8 +86,8 @@ impl<'a> ClassMap<'a> {
                 Error::data(
                     format!("{}, row {}", chunk.file, chunk.first_row + row as u64),
                     format!(
-                        "label {number} (\"{name}\") is not among the model's classes; leave such rows out here (`dismax \
-                         evaluate --ood` takes them)"
+                        "label {number} (\"{name}\") is not among the model's classes; leave such rows out, or evaluate \
+                         them as out-of-distribution"
                     ),
                 )
             })

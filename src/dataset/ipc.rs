@@ -12,9 +12,9 @@ use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 
 use super::Format;
+use super::batches::Batches;
 use super::format::MAGIC_BYTES;
 use super::guard::guarded;
-use super::reader::Batches;
 use crate::{Error, Result};
 
 /// A stream whose schema has been read and whose batches have not.

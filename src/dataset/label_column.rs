@@ -2,9 +2,11 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
 
 use super::bytes::{BytesColumn, is_text};
+use super::chunk::Chunk;
+use super::class_names::ClassNames;
 use super::huggingface;
 use super::schema::list_columns;
 use crate::error::{ColumnRole, Error, Result};
@@ -51,7 +53,7 @@ impl LabelColumn {
         let refuse = |message: String| Err(Error::column(ColumnRole::Label, message));
         let wrong_type = |field: &Field| {
             format!(
-                "\"{}\" is {}; labels are integers (class numbers) or text (class names)",
+                "\"{}\" is {}; labels are whole numbers (classes) or text (class names)",
                 field.name(),
                 field.data_type()
             )
@@ -114,13 +116,42 @@ impl LabelColumn {
     /// # Errors
     /// When the batch lacks the column, has it with another type, or a number does not fit 64 signed bits.
     pub fn labels(&self, record_batch: &RecordBatch) -> Result<Labels> {
-        let refuse = |message: &str| Error::data("label column", format!("\"{}\" {message}", self.name));
+        self.read(record_batch, "label column", 0)
+    }
+
+    /// The labels of a chunk; messages name its file and the row in it.
+    ///
+    /// # Errors
+    /// As [`LabelColumn::labels`].
+    pub fn labels_of(&self, chunk: &Chunk) -> Result<Labels> {
+        self.read(&chunk.record_batch, &chunk.file, chunk.first_row)
+    }
+
+    fn read(&self, record_batch: &RecordBatch, origin: &str, first_row: u64) -> Result<Labels> {
+        let refuse = |message: &str| Error::data(origin, format!("label column \"{}\" {message}", self.name));
         let array =
             record_batch.column_by_name(&self.name).ok_or_else(|| refuse("is not in a record batch of the dataset"))?;
         match self.kind {
             LabelKind::Name if is_text(array.data_type()) => {
                 let texts = BytesColumn::try_new(array)?;
                 Ok(Labels::Names((0..array.len()).map(|row| texts.text(row).map(str::to_owned)).collect()))
+            }
+            LabelKind::Index if array.data_type().is_floating() => {
+                let strict = CastOptions { safe: false, ..CastOptions::default() };
+                let numbers = cast_with_options(array, &DataType::Float64, &strict)
+                    .map_err(|error| refuse(&format!("cannot be read as numbers: {error}")))?;
+                let whole = |(row, number): (usize, Option<f64>)| match number {
+                    None => Ok(None),
+                    Some(number) if number.is_nan() => Ok(None),
+                    // Beyond 2^53 not every whole number is a float, and no model has so many classes.
+                    Some(number) if number.fract() == 0.0 && number.abs() < 9e15 => Ok(Some(number as i64)),
+                    Some(number) => {
+                        let origin = format!("{origin}, row {}", first_row + row as u64);
+                        Err(Error::data(origin, format!("label {number} is not a whole number")))
+                    }
+                };
+                let numbers = numbers.as_primitive::<Float64Type>().iter().enumerate();
+                numbers.map(whole).collect::<Result<_>>().map(Labels::Indices)
             }
             LabelKind::Index if is_integer(array.data_type()) => {
                 // Not `safe`: a number that does not fit is an error, not a null.
@@ -171,16 +202,15 @@ impl Labels {
                 })
                 .collect(),
             Self::Names(labels) => {
-                let classes: std::collections::HashMap<&str, usize> =
-                    class_names.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
+                let classes = ClassNames::new(class_names);
                 labels
                     .iter()
                     .enumerate()
                     .map(|(row, label)| {
                         let Some(label) = label else { return Ok(None) };
                         classes
-                            .get(label.as_str())
-                            .map(|class| Some(*class))
+                            .class_of(label)
+                            .map(Some)
                             .ok_or_else(|| refuse(row, format!("\"{label}\" is not among the classes; correct the label, or make it null to leave the row out")))
                     })
                     .collect()
@@ -190,7 +220,11 @@ impl Labels {
 }
 
 fn kind_of(data_type: &DataType) -> Option<LabelKind> {
-    if is_integer(data_type) { Some(LabelKind::Index) } else { is_text(data_type).then_some(LabelKind::Name) }
+    if is_integer(data_type) || data_type.is_floating() {
+        Some(LabelKind::Index)
+    } else {
+        is_text(data_type).then_some(LabelKind::Name)
+    }
 }
 
 fn is_integer(data_type: &DataType) -> bool {

@@ -3,9 +3,11 @@
 //! [`Dataset`] opens Parquet and Arrow IPC files, folders, globs and streams as one sequence of [`Chunk`]s whose memory
 //! is bounded by `batch_rows`. This room moves bytes and columns; what is in an image is `image`'s business.
 
+mod batches;
 mod bytes;
 mod chunk;
 mod class_map;
+mod class_names;
 mod digest;
 mod format;
 mod guard;
@@ -24,6 +26,7 @@ mod row_labels;
 mod schema;
 mod sink;
 mod slices;
+mod write_options;
 mod writer;
 
 pub use chunk::Chunk;
@@ -39,4 +42,5 @@ pub use reader::{Chunks, Dataset};
 pub use row_labels::RowLabels;
 pub use schema::list_columns;
 pub use slices::used_bytes;
-pub use writer::{Compression, DatasetWriter, WriteOptions, is_same_place};
+pub use write_options::{Compression, WriteOptions};
+pub use writer::{DatasetWriter, is_same_place};

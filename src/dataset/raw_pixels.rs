@@ -37,7 +37,7 @@ pub(super) fn shape_of(sizes: &[u32]) -> Option<Shape> {
 }
 
 /// The shape that a field of the extension type `arrow.fixed_shape_tensor` declares; `None` for other fields and for
-/// tensors that are no `u8` image.
+/// tensors that are not `u8` images in the order rows, columns, channels or channels, rows, columns.
 pub(super) fn tensor_shape(field: &Field) -> Option<Shape> {
     let DataType::FixedSizeList(item, length) = field.data_type() else { return None };
     if item.data_type() != &DataType::UInt8 || field.extension_type_name() != Some(TENSOR) {
@@ -51,15 +51,31 @@ pub(super) fn tensor_shape(field: &Field) -> Option<Shape> {
     if i64::from(*length) != i64::try_from(product).ok()? {
         return None;
     }
+    if !is_identity(&metadata) {
+        return None;
+    }
     // Names belong to the physical order and settle what the sizes leave open.
     let names: Option<Vec<String>> = metadata.get("dim_names").and_then(serde_json::Value::as_array).map(|names| {
         names.iter().filter_map(|name| Some(name.as_str()?.chars().next()?.to_ascii_lowercase().to_string())).collect()
     });
     match (names.as_deref().map(|names| names.concat()).as_deref(), sizes.as_slice()) {
-        (Some("chw"), &[channels, height, width]) => Some(Shape { height, width, channels, layout: Layout::Chw }),
-        (Some("hwc"), &[height, width, channels]) => Some(Shape { height, width, channels, layout: Layout::Hwc }),
-        _ => shape_of(&sizes),
+        (Some("chw" | "cyx"), &[channels, height, width]) => {
+            Some(Shape { height, width, channels, layout: Layout::Chw })
+        }
+        (Some("hwc" | "yxc"), &[height, width, channels]) => {
+            Some(Shape { height, width, channels, layout: Layout::Hwc })
+        }
+        // A mask of grey values.
+        (Some("hw" | "yx"), &[_, _]) | (None, _) => shape_of(&sizes),
+        // Such as width before height: read in another order, the picture would be scored transposed.
+        _ => None,
     }
+}
+
+/// Whether a permutation of a tensor's dimensions leaves them where they are.
+fn is_identity(metadata: &serde_json::Value) -> bool {
+    let Some(permutation) = metadata.get("permutation").and_then(serde_json::Value::as_array) else { return true };
+    (0u64..).zip(permutation).all(|(at, dimension)| dimension.as_u64() == Some(at))
 }
 
 /// Number of list levels around `u8`, for example 3 for `list<list<list<u8>>>`; `None` for other types.

@@ -8,13 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::batches::Batches;
 use super::pipe::CancellablePipe;
+use super::writer::is_same_place;
 use super::{Chunk, Format, ImageColumn, Input, LabelColumn, ipc, parquet, resolve, schema};
 use crate::cancel::Cancel;
 use crate::{Error, Result};
-
-/// Record batches of one input.
-pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// Files and streams with one schema, read as one sequence of rows.
 ///
@@ -159,6 +158,17 @@ impl Dataset {
             }
         }
         Ok(())
+    }
+
+    /// Checks that an output is not one of the files: it would hold other rows and take the place of these.
+    ///
+    /// # Errors
+    /// [`Error::OutputIsInput`].
+    pub fn require_not_read(&self, output: &str) -> Result<()> {
+        match self.files().any(|file| is_same_place(file, output)) {
+            true => Err(Error::OutputIsInput { path: output.to_owned() }),
+            false => Ok(()),
+        }
     }
 
     /// Names of the files, in reading order.

@@ -52,7 +52,7 @@ fn found_names(dataset: &Dataset, column: &LabelColumn) -> Result<Vec<String>> {
     let (mut texts, mut largest) = (BTreeSet::new(), None);
     for chunk in dataset.read(ROWS, Some(&[column.index()]))? {
         let chunk = chunk?;
-        match column.labels(&chunk.record_batch)? {
+        match column.labels_of(&chunk)? {
             Labels::Names(names) => texts.extend(names.into_iter().flatten()),
             Labels::Indices(indices) => largest = largest.max(indices.into_iter().flatten().max()),
         }

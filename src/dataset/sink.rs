@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
@@ -21,7 +21,7 @@ use super::Format;
 use super::bytes::is_binary;
 use super::raw_pixels::nesting;
 use super::slices::compact;
-use super::writer::{Compression, WriteOptions};
+use super::write_options::{Compression, WriteOptions};
 use crate::Error;
 
 type Output = Box<dyn Write + Send>;
@@ -88,6 +88,7 @@ impl Sink {
         };
         Ok(match format {
             Format::Parquet => {
+                refuse_types_without_parquet(schema)?;
                 let properties = parquet_properties(schema, options);
                 Self::Parquet(Box::new(ArrowWriter::try_new(output, schema.clone(), Some(properties))?))
             }
@@ -133,10 +134,40 @@ impl Sink {
     }
 }
 
+/// Parquet's writer panics at some types that it has no form for, in the middle of a file.
+fn refuse_types_without_parquet(schema: &Schema) -> Result<(), SinkError> {
+    fn unfit(data_type: &DataType) -> bool {
+        match data_type {
+            DataType::Union(..) | DataType::RunEndEncoded(..) | DataType::ListView(_) | DataType::LargeListView(_) => {
+                true
+            }
+            DataType::Interval(unit) => *unit == IntervalUnit::MonthDayNano,
+            DataType::Duration(_) => false,
+            DataType::Struct(parts) => parts.is_empty() || parts.iter().any(|part| unfit(part.data_type())),
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::FixedSizeList(item, _)
+            | DataType::Map(item, _) => unfit(item.data_type()),
+            DataType::Dictionary(_, values) => unfit(values),
+            _ => false,
+        }
+    }
+    match schema.fields().iter().find(|field| unfit(field.data_type())) {
+        None => Ok(()),
+        Some(field) => Err(SinkError::Parquet(ParquetError::NYI(format!(
+            "Parquet has no form for column \"{}\" of type {}; write Arrow IPC (.arrow or .arrows), or leave the column out",
+            field.name(),
+            field.data_type()
+        )))),
+    }
+}
+
 fn parquet_properties(schema: &Schema, options: &WriteOptions) -> WriterProperties {
     // Readers other than Arrow's see the metadata only as plain keys; Arrow's own copy lies in its serialised schema.
-    let metadata: Vec<KeyValue> =
+    let mut metadata: Vec<KeyValue> =
         schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+    // A map's order changes from run to run; equal runs are to give equal bytes.
+    metadata.sort_by(|one, other| one.key.cmp(&other.key));
     let mut builder = WriterProperties::builder()
         .set_compression(match options.compression {
             Compression::None => basic::Compression::UNCOMPRESSED,

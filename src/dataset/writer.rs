@@ -11,49 +11,11 @@ use tempfile::TempPath;
 use super::Format;
 use super::sink::Sink;
 use super::slices::used_bytes;
+use super::write_options::WriteOptions;
 use crate::{Error, Result};
 
 /// A piece that is handed to the encoder at once, in bytes, so that the size of row groups is looked at often enough.
 const PIECE_BYTES: usize = 8 << 20;
-
-/// How a dataset is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WriteOptions {
-    /// The format; `None` takes it from the file name's extension.
-    pub format: Option<Format>,
-    /// Whether an existing file is replaced.
-    pub overwrite: bool,
-    /// Most rows of a Parquet row group.
-    pub row_group_rows: usize,
-    /// Most encoded bytes of a Parquet row group, about; it is held in memory until it is full.
-    pub row_group_bytes: usize,
-    /// Compression of pages (Parquet) or buffers (Arrow IPC).
-    pub compression: Compression,
-}
-
-/// Compression of the values. Images are compressed already, but small ones repeat their headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// None.
-    None,
-    /// LZ4: fast.
-    Lz4,
-    /// Zstandard at its lowest level: small, still fast.
-    Zstd,
-}
-
-impl Default for WriteOptions {
-    /// Format by extension, nothing overwritten, row groups of 10,000 rows or 64 MiB, Zstandard.
-    fn default() -> Self {
-        Self {
-            format: None,
-            overwrite: false,
-            row_group_rows: 10_000,
-            row_group_bytes: 64 << 20,
-            compression: Compression::Zstd,
-        }
-    }
-}
 
 /// Writes one dataset. Rows appear under the target's name when [`finish`](Self::finish) succeeds; a writer that is
 /// dropped before leaves nothing behind.

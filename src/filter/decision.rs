@@ -11,7 +11,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 
-use super::Keep;
+use super::options::Keep;
 use super::predicate::RowPredicate;
 
 /// What decides about a row.

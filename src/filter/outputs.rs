@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
 
 use super::decision::{DecidedChunk, Decision, fault};
-use super::{FilterOptions, FilterSummary, Flag};
+use super::options::{FilterOptions, FilterSummary, Flag};
 use crate::Result;
 use crate::columns::ScoredColumn;
 use crate::dataset::{Dataset, PairWriter};
@@ -22,6 +22,9 @@ impl Outputs {
     pub fn create(dataset: &Dataset, decision: &Decision, target: &str, options: &FilterOptions) -> Result<Self> {
         let schema = if options.columns { &decision.extended } else { dataset.schema() };
         let rejected = options.rejected.as_deref().map(|rejected| (rejected, schema));
+        for path in options.rejected.iter().map(String::as_str).chain([target]) {
+            dataset.require_not_read(path)?;
+        }
         let rows = ["the kept rows", "the rejected rows"];
         let files = PairWriter::create((target, schema), rejected, rows, &options.write)?;
         Ok(Self { files, columns: options.columns, by_fdr: matches!(options.flag, Flag::Fdr(_)) })

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
+use super::foreign;
 use super::jpeg_end::has_end_marker;
 use crate::{RowError, RowErrorCode};
 
@@ -115,8 +116,13 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat, RowError> {
     let unknown = |what: String| RowError::new(RowErrorCode::UnknownFormat, format!("{what}; {READ}"));
     match image::guess_format(bytes) {
         Ok(format @ (Jpeg | Png | WebP | Gif | Bmp | Tiff)) => Ok(format),
-        Ok(other) => Err(unknown(format!("{other:?}"))),
-        Err(_) => {
+        other => {
+            if let Some(name) = foreign::name_of(bytes) {
+                return Err(unknown(name.to_owned()));
+            }
+            if let Ok(other) = other {
+                return Err(unknown(format!("{other:?}")));
+            }
             let start: String = bytes.iter().take(8).map(|byte| format!(" {byte:02x}")).collect();
             Err(unknown(format!("{} bytes that begin with{start}", bytes.len())))
         }

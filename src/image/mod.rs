@@ -13,6 +13,7 @@
 //! - of animated or multi-page files the first picture counts.
 
 mod decode;
+mod foreign;
 mod jpeg_end;
 mod preprocessing;
 

@@ -8,10 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::card;
 use super::config::FORMAT_VERSION;
+use super::config::ModelConfig;
+use super::contents::Contents;
 use super::history::TrainingHistory;
 use super::self_check::SelfCheck;
-use super::{Model, ModelConfig, card};
 use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 
@@ -29,7 +31,8 @@ const DIGESTS: &str = "SHA256SUMS";
 const FILES: [&str; 10] =
     [CONFIG, WEIGHTS, CALIBRATION, SELF_CHECK, METRICS, CARD, HISTORY, HISTORY_CSV, HISTORY_CHART, DIGESTS];
 
-pub(super) fn read(folder: &Path) -> Result<Model> {
+/// What the folder holds, and the digest over its files.
+pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
     let digests_path = folder.join(DIGESTS);
     let listing = fs::read(&digests_path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::model(
@@ -73,19 +76,8 @@ pub(super) fn read(folder: &Path) -> Result<Model> {
         }
     };
     let weights = files.contents.remove(WEIGHTS).ok_or_else(|| files.missing(WEIGHTS))?;
-    let model = Model {
-        config,
-        weights: weights.into(),
-        calibration,
-        self_check,
-        metrics,
-        history,
-        digest: hex(&listing),
-        path: folder.to_path_buf(),
-    };
-    // Loading finds weights that are missing, misshapen or not finite, here and not in the middle of a run.
-    model.scorer(tch::Device::Cpu)?;
-    Ok(model)
+    let contents = Contents { config, weights: weights.into(), calibration, self_check, metrics, history };
+    Ok((contents, hex(&listing)))
 }
 
 struct Files<'a> {
@@ -171,7 +163,8 @@ fn parent_of(folder: &Path) -> PathBuf {
     }
 }
 
-pub(super) fn write(model: &mut Model, place: &Path, force: bool) -> Result<()> {
+/// Returns the digest over the written files.
+pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<String> {
     // What a link points to is replaced, and the link stays.
     let folder = &place.canonicalize().unwrap_or_else(|_| place.to_path_buf());
     let parent = parent_of(folder);
@@ -193,7 +186,7 @@ pub(super) fn write(model: &mut Model, place: &Path, force: bool) -> Result<()> 
     }
     files.insert(CARD, card::render(model)?.into_bytes());
     let listing: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(bytes))).collect();
-    model.digest = hex(listing.as_bytes());
+    let digest = hex(listing.as_bytes());
     files.insert(DIGESTS, listing.into_bytes());
 
     let staging =
@@ -219,8 +212,7 @@ pub(super) fn write(model: &mut Model, place: &Path, force: bool) -> Result<()> 
     if replaced && let Err(error) = carry_over(&aside, folder) {
         return Err(Error::io(staging.keep().join("old"), error));
     }
-    model.path = place.to_path_buf();
-    Ok(())
+    Ok(digest)
 }
 
 /// Moves what a user keeps beside the bundle's files, such as a licence, from the old folder into the new one.

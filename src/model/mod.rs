@@ -14,6 +14,7 @@
 mod bundle;
 mod card;
 mod config;
+mod contents;
 mod history;
 mod self_check;
 mod weights_file;
@@ -27,6 +28,7 @@ use serde_json::Value;
 use tch::Device;
 
 pub use self::config::{FORMAT_VERSION, ModelConfig};
+use self::contents::Contents;
 pub use self::history::{EpochRecord, TrainingHistory};
 pub use self::self_check::SelfCheck;
 pub use self::weights_file::NamedTensors;
@@ -35,18 +37,14 @@ use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
 use crate::network::{Network, Scorer};
 
-/// Begins every name in a checkpoint saved from PyTorch's `DataParallel`.
-const DATA_PARALLEL: &str = "module.";
+/// Each begins every name in a checkpoint of a network that was wrapped: by PyTorch's `DataParallel`, by `torch.compile`, by
+/// Lightning and similar trainers.
+const WRAPPERS: [&str; 4] = ["module.", "_orig_mod.", "model.", "network."];
 
 /// A model in memory. It holds no tensors, so threads can share it; each builds its own network from it.
 #[derive(Clone)]
 pub struct Model {
-    config: ModelConfig,
-    weights: Arc<[u8]>,
-    calibration: Option<Calibration>,
-    self_check: SelfCheck,
-    metrics: BTreeMap<String, Value>,
-    history: Option<TrainingHistory>,
+    contents: Contents,
     digest: String,
     path: PathBuf,
 }
@@ -64,8 +62,8 @@ impl Model {
         let self_check = SelfCheck::record(&scorer, &config.preprocessing)?;
         let weights = weights_file::to_bytes(weights).map_err(Error::Internal)?.into();
         let metrics = BTreeMap::new();
-        let (digest, path) = (String::new(), PathBuf::new());
-        Ok(Self { config, weights, calibration: None, self_check, metrics, history, digest, path })
+        let contents = Contents { config, weights, calibration: None, self_check, metrics, history };
+        Ok(Self { contents, digest: String::new(), path: PathBuf::new() })
     }
 
     /// Reads a checkpoint of the reference or another safetensors file with its names. The reference's bookkeeping in the
@@ -79,12 +77,8 @@ impl Model {
             .map_err(|error| Error::model(checkpoint, format!("not a safetensors file that can be read: {error}")))?;
         let head = config.architecture.head_name();
         let bookkeeping = ["temperature", "validationset_available", "precomputed_thresholds"];
-        let weights: NamedTensors = tensors
+        let weights: NamedTensors = without_wrappers(tensors)
             .into_iter()
-            .map(|(name, value)| match name.strip_prefix(DATA_PARALLEL) {
-                Some(rest) => (rest.to_owned(), value),
-                None => (name, value),
-            })
             .filter(|(name, _)| !bookkeeping.iter().any(|last| *name == format!("{head}.{last}")))
             // The reference's SoftMax calls its matrix so.
             .map(|(name, value)| match name == format!("{head}.weights") {
@@ -103,7 +97,11 @@ impl Model {
     /// # Errors
     /// [`Error::Model`] for a folder that is no bundle, a missing or altered file, a newer format or unusable weights.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
-        bundle::read(folder.as_ref())
+        let (contents, digest) = bundle::read(folder.as_ref())?;
+        let model = Self { contents, digest, path: folder.as_ref().to_path_buf() };
+        // Loading finds weights that are missing, misshapen or not finite, here and not in the middle of a run.
+        model.scorer(Device::Cpu)?;
+        Ok(model)
     }
 
     /// Finds out whether a bundle could be written to `folder`, before work is spent on one. Makes the folder's parent.
@@ -119,22 +117,24 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] if `folder` exists and `force` is not given; [`Error::Io`] if it cannot be written.
     pub fn write(&mut self, folder: impl AsRef<Path>, force: bool) -> Result<()> {
-        bundle::write(self, folder.as_ref(), force)
+        self.digest = bundle::write(&self.contents, folder.as_ref(), force)?;
+        self.path = folder.as_ref().to_path_buf();
+        Ok(())
     }
 
     /// Configuration.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        &self.contents.config
     }
 
     /// Class names in the order of the logits.
     pub fn classes(&self) -> &[String] {
-        &self.config.classes
+        &self.contents.config.classes
     }
 
     /// Temperature and thresholds, once calibrated.
     pub fn calibration(&self) -> Option<&Calibration> {
-        self.calibration.as_ref()
+        self.contents.calibration.as_ref()
     }
 
     /// Temperature and thresholds.
@@ -142,7 +142,7 @@ impl Model {
     /// # Errors
     /// [`Error::NotCalibrated`] if the model was never calibrated: without thresholds nothing can be flagged.
     pub fn require_calibration(&self) -> Result<&Calibration> {
-        self.calibration.as_ref().ok_or_else(|| Error::NotCalibrated { path: self.path.clone() })
+        self.contents.calibration.as_ref().ok_or_else(|| Error::NotCalibrated { path: self.path.clone() })
     }
 
     /// Calibrates on held-out rows; `source` says in words where they come from. The bundle on disk stays as it is until
@@ -157,19 +157,19 @@ impl Model {
         }
         let Calibrated { calibration, figures } = Calibration::fit(rows, options, source)?;
         let fault = |error: serde_json::Error| Error::Internal(format!("figures as JSON: {error}"));
-        self.metrics.insert("held_out".into(), serde_json::to_value(figures).map_err(fault)?);
-        self.calibration = Some(calibration);
+        self.contents.metrics.insert("held_out".into(), serde_json::to_value(figures).map_err(fault)?);
+        self.contents.calibration = Some(calibration);
         Ok(())
     }
 
     /// Figures by name, as in `metrics.json`.
     pub fn metrics(&self) -> &BTreeMap<String, Value> {
-        &self.metrics
+        &self.contents.metrics
     }
 
     /// How it was trained; none for an imported model.
     pub fn history(&self) -> Option<&TrainingHistory> {
-        self.history.as_ref()
+        self.contents.history.as_ref()
     }
 
     /// SHA-256 over the digests of all files, as 64 hexadecimal digits; empty before the bundle was written.
@@ -184,7 +184,7 @@ impl Model {
 
     /// Generated images and expected logits.
     pub fn self_check(&self) -> &SelfCheck {
-        &self.self_check
+        &self.contents.self_check
     }
 
     /// Whether both are one model: the same in memory, or equal files.
@@ -197,15 +197,16 @@ impl Model {
     /// # Errors
     /// Whatever libtorch refuses, for example too little memory on the device.
     pub fn scorer(&self, device: Device) -> Result<Scorer> {
-        let weights = weights_file::from_bytes(&self.weights).map_err(|error| Error::model(&self.path, error))?;
+        let weights =
+            weights_file::from_bytes(&self.contents.weights).map_err(|error| Error::model(&self.path, error))?;
         let network = || {
-            let network = empty_network(&self.config, device)?;
+            let network = empty_network(&self.contents.config, device)?;
             network.weights().load(&weights).map_err(|error| Error::model(&self.path, error))?;
             Ok::<_, Error>(network)
         };
         match device.is_cuda() {
-            true => Scorer::reduced([network()?, network()?], &self.config.preprocessing),
-            false => Scorer::new(network()?, &self.config.preprocessing),
+            true => Scorer::reduced([network()?, network()?], &self.contents.config.preprocessing),
+            false => Scorer::new(network()?, &self.contents.config.preprocessing),
         }
     }
 }
@@ -213,12 +214,23 @@ impl Model {
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Model")
-            .field("config", &self.config)
+            .field("config", &self.contents.config)
             .field("digest", &self.digest)
             .field("path", &self.path)
-            .field("calibrated", &self.calibration.is_some())
+            .field("calibrated", &self.contents.calibration.is_some())
             .finish_non_exhaustive()
     }
+}
+
+/// The tensors under the names that they have without the wrappers that all names share.
+fn without_wrappers(mut tensors: NamedTensors) -> NamedTensors {
+    let shared = |tensors: &NamedTensors| {
+        WRAPPERS.into_iter().find(|prefix| !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(prefix)))
+    };
+    while let Some(prefix) = shared(&tensors) {
+        tensors = tensors.into_iter().map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect();
+    }
+    tensors
 }
 
 fn empty_network(config: &ModelConfig, device: Device) -> Result<Network> {

@@ -140,6 +140,9 @@ impl Outputs {
         let schema = columns.schema(dataset.schema())?;
         let error_schema = columns.error_schema(dataset.schema())?;
         let failed = options.errors_to.as_deref().map(|path| (path, &error_schema));
+        if let Some((path, _)) = failed {
+            dataset.require_not_read(path)?;
+        }
         let rows = ["all rows", "the failed rows"];
         let files = PairWriter::create((target, &schema), failed, rows, &options.write)?;
         Ok(Self { columns, files, schema, error_schema })

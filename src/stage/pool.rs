@@ -11,7 +11,6 @@ use super::observer::Observer;
 use super::options::StageOptions;
 use super::scored::Scored;
 use super::stats::{StageStats, StatsCounters};
-use super::stream::ScoreStream;
 use super::worker::{Engine, Job, Worker};
 use crate::dataset::{Dataset, ImageColumn, Images, LoadOptions};
 use crate::error::{Error, Result};
@@ -163,24 +162,6 @@ impl Stage {
     /// Items in flight that keep all workers busy.
     pub fn items_in_flight(&self) -> usize {
         self.workers.max(1) * IN_FLIGHT_PER_WORKER
-    }
-
-    /// Scores images as they come. The iterator yields what the caller sent with each item and its scores, in order. It
-    /// reads ahead only as far as the workers need; dropping it stops reading.
-    pub fn score<T, I>(&self, items: I) -> ScoreStream<'_, I::IntoIter, T>
-    where
-        I: IntoIterator<Item = Result<(Images, T)>>,
-    {
-        self.score_observed(items, Arc::new(()))
-    }
-
-    /// As [`Stage::score`], with an observer that sees every image.
-    pub fn score_observed<T, I, O>(&self, items: I, observer: Arc<O>) -> ScoreStream<'_, I::IntoIter, T, O>
-    where
-        I: IntoIterator<Item = Result<(Images, T)>>,
-        O: Observer,
-    {
-        ScoreStream::new(self, items.into_iter(), observer)
     }
 
     /// Hands images to the workers and returns at once. `answer` is called with their scores on a worker's thread, so it

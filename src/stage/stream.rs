@@ -12,6 +12,26 @@ use super::scored::Scored;
 use crate::dataset::Images;
 use crate::error::{Error, Result};
 
+impl Stage {
+    /// Scores images as they come. The iterator yields what the caller sent with each item and its scores, in order. It
+    /// reads ahead only as far as the workers need; dropping it stops reading.
+    pub fn score<T, I>(&self, items: I) -> ScoreStream<'_, I::IntoIter, T>
+    where
+        I: IntoIterator<Item = Result<(Images, T)>>,
+    {
+        self.score_observed(items, Arc::new(()))
+    }
+
+    /// As [`Stage::score`], with an observer that sees every image.
+    pub fn score_observed<T, I, O>(&self, items: I, observer: Arc<O>) -> ScoreStream<'_, I::IntoIter, T, O>
+    where
+        I: IntoIterator<Item = Result<(Images, T)>>,
+        O: Observer,
+    {
+        ScoreStream::new(self, items.into_iter(), observer)
+    }
+}
+
 /// Iterator over scored items; see [`Stage::score`].
 #[derive(Debug)]
 pub struct ScoreStream<'a, I, T, O: Observer = ()> {

@@ -1,6 +1,5 @@
 //! `dismax import`.
 
-use std::fs;
 use std::path::PathBuf;
 
 use dismax::dataset::Dataset;
@@ -117,7 +116,7 @@ fn classes(args: &Args, context: &Context) -> Result<Vec<String>> {
     // One of the two is there: clap asked for it.
     let given = args.classes.as_deref().unwrap_or_default();
     let text = match given.strip_prefix('@') {
-        Some(file) => fs::read_to_string(file).map_err(|error| Error::io(file, error))?,
+        Some(file) => text::read(file)?,
         None => given.replace(',', "\n"),
     };
     Ok(text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())

@@ -39,7 +39,7 @@ fn columns_that_cannot_be_told() {
     refused(&["score", &two, "--model", &model, "--out", &out_file, "--image", "middle"], 3, &["middle", "left"]);
     let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.5; 3]));
     let wrong = folder.write("wrong.parquet", vec![("image", images(3)), ("label", floats)]);
-    refused(&["train", &wrong, "--out", &out], 3, &["wrong.parquet", "label", "Float64"]);
+    refused(&["train", &wrong, "--out", &out], 3, &["wrong.parquet, row 0", "label 0.5 is not a whole number"]);
     refused(&["train", &two, "--out", &out, "--image", "left", "--label", "c"], 3, &["\"c\"", "\"label\" (Int64)"]);
 }
 

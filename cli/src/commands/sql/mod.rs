@@ -7,7 +7,6 @@ mod run;
 mod session;
 mod shell;
 
-use std::fs;
 use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 
@@ -92,7 +91,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let script = match (&args.query, &args.file) {
         (Some(query), _) => Some(query.clone()),
-        (None, Some(file)) => Some(fs::read_to_string(file).map_err(|error| Error::io(file, error))?),
+        (None, Some(file)) => Some(crate::text::read(file)?),
         (None, None) if io::stdin().is_terminal() => None,
         (None, None) => {
             let mut script = String::new();

@@ -33,6 +33,8 @@ pub fn open(args: &Args) -> Result<SessionContext> {
     // Predicates decide which images are read at all, not only which are kept.
     config.options_mut().execution.parquet.pushdown_filters = true;
     config.options_mut().execution.parquet.reorder_filters = true;
+    // As nanoseconds, times before 1677 and after 2262 would silently become others.
+    config.options_mut().execution.parquet.coerce_int96 = Some("us".into());
     let session = SessionContext::new_with_config(config).enable_url_table();
     dismax_udfs::register(&session, models)?;
     Ok(session)

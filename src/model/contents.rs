@@ -1,0 +1,23 @@
+//! What a bundle holds, in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::config::ModelConfig;
+use super::history::TrainingHistory;
+use super::self_check::SelfCheck;
+use crate::calibration::Calibration;
+
+/// Everything in the files of a bundle.
+#[derive(Clone)]
+pub(super) struct Contents {
+    pub config: ModelConfig,
+    /// The safetensors file.
+    pub weights: Arc<[u8]>,
+    pub calibration: Option<Calibration>,
+    pub self_check: SelfCheck,
+    pub metrics: BTreeMap<String, Value>,
+    pub history: Option<TrainingHistory>,
+}
