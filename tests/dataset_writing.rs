@@ -259,3 +259,15 @@ fn a_batch_of_other_columns_is_refused() {
         assert!(writer.write(&batch).is_err(), "{name}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_replaced_file_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    let path = folder.path().join("private.parquet");
+    write(&path, &[rows(0..3)], &WriteOptions::default());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("private");
+    write(&path, &[rows(0..4)], &WriteOptions { overwrite: true, ..WriteOptions::default() });
+    assert_eq!(path.metadata().expect("written").permissions().mode() & 0o777, 0o600);
+}

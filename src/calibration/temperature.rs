@@ -186,7 +186,7 @@ impl<'a> EceOf<'a> {
             let (_, confidence) = score::class_and_confidence(logits, temperature);
             // `bin_of` gives an index below the number of bins for every value.
             if let Some(sums) = sums.get_mut(bin_of(&self.edges, confidence)) {
-                sums.add(confidence, correct);
+                sums.add(f64::from(confidence), correct);
             }
         }
         sums.iter().map(Sums::weighted_gap).sum::<f64>() / self.rows.rows() as f64

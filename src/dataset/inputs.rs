@@ -48,7 +48,30 @@ pub fn resolve<S: AsRef<str>>(arguments: &[S]) -> Result<Vec<Input>> {
     if inputs.is_empty() {
         return Err(Error::Config("no input given: name Parquet or Arrow files, folders, patterns or `-`".into()));
     }
+    warn_of_partitions(&inputs);
     Ok(inputs)
+}
+
+/// Says which columns lie in the names of folders, as Spark, DuckDB and Polars write them: they are not read.
+fn warn_of_partitions(inputs: &[Input]) {
+    let mut names: Vec<String> = inputs.iter().flat_map(partition_columns).collect();
+    names.sort();
+    names.dedup();
+    if !names.is_empty() {
+        log::warn!(
+            "the columns {} of folders such as {}=VALUE are left out: only the files are read",
+            names.join(", "),
+            names[0]
+        );
+    }
+}
+
+/// The columns that the names of a file's folders hold.
+fn partition_columns(input: &Input) -> Vec<String> {
+    let Input::File(path) = input else { return Vec::new() };
+    let folders = path.parent().into_iter().flat_map(Path::components);
+    let names = folders.filter_map(|folder| folder.as_os_str().to_str()?.split_once('='));
+    names.filter(|(name, _)| !name.is_empty()).map(|(name, _)| name.to_owned()).collect()
 }
 
 fn folder(path: &Path) -> Result<Vec<PathBuf>> {
@@ -105,6 +128,13 @@ fn pattern(argument: &str) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_of_partitions_are_told_from_others() {
+        let columns = |path: &str| partition_columns(&Input::File(path.into()));
+        assert_eq!(columns("data/label=cat/day=1/part-0.parquet"), ["label", "day"]);
+        assert!(columns("data/photos/a=b.parquet").is_empty() && columns("=x/a.parquet").is_empty());
+    }
 
     fn touch(folder: &Path, names: &[&str]) {
         for name in names {

@@ -195,9 +195,11 @@ fn temporary_beside(target: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.prefix(&prefix).suffix(".part");
     #[cfg(unix)]
     let permissions = {
-        // As any other new file: the user's umask decides, not the privacy of temporary files.
         use std::os::unix::fs::PermissionsExt;
-        std::fs::Permissions::from_mode(0o666)
+        // A file that is replaced keeps its mode: a private one stays private. For a new one the user's umask decides, not
+        // the privacy of temporary files.
+        let replaced = target.metadata().map(|metadata| metadata.permissions().mode() & 0o777);
+        std::fs::Permissions::from_mode(replaced.unwrap_or(0o666))
     };
     #[cfg(unix)]
     builder.permissions(permissions);

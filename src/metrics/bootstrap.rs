@@ -53,7 +53,7 @@ fn ece_of(rows: impl ExactSizeIterator<Item = (usize, f32, bool)>, bins: usize) 
     let mut sums = vec![Sums::default(); bins];
     for (bin, confidence, correct) in rows {
         // The bin exists: `bin_of` gave it.
-        sums[bin].add(confidence, correct);
+        sums[bin].add(f64::from(confidence), correct);
     }
     sums.iter().map(Sums::weighted_gap).sum::<f64>() / count
 }

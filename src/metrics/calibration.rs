@@ -59,7 +59,7 @@ impl Reliability {
         check(confidences, correct, bins)?;
         let mut sums = ReliabilitySums::equal_width(bins)?;
         for (&confidence, &correct) in confidences.iter().zip(correct) {
-            sums.add(confidence, correct)?;
+            sums.add(f64::from(confidence), correct)?;
         }
         Ok(sums.finish())
     }
@@ -77,7 +77,7 @@ impl Reliability {
         let bins = runs(rows.len(), bins).map(|run| {
             let run = rows.get(run).unwrap_or_default();
             let mut sums = Sums::default();
-            run.iter().for_each(|&(confidence, correct)| sums.add(confidence, correct));
+            run.iter().for_each(|&(confidence, correct)| sums.add(f64::from(confidence), correct));
             let upper = run.last().map_or(lower, |last| last.0);
             let bin = sums.bin(lower, upper);
             lower = upper;
@@ -129,12 +129,12 @@ impl ReliabilitySums {
     ///
     /// # Errors
     /// [`Error::Data`] for a confidence outside [0, 1].
-    pub fn add(&mut self, confidence: f32, correct: bool) -> Result<()> {
+    pub fn add(&mut self, confidence: f64, correct: bool) -> Result<()> {
         if !(0.0..=1.0).contains(&confidence) {
             return Err(Error::data("calibration", format!("the confidence {confidence} is not in [0, 1]")));
         }
         // `bin_of` gives an index below the number of bins for every value.
-        if let Some(sums) = self.sums.get_mut(bin_of(&self.edges, confidence)) {
+        if let Some(sums) = self.sums.get_mut(bin_of(&self.edges, confidence as f32)) {
             sums.add(confidence, correct);
         }
         Ok(())
@@ -284,9 +284,9 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    pub(crate) fn add(&mut self, confidence: f32, correct: bool) {
+    pub(crate) fn add(&mut self, confidence: f64, correct: bool) {
         self.count += 1;
-        self.confidence += f64::from(confidence);
+        self.confidence += confidence;
         self.correct += u64::from(correct);
     }
 

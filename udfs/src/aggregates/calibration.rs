@@ -3,7 +3,7 @@
 use std::mem::size_of_val;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, UInt64Type};
+use arrow::datatypes::{DataType, Float64Type, UInt64Type};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::Accumulator;
 use dismax::metrics::ReliabilitySums;
@@ -26,8 +26,8 @@ impl Ece {
 impl Accumulator for Ece {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let correct = column(values, 0)?.as_boolean();
-        let confidence = number(values, 1, &DataType::Float32)?;
-        let confidence = confidence.as_primitive::<Float32Type>();
+        let confidence = number(values, 1, &DataType::Float64)?;
+        let confidence = confidence.as_primitive::<Float64Type>();
         for (correct, confidence) in correct.iter().zip(confidence) {
             if let (Some(correct), Some(confidence)) = (correct, confidence) {
                 self.sums.add(confidence, correct).map_err(external)?;

@@ -56,7 +56,9 @@ pub(super) fn provide(
 fn unused_prefix(plan: &LogicalPlan, aliases: &AliasGenerator) -> Result<String> {
     loop {
         let prefix = aliases.next("__dismax");
-        if !plan.exists(|node| Ok(ScoreNode::of(node).is_some_and(|node| node.prefix() == prefix)))? {
+        // A table may be a scored plan that another tool saved, with such names.
+        let begins = |node: &LogicalPlan| node.schema().fields().iter().any(|field| field.name().starts_with(&prefix));
+        if !plan.exists(|node| Ok(begins(node) || ScoreNode::of(node).is_some_and(|node| node.prefix() == prefix)))? {
             return Ok(prefix);
         }
     }
