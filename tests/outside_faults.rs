@@ -77,11 +77,11 @@ fn formats_that_are_not_read_are_named() {
     let images = column.images(&chunk).expect("images");
     let mut named = Vec::new();
     for row in 0..images.len() {
-        match LoadOptions::default().load(&images, row) {
-            Err(error) if error.code == RowErrorCode::UnknownFormat => {
-                named.push(error.detail);
-            }
-            other => assert!(other.is_err(), "row {row} is not an image"),
+        // The file also holds images that are read and files that are damaged.
+        if let Err(error) = LoadOptions::default().load(&images, row)
+            && error.code == RowErrorCode::UnknownFormat
+        {
+            named.push(error.detail);
         }
     }
     for name in ["HEIC", "JPEG XL", "JPEG 2000", "SVG", "HTML", "Git LFS"] {
