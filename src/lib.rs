@@ -27,6 +27,7 @@ pub mod cancel;
 pub mod columns;
 pub mod dataset;
 pub mod device;
+pub mod disk;
 pub mod error;
 pub mod evaluate;
 pub mod filter;

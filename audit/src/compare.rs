@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Table, TableWriter};
 use super::kind::Kind;
-use super::place::Staging;
 use super::summary::{self, AuditSummary};
 use super::text::{count, counted, percent, shown};
 use super::view::{Cell, ModelView, Section, Table as TableView, Tile, Tone, View};
-use super::{FINDINGS, report};
+use super::{FINDINGS, place, report};
 use dismax::cancel::Cancel;
 use dismax::dataset::Dataset;
 use dismax::error::{Error, Result};
@@ -92,7 +91,7 @@ type Occurrences = HashMap<(String, String), u64>;
 /// A folder that is no audit, a table that cannot be read, an output that is in the way, [`Error::Cancelled`].
 pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str, cancel: &Cancel) -> Result<Comparison> {
     let (before, after) = (AuditSummary::read(old)?, AuditSummary::read(new)?);
-    let staging = Staging::create(out, force)?;
+    let staging = place::create(out, force)?;
     let (of_old, of_new) = (occurrences(old, cancel)?, occurrences(new, cancel)?);
     let mut writer = TableWriter::create(&staging.path(FINDINGS), true)?;
     let mut changes = Changes::default();

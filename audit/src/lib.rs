@@ -73,7 +73,6 @@ use self::analysis::Analysis;
 use self::collect::{Collected, Pass, Wanted};
 use self::findings::Evidence;
 use self::groups::GroupColumn;
-use self::place::Staging;
 use self::sections::Material;
 use self::thumbnails::ThumbnailWriter;
 use dismax::dataset::{Dataset, LabelColumn};
@@ -151,10 +150,10 @@ pub fn audit(
         reference.require_distinct_files()?;
         stage.image_column(reference)?;
     }
-    let staging = Staging::create(out, options.force)?;
+    let staging = place::create(out, options.force)?;
     let pass = Pass { stage, calibration };
     let mut collect = |dataset: &Dataset, wanted: &Wanted, task: &'static str| -> Result<_> {
-        let mut thumbnails = ThumbnailWriter::create(staging.folder())?;
+        let mut thumbnails = ThumbnailWriter::create(staging.scratch())?;
         let collected = pass.run(dataset, wanted, &mut thumbnails, task, run)?;
         Ok((collected, thumbnails.finish()?))
     };

@@ -1,17 +1,16 @@
 //! Writes record batches to a file that appears whole or not at all, or to a stream.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use tempfile::TempPath;
 
 use super::Format;
 use super::sink::Sink;
 use super::slices::used_bytes;
 use super::write_options::WriteOptions;
+use crate::disk::{WholeFile, parent};
 use crate::{Error, Result};
 
 /// A piece that is handed to the encoder at once, in bytes, so that the size of row groups is looked at often enough.
@@ -27,17 +26,7 @@ pub struct DatasetWriter {
     origin: String,
     schema: SchemaRef,
     sink: Sink,
-    file: Option<Unfinished>,
-}
-
-/// A file that does not have its name yet.
-struct Unfinished {
-    /// Removes the file when dropped.
-    temporary: TempPath,
-    /// Second handle, to sync what the sink wrote.
-    handle: File,
-    target: PathBuf,
-    overwrite: bool,
+    file: Option<WholeFile>,
 }
 
 impl DatasetWriter {
@@ -59,16 +48,13 @@ impl DatasetWriter {
             let formats = "use .parquet, .arrow, .feather or .arrows, or `-`";
             Error::Config(format!("{target}: the extension stands for no format; {formats}"))
         })?;
-        let (handle, temporary) = temporary_beside(&target_path)
-            .map_err(|source| {
-                let folder = parent(&target_path).display();
-                Error::Config(format!("{target}: the folder {folder} cannot be written to: {source}"))
-            })?
-            .into_parts();
-        let output = handle.try_clone().map_err(|source| Error::io(path, source))?;
+        let file = WholeFile::create(&target_path, options.overwrite).map_err(|source| {
+            let folder = parent(&target_path).display();
+            Error::Config(format!("{target}: the folder {folder} cannot be written to: {source}"))
+        })?;
+        let output = file.writer().map_err(|source| Error::io(path, source))?;
         let sink = Sink::try_new(format, Box::new(BufWriter::new(output)), schema, options)
             .map_err(|error| error.about(target))?;
-        let file = Unfinished { temporary, handle, target: target_path, overwrite: options.overwrite };
         Ok(Self { origin: target.to_string(), schema: schema.clone(), sink, file: Some(file) })
     }
 
@@ -121,8 +107,8 @@ impl DatasetWriter {
     pub fn complete(self) -> Result<Completed> {
         let Self { origin, schema: _, sink, file } = self;
         sink.finish().map_err(|error| error.about(&origin))?;
-        if let Some(Unfinished { handle, target, .. }) = &file {
-            handle.sync_all().map_err(|source| Error::io(target, source))?;
+        if let Some(file) = &file {
+            file.sync()?;
         }
         Ok(Completed(file))
     }
@@ -130,7 +116,7 @@ impl DatasetWriter {
 
 /// A dataset that is wholly on disk and lacks its name. Dropping it removes the file.
 #[must_use = "the file is removed unless it is published"]
-pub struct Completed(Option<Unfinished>);
+pub struct Completed(Option<WholeFile>);
 
 impl Completed {
     /// Gives the file the target's name.
@@ -138,17 +124,7 @@ impl Completed {
     /// # Errors
     /// When a file appeared at the target meanwhile that may not be overwritten, or the folder cannot be written.
     pub fn publish(self) -> Result<()> {
-        let Some(Unfinished { temporary, handle: _, target, overwrite }) = self.0 else { return Ok(()) };
-        let placed = if overwrite { temporary.persist(&target) } else { temporary.persist_noclobber(&target) };
-        placed.map_err(|error| match error.error.kind() {
-            io::ErrorKind::AlreadyExists => exists(&target),
-            _ => Error::io(&target, error.error),
-        })?;
-        // The name lives in the folder, which is synced on its own. Not every file system can; the file is whole anyway.
-        if let Ok(folder) = File::open(parent(&target)) {
-            let _ = folder.sync_all();
-        }
-        Ok(())
+        self.0.map_or(Ok(()), WholeFile::publish)
     }
 }
 
@@ -161,10 +137,6 @@ pub fn is_same_place(one: &str, other: &str) -> bool {
         Some(whole.canonicalize().unwrap_or(whole))
     };
     one == other || place(one).is_some_and(|place_of_one| place(other) == Some(place_of_one))
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn exists(path: &Path) -> Error {
@@ -186,24 +158,6 @@ fn check_target(path: &Path, overwrite: bool) -> Result<PathBuf> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_path_buf()),
         Err(source) => Err(Error::io(path, source)),
     }
-}
-
-/// A file in the target's folder, so that renaming it does not cross file systems.
-fn temporary_beside(target: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let prefix = format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy());
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".part");
-    #[cfg(unix)]
-    let permissions = {
-        use std::os::unix::fs::PermissionsExt;
-        // A file that is replaced keeps its mode: a private one stays private. For a new one the user's umask decides, not
-        // the privacy of temporary files.
-        let replaced = target.metadata().map(|metadata| metadata.permissions().mode() & 0o777);
-        std::fs::Permissions::from_mode(replaced.unwrap_or(0o666))
-    };
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    builder.tempfile_in(parent(target))
 }
 
 fn same_columns(one: &Schema, other: &Schema) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use super::contents::Contents;
 use super::history::TrainingHistory;
 use super::self_check::SelfCheck;
 use crate::calibration::Calibration;
+use crate::disk::{self, FolderKind, WholeFolder};
 use crate::error::{Error, Result};
 
 const CONFIG: &str = "config.json";
@@ -35,10 +36,15 @@ const FILES: [&str; 10] =
 pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
     let digests_path = folder.join(DIGESTS);
     let listing = fs::read(&digests_path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::model(
-            folder,
-            format!("not a model bundle: there is no {DIGESTS} in it; give the folder that `dismax train` wrote"),
-        ),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => match disk::set_aside(folder) {
+            Some(aside) if !folder.exists() => {
+                Error::model(folder, format!("a run that was killed left it in {}; move it back", aside.display()))
+            }
+            _ => Error::model(
+                folder,
+                format!("not a model bundle: there is no {DIGESTS} in it; give the folder that `dismax train` wrote"),
+            ),
+        },
         _ => Error::io(&digests_path, error),
     })?;
     let mut files = Files { folder, contents: verified(folder, &listing)? };
@@ -148,29 +154,24 @@ fn compact_json(value: &impl Serialize) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-pub(super) fn check_place(folder: &Path, force: bool) -> Result<()> {
-    refuse_foreign(folder, force)?;
-    let parent = parent_of(folder);
-    fs::create_dir_all(&parent).map_err(|error| Error::io(&parent, error))?;
-    tempfile::tempfile_in(&parent).map_err(|error| Error::io(&parent, error))?;
-    Ok(())
-}
+const KIND: FolderKind = FolderKind {
+    name: "a model bundle",
+    // Other folders have such a list too; a bundle's names the weights.
+    is_ours: |folder| {
+        let weights = format!("  {WEIGHTS}");
+        fs::read_to_string(folder.join(DIGESTS)).is_ok_and(|text| text.lines().any(|line| line.ends_with(&weights)))
+    },
+    // What a user keeps beside the bundle's files, such as a licence.
+    is_kept: |name| !FILES.iter().any(|file| name == *file),
+};
 
-fn parent_of(folder: &Path) -> PathBuf {
-    match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
+pub(super) fn check_place(folder: &Path, force: bool) -> Result<()> {
+    WholeFolder::create(folder, force, KIND).map(drop)
 }
 
 /// Returns the digest over the written files.
 pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<String> {
-    // What a link points to is replaced, and the link stays.
-    let folder = &place.canonicalize().unwrap_or_else(|_| place.to_path_buf());
-    let parent = parent_of(folder);
-    fs::create_dir_all(&parent).map_err(|error| Error::io(&parent, error))?;
-    refuse_foreign(folder, force)?;
-
+    let folder = WholeFolder::create(place, force, KIND)?;
     let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     files.insert(CONFIG, json(&model.config)?);
     files.insert(WEIGHTS, model.weights.to_vec());
@@ -189,66 +190,9 @@ pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<Strin
     let digest = hex(listing.as_bytes());
     files.insert(DIGESTS, listing.into_bytes());
 
-    let staging =
-        tempfile::Builder::new().prefix(".dismax-").tempdir_in(&parent).map_err(|error| Error::io(&parent, error))?;
-    let inner = staging.path().join("new");
-    fs::create_dir(&inner).map_err(|error| Error::io(&inner, error))?;
     for (name, bytes) in &files {
-        write_synced(&inner.join(name), bytes)?;
+        folder.write(name, bytes)?;
     }
-    // The old folder steps aside into the staging folder, which is removed at the end; if the second rename fails, it
-    // steps back. The staging folder is kept where the old bundle would be lost with it.
-    let aside = staging.path().join("old");
-    let replaced = folder.exists();
-    if replaced {
-        fs::rename(folder, &aside).map_err(|error| Error::io(folder, error))?;
-    }
-    if let Err(error) = fs::rename(&inner, folder) {
-        if replaced && let Err(error) = fs::rename(&aside, folder) {
-            return Err(Error::io(staging.keep().join("old"), error));
-        }
-        return Err(Error::io(folder, error));
-    }
-    if replaced && let Err(error) = carry_over(&aside, folder) {
-        return Err(Error::io(staging.keep().join("old"), error));
-    }
+    folder.publish()?;
     Ok(digest)
-}
-
-/// Moves what a user keeps beside the bundle's files, such as a licence, from the old folder into the new one.
-fn carry_over(old: &Path, new: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(old)? {
-        let name = entry?.file_name();
-        if !FILES.iter().any(|file| name == **file) {
-            fs::rename(old.join(&name), new.join(&name))?;
-        }
-    }
-    Ok(())
-}
-
-/// Only a bundle may be replaced, and only on request: a folder of something else never is.
-fn refuse_foreign(folder: &Path, force: bool) -> Result<()> {
-    if !folder.exists() {
-        return Ok(());
-    }
-    if !force {
-        return Err(Error::OutputExists { path: folder.to_path_buf() });
-    }
-    let empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    // Other folders have such a list too; a bundle's names the weights.
-    let listed = fs::read_to_string(folder.join(DIGESTS)).unwrap_or_default();
-    if !empty && !listed.lines().any(|line| line.ends_with(&format!("  {WEIGHTS}"))) {
-        return Err(Error::OutputForeign { path: folder.to_path_buf(), expected: "a model bundle" });
-    }
-    Ok(())
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write;
-    let write = || {
-        let mut file = fs::File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| Error::io(path, error))
 }

@@ -11,6 +11,7 @@ use tch::Tensor;
 
 use super::error::TrainError;
 use super::options::TrainOptions;
+use dismax::disk::WholeFile;
 use dismax::error::{Error, Result};
 use dismax::model::EpochRecord;
 
@@ -151,10 +152,8 @@ pub(super) fn to_host(tensor: &Tensor) -> Result<Vec<f32>> {
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |error| Error::io(path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(path).map_err(|error| fail(error.error))?;
-    Ok(())
+    let file = WholeFile::create(path, true).map_err(fail)?;
+    file.writer().and_then(|mut writer| writer.write_all(bytes)).map_err(fail)?;
+    file.sync()?;
+    file.publish()
 }

@@ -1,0 +1,25 @@
+//! Files and folders that appear whole or not at all.
+//!
+//! Both are written under a temporary name beside the target, synced, and renamed. A lock marks the temporary name as in
+//! use, so that the next run can tell what a killed run left and remove it.
+
+mod file;
+mod folder;
+
+pub use file::WholeFile;
+pub use folder::{FolderKind, WholeFolder, set_aside};
+
+use std::fs::File;
+use std::path::Path;
+
+/// The folder that holds `path`.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Syncs the names in `folder`. Not every file system can; the files are whole either way.
+fn sync_folder(folder: &Path) {
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}
