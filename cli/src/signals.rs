@@ -1,4 +1,4 @@
-//! Ctrl-C and a polite `kill`.
+//! Ctrl-C, a polite `kill`, and files that grow past a limit.
 
 use std::ffi::c_int;
 use std::fs;
@@ -8,22 +8,27 @@ use std::thread;
 use dismax::Result;
 use dismax::cancel::Cancel;
 use dismax::error::Error;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
 use crate::exit::INTERRUPTED;
 
 /// The first SIGINT, SIGTERM or SIGHUP asks the run to stop at its next step, the second ends the process at once.
+/// A file that grows past `ulimit -f` is an error of its write: with a handler for SIGXFSZ the process lives on to
+/// report it.
 ///
 /// A signal that whoever started the process had ignored stays ignored: that is how `nohup` works.
 pub fn install(cancel: &Cancel) -> Result<()> {
     let ignored = ignored();
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & bit(*signal) == 0);
+    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGXFSZ].into_iter().filter(|signal| ignored & bit(*signal) == 0);
     let mut signals = Signals::new(wanted).map_err(|error| Error::io("signal handlers", error))?;
     let cancel = cancel.clone();
     let listen = move || {
-        for _ in signals.forever() {
+        for signal in signals.forever() {
+            if signal == SIGXFSZ {
+                continue;
+            }
             if cancel.is_cancelled() {
                 // Unlike `exit` this runs no destructors, which would pull libtorch away from under threads that still
                 // compute.

@@ -111,3 +111,17 @@ fn a_run_that_waits_for_input_can_be_stopped() {
     Run::from(output).refused(130);
     assert_eq!(folder.names(), ["some.arrows"], "nothing half-written stays");
 }
+
+#[test]
+fn a_file_that_grows_past_the_limit_is_an_error() {
+    let folder = Folder::new();
+    let (model, out) = (cifar10_model(), folder.path("out.parquet"));
+    let script = "ulimit -f 8; exec \"$0\" \"$@\"";
+    let run = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_dismax"), "score", &digits("test"), "--model", &model, "--out", &out])
+        .output()
+        .expect("sh runs");
+    let message = Run::from(run).refused(3);
+    assert!(message.contains("out.parquet: File too large"), "{message}");
+    assert_eq!(folder.names(), [""; 0], "nothing half-written stays");
+}
