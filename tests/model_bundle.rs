@@ -97,6 +97,42 @@ fn weights_that_are_not_finite_are_refused() {
 }
 
 #[test]
+fn expected_outputs_that_are_not_finite_are_refused() {
+    let (_folder, path) = written();
+    let file = path.join("self_check.safetensors");
+    let mut bytes = fs::read(&file).expect("read");
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).expect("a header");
+    let start = 8 + header + metadata.info("logits").expect("logits").data_offsets.0;
+    bytes[start..start + 4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    fs::write(&file, bytes).expect("written");
+    sign_again(&path);
+    assert!(refusal(&path).contains("not all finite"), "{}", refusal(&path));
+}
+
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_read() {
+    use std::os::unix::fs::symlink;
+    for name in ["metrics.json", "SHA256SUMS"] {
+        let (folder, path) = written();
+        // As a cache of downloads keeps them.
+        let blob = folder.path().join("blob");
+        fs::rename(path.join(name), &blob).expect("renamed");
+        symlink(&blob, path.join(name)).expect("linked");
+        Model::read(&path).expect("a link to a file");
+
+        fs::remove_file(path.join(name)).expect("removed");
+        symlink("/dev/zero", path.join(name)).expect("linked");
+        assert!(refusal(&path).contains("not a regular file"), "{}", refusal(&path));
+
+        fs::remove_file(path.join(name)).expect("removed");
+        let made = Command::new("mkfifo").arg(path.join(name)).status().expect("mkfifo runs");
+        assert!(made.success());
+        assert!(refusal(&path).contains("not a regular file"), "{}", refusal(&path));
+    }
+}
+
+#[test]
 fn other_outputs_than_recorded_are_noticed_when_a_stage_is_built() {
     let (_folder, path) = written();
     let mut bytes = fs::read(path.join("self_check.safetensors")).expect("bytes");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
@@ -35,6 +36,9 @@ const FILES: [&str; 10] =
 /// What the folder holds, and the digest over its files.
 pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
     let digests_path = folder.join(DIGESTS);
+    if digests_path.exists() && !digests_path.is_file() {
+        return Err(Error::model(folder, format!("{DIGESTS} is not a regular file; copy the bundle again")));
+    }
     let listing = fs::read(&digests_path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => match disk::set_aside(folder) {
             Some(aside) if !folder.exists() => {
@@ -114,13 +118,7 @@ fn verified(folder: &Path, listing: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> 
         let Some((digest, name)) = parts else {
             return Err(Error::model(folder, format!("{DIGESTS} has a line that is no digest: {line:?}")));
         };
-        let path = folder.join(name);
-        let bytes = fs::read(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::model(folder, format!("{name} is missing; copy the bundle again, all files of it"))
-            }
-            _ => Error::io(&path, error),
-        })?;
+        let bytes = contents_of(folder, name)?;
         if hex(&bytes) != digest {
             return Err(Error::model(
                 folder,
@@ -130,6 +128,29 @@ fn verified(folder: &Path, listing: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> 
         contents.insert(name.to_owned(), bytes);
     }
     Ok(contents)
+}
+
+/// Links are followed, as caches of downloads are made of them; what they lead to must be a file: a pipe would wait for
+/// ever, and a device never ends.
+fn contents_of(folder: &Path, name: &str) -> Result<Vec<u8>> {
+    let path = folder.join(name);
+    let fail = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::model(folder, format!("{name} is missing; copy the bundle again, all files of it"))
+        }
+        _ => Error::io(&path, error),
+    };
+    let length = path.metadata().map_err(fail).and_then(|metadata| match metadata.is_file() {
+        true => Ok(metadata.len()),
+        false => Err(Error::model(folder, format!("{name} is not a regular file; copy the bundle again"))),
+    })?;
+    let mut bytes = Vec::new();
+    let fits = usize::try_from(length).is_ok_and(|length| bytes.try_reserve_exact(length).is_ok());
+    if !fits {
+        return Err(Error::model(folder, format!("{name} has {length} bytes, more than there is memory for")));
+    }
+    fs::File::open(&path).and_then(|file| file.take(length).read_to_end(&mut bytes)).map_err(fail)?;
+    Ok(bytes)
 }
 
 /// A listing must not lead out of the folder.
