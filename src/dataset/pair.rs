@@ -58,16 +58,16 @@ impl PairWriter {
         self.other.as_mut().map_or(Ok(()), |writer| writer.write(rows))
     }
 
-    /// Both files get their names once both are wholly on disk.
+    /// Both files get their names once both are wholly on disk, or neither does.
     ///
     /// # Errors
     /// As [`DatasetWriter::finish`].
     pub fn finish(self) -> Result<()> {
         let other = self.other.map(DatasetWriter::complete).transpose()?;
         let main = self.main.complete()?;
-        if let Some(other) = other {
-            other.publish()?;
+        match other {
+            Some(other) => other.publish_together(main),
+            None => main.publish(),
         }
-        main.publish()
     }
 }

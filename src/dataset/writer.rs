@@ -10,7 +10,7 @@ use super::Format;
 use super::sink::Sink;
 use super::slices::used_bytes;
 use super::write_options::WriteOptions;
-use crate::disk::{WholeFile, parent};
+use crate::disk::{WholeFile, parent, publish_together};
 use crate::{Error, Result};
 
 /// A piece that is handed to the encoder at once, in bytes, so that the size of row groups is looked at often enough.
@@ -125,6 +125,17 @@ impl Completed {
     /// When a file appeared at the target meanwhile that may not be overwritten, or the folder cannot be written.
     pub fn publish(self) -> Result<()> {
         self.0.map_or(Ok(()), WholeFile::publish)
+    }
+
+    /// Gives this file and `other` their names, or neither. Rows that went to a stream are out already.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_together(self, other: Self) -> Result<()> {
+        match (self.0, other.0) {
+            (Some(first), Some(second)) => publish_together(first, second),
+            (file, None) | (None, file) => file.map_or(Ok(()), WholeFile::publish),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-use super::{parent, sync_folder};
+use super::{exchange, parent, sync_folder};
 use crate::error::{Error, Result};
 
 const SUFFIX: &str = ".part";
@@ -78,6 +78,49 @@ impl WholeFile {
         })?;
         sync_folder(parent(&target));
         Ok(())
+    }
+}
+
+/// Gives both files their names. If the second cannot have its name, the first gives its name up again. A file that the
+/// first replaced comes back where the system can exchange two names.
+///
+/// # Errors
+/// As [`WholeFile::publish`].
+pub fn publish_together(first: WholeFile, second: WholeFile) -> Result<()> {
+    let undo = first.publish_for_now()?;
+    second.publish().inspect_err(|_| undo.undo())
+}
+
+/// How a name is given back.
+enum Undo {
+    /// The replaced file has the temporary name.
+    Exchange(TempPath, PathBuf),
+    Remove(PathBuf),
+    /// The replaced file is gone.
+    Impossible,
+}
+
+impl Undo {
+    fn undo(&self) {
+        // Best effort: the caller is already about to report why.
+        let _ = match self {
+            Self::Exchange(replaced, target) => exchange(replaced, target),
+            Self::Remove(target) => fs::remove_file(target),
+            Self::Impossible => Ok(()),
+        };
+    }
+}
+
+impl WholeFile {
+    fn publish_for_now(self) -> Result<Undo> {
+        let target = self.target.clone();
+        let replaces = self.overwrite && target.exists();
+        if replaces && exchange(&self.temporary, &target).is_ok() {
+            sync_folder(parent(&target));
+            return Ok(Undo::Exchange(self.temporary, target));
+        }
+        self.publish()?;
+        Ok(if replaces { Undo::Impossible } else { Undo::Remove(target) })
     }
 }
 
@@ -156,6 +199,32 @@ mod tests {
         assert_eq!(fs::read(&target).expect("there"), b"live");
         let kept = [".other.aB3dE6.part", ".out.parquet.aB3dE6", ".out.parquet.notes.part", "out.parquet"];
         assert_eq!(names(folder.path()), kept);
+    }
+
+    fn written(target: &Path, bytes: &[u8]) -> WholeFile {
+        let file = WholeFile::create(target, true).expect("room");
+        file.writer().expect("a handle").write_all(bytes).expect("written");
+        file
+    }
+
+    #[test]
+    fn two_files_get_their_names_together_or_not_at_all() {
+        let place = tempfile::tempdir().expect("a folder");
+        let [first, second] = ["first", "second"].map(|name| place.path().join(name));
+        // A folder in the way, which no file replaces.
+        fs::create_dir(&second).expect("made");
+        for old in [None, Some(b"old")] {
+            if let Some(old) = old {
+                fs::write(&first, old).expect("written");
+            }
+            publish_together(written(&first, b"new"), written(&second, b"new")).expect_err("a folder");
+            assert_eq!(fs::read(&first).ok().as_deref(), old.map(|old| &old[..]));
+            assert_eq!(names(place.path()).len(), 1 + usize::from(old.is_some()), "nothing else stays");
+        }
+        fs::remove_dir(&second).expect("removed");
+        publish_together(written(&first, b"new"), written(&second, b"new")).expect("published");
+        assert_eq!([&first, &second].map(|path| fs::read(path).expect("there")), [b"new", b"new"]);
+        assert_eq!(names(place.path()), ["first", "second"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{parent, sync_folder};
+use super::{exchange, parent, sync_folder};
 use crate::error::{Error, Result};
 
 const PREFIX: &str = ".dismax-";
@@ -227,18 +227,6 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         fs::copy(from, to)?;
         File::open(to)?.sync_all()
     })
-}
-
-/// Exchanges two names in one step.
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn exchange(one: &Path, other: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Files and folders that appear whole or not at all.
 //!
-//! Both are written under a temporary name beside the target, synced, and renamed. A lock marks the temporary name as in
-//! use, so that the next run can tell what a killed run left and remove it.
+//! Both are written under a temporary name beside the target, synced, and renamed. A lock marks the temporary name as
+//! in use, so that the next run can tell what a killed run left and remove it.
 
 mod file;
 mod folder;
 
-pub use file::WholeFile;
+pub use file::{WholeFile, publish_together};
 pub use folder::{FolderKind, WholeFolder, set_aside};
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 /// The folder that holds `path`.
@@ -22,4 +23,16 @@ fn sync_folder(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
+}
+
+/// Exchanges two names in one step.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
