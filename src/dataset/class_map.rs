@@ -36,6 +36,16 @@ impl<'a> ClassMap<'a> {
             let map: Vec<_> = names.iter().map(|name| of_name.class_of(name)).collect();
             map.iter().any(Option::is_some).then_some((names, map))
         });
+        if let (Some(names), None) = (column.class_names(), &by_name)
+            && column.kind() == LabelKind::Index
+        {
+            log::warn!(
+                "none of the dataset's classes ({}) is one of the model's ({}); its labels are taken as numbers of the \
+                 model's classes",
+                names.join(", "),
+                classes.join(", ")
+            );
+        }
         Self { column, classes, by_name, of_name }
     }
 

@@ -1,7 +1,7 @@
 //! How good a model is on labelled test rows, and how well it tells other datasets apart from them.
 //!
 //! [`DatasetLogits`] streams a dataset through a [`crate::stage::Stage`] and keeps the logits; [`Evaluation`] turns those of the test set
-//! and of out-of-distribution sets into figures, of which [`crate::charts`] makes pictures.
+//! and of out-of-distribution sets into figures, of which the crate `dismax-charts` makes pictures.
 
 mod figures;
 mod histogram;

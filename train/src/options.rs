@@ -48,7 +48,7 @@ pub struct TrainOptions {
 
 impl TrainOptions {
     /// # Errors
-    /// [`Error::Config`] for values that no training can run with.
+    /// [`TrainError`](crate::TrainError) for values that no training can run with.
     pub fn check(&self) -> Result<()> {
         let refuse = |message: String| Err(TrainError::Options(message).into());
         if self.epochs == 0 || self.batch_size == 0 || self.workers == 0 {

@@ -77,7 +77,7 @@ impl Recipe {
     /// The preprocessing of the finished model, up to the channel statistics; `found` is the size that all images have.
     ///
     /// # Errors
-    /// [`Error::Config`] for a size that the network cannot take.
+    /// [`TrainError`](crate::TrainError) for a size that the network cannot take.
     pub fn preprocessing(&self, found: Option<(u32, u32)>) -> Result<Preprocessing> {
         let own = |(height, width): (u32, u32)| {
             let range = self.architecture.smallest_image()..=MAX_OWN_SIZE;
@@ -99,7 +99,7 @@ impl Recipe {
     /// Every option. `stored` has the size of the stored images and the statistics of the training images.
     ///
     /// # Errors
-    /// [`Error::Config`] for values that no training can run with.
+    /// [`TrainError`](crate::TrainError) for values that no training can run with.
     pub fn options(&self, stored: &Preprocessing, device: tch::Device) -> Result<TrainOptions> {
         let schedule = self.schedule.unwrap_or(if device.is_cuda() { Schedule::MultiStep } else { Schedule::OneCycle });
         let one_cycle = schedule == Schedule::OneCycle;
