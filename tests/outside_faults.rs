@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,9 @@ use dismax::run::Run;
 use dismax::score_file::{ScoreOptions, score_to};
 use dismax::stage::StageOptions;
 use dismax::{Dataset, Device, Error, RowErrorCode, Stage};
+use parquet::data_type::Int96Type;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 
 fn case(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cases").join(name)
@@ -47,6 +51,27 @@ fn int96_times_far_from_today_stay_what_they_are() {
     for seconds in [253_402_300_799i64, -11_676_096_000, -62_135_596_800] {
         assert!(found.iter().any(|time| time.div_euclid(1_000_000) == seconds), "{seconds} is not in {found:?}");
     }
+}
+
+/// Microseconds reach 292,000 years, INT96 twenty times as far.
+#[test]
+fn int96_times_beyond_microseconds_are_an_error_with_their_row() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("far.parquet");
+    let schema = Arc::new(parse_message_type("message rows { required int96 time; }").expect("a schema"));
+    let mut writer =
+        SerializedFileWriter::new(File::create(&path).expect("a file"), schema, Arc::default()).expect("begins");
+    // Nanoseconds in two words, then the Julian day: 1970-01-01 and some 800,000 years later.
+    let times =
+        [[0, 0, 2_440_588], [0, 0, 2_440_588], [0, 0, 300_000_000]].map(|words: [u32; 3]| words.to_vec().into());
+    let mut group = writer.next_row_group().expect("a row group");
+    let mut column = group.next_column().expect("a column").expect("one column");
+    column.typed::<Int96Type>().write_batch(&times, None, None).expect("written");
+    column.close().expect("closed");
+    group.close().expect("closed");
+    writer.close().expect("closed");
+    let error = open(&path).read(64, None).expect("begins").find_map(Result::err).expect("not expressible").to_string();
+    assert!(error.contains("far.parquet, column \"time\", row 2: holds a time"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 /// Some rows of one file, in the dataset's order.
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    /// The rows: at least 1, at most `batch_rows`.
+    /// The rows: at least 1, within the [`BatchSize`](super::BatchSize) of the reading.
     pub record_batch: RecordBatch,
     /// The file they come from, as the user named it; `stdin` for standard input.
     pub file: Arc<str>,

@@ -1,8 +1,9 @@
 //! Datasets as streams of Arrow record batches: where they come from, which column holds what, where they go.
 //!
 //! [`Dataset`] opens Parquet and Arrow IPC files, folders, globs and streams as one sequence of [`Chunk`]s whose memory
-//! is bounded by `batch_rows`. This room moves bytes and columns; what is in an image is `image`'s business.
+//! is bounded by a [`BatchSize`]. This room moves bytes and columns; what is in an image is `image`'s business.
 
+mod batch_size;
 mod batches;
 mod bytes;
 mod chunk;
@@ -14,6 +15,7 @@ mod guard;
 pub mod huggingface;
 mod image_column;
 mod inputs;
+mod int96;
 mod ipc;
 mod label_column;
 mod load;
@@ -22,6 +24,7 @@ mod parquet;
 mod pipe;
 mod raw_pixels;
 mod reader;
+mod row_groups;
 mod row_labels;
 mod schema;
 mod sink;
@@ -29,6 +32,7 @@ mod slices;
 mod write_options;
 mod writer;
 
+pub use batch_size::BatchSize;
 pub use chunk::Chunk;
 pub use class_map::{ClassMap, Given};
 pub use digest::{ImageDigest, digest_of_encoded};

@@ -10,8 +10,9 @@ use arrow::datatypes::SchemaRef;
 
 use super::batches::Batches;
 use super::pipe::CancellablePipe;
+use super::slices::used_bytes;
 use super::writer::is_same_place;
-use super::{Chunk, Format, ImageColumn, Input, LabelColumn, ipc, parquet, resolve, schema};
+use super::{BatchSize, Chunk, Format, ImageColumn, Input, LabelColumn, ipc, parquet, resolve, schema};
 use crate::cancel::Cancel;
 use crate::{Error, Result};
 
@@ -24,7 +25,6 @@ pub struct Dataset {
     sources: Vec<Source>,
     schema: SchemaRef,
     rows: Option<u64>,
-    bytes: Option<u64>,
     cancel: Cancel,
 }
 
@@ -90,8 +90,7 @@ impl Dataset {
             rows = rows.zip(count).map(|(sum, count)| sum + count);
             sources.push(source);
         }
-        let bytes = sources.iter().map(Source::bytes).sum();
-        Ok(Self { sources, schema, rows, bytes, cancel })
+        Ok(Self { sources, schema, rows, cancel })
     }
 
     /// The column with the images: the one that fits by itself, or `wanted`.
@@ -130,17 +129,6 @@ impl Dataset {
     /// Number of rows, where the inputs tell it beforehand: Parquet does, Arrow IPC does not.
     pub fn rows(&self) -> Option<u64> {
         self.rows
-    }
-
-    /// Mean bytes of a row as stored, at least 1, where size and number of rows are known beforehand.
-    fn mean_row_bytes(&self) -> Option<u64> {
-        self.bytes.zip(self.rows).map(|(bytes, rows)| (bytes / rows.max(1)).max(1))
-    }
-
-    /// At most `wanted` rows (at least 1), fewer where so many would take more than `bytes`.
-    pub fn rows_within(&self, bytes: u64, wanted: usize) -> usize {
-        let fitting = self.mean_row_bytes().map_or(u64::MAX, |mean| bytes / mean);
-        usize::try_from(fitting).unwrap_or(usize::MAX).min(wanted).max(1)
     }
 
     /// Checks that no file is named twice. Where rows are split or counted, copies do harm: one would be trained on and the
@@ -191,16 +179,17 @@ impl Dataset {
         Ok(groups)
     }
 
-    /// Reads from the beginning, in pieces of at most `batch_rows` rows; pieces do not reach over the end of a file.
+    /// Reads from the beginning, in pieces of at most `size`, or of so many rows; pieces do not reach over the end of a file.
     ///
     /// `projection` names the columns to read by their positions in [`schema`](Self::schema); they keep the dataset's
-    /// order. Memory is bounded by `batch_rows`, for Arrow IPC by the batches that were written.
+    /// order. Memory is bounded by `size`, for Arrow IPC by the batches that were written.
     ///
     /// # Errors
-    /// A `batch_rows` of 0, a projection beyond the schema, or a stream that was already read.
-    pub fn read(&self, batch_rows: usize, projection: Option<&[usize]>) -> Result<Chunks> {
-        if batch_rows == 0 {
-            return Err(Error::Config("batch_rows must be at least 1".into()));
+    /// A size of 0 rows, a projection beyond the schema, or a stream that was already read.
+    pub fn read(&self, size: impl Into<BatchSize>, projection: Option<&[usize]>) -> Result<Chunks> {
+        let size = size.into();
+        if size.rows == 0 {
+            return Err(Error::Config("a record batch needs at least 1 row".into()));
         }
         let columns = projection.map(|columns| {
             let mut columns = columns.to_vec();
@@ -229,17 +218,7 @@ impl Dataset {
             queue.push((Arc::clone(&source.name), waiting));
         }
         let cancel = self.cancel.clone();
-        Ok(Chunks { queue, schema, columns, batch_rows, current: None, cancel, failed: false })
-    }
-}
-
-impl Source {
-    /// Size of the file; a stream's is not known.
-    fn bytes(&self) -> Option<u64> {
-        match &self.kind {
-            Kind::File(path, _) => path.metadata().ok().map(|metadata| metadata.len()),
-            Kind::Stream(_) => None,
-        }
+        Ok(Chunks { queue, schema, columns, size, current: None, cancel, failed: false })
     }
 }
 
@@ -270,7 +249,7 @@ pub struct Chunks {
     queue: Vec<(Arc<str>, Waiting)>,
     schema: SchemaRef,
     columns: Option<Vec<usize>>,
-    batch_rows: usize,
+    size: BatchSize,
     current: Option<Current>,
     cancel: Cancel,
     failed: bool,
@@ -284,8 +263,8 @@ enum Waiting {
 struct Current {
     name: Arc<str>,
     batches: Batches,
-    /// Rest of a batch that was longer than `batch_rows`.
-    rest: Option<RecordBatch>,
+    /// Rest of a batch that was larger than `size`, and how many rows of it fit.
+    rest: Option<(RecordBatch, usize)>,
     next_row: u64,
 }
 
@@ -307,7 +286,7 @@ impl Chunks {
     fn begin_file(&self, path: &Path, format: Format) -> Result<Batches> {
         let columns = self.columns.as_deref();
         match format {
-            Format::Parquet => parquet::batches(path, self.batch_rows, columns),
+            Format::Parquet => parquet::batches(path, self.size, columns),
             Format::IpcFile => ipc::file_batches(path, columns),
             Format::IpcStream => {
                 let stream = ipc::open_stream_file(path)?;
@@ -323,22 +302,27 @@ impl Chunks {
                 self.current = Some(self.begin(name, waiting)?);
                 continue;
             };
-            let batch = match current.rest.take() {
+            let (batch, fitting) = match current.rest.take() {
                 Some(rest) => rest,
                 None => match current.batches.next() {
-                    Some(batch) => schema::conform(batch?, &self.schema, &current.name)?,
+                    Some(batch) => {
+                        let batch = schema::conform(batch?, &self.schema, &current.name)?;
+                        let bytes = batch.columns().iter().map(used_bytes).sum();
+                        let fitting = self.size.rows_of(batch.num_rows(), bytes);
+                        (batch, fitting)
+                    }
                     None => {
                         self.current = None;
                         continue;
                     }
                 },
             };
-            let rows = batch.num_rows().min(self.batch_rows);
+            let rows = batch.num_rows().min(fitting);
             if rows == 0 {
                 continue;
             }
             if batch.num_rows() > rows {
-                current.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+                current.rest = Some((batch.slice(rows, batch.num_rows() - rows), fitting));
             }
             let first_row = current.next_row;
             current.next_row += rows as u64;

@@ -12,7 +12,7 @@ use super::options::StageOptions;
 use super::scored::Scored;
 use super::stats::{StageStats, StatsCounters};
 use super::worker::{Engine, Job, Worker};
-use crate::dataset::{Dataset, ImageColumn, Images, LoadOptions};
+use crate::dataset::{BatchSize, Dataset, ImageColumn, Images, LoadOptions};
 use crate::error::{Error, Result};
 use crate::image::ReusableResizer;
 use crate::model::Model;
@@ -143,10 +143,10 @@ impl Stage {
         Ok(column)
     }
 
-    /// Rows that chunks of `dataset` should have: enough to keep a worker busy, few enough that everything in flight stays
-    /// within 256 MiB where rows are large.
-    pub fn chunk_rows(&self, dataset: &Dataset) -> usize {
-        dataset.rows_within(self.max_chunk_bytes() as u64, self.max_chunk_rows())
+    /// How large the record batches of a dataset should be: enough rows to keep a worker busy, few enough that everything in
+    /// flight stays within 256 MiB.
+    pub fn batch_size(&self) -> BatchSize {
+        BatchSize { rows: self.max_chunk_rows(), bytes: self.max_chunk_bytes() }
     }
 
     /// Largest useful number of images in an item: more add latency and no throughput.

@@ -55,7 +55,7 @@ impl Stage {
     ) -> Result<impl Iterator<Item = Result<(T, Scored<O::Value>)>>> {
         let image = self.image_column(dataset)?;
         let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
-        let chunks = dataset.read(self.chunk_rows(dataset), columns.as_deref())?;
+        let chunks = dataset.read(self.batch_size(), columns.as_deref())?;
         let items = chunks.map(move |chunk| prepare(chunk?, &image));
         Ok(self.score_observed(items, observer).map(move |scored| {
             cancel.check()?;

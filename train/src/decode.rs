@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dismax::dataset::{Chunk, Dataset, ImageColumn, LoadOptions};
+use dismax::dataset::{BatchSize, Chunk, Dataset, ImageColumn, LoadOptions};
 use dismax::error::{Result, RowError};
 use dismax::image::{Preprocessing, ReusableResizer};
 use dismax::parallel::{IN_FLIGHT_PER_THREAD, ordered_map};
@@ -10,7 +10,7 @@ use dismax::parallel::{IN_FLIGHT_PER_THREAD, ordered_map};
 /// Largest number of rows decoded as one task.
 const MAX_ROWS: usize = 64;
 /// Bytes of encoded images in flight; a task has fewer rows if they are photographs.
-const MAX_IN_FLIGHT_BYTES: u64 = 256 << 20;
+const MAX_IN_FLIGHT_BYTES: usize = 256 << 20;
 
 /// How images are read for training.
 #[derive(Debug, Clone)]
@@ -42,9 +42,9 @@ impl Decoder {
     /// # Errors
     /// Whatever reading gives, then or while iterating.
     pub fn rows(&self, dataset: &Dataset) -> Result<impl Iterator<Item = Result<DecodedRows>> + Send + use<>> {
-        let tasks = (self.threads.max(1) * IN_FLIGHT_PER_THREAD) as u64;
-        let chunks =
-            dataset.read(dataset.rows_within(MAX_IN_FLIGHT_BYTES / tasks, MAX_ROWS), Some(&[self.column.index()]))?;
+        let tasks = self.threads.max(1) * IN_FLIGHT_PER_THREAD;
+        let size = BatchSize { rows: MAX_ROWS, bytes: MAX_IN_FLIGHT_BYTES / tasks };
+        let chunks = dataset.read(size, Some(&[self.column.index()]))?;
         let decoder = self.clone();
         let decoded = ordered_map(chunks, self.threads, move |chunk| chunk.and_then(|chunk| decoder.decode(&chunk)))?;
         Ok(decoded.map(|rows| rows.and_then(|rows| rows)))
