@@ -37,6 +37,7 @@ pub mod loss;
 pub mod metrics;
 pub mod model;
 pub mod network;
+pub mod panic;
 pub mod parallel;
 pub mod run;
 pub mod score;

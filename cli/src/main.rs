@@ -63,6 +63,7 @@ pub(crate) struct Cli {
 }
 
 fn main() -> ExitCode {
+    dismax::panic::silence_caught();
     let cli = Cli::parse();
     let ui = Ui::new(cli.quiet);
     ui.start_logging(cli.verbose);

@@ -17,6 +17,26 @@ pub struct ClassMap<'a> {
     of_name: ClassNames<'a>,
 }
 
+/// Checks that a dataset which names the numbers of its labels names at least one of `classes`: a model must not learn from
+/// numbers that mean something else.
+///
+/// # Errors
+/// [`Error::Data`] with both lists.
+pub fn require_common_class(column: &LabelColumn, classes: &[String]) -> Result<()> {
+    let message = "; give the dataset the model's names, or leave the names out where the numbers agree";
+    difference(column, classes).map_or(Ok(()), |difference| Err(Error::data("label column", difference + message)))
+}
+
+/// The two lists of classes, where a dataset names the numbers of its labels and has no class in common with `classes`.
+fn difference(column: &LabelColumn, classes: &[String]) -> Option<String> {
+    let names = column.class_names().filter(|_| column.kind() == LabelKind::Index)?;
+    let known = ClassNames::new(classes);
+    names.iter().all(|name| known.class_of(name).is_none()).then(|| {
+        let (names, classes) = (names.join(", "), classes.join(", "));
+        format!("none of the dataset's classes ({names}) is one of the model's ({classes})")
+    })
+}
+
 /// What a row's label says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Given {
@@ -36,15 +56,8 @@ impl<'a> ClassMap<'a> {
             let map: Vec<_> = names.iter().map(|name| of_name.class_of(name)).collect();
             map.iter().any(Option::is_some).then_some((names, map))
         });
-        if let (Some(names), None) = (column.class_names(), &by_name)
-            && column.kind() == LabelKind::Index
-        {
-            log::warn!(
-                "none of the dataset's classes ({}) is one of the model's ({}); its labels are taken as numbers of the \
-                 model's classes",
-                names.join(", "),
-                classes.join(", ")
-            );
+        if let Some(difference) = difference(column, classes) {
+            log::warn!("{difference}; its labels are taken as numbers of the model's classes");
         }
         Self { column, classes, by_name, of_name }
     }

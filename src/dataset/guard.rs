@@ -1,30 +1,28 @@
 //! Readers of the formats panic at some kinds of damage, which for us is an error like any other.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
+use crate::panic::caught;
+
 /// What a reader's own errors are made of when it panicked.
 pub(super) trait GaveUp {
-    fn gave_up() -> Self;
+    fn gave_up(words: String) -> Self;
 }
 
-const MESSAGE: &str = "the reader gave up";
-
 impl GaveUp for ArrowError {
-    fn gave_up() -> Self {
-        Self::IpcError(MESSAGE.into())
+    fn gave_up(words: String) -> Self {
+        Self::IpcError(words)
     }
 }
 
 impl GaveUp for ParquetError {
-    fn gave_up() -> Self {
-        Self::General(MESSAGE.into())
+    fn gave_up(words: String) -> Self {
+        Self::General(words)
     }
 }
 
 /// What `read` gives, also where it panics. The reader must not be used afterwards.
 pub(super) fn guarded<T, E: GaveUp>(read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(E::gave_up()))
+    caught(read).unwrap_or_else(|words| Err(E::gave_up(words)))
 }

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::bytes::{BytesColumn, is_binary, is_text};
 use super::chunk::Chunk;
 use super::raw_pixels::{NestedLists, Shape, nesting, shape_of, tensor_shape};
-use super::schema::list_columns;
+use super::schema::{list_columns, named};
 use super::slices::used_bytes;
 use crate::error::ColumnRole;
 use crate::image::Layout;
@@ -52,11 +52,10 @@ impl ImageColumn {
     pub fn find(schema: &Schema, wanted: Option<&str>) -> Result<Self> {
         let column = |(index, field): (usize, &Field), form| Self { name: field.name().clone(), index, form };
         let fields = || schema.fields().iter().map(AsRef::as_ref).enumerate();
-        let refuse = |message: String| Err(Error::column(ColumnRole::Image, message));
+        let refused = |message: String| Error::column(ColumnRole::Image, message);
+        let refuse = |message: String| Err(refused(message));
         if let Some(wanted) = wanted {
-            let Some(found) = fields().find(|(_, field)| field.name() == wanted) else {
-                return refuse(format!("there is no column \"{wanted}\"; the columns are {}", list_columns(fields())));
-            };
+            let found = named(schema, wanted).map_err(refused)?;
             let form = form_of(found.1).or_else(|| is_text(found.1.data_type()).then_some(Form::Path));
             return match form {
                 Some(form) => Ok(column(found, form)),

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Format;
 use super::pipe::read_once;
+use super::{Format, pattern};
 use crate::{Error, Result};
 
 /// One file or stream of a dataset.
@@ -39,8 +39,8 @@ pub fn resolve<S: AsRef<str>>(arguments: &[S]) -> Result<Vec<Input>> {
             inputs.extend(folder(path)?.into_iter().map(Input::File));
         } else if path.exists() {
             inputs.push(Input::File(path.to_path_buf()));
-        } else if argument.contains(['*', '?', '[']) {
-            inputs.extend(pattern(argument)?.into_iter().map(Input::File));
+        } else if pattern::is_pattern(argument) {
+            inputs.extend(pattern::files(argument)?.into_iter().map(Input::File));
         } else {
             return Err(Error::data(argument, "no such file or folder"));
         }
@@ -104,22 +104,6 @@ fn folder(path: &Path) -> Result<Vec<PathBuf>> {
                 path.display()
             ),
         ));
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn pattern(argument: &str) -> Result<Vec<PathBuf>> {
-    let paths = glob::glob(argument).map_err(|error| Error::data(argument, format!("not a valid pattern: {error}")))?;
-    let mut files = Vec::new();
-    for path in paths {
-        let path = path.map_err(|error| Error::Io { path: error.path().to_path_buf(), source: error.into() })?;
-        if path.is_file() {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        return Err(Error::data(argument, "the pattern matches no file"));
     }
     files.sort();
     Ok(files)

@@ -8,7 +8,7 @@ use super::bytes::{BytesColumn, is_text};
 use super::chunk::Chunk;
 use super::class_names::ClassNames;
 use super::huggingface;
-use super::schema::list_columns;
+use super::schema::{list_columns, named};
 use crate::error::{ColumnRole, Error, Result};
 
 /// Names that a label column has where the user gives none.
@@ -47,10 +47,11 @@ impl LabelColumn {
     ///
     /// # Errors
     /// When no column fits, several fit, or the named one does not exist or is neither integer nor text; the message
-    /// lists the columns in question with their types and names the option `--label COLUMN`.
+    /// lists the columns in question with their types.
     pub fn find(schema: &Schema, wanted: Option<&str>) -> Result<Self> {
         let fields = || schema.fields().iter().map(AsRef::as_ref).enumerate();
-        let refuse = |message: String| Err(Error::column(ColumnRole::Label, message));
+        let refused = |message: String| Error::column(ColumnRole::Label, message);
+        let refuse = |message: String| Err(refused(message));
         let wrong_type = |field: &Field| {
             format!(
                 "\"{}\" is {}; labels are whole numbers (classes) or text (class names)",
@@ -59,23 +60,21 @@ impl LabelColumn {
             )
         };
         if let Some(wanted) = wanted {
-            return match fields().find(|(_, field)| field.name() == wanted) {
-                None => refuse(format!("there is no column \"{wanted}\"; the columns are {}", list_columns(fields()))),
-                Some((index, field)) => match kind_of(field.data_type()) {
-                    Some(kind) => Ok(Self::new(schema, index, field, kind)),
-                    None => refuse(wrong_type(field)),
-                },
+            let (index, field) = named(schema, wanted).map_err(refused)?;
+            return match kind_of(field.data_type()) {
+                Some(kind) => Ok(Self::new(schema, index, field, kind)),
+                None => refuse(wrong_type(field)),
             };
         }
-        let named = || fields().filter(|(_, field)| NAMES.iter().any(|name| field.name().eq_ignore_ascii_case(name)));
-        let mut fitting = named().filter_map(|(index, field)| Some((index, field, kind_of(field.data_type())?)));
+        let usual = || fields().filter(|(_, field)| NAMES.iter().any(|name| field.name().eq_ignore_ascii_case(name)));
+        let mut fitting = usual().filter_map(|(index, field)| Some((index, field, kind_of(field.data_type())?)));
         match (fitting.next(), fitting.next()) {
             (Some((index, field, kind)), None) => Ok(Self::new(schema, index, field, kind)),
             (Some(_), Some(_)) => refuse(format!(
                 "several columns fit: {}; name one of them",
-                list_columns(named().filter(|(_, field)| kind_of(field.data_type()).is_some()))
+                list_columns(usual().filter(|(_, field)| kind_of(field.data_type()).is_some()))
             )),
-            (None, _) => match named().next() {
+            (None, _) => match usual().next() {
                 Some((_, field)) => refuse(wrong_type(field)),
                 None => refuse(format!(
                     "no column is called {}; the columns are {}",

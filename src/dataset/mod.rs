@@ -21,6 +21,7 @@ mod label_column;
 mod load;
 mod pair;
 mod parquet;
+mod pattern;
 mod pipe;
 mod raw_pixels;
 mod reader;
@@ -34,7 +35,7 @@ mod writer;
 
 pub use batch_size::BatchSize;
 pub use chunk::Chunk;
-pub use class_map::{ClassMap, Given};
+pub use class_map::{ClassMap, Given, require_common_class};
 pub use digest::{ImageDigest, digest_of_encoded};
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};

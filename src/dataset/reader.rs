@@ -226,7 +226,7 @@ fn open_file(path: PathBuf) -> Result<(Source, SchemaRef, Option<u64>)> {
     let format = Format::of_file(&path)?;
     let (schema, rows) = match format {
         Format::Parquet => parquet::header(&path).map(|(schema, rows)| (schema, Some(rows)))?,
-        Format::IpcFile => (ipc::file_header(&path)?, None),
+        Format::IpcFile => (ipc::ArrowFile::open(&path)?.schema(), None),
         Format::IpcStream => (ipc::open_stream_file(&path)?.schema(), None),
     };
     let name = path.display().to_string().into();
@@ -278,7 +278,7 @@ impl Chunks {
         let columns = self.columns.as_deref();
         let batches = match waiting {
             Waiting::File(path, format) => self.begin_file(&path, format)?,
-            Waiting::Stream(stream) => ipc::stream_batches(&name, stream, columns),
+            Waiting::Stream(stream) => stream.batches(columns),
         };
         Ok(Current { name, batches, rest: None, next_row: 0 })
     }
@@ -287,11 +287,8 @@ impl Chunks {
         let columns = self.columns.as_deref();
         match format {
             Format::Parquet => parquet::batches(path, self.size, columns),
-            Format::IpcFile => ipc::file_batches(path, columns),
-            Format::IpcStream => {
-                let stream = ipc::open_stream_file(path)?;
-                Ok(ipc::stream_batches(&path.display().to_string(), stream, columns))
-            }
+            Format::IpcFile => ipc::ArrowFile::open(path)?.batches(columns),
+            Format::IpcStream => Ok(ipc::open_stream_file(path)?.batches(columns)),
         }
     }
 

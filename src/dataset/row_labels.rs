@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::class_map::ClassMap;
+use super::class_map::{ClassMap, require_common_class};
 use super::label_column::{LabelColumn, LabelKind, Labels};
 use super::reader::Dataset;
 use crate::error::{Error, Result};
@@ -26,7 +26,8 @@ impl RowLabels {
     /// of Hugging Face's metadata, or else the labels themselves (texts in alphabetical order, numbers from 0 to the largest).
     ///
     /// # Errors
-    /// A label outside the classes (with file and row), a column that does not hold labels, two classes of one name.
+    /// A label outside the classes (with file and row), a column that does not hold labels, two classes of one name, a dataset none of
+    /// whose class names is one of `names`.
     pub fn read(dataset: &Dataset, column: &LabelColumn, names: Option<&[String]>) -> Result<Self> {
         let names = match names.or(column.class_names()) {
             Some(names) => names.to_vec(),
@@ -39,6 +40,7 @@ impl RowLabels {
                 format!("column \"{}\" has two classes named {name:?}; give each its own name", column.name()),
             ));
         }
+        require_common_class(column, &names)?;
         let map = ClassMap::new(column, &names);
         let mut classes = Vec::new();
         for chunk in dataset.read(ROWS, Some(&[column.index()]))? {

@@ -108,6 +108,20 @@ pub(super) fn conform(batch: RecordBatch, schema: &SchemaRef, origin: &str) -> R
     RecordBatch::try_new_with_options(Arc::clone(schema), columns.map_err(wrap)?, &options).map_err(wrap)
 }
 
+/// The column that a user named, with its position.
+///
+/// # Errors
+/// A message where there is none, or several have the name.
+pub(super) fn named<'a>(schema: &'a Schema, wanted: &str) -> Result<(usize, &'a Field), String> {
+    let fields = || schema.fields().iter().map(AsRef::as_ref).enumerate();
+    let mut found = fields().filter(|(_, field): &(usize, &Field)| field.name() == wanted);
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(format!("there is no column \"{wanted}\"; the columns are {}", list_columns(fields()))),
+        (Some(_), Some(_)) => Err(format!("several columns are called \"{wanted}\"; give each a name of its own")),
+    }
+}
+
 /// Columns with their types, for messages: `"img" (Binary), "label" (Int64)`.
 pub fn list_columns<'a>(columns: impl Iterator<Item = (usize, &'a Field)>) -> String {
     // A table of thousands of columns would bury the message.

@@ -1,12 +1,12 @@
 //! Bytes to RGB pixels.
 
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 use super::foreign;
 use super::jpeg_end::has_end_marker;
+use crate::panic::caught;
 use crate::{RowError, RowErrorCode};
 
 /// Memory that a decoder may take for headers, palettes and colour profiles, in bytes.
@@ -74,8 +74,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels, RowError> {
     let format = format_of(bytes)?;
     // A decoder gets bytes from anywhere, and a panic in it would take the whole run for one row. It is safe to go on:
     // the closure borrows only the input, and everything that the decoder built is dropped while unwinding.
-    catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes, limits)))
-        .unwrap_or_else(|_| Err(failed(format, "the decoder panicked")))
+    caught(|| decode_as(format, bytes, limits))
+        .unwrap_or_else(|words| Err(failed(format, &format!("the decoder gave up: {words}"))))
 }
 
 /// Takes `bytes` as unencoded `u8` values: `height * width * channels`, with 1 (grey), 3 (RGB) or 4 (RGBA, alpha is

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dismax::Result;
 use dismax::calibration::{CalibrationOptions, CalibrationScores};
-use dismax::dataset::Dataset;
+use dismax::dataset::{Dataset, require_common_class};
 use dismax::evaluate::DatasetLogits;
 use dismax::model::Model;
 use dismax::stage::Stage;
@@ -82,6 +82,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let dataset = Dataset::open_cancellable(&args.data, &context.cancel)?;
     dataset.require_distinct_files()?;
     let label = dataset.label_column(args.labels.label.as_deref())?;
+    require_common_class(&label, model.classes())?;
     let stage = Stage::try_new(model.clone(), &args.stage.options(&args.images))?;
 
     let collected = context.watch_as("scoring", |run| DatasetLogits::read(&stage, &dataset, Some(&label), run))?;
