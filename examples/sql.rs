@@ -13,7 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: sql MODEL INPUT".into());
     };
     // Any DataFusion session will do; this one takes files as tables.
-    let session = SessionContext::new().enable_url_table();
+    let session = dismax_udfs::with_file_tables(SessionContext::new());
     dismax_udfs::register(&session, Models::new().with("digits", Model::read(model)?))?;
 
     let groups = format!(

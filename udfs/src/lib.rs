@@ -6,7 +6,7 @@
 //! use dismax_udfs::Models;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let session = SessionContext::new().enable_url_table();
+//! let session = dismax_udfs::with_file_tables(SessionContext::new());
 //! dismax_udfs::register(&session, Models::new().with("cifar10", Model::read("models/cifar10-resnet20")?))?;
 //! let sql = "SELECT img['path'], dismax_prediction(img), dismax_ood_score(img) FROM 'photos.parquet' \
 //!            WHERE dismax_is_ood(img) ORDER BY 3";
@@ -39,6 +39,7 @@
 mod aggregates;
 mod chunks;
 mod exec;
+mod files;
 mod functions;
 mod models;
 mod output;
@@ -48,6 +49,7 @@ mod register;
 mod table;
 mod window;
 
+pub use self::files::with_file_tables;
 pub use self::models::{Models, NoModel};
 pub use self::plan::ScorePlanner;
 pub use self::predicate::SqlPredicate;

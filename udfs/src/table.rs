@@ -10,15 +10,12 @@ use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Column, DataFusionError, Result, exec_datafusion_err, plan_err};
-use datafusion::datasource::listing::ListingTableConfigExt;
-use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ScalarUDF, lit};
-use datafusion::object_store;
 use dismax::dataset::ImageColumn;
-use futures::StreamExt;
 use tokio::runtime::Handle;
 
+use crate::files;
 use crate::functions;
 use crate::models::{Registry, external};
 use crate::output::Output;
@@ -60,10 +57,6 @@ impl TableFunctionImpl for ScoreTable {
     }
 }
 
-fn is_missing(error: &DataFusionError) -> bool {
-    matches!(error.find_root(), DataFusionError::ObjectStore(error) if matches!(**error, object_store::Error::NotFound { .. }))
-}
-
 fn text(argument: &Expr) -> Option<&str> {
     match argument {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
@@ -81,27 +74,24 @@ fn taken(schema: &Schema, added: &[Field]) -> DataFusionError {
 }
 
 /// The files as a table. Finding out their schema is asynchronous and planning is not, so a thread waits for it.
-fn open(files: &str, session: &dyn Session) -> Result<Arc<dyn TableProvider>> {
+fn open(name: &str, session: &dyn Session) -> Result<Arc<dyn TableProvider>> {
     let Some(state) = session.as_any().downcast_ref::<datafusion::execution::SessionState>() else {
         return plan_err!("{NAME} needs a session of DataFusion's own kind");
     };
-    let url = ListingTableUrl::parse(files)?;
+    let url = files::locate(name)?;
     let runtime = Handle::try_current().ok();
     let found = thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             // Object stores over a network need the runtime of the caller.
             let _runtime = runtime.as_ref().map(Handle::enter);
             futures::executor::block_on(async {
-                let store = state.runtime_env().object_store(&url)?;
-                let first = url.list_all_files(state, &store, "").await?.next().await;
-                if first.is_none_or(|file| file.is_err_and(|error| is_missing(&error))) {
-                    return plan_err!("{NAME}('{files}'): there is no such file");
+                if files::is_missing(&url, state).await {
+                    return plan_err!("{NAME}('{name}'): there is no such file");
                 }
-                let config = ListingTableConfig::new(url).infer_options(state).await?.infer_schema(state).await?;
-                ListingTable::try_new(config)
+                files::open(url, state).await
             })
         });
-        waiting.join().map_err(|_| exec_datafusion_err!("reading the schema of '{files}' failed"))?
+        waiting.join().map_err(|_| exec_datafusion_err!("reading the schema of '{name}' failed"))?
     });
     Ok(Arc::new(found?))
 }

@@ -7,5 +7,6 @@ mod names;
 mod refusals;
 mod scoring;
 mod sql;
+mod sql_files;
 mod support;
 mod whole_run;

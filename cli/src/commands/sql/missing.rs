@@ -31,8 +31,7 @@ fn why(table: &TableReference) -> Option<String> {
         return None;
     }
     if place.is_dir() {
-        let folder = name.trim_end_matches('/');
-        return Some(format!("{name} is a folder: query the files in it, for example FROM '{folder}/*.parquet'"));
+        return Some(format!("{name}: a folder in which no file can be queried; .parquet, .csv, .json and .arrow can"));
     }
     if place.exists() {
         return Some(format!(

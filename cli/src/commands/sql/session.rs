@@ -35,7 +35,7 @@ pub fn open(args: &Args) -> Result<SessionContext> {
     config.options_mut().execution.parquet.reorder_filters = true;
     // As nanoseconds, times before 1677 and after 2262 would silently become others.
     config.options_mut().execution.parquet.coerce_int96 = Some("us".into());
-    let session = SessionContext::new_with_config(config).enable_url_table();
+    let session = dismax_udfs::with_file_tables(SessionContext::new_with_config(config));
     dismax_udfs::register(&session, models)?;
     Ok(session)
 }
