@@ -2,7 +2,7 @@
 //!
 //! The Parquet reader decodes a number of rows at a time, and nobody knows beforehand how large they are: a dictionary
 //! holds one picture for a thousand rows, and one large picture may stand among small ones. So where a row group could hold
-//! more than fits, few rows are decoded at a time and joined.
+//! more than fits, its first row tells how many are decoded at a time, a few at most, and these are joined.
 
 use std::fs::File;
 
@@ -19,7 +19,7 @@ use super::BatchSize;
 use super::guard::guarded;
 use super::slices::used_bytes;
 
-/// Rows that are decoded at a time where their size is not known.
+/// Most rows that are decoded at a time where their size is not known.
 const CAUTIOUS_ROWS: usize = 8;
 
 /// Iterator over the record batches of a file.
@@ -62,7 +62,7 @@ impl RowGroups {
             }
             let Some(batch) = self.decode()? else { return self.take_pending() };
             let bytes = bytes_of(&batch);
-            self.slow_down(bytes);
+            self.choose_step(batch.num_rows(), bytes);
             let waiting: usize = self.pending.iter().map(bytes_of).sum();
             let full = !self.pending.is_empty() && waiting + bytes > self.size.max_bytes();
             let whole = if full { self.take_pending()? } else { None };
@@ -138,20 +138,24 @@ impl RowGroups {
         before.iter().map(|group| group.num_rows()).sum::<i64>() + self.decoded as i64
     }
 
-    /// Decodes fewer rows at a time where a `bytes` of them were too many.
-    fn slow_down(&mut self, bytes: usize) {
-        if self.step > 1 && bytes > self.size.max_bytes() {
-            self.step = self.size.rows_of(self.step, bytes);
-            self.reader = None;
+    /// Decodes more rows at a time once the first is known, and fewer where so many are too large.
+    fn choose_step(&mut self, rows: usize, bytes: usize) {
+        let is_first = rows == 1 && self.decoded == 1;
+        if is_first || bytes > self.size.max_bytes() {
+            let step = self.size.rows_of(CAUTIOUS_ROWS, CAUTIOUS_ROWS * bytes.div_ceil(rows.max(1)));
+            if step != self.step {
+                self.step = step;
+                self.reader = None;
+            }
         }
     }
 
-    /// A whole record batch where the row group's rows cannot be too large for one, else a few rows.
+    /// A whole record batch where the row group's rows cannot be too large for one, else one row.
     fn first_step(&self) -> usize {
         let columns = self.metadata.metadata().row_group(self.group).columns().iter().enumerate();
         let read = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf)).map(|(_, column)| column);
         let bytes = read.map(|column| max_decoded_bytes(column, self.size.rows)).fold(0, u64::saturating_add);
-        if bytes <= self.size.max_bytes() as u64 { self.size.rows } else { CAUTIOUS_ROWS.min(self.size.rows) }
+        if bytes <= self.size.max_bytes() as u64 { self.size.rows } else { 1 }
     }
 }
 
