@@ -14,15 +14,15 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dismax::calibration::CalibrationOptions;
 use dismax::columns::Columns;
 use dismax::dataset::ImageColumn;
-use dismax::head::{Head, HeadKind};
 use dismax::image::{Limits, Preprocessing, ReusableResizer, decode};
 use dismax::loss::Loss;
 use dismax::metrics::LabelledLogits;
 use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
 use dismax::network::{Architecture, Network, WeightsBuilder};
+use dismax::network::{Head, HeadKind};
 use dismax::score::{self, Score};
 use dismax::stage::{Stage, StageOptions};
-use dismax_kernels::{Ending, Images, Winograd};
+use dismax_kernels::{Epilogue, Images, Winograd};
 use image::codecs::jpeg::JpegEncoder;
 use tch::{Device, Kind, Tensor};
 
@@ -128,7 +128,7 @@ fn convolutions(criterion: &mut Criterion) {
         let mut output = vec![0.0; values.len()];
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(format!("{channels} channels, {size}x{size}, Winograd"), |bencher| {
-            bencher.iter(|| winograd.convolve(black_box(&values), images, Ending::Nothing, &mut output).unwrap())
+            bencher.iter(|| winograd.convolve(black_box(&values), images, Epilogue::None, &mut output).unwrap())
         });
         let input = input.permute([0, 3, 1, 2]);
         group.bench_function(format!("{channels} channels, {size}x{size}, direct"), |bencher| {

@@ -31,7 +31,6 @@ pub mod disk;
 pub mod error;
 pub mod evaluate;
 pub mod filter;
-pub mod head;
 pub mod image;
 pub mod loss;
 pub mod metrics;

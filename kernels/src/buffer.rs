@@ -5,8 +5,7 @@ const LINE: usize = 64;
 /// Values of a line.
 const VALUES: usize = LINE / size_of::<f32>();
 
-/// Values that begin with a line. A register that lies across two lines takes twice the time to load and to store: with AVX-512 all would,
-/// as what the allocator gives begins anywhere.
+/// Values that begin with a line. The allocator does not align to lines, and every load of AVX-512 would straddle two and take twice the time.
 #[derive(Debug, Default)]
 pub struct Buffer(Vec<f32>);
 

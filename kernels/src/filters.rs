@@ -1,7 +1,7 @@
 //! Transformed weights, in the order in which the multiplication reads them.
 
+use super::block::COLUMNS;
 use super::buffer::Buffer;
-use super::multiply::COLUMNS;
 use super::transform::{self, POINTS};
 use super::vector::LANES;
 

@@ -1,14 +1,11 @@
 //! The product of a block of tiles with the filters at one point: a matrix product that keeps its sums in registers.
 
-use super::Block;
-use super::vector::{LANES, Vector};
+use super::block::{Block, COLUMNS};
+use super::vector::Vector;
 
-/// Output channels of a panel: two registers of AVX2, one of AVX-512.
-pub const COLUMNS: usize = 2 * LANES;
 /// Multiplies the first `count` tiles at `point` with the filters there: panels `[C_out / 16][C_in]`.
 ///
-/// The sums of `ROWS` tiles are kept in registers: 6 take 12 of AVX2's 16, and 3 are for what is multiplied; 12 take 12 of AVX-512's 32.
-/// Inlined into functions that are compiled for a processor.
+/// The sums of `ROWS` tiles are kept in registers. Inlined into functions that are compiled for a processor.
 #[inline(always)]
 pub fn tiles<const N: usize, C: Vector<COLUMNS>, const TILES: usize, const ROWS: usize>(
     inputs: &[Block<N, TILES>],
@@ -19,7 +16,7 @@ pub fn tiles<const N: usize, C: Vector<COLUMNS>, const TILES: usize, const ROWS:
 ) {
     let channels = inputs.len() * N;
     for (panel, sums) in panels.chunks_exact(channels).zip(sums.chunks_exact_mut(COLUMNS / N)) {
-        // As many also at the end: what lies behind the last tile is multiplied for nothing, and not read. TILES is a multiple.
+        // The last step is padded to ROWS, of which TILES is a multiple; the extra products are never read.
         for tile in (0..count).step_by(ROWS) {
             product::<N, C, TILES, ROWS>(inputs, panel, point, tile, sums);
         }

@@ -1,8 +1,8 @@
 //! The pixels under one row of tiles, with what lies around the image.
 
 use super::buffer::Buffer;
+use super::images::{Images, Place};
 use super::transform::{TILE, WINDOW};
-use super::{Images, Place};
 
 /// Six lines of an image `[6, W + padding, C]` with zeros around it. Windows are read from here, so that nothing is asked for each pixel:
 /// of an image of 32x32 nearly half of the tiles lie at the border, of smaller ones all.

@@ -3,7 +3,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool, relu};
+use super::conv::ConvShape;
+use super::layers::{Conv, ConvNorm, Norm, global_average_pool, relu};
 use super::weights::WeightPath;
 use crate::error::Result;
 

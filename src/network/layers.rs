@@ -2,7 +2,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::fused::{After, FusedConv};
+use super::conv::{ConvShape, Epilogue};
+use super::fused::FusedConv;
 use super::weights::{Init, WeightPath, channels_last};
 use crate::error::Result;
 
@@ -10,35 +11,6 @@ use crate::error::Result;
 pub(super) const EPSILON: f64 = 1e-5;
 /// Weight of the newest batch in the running statistics, as in PyTorch.
 pub(super) const MOMENTUM: f64 = 0.1;
-
-/// What a convolution looks like; `[C_in, kernel, stride]` and so on are the field's usual meanings.
-#[derive(Debug, Clone, Copy)]
-pub struct ConvShape {
-    /// Input channels.
-    pub inputs: i64,
-    /// Output channels.
-    pub outputs: i64,
-    /// Height and width of the kernel.
-    pub kernel: i64,
-    /// Step in both directions.
-    pub stride: i64,
-    /// Zeros added on every side.
-    pub padding: i64,
-    /// Whether a bias per output channel is added.
-    pub bias: bool,
-}
-
-impl ConvShape {
-    /// 3x3 with padding 1, no bias.
-    pub fn three(inputs: i64, outputs: i64, stride: i64) -> Self {
-        Self { inputs, outputs, kernel: 3, stride, padding: 1, bias: false }
-    }
-
-    /// 1x1 without padding, no bias.
-    pub fn one(inputs: i64, outputs: i64, stride: i64) -> Self {
-        Self { inputs, outputs, kernel: 1, stride, padding: 0, bias: false }
-    }
-}
 
 /// A convolution.
 #[derive(Debug)]
@@ -157,7 +129,7 @@ impl ConvNorm {
     /// `[B, C_in, H, W]` to `[B, C_out, H', W']`.
     pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
         match self {
-            Self::Fused(fused) => fused.forward(input, After::Nothing),
+            Self::Fused(fused) => fused.forward(input, Epilogue::None),
             Self::Plain { conv, norm: None } => conv.forward(input),
             Self::Plain { conv, norm: Some(norm) } => norm.forward(&conv.forward(input)?, training),
         }
@@ -166,7 +138,7 @@ impl ConvNorm {
     /// The same and the rectifier.
     pub fn forward_relu(&self, input: &Tensor, training: bool) -> Result<Tensor> {
         match self {
-            Self::Fused(fused) => fused.forward(input, After::Relu),
+            Self::Fused(fused) => fused.forward(input, Epilogue::Relu),
             Self::Plain { .. } => relu(self.forward(input, training)?),
         }
     }
@@ -174,7 +146,7 @@ impl ConvNorm {
     /// The same, plus `shortcut`, and the rectifier. Fused, it writes over `shortcut`, so nothing may need that any more.
     pub fn forward_add_relu(&self, input: &Tensor, shortcut: &Tensor, training: bool) -> Result<Tensor> {
         match self {
-            Self::Fused(fused) => fused.forward(input, After::AddRelu(shortcut)),
+            Self::Fused(fused) => fused.forward(input, Epilogue::AddRelu(shortcut)),
             Self::Plain { .. } => {
                 let mut sum = self.forward(input, training)?;
                 let _ = sum.f_add_(shortcut)?;

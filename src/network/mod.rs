@@ -1,8 +1,10 @@
 //! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits, a [`Scorer`] does both for u8 images.
 
 mod backprop;
+mod conv;
 mod densenet;
 mod fused;
+mod head;
 mod input;
 mod layers;
 mod resnet;
@@ -18,11 +20,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+pub use self::head::{Head, HeadKind};
 pub use self::input::{Normalizer, pinned};
 pub use self::scorer::Scorer;
 pub use self::weights::{Init, Weight, WeightPath, Weights, WeightsBuilder};
 use crate::error::{Error, Result};
-use crate::head::{Head, HeadKind};
 use crate::image::{Preprocessing, Resize};
 
 /// The networks that this crate builds.

@@ -5,7 +5,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::layers::{Conv, ConvNorm, ConvShape, Norm, global_average_pool};
+use super::conv::ConvShape;
+use super::layers::{Conv, ConvNorm, Norm, global_average_pool};
 use super::weights::WeightPath;
 use crate::error::Result;
 

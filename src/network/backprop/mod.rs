@@ -16,14 +16,14 @@ use tch::{Device, Tensor};
 
 use self::pair::Kept;
 use self::recorded::Recorded;
-use super::fused::After;
+use super::conv::Epilogue;
 use super::resnet::{BasicBlock, ResNet};
 use crate::error::{Error, Result};
 
 /// Whether a network is trained this way on what its images lie on. The kernels take one thread: where libtorch has several, it is
 /// left to use them.
 pub fn suits(images: &Tensor) -> bool {
-    images.device() == Device::Cpu && tch::get_num_threads() == 1 && dismax_kernels::available()
+    images.device() == Device::Cpu && tch::get_num_threads() == 1 && dismax_kernels::is_available()
 }
 
 /// What the forward pass keeps for the backward pass.
@@ -46,7 +46,7 @@ struct KeptBlock {
 pub fn forward(network: &ResNet, images: &Tensor) -> Result<(Tensor, Tape)> {
     tch::no_grad(|| {
         let images = images.f_permute([0, 2, 3, 1])?.f_contiguous()?;
-        let (mut x, stem) = pair::forward_images(&network.stem, &images, After::Relu)?;
+        let (mut x, stem) = pair::forward_images(&network.stem, &images, Epilogue::Relu)?;
         let mut pool = None;
         if network.max_pool {
             let recorded = Recorded::new(&x, true, &[], ResNet::pool)?;
@@ -87,10 +87,10 @@ pub fn backward(network: &ResNet, tape: Tape, features: &Tensor) -> Result<Vec<T
 }
 
 fn forward_block(block: &BasicBlock, input: &Tensor) -> Result<(Tensor, KeptBlock)> {
-    let (x, first) = pair::forward(&block.first, input, After::Relu)?;
-    let projected = block.projection.as_ref().map(|pair| pair::forward(pair, input, After::Nothing)).transpose()?;
+    let (x, first) = pair::forward(&block.first, input, Epilogue::Relu)?;
+    let projected = block.projection.as_ref().map(|pair| pair::forward(pair, input, Epilogue::None)).transpose()?;
     let (shortcut, projection) = projected.unzip();
-    let (output, second) = pair::forward(&block.second, &x, After::AddRelu(shortcut.as_ref().unwrap_or(input)))?;
+    let (output, second) = pair::forward(&block.second, &x, Epilogue::AddRelu(shortcut.as_ref().unwrap_or(input)))?;
     Ok((output, KeptBlock { first, second, projection }))
 }
 

@@ -1,11 +1,12 @@
 //! A convolution and the batch norm after it, with the residual sum and the rectifier that follow.
 
-use dismax_kernels::{Ending, Images, Normalization, Normalized, Winograd, weight_gradient};
+use dismax_kernels::training::{Normalization, Normalized, weight_gradient};
+use dismax_kernels::{Images, Winograd};
 use tch::Tensor;
 
 use super::recorded::Recorded;
 use crate::error::{Error, Result};
-use crate::network::fused::After;
+use crate::network::conv::Epilogue;
 use crate::network::layers::{Conv, ConvNorm, EPSILON, MOMENTUM, Norm};
 use crate::network::{values, winograd};
 
@@ -30,24 +31,24 @@ enum Convolution {
 pub type Gradients = (Option<Tensor>, [Tensor; 3]);
 
 /// `[N, H, W, C_in]` to `[N, H', W', C_out]`.
-pub fn forward(pair: &ConvNorm, input: &Tensor, after: After<'_>) -> Result<(Tensor, Kept)> {
-    run(pair, input, after, true)
+pub fn forward(pair: &ConvNorm, input: &Tensor, epilogue: Epilogue<'_>) -> Result<(Tensor, Kept)> {
+    run(pair, input, epilogue, true)
 }
 
 /// The same for the network's images, of which no gradient is wanted.
-pub fn forward_images(pair: &ConvNorm, images: &Tensor, after: After<'_>) -> Result<(Tensor, Kept)> {
-    run(pair, images, after, false)
+pub fn forward_images(pair: &ConvNorm, images: &Tensor, epilogue: Epilogue<'_>) -> Result<(Tensor, Kept)> {
+    run(pair, images, epilogue, false)
 }
 
-fn run(pair: &ConvNorm, input: &Tensor, after: After<'_>, of_input: bool) -> Result<(Tensor, Kept)> {
+fn run(pair: &ConvNorm, input: &Tensor, epilogue: Epilogue<'_>, of_input: bool) -> Result<(Tensor, Kept)> {
     let (conv, norm) = parts(pair)?;
     let (count, height, width, _) = input.size4()?;
     let images = Images { count: count as usize, height: height as usize, width: width as usize };
-    let (convolution, convolved) = if winograd::suits_both_ways(conv.shape, height, width) {
+    let (convolution, convolved) = if winograd::supports_training(conv.shape, height, width) {
         let packed = {
             let weight = plain(&conv.weight)?;
             let (inputs, outputs) = (conv.shape.inputs as usize, conv.shape.outputs as usize);
-            Winograd::new(values::of(&weight)?, &vec![0.0; outputs], inputs, outputs).map_err(winograd::unfit)?
+            Winograd::new(values::of(&weight)?, &vec![0.0; outputs], inputs, outputs).map_err(winograd::kernel_error)?
         };
         let convolved = convolve(&packed, input, images)?;
         (Convolution::Winograd { input: input.shallow_clone(), images }, convolved)
@@ -56,17 +57,12 @@ fn run(pair: &ConvNorm, input: &Tensor, after: After<'_>, of_input: bool) -> Res
         let convolved = recorded.output()?;
         (Convolution::Left(recorded), convolved)
     };
-    let (residual, relu) = match after {
-        After::Nothing => (None, false),
-        After::Relu => (None, true),
-        After::AddRelu(residual) => (Some(residual), true),
-    };
     let mut output = values::unwritten(&convolved.size())?;
-    let residual = residual.map(values::of).transpose()?;
+    let (residual, relu) = (epilogue.residual().map(values::of).transpose()?, epilogue.has_relu());
     let statistics = normalization(norm, relu)?
         .forward(values::of(&convolved)?, residual, values::of_mut(&mut output)?)
-        .map_err(winograd::unfit)?;
-    follow(norm, &statistics, convolved.numel() / statistics.mean.len())?;
+        .map_err(winograd::kernel_error)?;
+    update_running_statistics(norm, &statistics, convolved.numel() / statistics.mean.len())?;
     let kept = Kept { convolution, convolved, statistics, output: output.shallow_clone(), relu };
     Ok((output, kept))
 }
@@ -77,7 +73,7 @@ pub fn backward(pair: &ConvNorm, kept: Kept, gradient: &mut Tensor) -> Result<Gr
     let Kept { convolution, mut convolved, statistics, output, relu } = kept;
     let (of_weight, of_bias) = normalization(norm, relu)?
         .backward(&statistics, values::of_mut(&mut convolved)?, values::of(&output)?, values::of_mut(gradient)?)
-        .map_err(winograd::unfit)?;
+        .map_err(winograd::kernel_error)?;
     let norm = [Tensor::f_from_slice(&of_weight)?, Tensor::f_from_slice(&of_bias)?];
     let convolved = convolved;
     let (input, weights) = match convolution {
@@ -86,10 +82,10 @@ pub fn backward(pair: &ConvNorm, kept: Kept, gradient: &mut Tensor) -> Result<Gr
             let mut weights = values::unwritten(&conv.weight.size())?;
             let to = values::of_mut(&mut weights)?;
             weight_gradient(values::of(&input)?, values::of(&convolved)?, images, channels, to)
-                .map_err(winograd::unfit)?;
+                .map_err(winograd::kernel_error)?;
             let weight = plain(&conv.weight)?;
             let turned = Winograd::of_input_gradient(values::of(&weight)?, channels.1, channels.0);
-            (Some(convolve(&turned.map_err(winograd::unfit)?, &convolved, images)?), weights)
+            (Some(convolve(&turned.map_err(winograd::kernel_error)?, &convolved, images)?), weights)
         }
         Convolution::Left(recorded) => {
             let mut gradients = recorded.backward(&convolved)?;
@@ -117,8 +113,8 @@ fn convolve(winograd: &Winograd, input: &Tensor, images: Images) -> Result<Tenso
     let size = [images.count, images.height, images.width, winograd.outputs()].map(|length| length as i64);
     let mut output = values::unwritten(&size)?;
     winograd
-        .convolve(values::of(input)?, images, Ending::Nothing, values::of_mut(&mut output)?)
-        .map_err(winograd::unfit)?;
+        .convolve(values::of(input)?, images, dismax_kernels::Epilogue::None, values::of_mut(&mut output)?)
+        .map_err(winograd::kernel_error)?;
     Ok(output)
 }
 
@@ -127,9 +123,9 @@ fn normalization(norm: &Norm, relu: bool) -> Result<Normalization<'_>> {
     Ok(Normalization { weight, bias, epsilon: EPSILON as f32, relu })
 }
 
-/// Moves the running statistics towards those of a batch of so many values for each channel, as PyTorch does: its variance is divided by
-/// one less.
-fn follow(norm: &Norm, statistics: &Normalized, count: usize) -> Result<()> {
+/// Updates the running statistics with those of a batch of `count` values per channel. As in PyTorch, the running variance is the unbiased
+/// one.
+fn update_running_statistics(norm: &Norm, statistics: &Normalized, count: usize) -> Result<()> {
     let newest = MOMENTUM as f32;
     let unbiased = count as f32 / (count.max(2) - 1) as f32;
     let of_variance = statistics.variance.iter().map(|variance| variance * unbiased);

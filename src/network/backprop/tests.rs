@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::error::Result;
-use crate::head::HeadKind;
+use crate::network::HeadKind;
 use crate::network::{Architecture, Backbone, Network};
 
 fn network(architecture: Architecture, head: HeadKind) -> Network {
@@ -34,7 +34,7 @@ fn gradients_and_statistics_are_autograds() {
         (Architecture::Resnet18, HeadKind::IsomaxPlus, 64, 96),
     ] {
         let images = Tensor::randn([7, height, width, 3], (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2]);
-        if !dismax_kernels::available() {
+        if !dismax_kernels::is_available() {
             println!("skipped: this processor has no AVX2 with FMA");
             return;
         }

@@ -12,20 +12,9 @@ use std::sync::Arc;
 use dismax_kernels::Winograd;
 use tch::Tensor;
 
-use super::layers::ConvShape;
+use super::conv::{ConvShape, Epilogue};
 use super::winograd;
 use crate::error::Result;
-
-/// What comes after a convolution.
-#[derive(Debug)]
-pub enum After<'a> {
-    /// Nothing.
-    Nothing,
-    /// The rectifier.
-    Relu,
-    /// The sum with this, which may be overwritten, and the rectifier.
-    AddRelu(&'a Tensor),
-}
 
 /// A convolution with a bias.
 #[derive(Debug)]
@@ -59,7 +48,7 @@ impl FusedConv {
     /// Takes f32 weights `[C_out, C_in, kernel, kernel]` and bias `[C_out]` on the CPU; none where this libtorch has no operators
     /// for them.
     pub fn new(weight: &Tensor, bias: &Tensor, shape: ConvShape) -> Option<Self> {
-        onednn::is_there().then(|| Self {
+        onednn::is_available().then(|| Self {
             weight: RefCell::new(Weight::Plain(weight.shallow_clone())),
             bias: bias.shallow_clone(),
             shape,
@@ -72,11 +61,11 @@ impl FusedConv {
     }
 
     /// `[B, C_in, H, W]` to `[B, C_out, H', W']`, channels-last both.
-    pub fn forward(&self, input: &Tensor, after: After<'_>) -> Result<Tensor> {
+    pub fn forward(&self, input: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
         match self.packed(input)? {
-            Weight::Winograd(packed) => winograd::forward(input, &packed, after),
+            Weight::Winograd(packed) => winograd::forward(input, &packed, epilogue),
             Weight::OneDnn(packed) | Weight::Plain(packed) => {
-                onednn::forward(input, &packed, &self.bias, self.shape, after)
+                onednn::forward(input, &packed, &self.bias, self.shape, epilogue)
             }
         }
     }
@@ -85,7 +74,7 @@ impl FusedConv {
         let mut weight = self.weight.borrow_mut();
         if let Weight::Plain(plain) = &*weight {
             let (_, _, height, width) = input.size4()?;
-            *weight = match winograd::suits(self.shape, height, width) {
+            *weight = match winograd::supports(self.shape, height, width) {
                 true => Weight::Winograd(Arc::new(winograd::pack(plain, &self.bias, self.shape)?)),
                 false => Weight::OneDnn(onednn::pack(plain, self.shape, input)?),
             };

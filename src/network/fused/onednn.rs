@@ -8,9 +8,8 @@ use std::sync::OnceLock;
 
 use tch::{CModule, IValue, Tensor};
 
-use super::After;
 use crate::error::{Error, Result};
-use crate::network::layers::ConvShape;
+use crate::network::conv::{ConvShape, Epilogue};
 
 /// The module; no weights are in it.
 const MODULE: &[u8] = include_bytes!("onednn.pt");
@@ -22,7 +21,7 @@ fn module() -> Option<&'static CModule> {
 }
 
 /// Whether this libtorch has the operators.
-pub fn is_there() -> bool {
+pub fn is_available() -> bool {
     module().is_some()
 }
 
@@ -34,17 +33,23 @@ pub fn pack(weight: &Tensor, shape: ConvShape, input: &Tensor) -> Result<Tensor>
 }
 
 /// `[B, C_in, H, W]` to `[B, C_out, H', W']`, channels-last both, with packed weights.
-pub fn forward(input: &Tensor, packed: &Tensor, bias: &Tensor, shape: ConvShape, after: After<'_>) -> Result<Tensor> {
+pub fn forward(
+    input: &Tensor,
+    packed: &Tensor,
+    bias: &Tensor,
+    shape: ConvShape,
+    epilogue: Epilogue<'_>,
+) -> Result<Tensor> {
     let mut arguments: Vec<_> =
         [input, packed, bias].map(|tensor| IValue::Tensor(tensor.shallow_clone())).into_iter().collect();
     arguments.extend([shape.stride, shape.padding].map(IValue::Int));
-    match after {
-        After::AddRelu(other) => {
+    match epilogue {
+        Epilogue::AddRelu(other) => {
             arguments.insert(0, IValue::Tensor(other.shallow_clone()));
             return call("conv_add_relu", &arguments);
         }
-        After::Relu => arguments.push(IValue::String("relu".into())),
-        After::Nothing => arguments.push(IValue::String("none".into())),
+        Epilogue::Relu => arguments.push(IValue::String("relu".into())),
+        Epilogue::None => arguments.push(IValue::String("none".into())),
     }
     call("conv", &arguments)
 }

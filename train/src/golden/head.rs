@@ -3,8 +3,8 @@
 use super::common::golden::{self, assert_close};
 use crate::mix::{mix_labels, mix_quadrants};
 use crate::objective::objective;
-use dismax::head::{Head, HeadKind};
 use dismax::loss::Loss;
+use dismax::network::{Head, HeadKind};
 use tch::Tensor;
 
 fn tensor(name: &str) -> Tensor {

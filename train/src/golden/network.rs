@@ -6,8 +6,8 @@ use super::common::golden::{self, assert_close};
 use crate::mix::{mix_labels, mix_quadrants};
 use crate::objective::objective;
 use crate::optimizer::{Sgd, SgdOptions, flatten, unflatten};
-use dismax::head::HeadKind;
 use dismax::loss::Loss;
+use dismax::network::HeadKind;
 use dismax::network::{Architecture, Network};
 use tch::{Device, Kind, Tensor};
 

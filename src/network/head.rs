@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::weights::{Init, WeightPath};
 use crate::error::Result;
-use crate::network::{Init, WeightPath};
 
 /// Norms below this count as this, as in PyTorch's `normalize`.
 const SMALLEST_NORM: f64 = 1e-12;

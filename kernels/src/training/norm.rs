@@ -3,9 +3,13 @@
 //! libtorch takes a pass over memory for each of these, and for each of their gradients. Here there are two forward and two backward: what
 //! the sums over all rows need, and the rest.
 
-use super::Unfit;
-use super::instructions::Instructions;
-use super::vector::{LANES, Lanes, Vector, WIDE_LANES, Wide};
+use crate::error::KernelError;
+use crate::instructions::{Instructions, Kernel};
+use crate::vector::{LANES, Lanes, Vector, WIDE_LANES};
+use crate::wide::Wide;
+
+#[cfg(test)]
+mod tests;
 
 /// Rows whose sums are kept in f32; sums of such blocks are f64.
 const ROWS: usize = 64;
@@ -38,16 +42,15 @@ impl Normalization<'_> {
     /// one follows.
     ///
     /// # Errors
-    /// [`Unfit`]: channels that are no multiple of 8, lengths that do not fit each other, a processor without AVX2.
-    pub fn forward(&self, values: &[f32], residual: Option<&[f32]>, output: &mut [f32]) -> Result<Normalized, Unfit> {
+    /// [`KernelError`]: channels that are no multiple of 8, lengths that do not fit each other, a processor without AVX2.
+    pub fn forward(
+        &self,
+        values: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+    ) -> Result<Normalized, KernelError> {
         let instructions = self.check(values.len(), [output.len(), residual.map_or(output.len(), <[f32]>::len)])?;
-        // SAFETY: `check` has found the instructions that the functions are compiled for.
-        Ok(unsafe {
-            match instructions {
-                Instructions::Avx2 => self.normalize_avx2(values, residual, output),
-                Instructions::Avx512 => self.normalize_avx512(values, residual, output),
-            }
-        })
+        Ok(instructions.run(Forward { of: self, values, residual, output }))
     }
 
     /// The gradient. `values` are what was normalised, and become the gradient of it; `output` is what came out; `gradient` is
@@ -62,70 +65,28 @@ impl Normalization<'_> {
         values: &mut [f32],
         output: &[f32],
         gradient: &mut [f32],
-    ) -> Result<(Vec<f32>, Vec<f32>), Unfit> {
+    ) -> Result<(Vec<f32>, Vec<f32>), KernelError> {
         let instructions = self.check(values.len(), [output.len(), gradient.len()])?;
         if statistics.mean.len() != self.weight.len() {
-            return Err(self.unfit(statistics.mean.len(), statistics.mean.len()));
+            return Err(self.misfit(statistics.mean.len(), statistics.mean.len()));
         }
-        // SAFETY: `check` has found the instructions that the functions are compiled for.
-        Ok(unsafe {
-            match instructions {
-                Instructions::Avx2 => self.gradient_avx2(statistics, values, output, gradient),
-                Instructions::Avx512 => self.gradient_avx512(statistics, values, output, gradient),
-            }
-        })
+        Ok(instructions.run(Backward { of: self, statistics, values, output, gradient }))
     }
 
-    fn unfit(&self, weights: usize, biases: usize) -> Unfit {
-        Unfit::Shape { inputs: self.weight.len(), outputs: self.bias.len(), weights, biases }
+    fn misfit(&self, weights: usize, biases: usize) -> KernelError {
+        KernelError::Shape { inputs: self.weight.len(), outputs: self.bias.len(), weights, biases }
     }
 
     /// The instructions to use.
-    fn check(&self, values: usize, others: [usize; 2]) -> Result<Instructions, Unfit> {
+    fn check(&self, values: usize, others: [usize; 2]) -> Result<Instructions, KernelError> {
         let channels = self.weight.len();
         let fits = channels > 0 && channels.is_multiple_of(LANES) && self.bias.len() == channels;
         if !fits || values == 0 || !values.is_multiple_of(channels) || others.iter().any(|&other| other != values) {
-            return Err(self.unfit(values, others[0]));
+            return Err(self.misfit(values, others[0]));
         }
-        match Instructions::best().ok_or(Unfit::Processor)? {
-            Instructions::Avx512 if channels.is_multiple_of(WIDE_LANES) => Ok(Instructions::Avx512),
-            _ => Ok(Instructions::Avx2),
-        }
+        Instructions::best()
     }
 
-    #[target_feature(enable = "avx2,fma")]
-    fn normalize_avx2(&self, values: &[f32], residual: Option<&[f32]>, output: &mut [f32]) -> Normalized {
-        self.normalize::<LANES, Lanes>(values, residual, output)
-    }
-
-    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-    fn normalize_avx512(&self, values: &[f32], residual: Option<&[f32]>, output: &mut [f32]) -> Normalized {
-        self.normalize::<WIDE_LANES, Wide>(values, residual, output)
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn gradient_avx2(
-        &self,
-        statistics: &Normalized,
-        values: &mut [f32],
-        output: &[f32],
-        gradient: &mut [f32],
-    ) -> (Vec<f32>, Vec<f32>) {
-        self.gradient::<LANES, Lanes>(statistics, values, output, gradient)
-    }
-
-    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-    fn gradient_avx512(
-        &self,
-        statistics: &Normalized,
-        values: &mut [f32],
-        output: &[f32],
-        gradient: &mut [f32],
-    ) -> (Vec<f32>, Vec<f32>) {
-        self.gradient::<WIDE_LANES, Wide>(statistics, values, output, gradient)
-    }
-
-    /// Inlined into functions that are compiled for a processor.
     #[inline(always)]
     fn normalize<const N: usize, V: Vector<N>>(
         &self,
@@ -239,6 +200,57 @@ impl Normalization<'_> {
             }
         }
         (weight_gradient, bias_gradient)
+    }
+}
+
+/// A normalization that is to be computed.
+struct Forward<'a> {
+    of: &'a Normalization<'a>,
+    values: &'a [f32],
+    residual: Option<&'a [f32]>,
+    output: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = Normalized;
+
+    #[inline(always)]
+    fn avx2(self) -> Normalized {
+        self.of.normalize::<LANES, Lanes>(self.values, self.residual, self.output)
+    }
+
+    #[inline(always)]
+    fn avx512(self) -> Normalized {
+        match self.of.weight.len().is_multiple_of(WIDE_LANES) {
+            true => self.of.normalize::<WIDE_LANES, Wide>(self.values, self.residual, self.output),
+            false => self.avx2(),
+        }
+    }
+}
+
+/// A gradient that is to be computed.
+struct Backward<'a> {
+    of: &'a Normalization<'a>,
+    statistics: &'a Normalized,
+    values: &'a mut [f32],
+    output: &'a [f32],
+    gradient: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = (Vec<f32>, Vec<f32>);
+
+    #[inline(always)]
+    fn avx2(self) -> Self::Output {
+        self.of.gradient::<LANES, Lanes>(self.statistics, self.values, self.output, self.gradient)
+    }
+
+    #[inline(always)]
+    fn avx512(self) -> Self::Output {
+        match self.of.weight.len().is_multiple_of(WIDE_LANES) {
+            true => self.of.gradient::<WIDE_LANES, Wide>(self.statistics, self.values, self.output, self.gradient),
+            false => self.avx2(),
+        }
     }
 }
 
