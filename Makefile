@@ -28,8 +28,8 @@ test: setup ## run every test, the examples, and the commands of README.md and d
 	scripts/run_examples.sh $(CARGO_FLAGS)
 	scripts/run_docs.py -- $(CARGO_FLAGS)
 
-lint: setup ## formatting, clippy and rustdoc, warnings denied; the order of the crates
-	scripts/check_rooms.py crates
+lint: setup ## formatting, clippy and rustdoc, warnings denied; which crate, room and file may use which
+	scripts/check_rooms.py
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(CARGO_FLAGS)

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::AuditOptions;
 use super::collect::{Collected, Look, Prediction, Row};
 use super::confidence::{self, CalibrationFigures, ConfidenceGap, GapSums, Judged};
 use super::drift::{self, DriftFigures, DriftTest, Numbers, Quantity};
@@ -11,6 +10,7 @@ use super::duplicates::{self, Digests, DuplicateFigures};
 use super::findings::{self, Finding, Related};
 use super::kind::{Kind, Severity};
 use super::labels::{self, LabelFigures, LabelledRow};
+use super::options::AuditOptions;
 use super::pictures::Pictures;
 use super::quality::{self, QualityFigures};
 use super::slices::{self, Division, SliceFigures};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::AuditError;
 use super::groups::{GroupBuilder, GroupColumn, Groups};
 use super::inspection::{EncodedFormat, PerceptualHash};
-use super::observer::{ImageObserver, ObservedImage};
+use super::observer::{ImageObserver, ObservedImage, ShortDigest};
 use super::text::{clipped, shown};
 use super::thumbnails::ThumbnailWriter;
 use dismax::calibration::Calibration;
@@ -20,9 +20,6 @@ use dismax::stage::{Scored, Stage};
 pub(super) const TOP: usize = 8;
 /// Most different messages of failed rows that are kept.
 const MOST_MESSAGES: usize = 10_000;
-
-/// The first 128 bits of an image's SHA-256: two of a billion different images agree with a chance of 1e-21.
-pub(super) type ShortDigest = [u8; 16];
 
 /// What stays of a row: 16 bytes.
 #[derive(Debug, Clone, Copy)]

@@ -7,18 +7,17 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Float64Type, UInt64Type};
 use serde::{Deserialize, Serialize};
 
-use super::findings::{Table, TableWriter};
+use super::findings::{FINDINGS, Table, TableWriter};
+use super::format;
 use super::kind::Kind;
 use super::summary::{self, AuditSummary};
 use super::text::{count, counted, percent, shown};
 use super::view::{Cell, ModelView, Section, Table as TableView, Tile, Tone, View};
-use super::{FINDINGS, place, report};
+use super::{place, report};
 use dismax::cancel::Cancel;
 use dismax::dataset::Dataset;
 use dismax::error::{Error, Result};
 
-/// What the field `format` of a comparison's summary says.
-pub(super) const FORMAT: &str = "dismax audit comparison";
 /// Version of the layout.
 const VERSION: u32 = 1;
 /// Findings read at once.
@@ -118,7 +117,7 @@ pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str, c
         ));
     }
     let comparison = Comparison {
-        format: FORMAT.into(),
+        format: format::COMPARISON.into(),
         format_version: VERSION,
         version: env!("CARGO_PKG_VERSION").into(),
         old: old.display().to_string(),
@@ -131,7 +130,7 @@ pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str, c
     };
     let view = view(&comparison, &after, &changes, command);
     staging.write(report::FILE, report::render(&view)?.as_bytes())?;
-    staging.write(summary::FILE, &summary::to_json(&comparison)?)?;
+    staging.write(format::FILE, &summary::to_json(&comparison)?)?;
     cancel.check()?;
     staging.publish()?;
     Ok(comparison)

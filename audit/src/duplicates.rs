@@ -10,8 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::collect::ShortDigest;
 use super::inspection::PerceptualHash;
+use super::observer::ShortDigest;
 
 /// Most bits in which the hashes of near duplicates differ, of 121. Half of a hash's bits are set, so that the number is even.
 pub(super) const MOST_BITS: u32 = 15;

@@ -15,6 +15,9 @@ use super::unknown::UnknownFigures;
 use dismax::dataset::{DatasetWriter, WriteOptions};
 use dismax::error::{Error, Result, RowErrorCode};
 
+/// Name of the table in an audit's folder.
+pub(super) const FINDINGS: &str = "findings.parquet";
+
 /// Findings that are written at once.
 const BATCH: usize = 4096;
 

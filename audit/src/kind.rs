@@ -44,6 +44,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Kinds whose image is of no use.
+    pub(super) const BROKEN: [Self; 3] = [Self::Undecodable, Self::Truncated, Self::Empty];
+
     /// All kinds, in the order of the report.
     pub const ALL: [Self; 16] = [
         Self::Unknown,

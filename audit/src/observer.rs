@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use dismax::RowErrorCode;
 use dismax::stage::{Observed, Observer};
 
-use super::collect::ShortDigest;
 use super::inspection::{EncodedFormat, Inspection, Inspector, is_cut_off};
+
+/// The first 128 bits of an image's SHA-256: two of a billion different images agree with a chance of 1e-21.
+pub(super) type ShortDigest = [u8; 16];
 
 /// An image as the workers saw it.
 #[derive(Debug)]

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::summary;
+use super::format;
 use dismax::disk::{FolderKind, WholeFolder};
 use dismax::error::Result;
 
 /// Finds out whether `target` can be written, and begins. Only an audit or an empty folder is replaced.
 pub(super) fn create(target: &Path, force: bool) -> Result<WholeFolder> {
-    WholeFolder::create(target, force, FolderKind { name: "an audit", is_ours: summary::is_audit, is_kept: |_| false })
+    WholeFolder::create(target, force, FolderKind { name: "an audit", is_ours: format::is_audit, is_kept: |_| false })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::confidence::CalibrationFigures;
 use super::drift::DriftFigures;
 use super::duplicates::DuplicateFigures;
+use super::format::{AUDIT, FILE, Version};
 use super::kind::{Kind, Severity};
 use super::labels::LabelFigures;
 use super::quality::QualityFigures;
@@ -15,10 +16,6 @@ use super::slices::SliceFigures;
 use super::unknown::UnknownFigures;
 use dismax::error::{Error, Result};
 
-/// Name of the file in an audit's folder.
-pub(super) const FILE: &str = "summary.json";
-/// What the field `format` says.
-const FORMAT: &str = "dismax audit";
 /// Version of the layout that is written and read.
 const VERSION: u32 = 2;
 
@@ -88,7 +85,7 @@ pub struct ModelSummary {
 
 impl AuditSummary {
     pub(super) fn format() -> (String, u32) {
-        (FORMAT.to_owned(), VERSION)
+        (AUDIT.to_owned(), VERSION)
     }
 
     /// Findings of a kind.
@@ -120,26 +117,6 @@ impl AuditSummary {
         }
         serde_json::from_str(&text).map_err(|error| Error::data(&name, format!("is damaged: {error}; audit again")))
     }
-}
-
-/// What says that a file is a summary.
-#[derive(Debug, Deserialize)]
-struct Version {
-    format: String,
-    format_version: u32,
-}
-
-impl Version {
-    fn of(text: &str) -> Option<Self> {
-        serde_json::from_str(text)
-            .ok()
-            .filter(|version: &Self| version.format == FORMAT || version.format == super::compare::FORMAT)
-    }
-}
-
-/// Whether a folder holds an audit or a comparison of two.
-pub(super) fn is_audit(folder: &Path) -> bool {
-    std::fs::read_to_string(folder.join(FILE)).ok().and_then(|text| Version::of(&text)).is_some()
 }
 
 /// Anything as JSON for people and programs.

@@ -19,6 +19,8 @@
 //!
 //! A crate of its own, so that it is compiled with all optimisation also in development.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no kernel runs there"))]
+
 mod block;
 mod buffer;
 mod error;

@@ -38,7 +38,7 @@ struct Source {
 enum Kind {
     File(PathBuf, Format),
     /// Taken by the first reading.
-    Stream(Mutex<Option<ipc::Stream>>),
+    Stream(Mutex<Option<Box<ipc::Stream>>>),
 }
 
 impl Dataset {
@@ -240,7 +240,7 @@ fn open_pipe(name: &str, pipe: CancellablePipe, cancel: &Cancel) -> Result<(Sour
 fn open_stream(name: &str, reader: Box<dyn Read + Send>) -> Result<(Source, SchemaRef, Option<u64>)> {
     let stream = ipc::open_stream(name, reader)?;
     let schema = stream.schema();
-    Ok((Source { name: name.into(), kind: Kind::Stream(Mutex::new(Some(stream))) }, schema, None))
+    Ok((Source { name: name.into(), kind: Kind::Stream(Mutex::new(Some(Box::new(stream)))) }, schema, None))
 }
 
 /// Iterator over a dataset's rows. Ends after the first error.
@@ -257,7 +257,7 @@ pub struct Chunks {
 
 enum Waiting {
     File(PathBuf, Format),
-    Stream(ipc::Stream),
+    Stream(Box<ipc::Stream>),
 }
 
 struct Current {

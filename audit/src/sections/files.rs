@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::Material;
 use super::words::{are, more, number};
-use super::{BROKEN_KINDS, Material};
 use crate::kind::Kind;
 use crate::text::percent;
 use crate::view::{Cell, Section, Table, Tone};
@@ -26,7 +26,7 @@ const FILE_KINDS: [Kind; 10] = [
 impl Material<'_> {
     /// Rows whose image can be read and is odd.
     pub(super) fn odd_rows(&self) -> u64 {
-        let is_odd = |kind: &Kind| FILE_KINDS.contains(kind) && !BROKEN_KINDS.contains(kind);
+        let is_odd = |kind: &Kind| FILE_KINDS.contains(kind) && !Kind::BROKEN.contains(kind);
         let rows: BTreeSet<u32> =
             self.analysis.findings.iter().filter(|finding| is_odd(&finding.kind)).map(|finding| finding.row).collect();
         rows.len() as u64
@@ -34,7 +34,7 @@ impl Material<'_> {
 
     pub(super) fn files(&mut self) -> Result<Section> {
         let summary = self.summary;
-        let broken: u64 = BROKEN_KINDS.iter().map(|kind| summary.of(*kind)).sum();
+        let broken: u64 = Kind::BROKEN.iter().map(|kind| summary.of(*kind)).sum();
         let odd = self.odd_rows();
         let text = format!("{} missing or cannot be decoded; {} odd.", are(broken, "image"), are(odd, "other image"));
         let tone = match (broken, odd) {

@@ -26,8 +26,6 @@ use dismax::error::Result;
 const MOST_ROWS: usize = 100;
 /// Most input files that the page lists.
 const MOST_INPUTS: usize = 100;
-/// Kinds whose image is of no use.
-const BROKEN_KINDS: [Kind; 3] = [Kind::Undecodable, Kind::Truncated, Kind::Empty];
 
 /// What sections are made of.
 pub(super) struct Material<'a> {

@@ -1,6 +1,5 @@
 //! The page's first lines: three sentences and the figures beside them.
 
-use super::BROKEN_KINDS;
 use super::words::{are, interval, repeats};
 use crate::drift::{LARGE_PSI, MODERATE_PSI, Quantity};
 use crate::kind::{Kind, Severity};
@@ -23,7 +22,7 @@ pub(super) fn verdict(summary: &AuditSummary) -> [String; 3] {
             if high == 1 { "is" } else { "are" }
         ),
     };
-    let broken: u64 = BROKEN_KINDS.iter().map(|kind| summary.of(*kind)).sum();
+    let broken: u64 = Kind::BROKEN.iter().map(|kind| summary.of(*kind)).sum();
     let copies = summary.of(Kind::ExactDuplicate) + summary.of(Kind::NearDuplicate);
     let leaked = summary.of(Kind::Leaked) + summary.of(Kind::LeakedNear);
     let unknown = match summary.unknown.out_of_distribution {
@@ -79,7 +78,7 @@ pub(super) fn tiles(summary: &AuditSummary, odd: u64) -> Vec<Tile> {
         let note = format!("95 %: {}", interval(&calibration.ece));
         tiles.push(tile("Calibration error", percent(calibration.ece.value), note, tone));
     }
-    let broken: u64 = BROKEN_KINDS.iter().map(|kind| summary.of(*kind)).sum();
+    let broken: u64 = Kind::BROKEN.iter().map(|kind| summary.of(*kind)).sum();
     let tone = if broken > 0 { Tone::Bad } else { Tone::Good };
     tiles.push(tile("Broken files", count(broken), format!("{} odd", are(odd, "other image")), tone));
     let exact = summary.of(Kind::ExactDuplicate);

@@ -12,7 +12,8 @@ use arrow::error::ArrowError;
 use arrow::ipc;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
 
-use super::{Batches, damaged, require_claim, schema_of};
+use super::check::{damaged, require_claim, schema_of};
+use crate::dataset::batches::Batches;
 use crate::dataset::guard::guarded;
 use crate::{Error, Result};
 

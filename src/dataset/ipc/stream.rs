@@ -12,8 +12,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 
+use super::check::{damaged, require_claim, schema_of};
 use super::message::{self, Next};
-use super::{Batches, damaged, require_claim, schema_of};
+use crate::dataset::batches::Batches;
 use crate::dataset::guard::guarded;
 use crate::{Error, Result};
 

@@ -8,7 +8,7 @@ use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::Accumulator;
 use dismax::metrics::ReliabilitySums;
 
-use super::{column, number};
+use super::arguments::{column, number};
 use crate::models::external;
 
 #[derive(Debug)]

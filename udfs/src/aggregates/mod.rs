@@ -1,15 +1,14 @@
 //! Aggregates for audits: calibration error, Brier score and ranking figures, mergeable across partitions. Rows with a NULL
 //! are left out; without rows (for rankings: without rows of both kinds) the answer is NULL.
 
+mod arguments;
 mod calibration;
 mod ranking;
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::ArrayRef;
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err, not_impl_err, plan_err};
+use datafusion::common::{Result, ScalarValue, not_impl_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::utils::format_state_name;
@@ -216,14 +215,4 @@ impl AggregateUDFImpl for Audit {
             LazyLock::new(|| Kind::ALL.into_iter().map(|kind| (kind, kind.documentation())).collect());
         ALL.iter().find(|(kind, _)| *kind == self.kind).map(|(_, documentation)| documentation)
     }
-}
-
-/// A numeric argument in the width that is computed with.
-fn number(values: &[ArrayRef], index: usize, data_type: &DataType) -> Result<ArrayRef> {
-    Ok(cast(column(values, index)?, data_type)?)
-}
-
-/// An argument or a part of the state.
-fn column(values: &[ArrayRef], index: usize) -> Result<&ArrayRef> {
-    values.get(index).ok_or_else(|| exec_datafusion_err!("an aggregate lacks argument {index}"))
 }

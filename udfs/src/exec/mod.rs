@@ -36,10 +36,11 @@ use datafusion::physical_plan::{
 use dismax::dataset::ImageColumn;
 
 pub(crate) use self::late_filters::LateFilters;
+use self::metrics::ScoreMetrics;
 pub(crate) use self::share_scores::ShareScores;
 use self::shared::Share;
 pub(crate) use self::small_batches::SmallBatches;
-use self::stream::ScoreStream;
+use self::stream::{ScoreStream, Scoring};
 use crate::models::ScoringModel;
 use crate::output::Output;
 
@@ -112,6 +113,18 @@ impl ScoreExec {
         let below = self.input.schema();
         let is_unique = |name: &str| below.fields().iter().filter(|field| field.name() == name).count() == 1;
         (0..below.fields().len()).filter(|column| is_unique(below.field(*column).name())).collect()
+    }
+
+    fn scoring(&self) -> Scoring {
+        Scoring {
+            image: Arc::clone(&self.image),
+            image_field: Arc::clone(&self.image_field),
+            image_column: self.image_column.clone(),
+            model: Arc::clone(&self.model),
+            outputs: self.outputs.clone(),
+            share: self.share.clone(),
+            schema: Arc::clone(&self.schema),
+        }
     }
 
     /// Rows of a record batch that the stage takes at once.
@@ -217,7 +230,9 @@ impl ExecutionPlan for ScoreExec {
         if let Some(share) = &self.share {
             share.start(partition, context.memory_pool());
         }
-        Ok(Box::pin(ScoreStream::new(self, partition, input)))
+        let partitions = self.properties.output_partitioning().partition_count();
+        let metrics = ScoreMetrics::new(&self.metrics, partition);
+        Ok(Box::pin(ScoreStream::new(self.scoring(), partitions, input, metrics)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

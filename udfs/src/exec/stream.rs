@@ -7,27 +7,42 @@ use std::task::{Context, Poll, ready};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
-use dismax::dataset::{ImageDigest, used_bytes};
+use datafusion::physical_expr::PhysicalExpr;
+use dismax::dataset::{ImageColumn, ImageDigest, used_bytes};
 use dismax::stage::Scored;
 use futures::{Stream, StreamExt};
 
-use super::ScoreExec;
 use super::answer::{Sender, Wanted};
 use super::metrics::{Batch, ScoreMetrics};
 use super::shared::{Claim, Own, Share};
 use crate::chunks::ImageSlices;
-use crate::models::external;
+use crate::models::{ScoringModel, external};
+use crate::output::Output;
 
 /// Record batches that each partition may have in flight, however many partitions there are: one at the workers, one to come.
 const LEAST_IN_FLIGHT: usize = 2;
 
+/// What a node computes: from which column of its input, by which model, and which columns it appends.
+pub(super) struct Scoring {
+    pub image: Arc<dyn PhysicalExpr>,
+    pub image_field: FieldRef,
+    pub image_column: ImageColumn,
+    pub model: Arc<ScoringModel>,
+    /// With the names of their columns.
+    pub outputs: Vec<(Output, String)>,
+    /// With other nodes of the plan that read the same images.
+    pub share: Option<Share>,
+    /// The input's columns, then the appended ones.
+    pub schema: SchemaRef,
+}
+
 /// Hands record batches to the workers, a bounded number at a time, and yields them with their outputs, in order. Dropping it
 /// makes the workers pass over what it still has in the queue.
 pub(super) struct ScoreStream {
-    exec: ScoreExec,
+    scoring: Scoring,
     input: SendableRecordBatchStream,
     /// What is left of the input's last record batch.
     current: Option<Current>,
@@ -65,12 +80,11 @@ struct Sent {
 }
 
 impl ScoreStream {
-    pub fn new(exec: &ScoreExec, partition: usize, input: SendableRecordBatchStream) -> Self {
-        let stage = &exec.model.stage;
-        let partitions = exec.output_partitioning_count();
-        let most_in_flight = stage.items_in_flight().div_ceil(partitions).max(LEAST_IN_FLIGHT);
+    /// One of `partitions` streams, each of which may have its share of what the stage takes in flight.
+    pub fn new(scoring: Scoring, partitions: usize, input: SendableRecordBatchStream, metrics: ScoreMetrics) -> Self {
+        let stage = &scoring.model.stage;
+        let most_in_flight = stage.items_in_flight().div_ceil(partitions.max(1)).max(LEAST_IN_FLIGHT);
         Self {
-            exec: exec.clone(),
             input,
             current: None,
             in_flight: VecDeque::new(),
@@ -78,7 +92,8 @@ impl ScoreStream {
             most_in_flight,
             most_bytes: stage.max_chunk_bytes() as u64 * most_in_flight as u64,
             ended: false,
-            metrics: ScoreMetrics::new(&exec.metrics, partition),
+            metrics,
+            scoring,
         }
     }
 
@@ -101,8 +116,8 @@ impl ScoreStream {
     }
 
     fn cut(&self, rows: RecordBatch) -> Result<Current> {
-        let images = self.exec.image.evaluate(&rows)?.into_array(rows.num_rows())?;
-        let images = ImageSlices::try_new(&self.exec.model.stage, &images, &self.exec.image_field)?;
+        let images = self.scoring.image.evaluate(&rows)?.into_array(rows.num_rows())?;
+        let images = ImageSlices::try_new(&self.scoring.model.stage, &images, &self.scoring.image_field)?;
         Ok(Current { rows, images, start: 0 })
     }
 
@@ -116,7 +131,7 @@ impl ScoreStream {
         let rows = current.rows.slice(current.start, images.len());
         current.start += images.len();
         let bytes = used_bytes(&images) as u64;
-        let chunk = match &self.exec.share {
+        let chunk = match &self.scoring.share {
             Some(share) => self.submit_shared(share, rows, bytes, images)?,
             None => {
                 let sent = Some(Sent { images: images.len(), answer: 0 });
@@ -134,9 +149,9 @@ impl ScoreStream {
     /// Sends those images that no other node of the plan sends.
     fn submit_shared(&self, share: &Share, rows: RecordBatch, bytes: u64, images: ArrayRef) -> Result<InFlight> {
         let all = images.len();
-        let values = self.exec.image_column.images_of(&images).map_err(external)?;
+        let values = self.scoring.image_column.images_of(&images).map_err(external)?;
         let digests: Vec<ImageDigest> = (0..all).map(|row| values.digest(row)).collect();
-        let Claim { answers, places, own } = share.claim(&digests, self.exec.model.columns.classes());
+        let Claim { answers, places, own } = share.claim(&digests, self.scoring.model.columns.classes());
         let Some(Own { rows: missing, answer, sender }) = own else {
             return Ok(InFlight { rows, bytes, answers, places: Some(places), sent: None });
         };
@@ -148,20 +163,20 @@ impl ScoreStream {
     }
 
     fn submit(&self, images: &ArrayRef, answer: &Wanted, sender: Sender) -> Result<()> {
-        let images = self.exec.image_column.images_of(images).map_err(external)?;
+        let images = self.scoring.image_column.images_of(images).map_err(external)?;
         // The stream may be dropped while its rows are scored.
         let send = move |scored: dismax::Result<Scored>| sender.send(scored.map_err(external));
-        self.exec.model.stage.submit(images, answer.token(), send).map_err(external)
+        self.scoring.model.stage.submit(images, answer.token(), send).map_err(external)
     }
 
     fn finish(&self, chunk: InFlight, answers: &[Arc<Scored>]) -> Result<RecordBatch> {
-        let columns = &self.exec.model.columns;
+        let columns = &self.scoring.model.columns;
         let gathered;
         let scored = match &chunk.places {
             None => &*answers[0],
             Some(places) => {
                 gathered = Scored::gather(
-                    self.exec.model.stage.model(),
+                    self.scoring.model.stage.model(),
                     places.iter().map(|(answer, row)| (&*answers[*answer], *row)),
                 );
                 &gathered
@@ -172,10 +187,10 @@ impl ScoreStream {
             chunk.sent.map_or_else(Default::default, |sent| (sent.images, answers[sent.answer].timing()));
         self.metrics.add(Batch { images, shared: chunk.rows.num_rows() - images, errors: scored.failed.len(), timing });
         let mut arrays = chunk.rows.columns().to_vec();
-        for (output, _) in &self.exec.outputs {
+        for (output, _) in &self.scoring.outputs {
             arrays.push(output.array(columns, &scored)?);
         }
-        Ok(RecordBatch::try_new(Arc::clone(&self.exec.schema), arrays)?)
+        Ok(RecordBatch::try_new(Arc::clone(&self.scoring.schema), arrays)?)
     }
 
     fn advance(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {
@@ -190,12 +205,6 @@ impl ScoreStream {
         let Some(chunk) = self.in_flight.pop_front() else { return Poll::Ready(None) };
         self.in_flight_bytes -= chunk.bytes;
         Poll::Ready(Some(self.finish(chunk, &answers)))
-    }
-}
-
-impl ScoreExec {
-    fn output_partitioning_count(&self) -> usize {
-        self.properties.output_partitioning().partition_count().max(1)
     }
 }
 
@@ -216,6 +225,6 @@ impl Stream for ScoreStream {
 
 impl RecordBatchStream for ScoreStream {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.exec.schema)
+        Arc::clone(&self.scoring.schema)
     }
 }

@@ -1,13 +1,14 @@
-//! What a call asks for: the arguments after the image are a model's name and, for `dismax_is_ood`, an alpha.
+//! Calls of the functions in a plan.
 
 use std::sync::Arc;
 
-use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{Expr, expr::ScalarFunction};
 
-use super::ScoreFunction;
-use crate::models::{Registry, ScoringModel};
-use crate::output::{Alpha, Output};
+use super::arguments::resolve;
+use super::score::ScoreFunction;
+use crate::models::ScoringModel;
+use crate::output::Output;
 
 /// A call of a scoring function in a logical plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,38 +40,4 @@ fn literal(expr: &Expr) -> Option<&ScalarValue> {
         Expr::Literal(value, _) => Some(value),
         _ => None,
     }
-}
-
-/// What may stand after the image, for messages.
-pub(super) fn arguments(output: Output) -> &'static str {
-    match output {
-        Output::IsOod => "after the image give an alpha such as 0.05, a model's name in quotes, or both",
-        _ => "after the image give nothing or a model's name in quotes",
-    }
-}
-
-/// Output and model of a call whose arguments have these values, where they are constant.
-pub(super) fn resolve<'a>(
-    output: Output,
-    models: &'a Registry,
-    arguments: &[Option<&ScalarValue>],
-) -> Result<(Output, &'a Arc<ScoringModel>)> {
-    let name = output.function();
-    let (mut model, mut alpha) = (None, None);
-    for argument in arguments.iter().skip(1) {
-        let Some(value) = argument else {
-            return plan_err!("{name}: model and alpha must be constants, not columns; {}", self::arguments(output));
-        };
-        match value.try_as_str() {
-            Some(Some(text)) if model.is_none() => model = Some(text),
-            _ => match (value.cast_to(&arrow::datatypes::DataType::Float64), output) {
-                (Ok(ScalarValue::Float64(Some(number))), Output::IsOod) if alpha.is_none() => alpha = Some(number),
-                _ => return plan_err!("{name}: {}, not {value}", self::arguments(output)),
-            },
-        }
-    }
-    let model = models.get(model)?;
-    let output = alpha.map_or(output, |alpha| Output::IsOodAt(Alpha::new(alpha)));
-    output.check(&model.columns)?;
-    Ok((output, model))
 }

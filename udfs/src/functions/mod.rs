@@ -1,104 +1,22 @@
 //! The scalar functions. A query's plan replaces their calls by columns of one scoring node ([`crate::plan`]); where that
 //! node cannot stand they score what they are given themselves, with the same workers and the same answer.
 
+mod arguments;
 mod call;
 mod documentation;
 mod evaluate;
+mod score;
 
-use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue, plan_err};
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    TypeSignature, Volatility,
-};
+use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use self::call::Call;
+pub(crate) use self::score::ScoreFunction;
 use crate::models::Registry;
 use crate::output::Output;
 
 /// All of them.
 pub(crate) fn all(models: &Arc<Registry>) -> impl Iterator<Item = ScalarUDF> {
     Output::ALL.into_iter().map(|output| ScalarUDF::new_from_impl(ScoreFunction::new(output, Arc::clone(models))))
-}
-
-/// The function of one output.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ScoreFunction {
-    output: Output,
-    models: Arc<Registry>,
-    signature: Signature,
-}
-
-impl ScoreFunction {
-    pub fn new(output: Output, models: Arc<Registry>) -> Self {
-        // The first decides; the others are what `SHOW FUNCTIONS` lists.
-        let mut forms = vec![TypeSignature::UserDefined];
-        let listed = |more: &[DataType]| TypeSignature::Exact([&[DataType::Binary], more].concat());
-        forms.extend([listed(&[]), listed(&[DataType::Utf8])]);
-        if output == Output::IsOod {
-            forms.extend([listed(&[DataType::Float64]), listed(&[DataType::Float64, DataType::Utf8])]);
-        }
-        Self { output, models, signature: Signature::one_of(forms, Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for ScoreFunction {
-    fn name(&self) -> &str {
-        self.output.function()
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        // Whatever does not fit is refused by `return_field_from_args`, which sees values and can say more.
-        let coerced = arguments.iter().enumerate().map(|(position, argument)| match argument {
-            DataType::Null if position == 0 => DataType::Binary,
-            other => other.clone(),
-        });
-        Ok(coerced.collect())
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        // The class names and their number are the model's, which only the arguments' values tell.
-        plan_err!("{} needs the values of its arguments to know its type", self.name())
-    }
-
-    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
-        let (output, model) = call::resolve(self.output, &self.models, arguments.scalar_arguments)?;
-        if let Some(image) = arguments.arg_fields.first() {
-            model.image_column(image)?;
-        }
-        Ok(Arc::new(output.field(&model.columns, self.name())))
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalars: Vec<Option<&ScalarValue>> = arguments
-            .args
-            .iter()
-            .map(|argument| match argument {
-                ColumnarValue::Scalar(value) => Some(value),
-                ColumnarValue::Array(_) => None,
-            })
-            .collect();
-        let (output, model) = call::resolve(self.output, &self.models, &scalars)?;
-        let (Some(images), Some(field)) = (arguments.args.first(), arguments.arg_fields.first()) else {
-            return plan_err!("{} needs an image", self.name());
-        };
-        match images {
-            ColumnarValue::Array(images) => Ok(ColumnarValue::Array(evaluate::score(model, output, images, field)?)),
-            ColumnarValue::Scalar(image) => {
-                let scored = evaluate::score(model, output, &image.to_array()?, field)?;
-                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&scored, 0)?))
-            }
-        }
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        documentation::of(self.output)
-    }
 }

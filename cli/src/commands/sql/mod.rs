@@ -1,5 +1,6 @@
 //! `dismax sql`.
 
+mod args;
 mod complete;
 mod missing;
 mod print;
@@ -8,13 +9,11 @@ mod session;
 mod shell;
 
 use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
 
-use clap::ValueEnum;
 use dismax::{Error, Result};
 
+pub use self::args::Args;
 use self::run::Runner;
-use crate::args::StageArgs;
 use crate::context::Context;
 use crate::exit::Outcome;
 
@@ -40,52 +39,6 @@ Aggregates: ece(correct, confidence), brier(is_positive, probability), auroc(is_
 fpr_at_tpr. Window: bh_reject(p_value, q) OVER (). SHOW FUNCTIONS explains each.
 
 However often a query mentions an image, it is decoded and scored once; EXPLAIN shows where.";
-
-/// How rows are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For reading; the first 1,000 rows.
-    Table,
-    /// Comma-separated values with a header.
-    Csv,
-    /// One object for each line.
-    Json,
-}
-
-/// Flags of `dismax sql`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The query, or several separated by semicolons. Without it: a shell, or what comes from standard input.
-    #[arg(value_name = "QUERY", conflicts_with = "file")]
-    query: Option<String>,
-
-    /// Read the queries from this file.
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
-
-    /// A model's folder, and the name that queries use where there are several [default name: the folder's].
-    #[arg(long = "model", value_name = "[NAME=]MODEL")]
-    models: Vec<String>,
-
-    /// How rows are printed [default: table on a terminal and elsewhere].
-    #[arg(long, value_enum, default_value_t = Format::Table, conflicts_with = "out")]
-    format: Format,
-
-    /// Write the rows to this file instead: .parquet, .arrow (IPC file) or .arrows (IPC stream), by its extension.
-    #[arg(long, value_name = "FILE")]
-    out: Option<String>,
-
-    /// Replace the file of --out if it exists.
-    #[arg(long)]
-    force: bool,
-
-    #[command(flatten)]
-    stage: StageArgs,
-
-    /// Refuse images of more pixels than this, before memory is taken for them.
-    #[arg(long, value_name = "PIXELS", default_value_t = dismax::image::Limits::default().max_pixels)]
-    max_pixels: u64,
-}
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {

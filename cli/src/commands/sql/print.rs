@@ -14,7 +14,7 @@ use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use datafusion::arrow::util::pretty::pretty_format_batches_with_schema;
 use dismax::{Error, Result};
 
-use super::Format;
+use super::args::Format;
 use crate::text;
 
 /// Rows of a table; a reader has seen enough, and widths must be known before the first line.

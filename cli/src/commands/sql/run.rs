@@ -12,10 +12,10 @@ use dismax::{Error, Result};
 use futures::StreamExt;
 use tokio::runtime::Runtime;
 
+use super::args::{Args, Format};
 use super::missing;
 use super::print::Printer;
 use super::session::failure;
-use super::{Args, Format};
 use crate::context::Context;
 use crate::text;
 use crate::ui::Ui;

@@ -10,7 +10,7 @@ use dismax::stage::StageOptions;
 use dismax::{Error, Result};
 use dismax_udfs::{Models, NoModel};
 
-use super::Args;
+use super::args::Args;
 use crate::args::ImageArgs;
 
 /// The session that the flags ask for.

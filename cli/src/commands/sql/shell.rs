@@ -11,7 +11,7 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 
-use super::Format;
+use super::args::Format;
 use super::complete::SqlHelper;
 use super::run::Runner;
 use super::session::failure;

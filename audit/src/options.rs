@@ -1,0 +1,38 @@
+//! What is audited, and how.
+
+use dismax::Dataset;
+
+/// What is audited, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditOptions {
+    /// Label column; the one with a usual name where none is given, and no labels where there is no such column either.
+    pub label: Option<String>,
+    /// Columns whose values divide the rows into groups.
+    pub group_by: Vec<String>,
+    /// Column of times, which divide the rows by day.
+    pub time: Option<String>,
+    /// False discovery rate in (0, 1) of unknown images, of calibration gaps, of drift and of slices, each on its own.
+    pub fdr: f64,
+    /// Most thumbnails of each kind in the report.
+    pub top: usize,
+    /// Whether an audit that is there already is replaced.
+    pub force: bool,
+    /// What stands in the report as the command.
+    pub command: String,
+}
+
+impl Default for AuditOptions {
+    /// Labels where there are some, no groups, a false discovery rate of 0.05, 24 thumbnails, nothing replaced.
+    fn default() -> Self {
+        Self { label: None, group_by: Vec::new(), time: None, fdr: 0.05, top: 24, force: false, command: String::new() }
+    }
+}
+
+/// What is audited.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditInputs<'a> {
+    /// The audited dataset.
+    pub dataset: &'a Dataset,
+    /// What it is compared with: for drift, and for images that are in both.
+    pub reference: Option<&'a Dataset>,
+}

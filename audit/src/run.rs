@@ -1,0 +1,184 @@
+//! An audit from beginning to end.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Instant;
+
+use super::analysis::Analysis;
+use super::collect::{Collected, Pass, Wanted};
+use super::error::AuditError;
+use super::findings::{Evidence, FINDINGS};
+use super::groups::GroupColumn;
+use super::kind::{Kind, Severity};
+use super::options::{AuditInputs, AuditOptions};
+use super::sections::Material;
+use super::summary::{AuditSummary, ModelSummary};
+use super::thumbnails::ThumbnailWriter;
+use super::{analysis, findings, format, place, report, summary};
+use dismax::dataset::{Dataset, LabelColumn};
+use dismax::error::Result;
+use dismax::model::Model;
+use dismax::run::{Progress, Run};
+use dismax::stage::Stage;
+
+/// Audits a dataset into the folder `out`, which appears whole or not at all.
+///
+/// # Errors
+/// A model that is not calibrated, a false discovery rate outside (0, 1), a column that is not there or cannot be used, a
+/// folder that is in the way, damaged input, [`Error::Cancelled`](dismax::Error::Cancelled).
+pub fn audit(
+    stage: &Stage,
+    inputs: &AuditInputs<'_>,
+    out: &Path,
+    options: &AuditOptions,
+    run: &mut Run<'_>,
+) -> Result<AuditSummary> {
+    let start = Instant::now();
+    let AuditInputs { dataset, reference } = *inputs;
+    let model = stage.model();
+    let calibration = model.require_calibration()?;
+    let cancel = run.cancel.clone();
+    if !(options.fdr > 0.0 && options.fdr < 1.0) {
+        return Err(AuditError::FalseDiscoveryRate { fdr: options.fdr }.into());
+    }
+    dataset.require_distinct_files()?;
+    let (label, no_labels) = match label_column(dataset, options.label.as_deref())? {
+        Ok(label) => (Some(label), None),
+        Err(why) => (None, Some(why)),
+    };
+    let wanted = Wanted { label, groups: group_columns(dataset, options)? };
+    stage.image_column(dataset)?;
+    if let Some(reference) = reference {
+        reference.require_distinct_files()?;
+        stage.image_column(reference)?;
+    }
+    let staging = place::create(out, options.force)?;
+    let pass = Pass { stage, calibration };
+    let mut collect = |dataset: &Dataset, wanted: &Wanted, task: &'static str| -> Result<_> {
+        let mut thumbnails = ThumbnailWriter::create(staging.scratch())?;
+        let collected = pass.run(dataset, wanted, &mut thumbnails, task, run)?;
+        Ok((collected, thumbnails.finish()?))
+    };
+    let mut of_reference =
+        reference.map(|reference| collect(reference, &Wanted::default(), "scoring the reference")).transpose()?;
+    let (collected, mut thumbnails) = collect(dataset, &wanted, "scoring")?;
+    let rows = collected.len() as u64;
+    run.report(Progress { task: "analysing", rows, of: Some(rows), failed: 0 })?;
+
+    let (reference_rows, mut reference_thumbnails) = match &mut of_reference {
+        Some((collected, thumbnails)) => (Some(&*collected), Some(thumbnails)),
+        None => (None, None),
+    };
+    let row_groups = dataset.row_groups()?;
+    let analysis = analysis::analyse(
+        &collected,
+        reference_rows,
+        &row_groups,
+        model.classes(),
+        calibration,
+        options,
+        &mut thumbnails,
+        reference_thumbnails.as_deref_mut(),
+        &cancel,
+    )?;
+    cancel.check()?;
+    let mut summary = summarise(model, dataset, reference, options, &collected, &analysis);
+    let evidence = Evidence {
+        collected: &collected,
+        reference: reference_rows,
+        classes: model.classes(),
+        unknown: &analysis.unknown,
+        quality: &analysis.quality,
+    };
+    findings::write(&staging.path(FINDINGS), &analysis.findings, &evidence)?;
+    cancel.check()?;
+    summary.seconds = start.elapsed().as_secs_f64();
+    let mut material = Material {
+        summary: &summary,
+        analysis: &analysis,
+        evidence,
+        calibration,
+        thumbnails: &mut thumbnails,
+        reference_thumbnails,
+        top: options.top,
+        no_labels: no_labels.as_deref(),
+    };
+    staging.write(report::FILE, report::render(&material.view()?)?.as_bytes())?;
+    staging.write(format::FILE, &summary::to_json(&summary)?)?;
+    cancel.check()?;
+    staging.publish()?;
+    Ok(summary)
+}
+
+/// The label column, or why there is none. One that was named must be there.
+fn label_column(dataset: &Dataset, wanted: Option<&str>) -> Result<Result<LabelColumn, String>> {
+    match (dataset.label_column(wanted), wanted) {
+        (Ok(column), _) => Ok(Ok(column)),
+        (Err(error), Some(_)) => Err(error),
+        (Err(error), None) => Ok(Err(error.to_string())),
+    }
+}
+
+fn group_columns(dataset: &Dataset, options: &AuditOptions) -> Result<Vec<GroupColumn>> {
+    let names = options.group_by.iter().map(|name| (name, false)).chain(options.time.iter().map(|name| (name, true)));
+    let mut seen = HashSet::new();
+    let mut columns = Vec::new();
+    for (name, by_day) in names {
+        if seen.insert((name, by_day)) {
+            columns.push(GroupColumn::find(dataset.schema(), name, by_day)?);
+        }
+    }
+    Ok(columns)
+}
+
+fn summarise(
+    model: &Model,
+    dataset: &Dataset,
+    reference: Option<&Dataset>,
+    options: &AuditOptions,
+    collected: &Collected,
+    analysis: &Analysis,
+) -> AuditSummary {
+    let (format, format_version) = AuditSummary::format();
+    let mut kinds: std::collections::BTreeMap<Kind, u64> = Kind::ALL.map(|kind| (kind, 0)).into();
+    let mut severities: std::collections::BTreeMap<Severity, u64> =
+        [Severity::High, Severity::Medium, Severity::Low].map(|severity| (severity, 0)).into();
+    let mut found = vec![false; collected.len()];
+    for finding in &analysis.findings {
+        *kinds.entry(finding.kind).or_default() += 1;
+        *severities.entry(finding.severity).or_default() += 1;
+        if let Some(found) = found.get_mut(finding.row as usize) {
+            *found = true;
+        }
+    }
+    let files = |dataset: &Dataset| dataset.files().map(str::to_owned).collect::<Vec<_>>();
+    AuditSummary {
+        format,
+        format_version,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: options.command.clone(),
+        inputs: files(dataset),
+        reference: reference.map(files),
+        model: ModelSummary {
+            path: model.path().display().to_string(),
+            digest: model.digest().to_owned(),
+            architecture: model.config().architecture.name().to_owned(),
+            classes: model.classes().to_vec(),
+        },
+        rows: collected.len() as u64,
+        scored: collected.rows().filter(|row| row.prediction.is_some()).count() as u64,
+        rows_with_findings: found.iter().filter(|found| **found).count() as u64,
+        findings: analysis.findings.len() as u64,
+        kinds,
+        severities,
+        unknown: analysis.unknown.clone(),
+        labels: analysis.labels.clone(),
+        calibration: analysis.calibration.clone(),
+        drift: analysis.drift.clone(),
+        quality: analysis.quality,
+        duplicates: analysis.duplicates,
+        slices: analysis.slices.clone(),
+        warnings: analysis.warnings.clone(),
+        seconds: 0.0,
+    }
+}
