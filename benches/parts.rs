@@ -1,5 +1,6 @@
-//! What each step of scoring costs, so that a slow-down is found where it happens: decoding, preprocessing, the network, the head,
-//! the scores, the columns. On one thread, with images drawn here; `benches/compare` measures them together, on real ones.
+//! What each step of scoring costs, so that a slow-down is found where it happens: decoding, preprocessing, the
+//! network, the head, the scores, the columns. On one thread, with images drawn here; `benches/compare` measures them
+//! together, on real ones.
 #![allow(
     clippy::unwrap_used,
     missing_docs,
@@ -137,7 +138,8 @@ fn convolutions(criterion: &mut Criterion) {
     }
 }
 
-/// A step of training on a worker's part of a batch, as it is done (written out, with Winograd's convolutions), and by libtorch's autograd.
+/// A step of training on a worker's part of a batch, as it is done (written out, with Winograd's convolutions), and by
+/// libtorch's autograd.
 fn training(criterion: &mut Criterion) {
     tch::set_num_threads(1);
     let mut group = criterion.benchmark_group("training step");

@@ -117,8 +117,8 @@ pub struct Columns {
 impl Columns {
     /// The columns of the stage's model, each name with `prefix` in front.
     ///
-    /// The schema's metadata get `dismax.model_digest`, `.temperature`, `.score` and `.alpha`, with the prefix before the
-    /// last word, so that scoring a dataset with a second model keeps what is known of the first.
+    /// The schema's metadata get `dismax.model_digest`, `.temperature`, `.score` and `.alpha`, with the prefix before
+    /// the last word, so that scoring a dataset with a second model keeps what is known of the first.
     ///
     /// # Errors
     /// [`Error::NotCalibrated`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.

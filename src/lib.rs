@@ -1,5 +1,6 @@
 //! Scores images in Arrow and Parquet datasets with networks trained by the DisMax loss (Macêdo, Zanchettin, Ludermir,
-//! *Distinction Maximization Loss*, arXiv 2205.05874): calibrated probabilities and out-of-distribution flags as columns.
+//! *Distinction Maximization Loss*, arXiv 2205.05874): calibrated probabilities and out-of-distribution flags as
+//! columns.
 //!
 //! Data flows one way: [`dataset`] reads rows, [`image`] decodes them, [`stage`] gathers them into batches and runs the
 //! [`network`], [`score`] and [`calibration`] turn logits into probabilities and p-values, [`columns`] appends them.

@@ -22,8 +22,8 @@ fn words(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or("the reader gave up").to_owned()
 }
 
-/// Installs a panic hook that says nothing of panics that become errors anyway, and leaves others to the hook before it. For
-/// programs whose standard error people read.
+/// Installs a panic hook that says nothing of panics that become errors anyway, and leaves others to the hook before
+/// it. For programs whose standard error people read.
 pub fn silence_caught() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

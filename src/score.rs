@@ -1,7 +1,8 @@
 //! From one row of logits to class, probabilities and in-distribution score. Pure arithmetic on slices.
 //!
-//! Scores follow Macêdo et al. 2022 (arXiv 2205.05874). **Higher is more in-distribution**; the column `ood_score` is the
-//! negative. Sums run in f64 and results are rounded to f32 once, so the order of a tensor library's reductions does not show.
+//! Scores follow Macêdo et al. 2022 (arXiv 2205.05874). **Higher is more in-distribution**; the column `ood_score` is
+//! the negative. Sums run in f64 and results are rounded to f32 once, so the order of a tensor library's reductions
+//! does not show.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,9 +48,9 @@ impl Score {
 
     /// This score of one row of logits, at temperature 1.
     ///
-    /// Finite for finite logits however far apart they are (`0 ln 0 = 0`), unless the sum itself leaves the range of f32. A NaN
-    /// or +infinite logit and an empty row give a
-    /// value that is not finite: such a row is an error, never in-distribution.
+    /// Finite for finite logits however far apart they are (`0 ln 0 = 0`), unless the sum itself leaves the range of
+    /// f32. A NaN or +infinite logit and an empty row give a value that is not finite: such a row is an error, never
+    /// in-distribution.
     pub fn of_logits(self, logits: &[f32]) -> f32 {
         self.combine(logits, &Softmax::of(logits, 1.0))
     }
@@ -116,8 +117,8 @@ impl RowScores {
 
 /// Scores one row: `probabilities = softmax(logits / temperature)` and the in-distribution score at temperature 1.
 ///
-/// `logits` are those of temperature 1 (not yet divided). `probabilities` takes one value per class; where it is shorter or
-/// longer than `logits`, the common part is written. Check [`RowScores::is_finite`] before use.
+/// `logits` are those of temperature 1 (not yet divided). `probabilities` takes one value per class; where it is
+/// shorter or longer than `logits`, the common part is written. Check [`RowScores::is_finite`] before use.
 pub fn row(logits: &[f32], temperature: f32, score: Score, probabilities: &mut [f32]) -> RowScores {
     let temperature = f64::from(temperature);
     let softmax = Softmax::of(logits, temperature);
@@ -161,8 +162,9 @@ impl Softmax {
         let max = f64::from(max);
         let mut softmax = Self { class, max, temperature, sum: f64::NAN };
         if !logits.is_empty() {
-            // The sum starts from the largest term. A term below half an ulp of 1 then changes nothing, so skipping it is
-            // exact and saves most of the exponentials at a small temperature. A NaN logit is not skipped: the sum is NaN.
+            // The sum starts from the largest term. A term below half an ulp of 1 then changes nothing, so skipping it
+            // is exact and saves most of the exponentials at a small temperature. A NaN logit is not skipped: the sum
+            // is NaN.
             let rest = logits.iter().enumerate().filter(|&(index, _)| index != class);
             softmax.sum = rest.fold(if max.is_finite() { 1.0 } else { f64::NAN }, |sum, (_, &logit)| {
                 let exponent = softmax.exponent(logit);

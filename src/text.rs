@@ -1,4 +1,5 @@
-//! Text from outside made harmless: names and messages from datasets and models may hold characters that control a terminal.
+//! Text from outside made harmless: names and messages from datasets and models may hold characters that control a
+//! terminal.
 
 /// The text with U+FFFD for every control character, including line breaks and those that change the direction of text
 /// (Unicode's Bidi_Control), which could make a name read as another.

@@ -178,8 +178,8 @@ fn damaged_files_are_named_and_never_a_panic() {
     }
 }
 
-/// Parquet only: Arrow's IPC reader allocates whatever length a message claims before it reads, and an allocation that fails
-/// ends the process.
+/// Parquet only: Arrow's IPC reader allocates whatever length a message claims before it reads, and an allocation that
+/// fails ends the process.
 #[test]
 fn altered_parquet_is_never_a_panic() {
     let folder = folder();

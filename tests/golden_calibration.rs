@@ -28,9 +28,9 @@ fn metrics_match_the_reference() {
     assert_close("accuracy", metrics.accuracy, golden::f64("calibration.accuracy"), 1e-12);
 }
 
-/// The reference's class-wise errors ask another question than ours: "do label and prediction agree about this class?", which
-/// is true for nearly every pair of row and class, where the definition asks "is this class the label?". Hence its SCE of 0.80 on rows
-/// whose class-wise error is 0.05. Asked the same question, our bins give its numbers.
+/// The reference's class-wise errors ask another question than ours: "do label and prediction agree about this class?",
+/// which is true for nearly every pair of row and class, where the definition asks "is this class the label?". Hence
+/// its SCE of 0.80 on rows whose class-wise error is 0.05. Asked the same question, our bins give its numbers.
 #[test]
 fn class_wise_errors_of_the_reference_are_explained() {
     rows(|rows| {
@@ -51,9 +51,9 @@ fn class_wise_errors_of_the_reference_are_explained() {
         let sce = mean(&|p, hit| ece(p, hit).unwrap());
         assert_close("SCE", sce, golden::f64("calibration.SCELoss.T1"), TOLERANCE);
 
-        // Its adaptive bins are cut at every 266th of the 4,000 sorted values, open below and closed above: bin k holds the ranks
-        // 266 k + 1 to 266 (k + 1), the last one the rest, and the smallest value is in none. No probability here is below TACE's
-        // threshold of 0.01, so its TACE is its ACE.
+        // Its adaptive bins are cut at every 266th of the 4,000 sorted values, open below and closed above: bin k holds
+        // the ranks 266 k + 1 to 266 (k + 1), the last one the rest, and the smallest value is in none. No probability
+        // here is below TACE's threshold of 0.01, so its TACE is its ACE.
         let ace = mean(&|p, hit| {
             let mut ranked: Vec<(f32, bool)> = p.iter().copied().zip(hit.iter().copied()).collect();
             ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -71,7 +71,8 @@ fn class_wise_errors_of_the_reference_are_explained() {
         let ours = ClassificationMetrics::of(rows, 1.0).unwrap();
         assert_close("class-wise ECE", ours.class_wise_ece, 0.053_940_9, TOLERANCE);
         assert_close("class-wise ECE", class_wise_ece(rows, 1.0, 15).unwrap(), ours.class_wise_ece, 0.0);
-        // Equal-count bins by rank instead of by value: near the 0.0602 that the reference's cuts give for the same question.
+        // Equal-count bins by rank instead of by value: near the 0.0602 that the reference's cuts give for the same
+        // question.
         assert_close("ACE", ours.ace, 0.060_193, 1e-3);
         assert_close("TACE", ours.tace, ours.ace, 0.0);
     });

@@ -1,4 +1,5 @@
-//! Detection metrics against scikit-learn's and the reference's numbers (`ood.*` in `tests/golden`). The scores have ties.
+//! Detection metrics against scikit-learn's and the reference's numbers (`ood.*` in `tests/golden`). The scores have
+//! ties.
 
 mod common;
 
@@ -25,7 +26,8 @@ fn differences_from_the_reference_are_its_ties() {
     let (in_dist, ood) = scores();
     let metrics = OodMetrics::of_scores(&in_dist, &ood).unwrap();
 
-    // A point inside a tie has refused in-distribution rows and no OOD rows yet, so it is never the best one: the same maximum.
+    // A point inside a tie has refused in-distribution rows and no OOD rows yet, so it is never the best one: the same
+    // maximum.
     assert_close("detection accuracy", metrics.detection_accuracy, golden::f64("ood.reference.DTACC"), 1e-12);
 
     // Its AUROC counts a tie as lost, ours as half won.

@@ -22,8 +22,8 @@ fn percentiles_match_numpy() {
 fn conformal_threshold_is_the_percentile_to_one_row() {
     let scores = ConformalScores::try_new(golden::f32s("ood.id_scores").1).unwrap();
     let flagged = scores.sorted().iter().filter(|&&score| scores.verdict(score, 0.05).unwrap().is_ood).count();
-    // A p-value of at most 0.05 among 3,001 rows leaves room for 149 calibration scores at or below. The score of rank 149 is -0.9,
-    // one of a tie that begins at rank 138: a tie is flagged as a whole or not at all.
+    // A p-value of at most 0.05 among 3,001 rows leaves room for 149 calibration scores at or below. The score of rank
+    // 149 is -0.9, one of a tie that begins at rank 138: a tie is flagged as a whole or not at all.
     assert_eq!(scores.sorted()[149], scores.sorted()[138]);
     assert_eq!((flagged, scores.rows()), (138, 3000));
     let threshold = scores.threshold(0.05).unwrap();

@@ -19,7 +19,7 @@ use dismax::stage::{Scored, Stage};
 /// Probabilities that are kept of a row.
 pub(super) const TOP: usize = 8;
 /// Most different messages of failed rows that are kept.
-const MOST_MESSAGES: usize = 10_000;
+const MAX_MESSAGES: usize = 10_000;
 
 /// What stays of a row: 16 bytes.
 #[derive(Debug, Clone, Copy)]
@@ -367,7 +367,7 @@ impl Messages {
         let position = match self.of_text.get(&text) {
             Some(&position) => position,
             // Where nearly every row has a message of its own, as with names of files, the first ones must do.
-            None if self.texts.len() >= MOST_MESSAGES => return,
+            None if self.texts.len() >= MAX_MESSAGES => return,
             None => {
                 self.texts.push(text.clone());
                 self.of_text.insert(text, next);
@@ -406,10 +406,10 @@ mod tests {
         messages.push(10, &"x".repeat(1 << 20));
         assert_eq!((messages.of(3), messages.of(9), messages.of(4), messages.of(5)), ("cut off", "cut off", "", ""));
         assert_eq!(messages.of(10).chars().count(), 200);
-        for row in 20..MOST_MESSAGES + 100 {
+        for row in 20..MAX_MESSAGES + 100 {
             messages.push(row, &row.to_string());
         }
-        assert_eq!(messages.texts.len(), MOST_MESSAGES);
+        assert_eq!(messages.texts.len(), MAX_MESSAGES);
     }
 
     #[test]

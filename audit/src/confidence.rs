@@ -11,8 +11,8 @@ use dismax::metrics::{DEFAULT_BINS, Interval, Reliability, ece_interval, share_i
 const LEVEL: f64 = 0.95;
 /// Resamples of the bootstrap, and draws in all of them together at most: a million rows are resampled a hundred times.
 const RESAMPLES: usize = 1000;
-const MOST_DRAWS: usize = 100_000_000;
-const FEWEST_RESAMPLES: usize = 100;
+const MAX_DRAWS: usize = 100_000_000;
+const MIN_RESAMPLES: usize = 100;
 /// Seed of the bootstrap: the same rows give the same interval.
 const SEED: u64 = 0;
 
@@ -48,11 +48,12 @@ pub struct ConfidenceGap {
     pub confidence: f64,
     /// Confidence minus accuracy: above 0 the model is too sure. The interval is that of the accuracy (exact, 95 %).
     pub gap: Estimate,
-    /// Of a gap at least this large where the model is right as often as it says: a two-sided binomial test at the mean confidence, which is
-    /// cautious where confidences differ. Rows count as independent, also those with the same image.
+    /// Of a gap at least this large where the model is right as often as it says: a two-sided binomial test at the mean
+    /// confidence, which is cautious where confidences differ. Rows count as independent, also those with the same
+    /// image.
     pub p_value: f64,
-    /// Whether the gap is significant at the false discovery rate that was asked for, by Benjamini and Hochberg over all classes and
-    /// groups. These share rows, so that the rate is approximate.
+    /// Whether the gap is significant at the false discovery rate that was asked for, by Benjamini and Hochberg over
+    /// all classes and groups. These share rows, so that the rate is approximate.
     pub significant: bool,
 }
 
@@ -76,7 +77,7 @@ pub(super) fn figures(rows: &[Judged], mut groups: Vec<ConfidenceGap>, fdr: f64)
     let confidences: Vec<f32> = rows.iter().map(|row| row.confidence).collect();
     let correct: Vec<bool> = rows.iter().map(|row| row.correct).collect();
     let reliability = Reliability::equal_width(&confidences, &correct, DEFAULT_BINS)?;
-    let resamples = (MOST_DRAWS / rows.len()).clamp(FEWEST_RESAMPLES, RESAMPLES);
+    let resamples = (MAX_DRAWS / rows.len()).clamp(MIN_RESAMPLES, RESAMPLES);
     // A probability that underflowed counts as the smallest there is.
     let nll = |row: &Judged| -f64::from(row.label_probability.max(f32::MIN_POSITIVE)).ln();
     Ok(Some(CalibrationFigures {
@@ -139,8 +140,8 @@ impl GapSums {
     }
 }
 
-/// Two-sided p-value of `successes` among `trials` where each has the chance `chance`: twice the smaller tail, so that it is below
-/// 0.05 where the exact 95 % interval leaves `chance` out.
+/// Two-sided p-value of `successes` among `trials` where each has the chance `chance`: twice the smaller tail, so that
+/// it is below 0.05 where the exact 95 % interval leaves `chance` out.
 fn binomial_test(successes: u64, trials: u64, chance: f64) -> Result<f64> {
     // A sum of f32 may say a little more than 1.
     let binomial = Binomial::new(chance.clamp(0.0, 1.0), trials)

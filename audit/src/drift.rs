@@ -1,8 +1,8 @@
 //! Drift: whether the audited rows are distributed as the reference is.
 //!
-//! Scores and confidences are compared by the two-sample Kolmogorov-Smirnov test, predicted classes by the chi-square test of
-//! homogeneity; the population stability index (PSI) says how large a difference is. The p-values of all tests together are
-//! controlled by Benjamini-Hochberg.
+//! Scores and confidences are compared by the two-sample Kolmogorov-Smirnov test, predicted classes by the chi-square
+//! test of homogeneity; the population stability index (PSI) says how large a difference is. The p-values of all tests
+//! together are controlled by Benjamini-Hochberg.
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
@@ -14,8 +14,9 @@ use dismax::metrics::quantiles::percentile_of_sorted;
 /// Bins of the PSI: deciles of the reference.
 const DECILES: usize = 10;
 /// Most values of a sample that are compared; of more, evenly spaced ones in their order.
-const MOST_VALUES: usize = 100_000;
-/// PSI from which a difference counts as large, by the rule of thumb of credit scoring (Siddiqi 2006): 0.1 to 0.25 is moderate.
+const MAX_VALUES: usize = 100_000;
+/// PSI from which a difference counts as large, by the rule of thumb of credit scoring (Siddiqi 2006): 0.1 to 0.25 is
+/// moderate.
 pub(super) const LARGE_PSI: f64 = 0.25;
 /// PSI from which a difference counts as moderate.
 pub(super) const MODERATE_PSI: f64 = 0.1;
@@ -87,7 +88,7 @@ impl DriftFigures {
 }
 
 /// Rows that must be expected in each cell of the chi-square test.
-const LEAST_EXPECTED: f64 = 5.0;
+const MIN_EXPECTED: f64 = 5.0;
 
 /// Statistic, p-value and PSI.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -133,8 +134,9 @@ impl Numbers {
     }
 }
 
-/// The largest gap between the distributions of an ascending sample and another, and the chance of so large a one where both are drawn alike
-/// (asymptotic, two-sided). Own code because the series of statrs does not end where the gap is 0 or next to it.
+/// The largest gap between the distributions of an ascending sample and another, and the chance of so large a one where
+/// both are drawn alike (asymptotic, two-sided). Own code because the series of statrs does not end where the gap is 0
+/// or next to it.
 fn kolmogorov_smirnov(sorted: &[f64], mut other: Vec<f64>) -> (f64, f64) {
     other.sort_unstable_by(f64::total_cmp);
     let (n, m) = (sorted.len(), other.len());
@@ -149,7 +151,8 @@ fn kolmogorov_smirnov(sorted: &[f64], mut other: Vec<f64>) -> (f64, f64) {
     (statistic, kolmogorov(statistic * effective.sqrt()))
 }
 
-/// Chance that Kolmogorov's distribution exceeds `x`, by the series that ends sooner (Marsaglia, Tsang, Wang 2003, section 2).
+/// Chance that Kolmogorov's distribution exceeds `x`, by the series that ends sooner (Marsaglia, Tsang, Wang 2003,
+/// section 2).
 fn kolmogorov(x: f64) -> f64 {
     const TERMS: i32 = 8;
     if x <= 0.0 {
@@ -167,11 +170,10 @@ fn kolmogorov(x: f64) -> f64 {
 /// Finite values; of very many, evenly spaced ones of all in order, as rows may alternate.
 fn thinned(values: impl ExactSizeIterator<Item = f32>) -> Vec<f64> {
     let mut values: Vec<f64> = values.map(f64::from).filter(|value| value.is_finite()).collect();
-    if values.len() > MOST_VALUES {
+    if values.len() > MAX_VALUES {
         values.sort_unstable_by(f64::total_cmp);
         let count = values.len();
-        values =
-            (0..MOST_VALUES).filter_map(|k| values.get((2 * k + 1) * count / (2 * MOST_VALUES)).copied()).collect();
+        values = (0..MAX_VALUES).filter_map(|k| values.get((2 * k + 1) * count / (2 * MAX_VALUES)).copied()).collect();
     }
     values
 }
@@ -187,7 +189,8 @@ fn shares(values: &[f64], edges: &[f64]) -> Vec<f64> {
     counts.into_iter().map(|count: f64| count / values.len().max(1) as f64).collect()
 }
 
-/// `sum (a - e) ln (a / e)`. An empty bin counts as half a row of the smaller sample, as its logarithm would be infinite.
+/// `sum (a - e) ln (a / e)`. An empty bin counts as half a row of the smaller sample, as its logarithm would be
+/// infinite.
 fn psi(expected: &[f64], actual: &[f64], rows: usize) -> f64 {
     let least = 0.5 / rows.max(1) as f64;
     let terms = expected.iter().zip(actual).map(|(expected, actual)| {
@@ -197,13 +200,14 @@ fn psi(expected: &[f64], actual: &[f64], rows: usize) -> f64 {
     terms.sum()
 }
 
-/// How the classes of two samples differ: `counts` of each class in both. None where one sample is empty or there is one class.
+/// How the classes of two samples differ: `counts` of each class in both. None where one sample is empty or there is
+/// one class.
 pub(super) fn classes(reference: &[u64], audited: &[u64]) -> Result<Option<Difference>> {
     let (total_reference, total_audited) = (reference.iter().sum::<u64>() as f64, audited.iter().sum::<u64>() as f64);
     let present = || reference.iter().zip(audited).filter(|(a, b)| **a + **b > 0).map(|(a, b)| (*a as f64, *b as f64));
     let all = total_reference + total_audited;
     // Cells in which few rows are expected spoil the test: they are taken together (Cochran 1954).
-    let is_small = |(a, b): &(f64, f64)| (a + b) * total_reference.min(total_audited) / all < LEAST_EXPECTED;
+    let is_small = |(a, b): &(f64, f64)| (a + b) * total_reference.min(total_audited) / all < MIN_EXPECTED;
     let (small, mut cells): (Vec<_>, Vec<_>) = present().partition(is_small);
     let rest = small.iter().fold((0.0, 0.0), |sum, cell| (sum.0 + cell.0, sum.1 + cell.1));
     match cells.iter_mut().min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1))) {

@@ -1,30 +1,32 @@
 //! Duplicates: exact by digest, near by perceptual hash.
 //!
-//! A picture that is another one in another encoding or light, moved by a little or cropped by a little, has its middle in one of the
-//! other's windows ([`Inspection::windows`](crate::inspection::Inspection::windows)): the hash of the one is near a window's hash of the other.
-//! Such hashes are found by multi-index hashing (Norouzi, Punjani, Fleet 2012): hashes are cut into bands, and two hashes that differ in
-//! at most d bits differ in at most d / bands bits in one band at least. Each band is a table that is asked for the band's value and
-//! for all values within that radius, and a look-up meets one in tens of thousands of images. It also goes through a bounded number of
-//! them, so that the time stays linear where very many hashes share a band; such pairs mostly still meet in another band. What is found
-//! is checked on the thumbnails ([`likeness`](super::likeness)).
+//! A picture that is another one in another encoding or light, moved by a little or cropped by a little, has its middle
+//! in one of the other's windows ([`Inspection::windows`](crate::inspection::Inspection::windows)): the hash of the one
+//! is near a window's hash of the other. Such hashes are found by multi-index hashing (Norouzi, Punjani, Fleet 2012):
+//! hashes are cut into bands, and two hashes that differ in at most d bits differ in at most d / bands bits in one band
+//! at least. Each band is a table that is asked for the band's value and for all values within that radius, and a
+//! look-up meets one in tens of thousands of images. It also goes through a bounded number of them, so that the time
+//! stays linear where very many hashes share a band; such pairs mostly still meet in another band. What is found is
+//! checked on the thumbnails ([`likeness`](super::likeness)).
 
 use serde::{Deserialize, Serialize};
 
 use super::inspection::PerceptualHash;
 use super::observer::ShortDigest;
 
-/// Most bits in which the hashes of near duplicates differ, of 121. Half of a hash's bits are set, so that the number is even.
-pub(super) const MOST_BITS: u32 = 15;
+/// Most bits in which the hashes of near duplicates differ, of 121. Half of a hash's bits are set, so that the number
+/// is even.
+pub(super) const MAX_BITS: u32 = 15;
 /// Bits that a hash has.
 const BITS: u32 = 121;
 /// Bands of a hash: each has 15 or 16 bits, and in one of them at most one bit differs.
 const BANDS: u32 = 8;
 /// Bits that may differ in that band.
-const RADIUS: u32 = MOST_BITS / BANDS;
+const RADIUS: u32 = MAX_BITS / BANDS;
 /// Most images that one look-up in one band goes through.
-const MOST_LOOKED_AT: usize = 256;
+const MAX_LOOKED_AT: usize = 256;
 /// Most candidates that one picture gives.
-const MOST_CANDIDATES: usize = 16;
+const MAX_CANDIDATES: usize = 16;
 
 /// Numbers of duplicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -167,7 +169,8 @@ impl HashTable {
         Self { hashes, bands }
     }
 
-    /// The pictures that differ from one of the windows in at most [`MOST_BITS`] bits, nearest first, at most 16; `own` is left out.
+    /// The pictures that differ from one of the windows in at most [`MAX_BITS`] bits, nearest first, at most 16; `own`
+    /// is left out.
     pub fn near(&self, windows: &[PerceptualHash], own: Option<u32>) -> Vec<Neighbour> {
         self.search(windows, own, &mut 0)
     }
@@ -179,11 +182,11 @@ impl HashTable {
             let window = u128::from_le_bytes(*window);
             for band in &self.bands {
                 within(band.key_of(window), band.width, RADIUS, &mut |key| {
-                    let positions = band.get(key).iter().take(MOST_LOOKED_AT);
+                    let positions = band.get(key).iter().take(MAX_LOOKED_AT);
                     for &position in positions.filter(|position| Some(**position) != own) {
                         *looked_at += 1;
                         let bits = self.hashes.get(position as usize).map_or(BITS, |hash| (hash ^ window).count_ones());
-                        if bits <= MOST_BITS {
+                        if bits <= MAX_BITS {
                             found.push(Neighbour { bits, position });
                         }
                     }
@@ -193,8 +196,8 @@ impl HashTable {
             found.sort_unstable_by_key(|neighbour| (neighbour.position, neighbour.bits));
             found.dedup_by_key(|neighbour| neighbour.position);
             found.sort_unstable();
-            found.truncate(MOST_CANDIDATES);
-            if found.len() == MOST_CANDIDATES && found.iter().all(|neighbour| neighbour.bits == 0) {
+            found.truncate(MAX_CANDIDATES);
+            if found.len() == MAX_CANDIDATES && found.iter().all(|neighbour| neighbour.bits == 0) {
                 break;
             }
         }
@@ -270,7 +273,7 @@ mod tests {
             };
             let others = hashes.iter().enumerate().filter(|(position, _)| *position != own);
             let all = others.map(|(position, other)| Neighbour { bits: bits(other), position: position as u32 });
-            let mut expected: Vec<Neighbour> = all.filter(|neighbour| neighbour.bits <= MOST_BITS).collect();
+            let mut expected: Vec<Neighbour> = all.filter(|neighbour| neighbour.bits <= MAX_BITS).collect();
             expected.sort_unstable();
             assert_eq!(found, expected, "row {own}");
             pairs += found.len();
@@ -286,8 +289,8 @@ mod tests {
         for own in (0..100_000).step_by(10_000) {
             let mut looked_at = 0;
             let found = table.search(&[hash], Some(own), &mut looked_at);
-            assert_eq!((found.len(), found[0].bits), (MOST_CANDIDATES, 0));
-            assert!(looked_at <= MOST_LOOKED_AT * BANDS as usize, "{looked_at} of 100,000");
+            assert_eq!((found.len(), found[0].bits), (MAX_CANDIDATES, 0));
+            assert!(looked_at <= MAX_LOOKED_AT * BANDS as usize, "{looked_at} of 100,000");
         }
     }
 }

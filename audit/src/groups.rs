@@ -15,7 +15,7 @@ use dismax::dataset::list_columns;
 use dismax::error::{Error, Result};
 
 /// Most different values that are told apart; rows with others are one group.
-const MOST_VALUES: usize = 10_000;
+const MAX_VALUES: usize = 10_000;
 /// What rows without a value belong to.
 const NULL: &str = "(null)";
 /// What rows with one value too many belong to.
@@ -152,7 +152,7 @@ impl GroupBuilder {
         if let Some(&code) = self.of_value.get(&value) {
             return code;
         }
-        let value = if self.values.len() < MOST_VALUES { value } else { OTHERS.to_owned() };
+        let value = if self.values.len() < MAX_VALUES { value } else { OTHERS.to_owned() };
         let next = self.values.len() as u32;
         let code = *self.of_value.entry(value.clone()).or_insert(next);
         if code == next {
@@ -221,12 +221,12 @@ mod tests {
 
     #[test]
     fn too_many_values_become_one_group() {
-        let values = (0..MOST_VALUES as i32 + 500).chain([0, 1, -1]);
+        let values = (0..MAX_VALUES as i32 + 500).chain([0, 1, -1]);
         let found = groups(false, Arc::new(Int32Array::from_iter_values(values)));
-        assert_eq!(found.values.len(), MOST_VALUES + 1);
+        assert_eq!(found.values.len(), MAX_VALUES + 1);
         assert_eq!(found.values.last().map(String::as_str), Some(OTHERS));
         let end = &found.codes[found.codes.len() - 4..];
-        assert_eq!(end, [MOST_VALUES as u32, 0, 1, MOST_VALUES as u32]);
+        assert_eq!(end, [MAX_VALUES as u32, 0, 1, MAX_VALUES as u32]);
     }
 
     #[test]

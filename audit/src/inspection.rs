@@ -1,4 +1,5 @@
-//! What can be said of a decoded image besides its pixels: size, brightness, sharpness, a perceptual hash and a thumbnail.
+//! What can be said of a decoded image besides its pixels: size, brightness, sharpness, a perceptual hash and a
+//! thumbnail.
 
 use std::fmt;
 use std::path::Path;
@@ -22,8 +23,8 @@ const THUMBNAIL_QUALITY: u8 = 80;
 const HASH_SIDE: u32 = 11;
 /// Pixels of the picture that is hashed, in each direction: the hash keeps the lower half of its frequencies.
 const HASHED_SIDE: u32 = 2 * HASH_SIDE;
-/// A perceptual hash: which low frequencies of the picture's luma are above their median (pHash), 121 bits. Few bits differ between
-/// two encodings of a picture.
+/// A perceptual hash: which low frequencies of the picture's luma are above their median (pHash), 121 bits. Few bits
+/// differ between two encodings of a picture.
 pub type PerceptualHash = [u8; 16];
 
 /// A part of a picture, as shares of its sides.
@@ -41,8 +42,8 @@ impl Window {
     /// Sides and steps of [`Window::all`].
     const SIDES: [(f64, f64); 3] = [(0.9, 1.0 / 32.0), (0.865, 0.017), (0.83, 0.033)];
 
-    /// Windows in which the middle of a picture lies that was moved by some pixels, or cropped to nine tenths or more and made as large as
-    /// before: three sizes, each at nine places.
+    /// Windows in which the middle of a picture lies that was moved by some pixels, or cropped to nine tenths or more
+    /// and made as large as before: three sizes, each at nine places.
     pub fn all() -> impl Iterator<Item = Self> + Clone {
         Self::SIDES.into_iter().flat_map(|(side, step)| {
             let at = move |place: i32| (1.0 - side) / 2.0 + f64::from(place) * step;
@@ -115,8 +116,8 @@ impl fmt::Display for EncodedFormat {
     }
 }
 
-/// Whether the bytes of an image file that cannot be decoded end before the image does, as far as its format tells: JPEG, PNG and GIF
-/// have a mark at their end, WebP and BMP say how long they are.
+/// Whether the bytes of an image file that cannot be decoded end before the image does, as far as its format tells:
+/// JPEG, PNG and GIF have a mark at their end, WebP and BMP say how long they are.
 pub fn is_cut_off(bytes: &[u8]) -> bool {
     let length_at = |at: usize| {
         let bytes: Option<[u8; 4]> = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
@@ -135,7 +136,8 @@ pub fn is_cut_off(bytes: &[u8]) -> bool {
 
 /// What can be said of a decoded image besides its pixels.
 ///
-/// Luma is that of ITU-R BT.709, in [0, 1]. All but the sizes is measured on the picture with at most 256 pixels a side.
+/// Luma is that of ITU-R BT.709, in [0, 1]. All but the sizes is measured on the picture with at most 256 pixels a
+/// side.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
     /// Columns as stored.
@@ -150,8 +152,8 @@ pub struct Inspection {
     pub sharpness: f32,
     /// Perceptual hash of the picture's middle: nine tenths of each side.
     pub hash: PerceptualHash,
-    /// Perceptual hashes of 27 windows of about that size. Where another picture is this one moved by a little or cropped by a little, its
-    /// middle is one of these windows, so that its `hash` is near one of these.
+    /// Perceptual hashes of 27 windows of about that size. Where another picture is this one moved by a little or
+    /// cropped by a little, its middle is one of these windows, so that its `hash` is near one of these.
     pub windows: Vec<PerceptualHash>,
     /// The picture as JPEG with at most 64 pixels a side.
     pub thumbnail: Vec<u8>,
@@ -262,8 +264,8 @@ fn cut(window: Window, width: u32, height: u32) -> ResizeOptions {
     )
 }
 
-/// The largest size with the proportions of `width` x `height` that fits into a square of `side` pixels; never larger than the image,
-/// and at least one pixel.
+/// The largest size with the proportions of `width` x `height` that fits into a square of `side` pixels; never larger
+/// than the image, and at least one pixel.
 fn fitting(width: u32, height: u32, side: u32) -> (u32, u32) {
     let longer = width.max(height);
     if longer <= side {
@@ -301,7 +303,8 @@ fn mean_and_deviation(values: impl Iterator<Item = f64>) -> (f64, f64) {
     (mean, (squares / count - mean * mean).max(0.0).sqrt())
 }
 
-/// Variance of the four-neighbour Laplacian, luma in [0, 1]. At an edge the pixel itself stands in for its missing neighbour.
+/// Variance of the four-neighbour Laplacian, luma in [0, 1]. At an edge the pixel itself stands in for its missing
+/// neighbour.
 fn laplacian_variance(luma: &[u8], width: usize, height: usize) -> f32 {
     let row_of = |row: usize| luma.get(row * width..(row + 1) * width).unwrap_or_default();
     let values = (0..height).flat_map(|row| {

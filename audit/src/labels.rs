@@ -1,10 +1,11 @@
 //! Label problems by confident learning (Northcutt, Jiang, Chuang 2021, arXiv 1911.00068).
 //!
-//! A class's threshold is the mean probability that the network gives it among the rows labelled so. A row counts as confidently of
-//! the most probable class among those whose threshold it reaches; counting rows by label and that class gives the confident
-//! joint, which is scaled so that each label has its number of rows. What lies off the diagonal is the estimated number of wrong
-//! labels. The suspects are chosen by "prune by class" and "prune by noise rate" both: among the rows of a label those with the lowest
-//! probability of it, and among these the ones that favour the other class most, as many as the joint has.
+//! A class's threshold is the mean probability that the network gives it among the rows labelled so. A row counts as
+//! confidently of the most probable class among those whose threshold it reaches; counting rows by label and that class
+//! gives the confident joint, which is scaled so that each label has its number of rows. What lies off the diagonal is
+//! the estimated number of wrong labels. The suspects are chosen by "prune by class" and "prune by noise rate" both:
+//! among the rows of a label those with the lowest probability of it, and among these the ones that favour the other
+//! class most, as many as the joint has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +73,8 @@ pub struct ClassNoise {
     pub rows: u64,
     /// The class's threshold: its mean probability among these rows.
     pub threshold: f64,
-    /// Share of these rows that are confidently of another class, with its exact 95 % interval; none where no row is confidently of any.
+    /// Share of these rows that are confidently of another class, with its exact 95 % interval; none where no row is
+    /// confidently of any.
     pub noise: Option<Estimate>,
     /// Suspects among these rows.
     pub suspects: u64,
@@ -89,8 +91,8 @@ pub struct JointCell {
     pub rows: f64,
 }
 
-/// Finds suspects, most suspicious first. `rows` are those that could be of the model's classes at all: without unknown images.
-/// None where there is no row.
+/// Finds suspects, most suspicious first. `rows` are those that could be of the model's classes at all: without unknown
+/// images. None where there is no row.
 pub(super) fn find(rows: &[LabelledRow], classes: &[String]) -> Result<Option<(LabelFigures, Vec<Suspect>)>> {
     if rows.is_empty() {
         return Ok(None);
@@ -164,7 +166,8 @@ pub(super) fn find(rows: &[LabelledRow], classes: &[String]) -> Result<Option<(L
     Ok(Some((figures, suspects)))
 }
 
-/// The most probable class among those whose threshold the row reaches. A class that no row is labelled with has no threshold.
+/// The most probable class among those whose threshold the row reaches. A class that no row is labelled with has no
+/// threshold.
 fn confident_class(row: &LabelledRow, thresholds: &BTreeMap<u32, f64>) -> Option<u32> {
     let reaches =
         |class: u32, p: f32| thresholds.get(&class).is_some_and(|threshold| p > 0.0 && f64::from(p) >= *threshold);
@@ -219,7 +222,8 @@ mod tests {
             row(3, 1, [0.3, 0.7]),
             row(4, 1, [0.1, 0.9]),
             row(5, 1, [0.8, 0.2]),
-            // Reaches neither threshold: it counts in the mean and in the rows alone. The dogs' threshold is now 0.5625.
+            // Reaches neither threshold: it counts in the mean and in the rows alone. The dogs' threshold is now
+            // 0.5625.
             row(6, 1, [0.55, 0.45]),
         ];
         let (figures, suspects) = find(&rows, &names()).expect("shares").expect("rows");

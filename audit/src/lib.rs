@@ -1,10 +1,11 @@
-//! Audits: one pass over a dataset's images turns it into a report that a person can look at and a table that a program can query.
+//! Audits: one pass over a dataset's images turns it into a report that a person can look at and a table that a program
+//! can query.
 //!
 //! [`audit`] scores and inspects every image once and keeps a small record of each; from these come unknown images, probably wrong labels,
-//! calibration, drift, broken and odd files, duplicates, and groups of rows in which such findings pile up. What it finds stands
-//! in a folder of three files: `findings.parquet` (one row per finding, joinable to the data by file and row), `summary.json`
-//! ([`AuditSummary`]) and `report.html`, which needs no other file and no network. [`compare`] does the same for what changed
-//! between two audits.
+//! calibration, drift, broken and odd files, duplicates, and groups of rows in which such findings pile up. What it
+//! finds stands in a folder of three files: `findings.parquet` (one row per finding, joinable to the data by file and
+//! row), `summary.json` ([`AuditSummary`]) and `report.html`, which needs no other file and no network. [`compare`]
+//! does the same for what changed between two audits.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -23,9 +24,10 @@
 //! # Ok::<(), dismax::Error>(())
 //! ```
 //!
-//! Memory grows by about 260 bytes for each different image and 80 for each row, where very many images look alike by up to twice that; images
-//! and thumbnails are not kept in it. A temporary file beside the output holds 1 to 3 KB for each different image while the audit runs. Time grows with the rows, and a little faster with the
-//! different images among them, whose near duplicates are searched.
+//! Memory grows by about 260 bytes for each different image and 80 for each row, where very many images look alike by
+//! up to twice that; images and thumbnails are not kept in it. A temporary file beside the output holds 1 to 3 KB for
+//! each different image while the audit runs. Time grows with the rows, and a little faster with the different images
+//! among them, whose near duplicates are searched.
 
 mod analysis;
 mod collect;
@@ -34,6 +36,7 @@ mod confidence;
 mod drift;
 mod duplicates;
 mod error;
+mod evidence;
 mod findings;
 mod format;
 mod groups;
@@ -51,6 +54,7 @@ mod run;
 mod sections;
 mod slices;
 mod summary;
+mod table;
 mod text;
 mod thumbnails;
 mod unknown;

@@ -11,9 +11,9 @@ const SIDE: u32 = 16;
 /// Pixels of a window in each direction when colours are compared.
 const COLOUR_SIDE: u32 = 4;
 /// Luma must be correlated by this at least: contrast and light may differ, the picture may not.
-const LEAST_CORRELATION: f64 = 0.94;
+const MIN_CORRELATION: f64 = 0.94;
 /// Most mean difference of colours, each without its luma, in grey values of 255.
-const MOST_COLOUR: f64 = 12.0;
+const MAX_COLOUR: f64 = 12.0;
 
 /// A thumbnail made ready: its middle, and its windows.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Part {
     fn is_like(&self, other: &Self) -> bool {
         let differences = self.colour.iter().zip(&other.colour).map(|(a, b)| (a - b).abs());
         let colour = differences.sum::<f64>() / self.colour.len().max(1) as f64;
-        colour <= MOST_COLOUR && correlation(&self.luma, &other.luma) >= LEAST_CORRELATION
+        colour <= MAX_COLOUR && correlation(&self.luma, &other.luma) >= MIN_CORRELATION
     }
 }
 

@@ -31,7 +31,8 @@ impl Pictures {
         Self { rows, table }
     }
 
-    /// For each row that has a near duplicate among the earlier rows the most similar of these, and the bits in which they differ.
+    /// For each row that has a near duplicate among the earlier rows the most similar of these, and the bits in which
+    /// they differ.
     pub fn near_each_other(&self, thumbnails: &mut Thumbnails, cancel: &Cancel) -> Result<Vec<Candidate>> {
         let mut candidates = Vec::new();
         for (position, row) in self.rows.iter().enumerate() {
@@ -47,7 +48,8 @@ impl Pictures {
         alike(candidates, thumbnails, None, cancel)
     }
 
-    /// For each row that has a near duplicate in another dataset the most similar of these, and the bits in which they differ.
+    /// For each row that has a near duplicate in another dataset the most similar of these, and the bits in which they
+    /// differ.
     pub fn near_in(
         &self,
         thumbnails: &mut Thumbnails,
@@ -79,7 +81,8 @@ impl Pictures {
     }
 }
 
-/// The first candidate of each row, fewest bits first, whose thumbnails show the same picture. `candidates` are row, bits, other row.
+/// The first candidate of each row, fewest bits first, whose thumbnails show the same picture. `candidates` are row,
+/// bits, other row.
 fn alike(
     mut candidates: Vec<(u32, u32, u32)>,
     thumbnails: &mut Thumbnails,

@@ -19,11 +19,11 @@ const SIZE_Z: f64 = 6.0;
 /// Robust z-score of the sharpness below which an image is blurred.
 const SHARPNESS_Z: f64 = -4.0;
 /// The spread is taken to be at least this (a quarter, as logarithm), where nearly all images have one size.
-const LEAST_SPREAD: f64 = 0.25;
+const MIN_SPREAD: f64 = 0.25;
 /// Makes the median absolute deviation of normally distributed values their standard deviation.
 const MAD_TO_DEVIATION: f64 = 1.4826;
 /// Sharpness below which its logarithm is no longer looked at: a Laplacian of half a grey value.
-const LEAST_SHARPNESS: f32 = 4e-6;
+const MIN_SHARPNESS: f32 = 4e-6;
 
 /// Median and robust spread of a quantity's logarithm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl RobustScale {
         let median = percentile_of_sorted(&logarithms, 50.0);
         logarithms.iter_mut().for_each(|value| *value = (*value - median).abs());
         logarithms.sort_unstable_by(f64::total_cmp);
-        let spread = (MAD_TO_DEVIATION * percentile_of_sorted(&logarithms, 50.0)).max(LEAST_SPREAD);
+        let spread = (MAD_TO_DEVIATION * percentile_of_sorted(&logarithms, 50.0)).max(MIN_SPREAD);
         Some(Self { median: median.exp(), spread })
     }
 
@@ -72,7 +72,7 @@ pub(super) fn find<'a>(
 ) -> (QualityFigures, Vec<(u32, Kind, f64)>) {
     let pixels = |look: &Look| f64::from(look.width) * f64::from(look.height);
     let has_detail = |look: &Look| tone(look).is_none();
-    let sharpness = |look: &Look| f64::from(look.sharpness.max(LEAST_SHARPNESS));
+    let sharpness = |look: &Look| f64::from(look.sharpness.max(MIN_SHARPNESS));
     let figures = QualityFigures {
         images: looks.clone().count() as u64,
         pixels: RobustScale::of(looks.clone().map(|(_, look)| pixels(look))),
@@ -133,7 +133,7 @@ mod tests {
         let scale = RobustScale::of([0.0f64, 1.0, 2.0, 3.0, 10.0].into_iter().map(f64::exp)).expect("values");
         assert!((scale.median - 2f64.exp()).abs() < 1e-9 && (scale.spread - 1.4826).abs() < 1e-9);
         assert!((scale.z(10f64.exp()) - 8.0 / 1.4826).abs() < 1e-9);
-        assert_eq!(RobustScale::of([5.0; 9].into_iter()).expect("values").spread, LEAST_SPREAD);
+        assert_eq!(RobustScale::of([5.0; 9].into_iter()).expect("values").spread, MIN_SPREAD);
         assert_eq!(RobustScale::of([].into_iter()), None);
     }
 

@@ -4,17 +4,18 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
-use super::analysis::Analysis;
+use super::analysis::{Analysis, AnalysisInputs};
 use super::collect::{Collected, Pass, Wanted};
 use super::error::AuditError;
-use super::findings::{Evidence, FINDINGS};
+use super::evidence::Evidence;
 use super::groups::GroupColumn;
 use super::kind::{Kind, Severity};
 use super::options::{AuditInputs, AuditOptions};
 use super::sections::Material;
 use super::summary::{AuditSummary, ModelSummary};
+use super::table::{self, FINDINGS};
 use super::thumbnails::ThumbnailWriter;
-use super::{analysis, findings, format, place, report, summary};
+use super::{analysis, format, place, report, summary};
 use dismax::dataset::{Dataset, LabelColumn};
 use dismax::error::Result;
 use dismax::model::Model;
@@ -24,8 +25,8 @@ use dismax::stage::Stage;
 /// Audits a dataset into the folder `out`, which appears whole or not at all.
 ///
 /// # Errors
-/// A model that is not calibrated, a false discovery rate outside (0, 1), a column that is not there or cannot be used, a
-/// folder that is in the way, damaged input, [`Error::Cancelled`](dismax::Error::Cancelled).
+/// A model that is not calibrated, a false discovery rate outside (0, 1), a column that is not there or cannot be used,
+/// a folder that is in the way, damaged input, [`Error::Cancelled`](dismax::Error::Cancelled).
 pub fn audit(
     stage: &Stage,
     inputs: &AuditInputs<'_>,
@@ -38,20 +39,7 @@ pub fn audit(
     let model = stage.model();
     let calibration = model.require_calibration()?;
     let cancel = run.cancel.clone();
-    if !(options.fdr > 0.0 && options.fdr < 1.0) {
-        return Err(AuditError::FalseDiscoveryRate { fdr: options.fdr }.into());
-    }
-    dataset.require_distinct_files()?;
-    let (label, no_labels) = match label_column(dataset, options.label.as_deref())? {
-        Ok(label) => (Some(label), None),
-        Err(why) => (None, Some(why)),
-    };
-    let wanted = Wanted { label, groups: group_columns(dataset, options)? };
-    stage.image_column(dataset)?;
-    if let Some(reference) = reference {
-        reference.require_distinct_files()?;
-        stage.image_column(reference)?;
-    }
+    let (wanted, no_labels) = check(stage, inputs, options)?;
     let staging = place::create(out, options.force)?;
     let pass = Pass { stage, calibration };
     let mut collect = |dataset: &Dataset, wanted: &Wanted, task: &'static str| -> Result<_> {
@@ -69,18 +57,15 @@ pub fn audit(
         Some((collected, thumbnails)) => (Some(&*collected), Some(thumbnails)),
         None => (None, None),
     };
-    let row_groups = dataset.row_groups()?;
-    let analysis = analysis::analyse(
-        &collected,
-        reference_rows,
-        &row_groups,
-        model.classes(),
+    let inputs = AnalysisInputs {
+        collected: &collected,
+        reference: reference_rows,
+        row_groups: &dataset.row_groups()?,
+        classes: model.classes(),
         calibration,
         options,
-        &mut thumbnails,
-        reference_thumbnails.as_deref_mut(),
-        &cancel,
-    )?;
+    };
+    let analysis = analysis::analyse(&inputs, &mut thumbnails, reference_thumbnails.as_deref_mut(), &cancel)?;
     cancel.check()?;
     let mut summary = summarise(model, dataset, reference, options, &collected, &analysis);
     let evidence = Evidence {
@@ -90,7 +75,7 @@ pub fn audit(
         unknown: &analysis.unknown,
         quality: &analysis.quality,
     };
-    findings::write(&staging.path(FINDINGS), &analysis.findings, &evidence)?;
+    table::write(&staging.path(FINDINGS), &analysis.findings, &evidence)?;
     cancel.check()?;
     summary.seconds = start.elapsed().as_secs_f64();
     let mut material = Material {
@@ -108,6 +93,26 @@ pub fn audit(
     cancel.check()?;
     staging.publish()?;
     Ok(summary)
+}
+
+/// Everything that can be refused before work begins. Returns the columns to read, and why there is no label column.
+fn check(stage: &Stage, inputs: &AuditInputs<'_>, options: &AuditOptions) -> Result<(Wanted, Option<String>)> {
+    if !(options.fdr > 0.0 && options.fdr < 1.0) {
+        return Err(AuditError::FalseDiscoveryRate { fdr: options.fdr }.into());
+    }
+    let dataset = inputs.dataset;
+    dataset.require_distinct_files()?;
+    let (label, no_labels) = match label_column(dataset, options.label.as_deref())? {
+        Ok(label) => (Some(label), None),
+        Err(why) => (None, Some(why)),
+    };
+    let wanted = Wanted { label, groups: group_columns(dataset, options)? };
+    stage.image_column(dataset)?;
+    if let Some(reference) = inputs.reference {
+        reference.require_distinct_files()?;
+        stage.image_column(reference)?;
+    }
+    Ok((wanted, no_labels))
 }
 
 /// The label column, or why there is none. One that was named must be there.

@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn p_values_of_known_tables() {
-        // R: fisher.test(matrix(c(3, 1, 2, 20), 2), alternative = "greater"): 0.0146 (1 / 68.6 of the hypergeometric tail).
+        // R: fisher.test(matrix(c(3, 1, 2, 20), 2), alternative = "greater"): 0.0146 (1 / 68.6 of the hypergeometric
+        // tail).
         let exact = more_than_elsewhere(3, 5, 1, 21).expect("a table");
         // P(X >= 3) with 4 hits among 26 rows, 5 drawn: (C(4,3) C(22,2) + C(4,4) C(22,1)) / C(26,5).
         let expected = (4.0 * 231.0 + 22.0) / 65_780.0;

@@ -10,7 +10,8 @@ pub(super) fn shown(text: &str) -> String {
     harmless(&clipped(text, MOST))
 }
 
-/// The text, cut in its middle to at most `most` characters (at least 3). Reads only as much of a long text as it keeps.
+/// The text, cut in its middle to at most `most` characters (at least 3). Reads only as much of a long text as it
+/// keeps.
 pub(super) fn clipped(text: &str, most: usize) -> String {
     // A text of at most `most` bytes has at most as many characters.
     if text.len() <= most || text.chars().nth(most).is_none() {

@@ -1,5 +1,5 @@
-//! Names of all rows, thumbnails and the hashes of windows of all images in a temporary file: which of them are needed is known only
-//! at the end of the pass.
+//! Names of all rows, thumbnails and the hashes of windows of all images in a temporary file: which of them are needed
+//! is known only at the end of the pass.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -56,8 +56,9 @@ impl ThumbnailWriter {
         Ok(Self { file, folder, end: 0, index: Index::default() })
     }
 
-    /// Appends a row. A name may have any length; 200 characters of it are kept. `image` counts the images from 0 in the order in which
-    /// they first come; `inspection`, none where it cannot be decoded, is written then and left out where it comes again.
+    /// Appends a row. A name may have any length; 200 characters of it are kept. `image` counts the images from 0 in
+    /// the order in which they first come; `inspection`, none where it cannot be decoded, is written then and left out
+    /// where it comes again.
     pub fn push(&mut self, name: Option<&str>, image: u32, inspection: Option<&Inspection>) -> Result<()> {
         let known = self.index.images.len();
         if image as usize > known {

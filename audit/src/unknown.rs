@@ -22,12 +22,13 @@ pub struct UnknownFigures {
     pub threshold: Option<f64>,
     /// Rows with a p-value at most that.
     pub rejected: u64,
-    /// Estimated share of out-of-distribution rows, found or not: 1 minus Storey's estimate (2002) of the share of true null
-    /// hypotheses at lambda 0.5, with its 95 % interval. None without rows.
+    /// Estimated share of out-of-distribution rows, found or not: 1 minus Storey's estimate (2002) of the share of true
+    /// null hypotheses at lambda 0.5, with its 95 % interval. None without rows.
     pub out_of_distribution: Option<Estimate>,
 }
 
-/// Finds the largest p-value that is rejected at the false discovery rate `fdr`, and estimates how many rows are out-of-distribution.
+/// Finds the largest p-value that is rejected at the false discovery rate `fdr`, and estimates how many rows are
+/// out-of-distribution.
 ///
 /// `calibration_rows` are those that the p-values are counted among.
 ///
@@ -43,9 +44,9 @@ pub(super) fn unknown(p_values: &[f64], fdr: f64, calibration_rows: u64) -> Resu
     Ok(UnknownFigures { tested: p_values.len() as u64, fdr, threshold, rejected, out_of_distribution })
 }
 
-/// 1 - pi0 of `above` rows beyond lambda among `rows`; its interval is that of the share beyond lambda. Where lambda lies among the scores
-/// is itself estimated from so many calibration rows, which all p-values share: the variance is that of two shares, as if there
-/// were `rows * calibration_rows / (rows + calibration_rows)` rows.
+/// 1 - pi0 of `above` rows beyond lambda among `rows`; its interval is that of the share beyond lambda. Where lambda
+/// lies among the scores is itself estimated from so many calibration rows, which all p-values share: the variance is
+/// that of two shares, as if there were `rows * calibration_rows / (rows + calibration_rows)` rows.
 fn storey(above: u64, rows: u64, calibration_rows: u64) -> Result<Estimate> {
     let out = |share_above: f64| (1.0 - share_above / (1.0 - LAMBDA)).clamp(0.0, 1.0);
     let (n, m) = (rows as f64, calibration_rows as f64);

@@ -59,8 +59,8 @@ fn percent(share: &f64) -> String {
     format!("{} %", short(100.0 * share))
 }
 
-/// Histogram of p-values: the share of rows in bins of equal width over [0, 1], and as a dashed line the height that every
-/// bin would have if all rows were like the calibration rows. `counts` holds the rows of each bin.
+/// Histogram of p-values: the share of rows in bins of equal width over [0, 1], and as a dashed line the height that
+/// every bin would have if all rows were like the calibration rows. `counts` holds the rows of each bin.
 pub fn p_values(counts: &[u64]) -> String {
     let rows = counts.iter().sum::<u64>().max(1) as f64;
     let width = 1.0 / counts.len().max(1) as f64;
@@ -117,8 +117,8 @@ pub fn reliability_bins(bins: &[Bin]) -> String {
     })
 }
 
-/// Two histograms of a score over the same bins of equal width in `range`, each in shares of its own rows: the audited rows
-/// first, then the reference. `names` name the two in the legend.
+/// Two histograms of a score over the same bins of equal width in `range`, each in shares of its own rows: the audited
+/// rows first, then the reference. `names` name the two in the legend.
 pub fn score_distributions(score: &str, range: std::ops::Range<f64>, counts: [&[u64]; 2], names: [&str; 2]) -> String {
     let shares = counts.map(|counts| {
         let rows = counts.iter().sum::<u64>().max(1) as f64;

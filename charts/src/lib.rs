@@ -3,8 +3,8 @@
 //! [`training`], [`reliability`] and [`score_histogram`] draw pages of their own on white; [`p_values`], [`reliability_bins`] and
 //! [`score_distributions`] draw small charts without a background, to be placed inside an HTML page.
 //!
-//! All charts use the colours of Okabe and Ito (2008), which people with any colour vision can tell apart, and put their
-//! legend outside the plot, where it hides no data.
+//! All charts use the colours of Okabe and Ito (2008), which people with any colour vision can tell apart, and put
+//! their legend outside the plot, where it hides no data.
 
 mod draw;
 mod inline;

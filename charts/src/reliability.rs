@@ -37,9 +37,9 @@ pub struct ReliabilityPanel<'a> {
     pub bins: &'a [Bin],
 }
 
-/// Reliability diagrams, usually before and after a temperature was fitted. Each panel shows the accuracy in each bin of
-/// confidence, how far the bin's mean confidence is above or below it, the diagonal of perfect calibration, the ECE in the
-/// caption, and below the share of rows in each bin.
+/// Reliability diagrams, usually before and after a temperature was fitted. Each panel shows the accuracy in each bin
+/// of confidence, how far the bin's mean confidence is above or below it, the diagonal of perfect calibration, the ECE
+/// in the caption, and below the share of rows in each bin.
 pub fn reliability(panels: [ReliabilityPanel<'_>; 2]) -> String {
     // One scale, so that the panels can be compared.
     let most = panels.iter().map(|panel| largest_share(panel.bins)).fold(0.01, f64::max);

@@ -39,8 +39,8 @@ pub struct ScoreHistogram<'a> {
     pub ood: Vec<ScoreSet<'a>>,
 }
 
-/// Histograms of out-of-distribution scores: a panel for each OOD set, which shows the test set in the same scale and the
-/// model's threshold. Each set is drawn in shares of its own rows; the captions say what share is flagged.
+/// Histograms of out-of-distribution scores: a panel for each OOD set, which shows the test set in the same scale and
+/// the model's threshold. Each set is drawn in shares of its own rows; the captions say what share is flagged.
 pub fn score_histogram(histogram: &ScoreHistogram<'_>) -> String {
     let test = shares(histogram.in_dist.counts);
     let panels: Vec<(Option<String>, Vec<f64>)> = match histogram.ood.is_empty() {

@@ -25,7 +25,8 @@ fn epochs(count: usize) -> Vec<Epoch> {
     noise(count, 1).enumerate().map(epoch).collect()
 }
 
-/// Bins of equal width over [0, 1] with made-up rows; every third is empty, confidence lies on both sides of the accuracy.
+/// Bins of equal width over [0, 1] with made-up rows; every third is empty, confidence lies on both sides of the
+/// accuracy.
 fn bins(rows: u64) -> Vec<Bin> {
     let bin = |(index, noise): (usize, f64)| {
         let (lower, upper) = (index as f64 / 15.0, (index + 1) as f64 / 15.0);
@@ -49,8 +50,8 @@ fn histogram(names: &[&str], threshold: Option<f64>) -> String {
     })
 }
 
-/// Fails unless the tags of `svg` nest, its text has no bare `<` or `&` and no number in it is NaN or infinite. Where the
-/// environment names a folder, the picture is kept there for people to look at.
+/// Fails unless the tags of `svg` nest, its text has no bare `<` or `&` and no number in it is NaN or infinite. Where
+/// the environment names a folder, the picture is kept there for people to look at.
 fn check(name: &str, svg: &str) {
     if let Some(folder) = std::env::var_os("DISMAX_KEEP_CHARTS") {
         std::fs::write(std::path::Path::new(&folder).join(format!("{name}.svg")), svg).unwrap();

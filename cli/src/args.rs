@@ -63,7 +63,8 @@ pub struct StageArgs {
     #[arg(long, default_value_t = Device::Auto)]
     pub device: Device,
 
-    /// Images of one pass through the network; does not change scores [default: 8 or 32 on a CPU, as suits the network, 256 on a GPU].
+    /// Images of one pass through the network; does not change scores [default: 8 or 32 on a CPU, as suits the network,
+    /// 256 on a GPU].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub batch_size: Option<usize>,
 

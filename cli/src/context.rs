@@ -18,7 +18,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Calls `body` with a run that shows a bar for each of its tasks. Every task but the last ends with a line about it.
+    /// Calls `body` with a run that shows a bar for each of its tasks. Every task but the last ends with a line about
+    /// it.
     pub fn watch<T>(&self, body: impl FnOnce(&mut Run<'_>) -> Result<T>) -> Result<T> {
         let mut current: Option<(&str, Phase)> = None;
         let mut progress = |progress: Progress| match &current {

@@ -5,7 +5,8 @@ const LINE: usize = 64;
 /// Values of a line.
 const VALUES: usize = LINE / size_of::<f32>();
 
-/// Values that begin with a line. The allocator does not align to lines, and every load of AVX-512 would straddle two and take twice the time.
+/// Values that begin with a line. The allocator does not align to lines, and every load of AVX-512 would straddle two
+/// and take twice the time.
 #[derive(Debug, Default)]
 pub struct Buffer(Vec<f32>);
 

@@ -1,10 +1,12 @@
 //! Which of the processor's instructions a kernel is compiled for, and the one place where such code is called.
 //!
-//! Kernels are generic over the register: with AVX-512 sixteen channels lie in one instead of two, and there are twice as many for sums.
+//! Kernels are generic over the register: with AVX-512 sixteen channels lie in one instead of two, and there are twice
+//! as many for sums.
 
 use super::error::KernelError;
 
-/// Code that is compiled once for each set of instructions. Everything that it calls is inlined into it, so that it is compiled for them too.
+/// Code that is compiled once for each set of instructions. Everything that it calls is inlined into it, so that it is
+/// compiled for them too.
 pub trait Kernel {
     /// What it computes.
     type Output;

@@ -4,8 +4,8 @@ use super::buffer::Buffer;
 use super::images::{Images, Place};
 use super::transform::{TILE, WINDOW};
 
-/// Six lines of an image `[6, W + padding, C]` with zeros around it. Windows are read from here, so that nothing is asked for each pixel:
-/// of an image of 32x32 nearly half of the tiles lie at the border, of smaller ones all.
+/// Six lines of an image `[6, W + padding, C]` with zeros around it. Windows are read from here, so that nothing is
+/// asked for each pixel: of an image of 32x32 nearly half of the tiles lie at the border, of smaller ones all.
 #[derive(Debug)]
 pub struct Strip<'a> {
     /// The lines one after the other. The window of the tile at column `x` begins at pixel `x`.

@@ -1,4 +1,5 @@
-//! Single tiles on their way into the transformed domain and back. Inlined into functions that are compiled for a processor.
+//! Single tiles on their way into the transformed domain and back. Inlined into functions that are compiled for a
+//! processor.
 
 use super::block::Block;
 use super::images::{Images, Place};
@@ -26,7 +27,8 @@ pub fn transform_in<const N: usize, V: Vector<N>, const TILES: usize>(
     }
 }
 
-/// Transforms one tile's sums back and writes its outputs, after adding what they held before with `ADD`, and rectified with `RELU`.
+/// Transforms one tile's sums back and writes its outputs, after adding what they held before with `ADD`, and rectified
+/// with `RELU`.
 #[inline(always)]
 pub fn transform_out<const N: usize, V: Vector<N>, const TILES: usize, const ADD: bool, const RELU: bool>(
     from: &[Block<N, TILES>],

@@ -1,6 +1,7 @@
 //! The transforms of F(4x4, 3x3), on several channels at once: interpolation at 0, 1, -1, 2, -2 and infinity.
 //!
-//! Lavin and Gray (arXiv 1509.09308), section 4.3. Everything here is inlined into functions that are compiled for a processor.
+//! Lavin and Gray (arXiv 1509.09308), section 4.3. Everything here is inlined into functions that are compiled for a
+//! processor.
 
 use super::vector::Arithmetic;
 
@@ -114,8 +115,8 @@ fn output_gradient_line<V: Arithmetic>(y: [V; TILE]) -> [V; WINDOW] {
     [y[0], near_even.add(near_odd), near_even.sub(near_odd), far_even.add(far_odd), far_even.sub(far_odd), y[3]]
 }
 
-/// The transpose of [`output`]: gradients of a tile of 4x4 outputs, by row, then by column, to those of the sums at the 6x6 points, by
-/// column, then by row.
+/// The transpose of [`output`]: gradients of a tile of 4x4 outputs, by row, then by column, to those of the sums at the
+/// 6x6 points, by column, then by row.
 #[inline(always)]
 pub fn output_gradient<V: Arithmetic>(tile: [[V; TILE]; TILE]) -> [[V; WINDOW]; WINDOW] {
     let half = [
@@ -139,7 +140,8 @@ fn filter_gradient_line<V: Arithmetic>(p: [V; WINDOW]) -> [V; 3] {
     ]
 }
 
-/// The transpose of [`filter`]: gradients at the 36 points, by column, then by row, to those of the 3x3 weights, row by row.
+/// The transpose of [`filter`]: gradients at the 36 points, by column, then by row, to those of the 3x3 weights, row by
+/// row.
 #[inline(always)]
 pub fn filter_gradient<V: Arithmetic>(points: [[V; WINDOW]; WINDOW]) -> [[V; 3]; 3] {
     let half = six!(COLUMN => filter_gradient_line(points[COLUMN]));

@@ -1,6 +1,7 @@
 //! Channels that lie in one register, for both sets of instructions.
 //!
-//! Arrays become AVX2's registers by themselves. For AVX-512 the compiler makes single values of them in places, so that its registers are
+//! Arrays become AVX2's registers by themselves. For AVX-512 the compiler makes single values of them in places, so
+//! that its registers are
 //! [named](super::wide).
 
 /// Channels that AVX2 takes together: one of its registers.

@@ -7,8 +7,9 @@ use std::arch::x86_64::{
 
 use super::vector::{Arithmetic, Vector, WIDE_LANES};
 
-/// Sixteen channels in a register of AVX-512. Private to this crate, and used only in [`Kernel::avx512`](super::instructions::Kernel),
-/// which runs where the processor was asked for it: all `unsafe` here rests on this.
+/// Sixteen channels in a register of AVX-512. Private to this crate, and used only in
+/// [`Kernel::avx512`](super::instructions::Kernel), which runs where the processor was asked for it: all `unsafe` here
+/// rests on this.
 #[derive(Debug, Clone, Copy)]
 pub struct Wide(__m512);
 

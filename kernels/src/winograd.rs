@@ -1,4 +1,5 @@
-//! The convolution: images are cut into blocks of tiles, each transformed, multiplied and transformed back before the next.
+//! The convolution: images are cut into blocks of tiles, each transformed, multiplied and transformed back before the
+//! next.
 
 use std::cell::RefCell;
 
@@ -47,7 +48,8 @@ pub enum Epilogue {
     AddRelu,
 }
 
-/// Kept by each thread for the next layer: a [`Strip`], and tiles in the transformed domain, for each 8 or 16 channels a [`Block`].
+/// Kept by each thread for the next layer: a [`Strip`], and tiles in the transformed domain, for each 8 or 16 channels
+/// a [`Block`].
 #[derive(Debug, Default)]
 struct Scratch {
     strip: Buffer,
@@ -72,8 +74,8 @@ impl Winograd {
         Ok(Self { filters, bias: bias.to_vec() })
     }
 
-    /// The convolution that takes output gradients `[N, H, W, C_out]` of the one with these weights `[C_out, C_in, 3, 3]` to input
-    /// gradients `[N, H, W, C_in]`: its kernels are turned around and its channels change places.
+    /// The convolution that takes output gradients `[N, H, W, C_out]` of the one with these weights `[C_out, C_in, 3,
+    /// 3]` to input gradients `[N, H, W, C_in]`: its kernels are turned around and its channels change places.
     ///
     /// # Errors
     /// [`KernelError::Shape`], where `inputs` and `outputs` are those of the gradient's convolution: `C_out` and `C_in`.
@@ -95,7 +97,8 @@ impl Winograd {
         self.filters.outputs
     }
 
-    /// The convolution with stride 1 of `input [N, H, W, C_in]`, zeros around it, to `output [N, H, W, C_out]`, on this thread.
+    /// The convolution with stride 1 of `input [N, H, W, C_in]`, zeros around it, to `output [N, H, W, C_out]`, on this
+    /// thread.
     ///
     /// # Errors
     /// [`KernelError::Size`] and [`KernelError::Processor`].

@@ -1,8 +1,9 @@
 //! Conformal p-values of in-distribution scores (Bates et al. 2023).
 //!
-//! The p-value of a score `s` is `(1 + #{calibration scores <= s}) / (n + 1)`. For a row that is exchangeable with the calibration rows
-//! the chance of a p-value of at most alpha is at most alpha, whatever the score means and however its values are distributed.
-//! The bound is over draws of the calibration rows too: with one fixed calibration set the realised share scatters around it.
+//! The p-value of a score `s` is `(1 + #{calibration scores <= s}) / (n + 1)`. For a row that is exchangeable with the
+//! calibration rows the chance of a p-value of at most alpha is at most alpha, whatever the score means and however its
+//! values are distributed. The bound is over draws of the calibration rows too: with one fixed calibration set the
+//! realised share scatters around it.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +69,8 @@ impl ConformalScores {
         Ok(self.p_value_of_rank(below))
     }
 
-    /// P-value and flag of a score. The flag compares in f64: a p-value rounded to f32 may fall on the other side of alpha.
+    /// P-value and flag of a score. The flag compares in f64: a p-value rounded to f32 may fall on the other side of
+    /// alpha.
     ///
     /// # Errors
     /// As [`ConformalScores::p_value`].
@@ -77,11 +79,12 @@ impl ConformalScores {
         Ok(Verdict { p_value, is_ood: p_value <= alpha })
     }
 
-    /// The largest score that is flagged at `alpha`: `score <= threshold` exactly where [`Verdict::is_ood`] is true. None where
-    /// nothing can be flagged (see [`ConformalScores::check_alpha`]); `f32::MAX` where everything is.
+    /// The largest score that is flagged at `alpha`: `score <= threshold` exactly where [`Verdict::is_ood`] is true.
+    /// None where nothing can be flagged (see [`ConformalScores::check_alpha`]); `f32::MAX` where everything is.
     pub fn threshold(&self, alpha: f64) -> Option<f32> {
-        // A score with `rank` calibration scores at or below it is flagged while the p-value of that rank is at most alpha. Ranks
-        // 0..=n ascend in p-value; the first that is not flagged begins at the calibration score of that rank.
+        // A score with `rank` calibration scores at or below it is flagged while the p-value of that rank is at most
+        // alpha. Ranks 0..=n ascend in p-value; the first that is not flagged begins at the calibration score of that
+        // rank.
         let flagged_ranks = partition_point(self.rows() + 1, |rank| self.p_value_of_rank(rank) <= alpha);
         match flagged_ranks.checked_sub(1) {
             None => None,
@@ -108,8 +111,8 @@ impl ConformalScores {
         )))
     }
 
-    /// The p-value of a score with `below` calibration scores at or below it. One division of whole numbers: it rounds to the same
-    /// float as the decimal fraction that a user writes for alpha.
+    /// The p-value of a score with `below` calibration scores at or below it. One division of whole numbers: it rounds
+    /// to the same float as the decimal fraction that a user writes for alpha.
     fn p_value_of_rank(&self, below: usize) -> f64 {
         (below as f64 + 1.0) / (self.rows() as f64 + 1.0)
     }

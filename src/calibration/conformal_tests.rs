@@ -58,8 +58,8 @@ fn serialises_as_a_sorted_list() {
 }
 
 proptest! {
-    /// Every one of n + 1 exchangeable rows is equally likely to be the new one, so the chance of a flag is the share flagged when
-    /// each in turn is judged by the others. It must not exceed alpha, with or without ties.
+    /// Every one of n + 1 exchangeable rows is equally likely to be the new one, so the chance of a flag is the share
+    /// flagged when each in turn is judged by the others. It must not exceed alpha, with or without ties.
     #[test]
     fn flags_at_most_alpha_of_exchangeable_rows(
         rows in prop::collection::vec(-8i8..8, 2..60), alpha in 0.01f64..0.6

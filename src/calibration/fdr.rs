@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 /// The largest p-value that is rejected at false discovery rate `q`: the largest `p_(k)` in ascending order with
 /// `p_(k) <= k q / m`, where m is the number of p-values. Those at most as large are rejected; none where no rank fits.
 ///
-/// Among rows that are out-of-distribution or not, the expected share of in-distribution rows among the rejected is at most
-/// q, also for conformal p-values that share their calibration rows (Bates et al. 2023).
+/// Among rows that are out-of-distribution or not, the expected share of in-distribution rows among the rejected is at
+/// most q, also for conformal p-values that share their calibration rows (Bates et al. 2023).
 ///
 /// # Errors
 /// [`Error::Config`] for a `q` outside (0, 1), [`Error::Data`] for a p-value outside [0, 1].

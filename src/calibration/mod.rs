@@ -1,11 +1,13 @@
-//! What is fitted on held-out in-distribution rows after training: the temperature and the thresholds. Pure arithmetic on slices.
+//! What is fitted on held-out in-distribution rows after training: the temperature and the thresholds. Pure arithmetic
+//! on slices.
 //!
 //! - [`temperature`]: one scalar that makes the probabilities honest ([`fit_temperature`]).
 //! - [`conformal`]: p-values and thresholds from the calibration rows' scores ([`ConformalScores`]).
 //! - [`mondrian`]: the same per predicted class ([`MondrianScores`]).
 //! - [`fdr`]: which of many p-values to reject ([`benjamini_hochberg`]).
 //!
-//! Scores are in-distribution scores at temperature 1 ([`crate::score`]), so the fitted temperature never moves a threshold.
+//! Scores are in-distribution scores at temperature 1 ([`crate::score`]), so the fitted temperature never moves a
+//! threshold.
 
 pub mod conformal;
 pub mod fdr;

@@ -1,9 +1,10 @@
 //! Thresholds per predicted class: Mondrian conformal prediction (Vovk et al. 2005).
 //!
-//! With one threshold for all rows, alpha bounds the false alarms of all in-distribution rows together, but a hard class can take
-//! most of them. Judged among the calibration rows of the same predicted class, the bound holds within each class.
-//! Classes with too few rows are judged together, among the rows of all of them: for these the bound holds in sum. Judged among
-//! all rows instead, hard rare classes could take the whole of alpha that the other classes already use up.
+//! With one threshold for all rows, alpha bounds the false alarms of all in-distribution rows together, but a hard
+//! class can take most of them. Judged among the calibration rows of the same predicted class, the bound holds within
+//! each class. Classes with too few rows are judged together, among the rows of all of them: for these the bound holds
+//! in sum. Judged among all rows instead, hard rare classes could take the whole of alpha that the other classes
+//! already use up.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +23,9 @@ pub struct MondrianScores {
 }
 
 impl MondrianScores {
-    /// Groups `scores [N]` by `predicted [N]`, the class that the network gave to each calibration row (not its label, which a new
-    /// row does not have). A class gets scores of its own from `minimum` rows on ([`minimum_rows`] is usual). Where the others
-    /// together have fewer rows than that, the smallest of the classes with enough join them.
+    /// Groups `scores [N]` by `predicted [N]`, the class that the network gave to each calibration row (not its label,
+    /// which a new row does not have). A class gets scores of its own from `minimum` rows on ([`minimum_rows`] is
+    /// usual). Where the others together have fewer rows than that, the smallest of the classes with enough join them.
     ///
     /// # Errors
     /// [`Error::Data`] for unequal lengths, a class outside `0..classes`, no rows or a score that is not finite.
@@ -62,8 +63,8 @@ impl MondrianScores {
         &self.all
     }
 
-    /// The scores that judge a row of this predicted class: the class's own, or those of the classes without their own. Where no
-    /// calibration row was given such a class, those of all rows.
+    /// The scores that judge a row of this predicted class: the class's own, or those of the classes without their own.
+    /// Where no calibration row was given such a class, those of all rows.
     pub fn of_class(&self, class: usize) -> &ConformalScores {
         let own = self.classes.get(class).and_then(Option::as_ref);
         own.or(self.others.as_ref()).unwrap_or(&self.all)
@@ -101,8 +102,9 @@ impl MondrianScores {
 
 /// The fewest rows for which a class gets scores of its own: `5 / alpha`, which is 100 at alpha 0.05.
 ///
-/// About 1 / alpha rows can flag anything at all, but then one row decides the threshold. Given n calibration rows the share of
-/// false alarms follows Beta(k, n + 1 - k) with k = floor(alpha (n + 1)), whose relative spread is about 1 / sqrt(k): 45 % at k = 5.
+/// About 1 / alpha rows can flag anything at all, but then one row decides the threshold. Given n calibration rows the
+/// share of false alarms follows Beta(k, n + 1 - k) with k = floor(alpha (n + 1)), whose relative spread is about 1 /
+/// sqrt(k): 45 % at k = 5.
 pub fn minimum_rows(alpha: f64) -> usize {
     (5.0 / alpha).ceil() as usize
 }
@@ -155,7 +157,8 @@ mod tests {
         assert!(MondrianScores::try_new(&[], &[], 1, 100).is_err());
     }
 
-    /// 15 easy classes and 5 rare hard ones: alpha must bound the false alarms of all rows together, whoever takes them.
+    /// 15 easy classes and 5 rare hard ones: alpha must bound the false alarms of all rows together, whoever takes
+    /// them.
     #[test]
     fn rare_hard_classes_do_not_break_the_bound() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);

@@ -51,9 +51,9 @@ pub struct Estimate {
 
 /// Temperature, thresholds and how well both work on rows that were not used to fit them.
 ///
-/// Temperature and thresholds are fitted on all calibration rows. The figures about them come from rows that had no say:
-/// each half of the rows is judged with the temperature that the other half gives, and the thresholds of one half are
-/// counted on the other.
+/// Temperature and thresholds are fitted on all calibration rows. The figures about them come from rows that had no
+/// say: each half of the rows is judged with the temperature that the other half gives, and the thresholds of one half
+/// are counted on the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Divide logits by this before the softmax; above 0.
@@ -214,8 +214,8 @@ impl Calibration {
         Ok(())
     }
 
-    /// Applies the calibration to one row's `logits [C]`, before temperature: writes its calibrated `probabilities [C]` and
-    /// returns its scores with p-value and flag. This is the one place where calibration meets logits.
+    /// Applies the calibration to one row's `logits [C]`, before temperature: writes its calibrated `probabilities [C]`
+    /// and returns its scores with p-value and flag. This is the one place where calibration meets logits.
     ///
     /// # Errors
     /// `non_finite_score` for logits whose scores are not finite.

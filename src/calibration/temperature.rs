@@ -1,9 +1,10 @@
 //! One temperature for all rows, by a global search.
 //!
-//! ECE as a function of the temperature is smooth only between the points where a row changes its bin: it has thousands of small
-//! jumps and many local minima, and a descent stops at whichever it meets. So the search looks everywhere on a coarse grid in log T,
-//! again finely around the best points, and keeps the best of all it saw. Every candidate is judged with the confidences
-//! that the scoring stage will compute ([`crate::score::row`]), rounding included, so that a minimum beside a jump is real.
+//! ECE as a function of the temperature is smooth only between the points where a row changes its bin: it has thousands
+//! of small jumps and many local minima, and a descent stops at whichever it meets. So the search looks everywhere on a
+//! coarse grid in log T, again finely around the best points, and keeps the best of all it saw. Every candidate is
+//! judged with the confidences that the scoring stage will compute ([`crate::score::row`]), rounding included, so that
+//! a minimum beside a jump is real.
 
 use argmin::core::{CostFunction, Executor};
 use argmin::solver::brent::BrentOpt;
@@ -50,8 +51,9 @@ impl Default for TemperatureSearch {
 pub enum Selection {
     /// It minimises the objective.
     Minimum,
-    /// Every row was predicted correctly, so that the objective only asks for more confidence without end. The temperature, at most 1,
-    /// is the one whose mean confidence is `(n + 1) / (n + 2)`, the rule of succession: no surer than n rows can make one.
+    /// Every row was predicted correctly, so that the objective only asks for more confidence without end. The
+    /// temperature, at most 1, is the one whose mean confidence is `(n + 1) / (n + 2)`, the rule of succession: no
+    /// surer than n rows can make one.
     AllRowsRight,
 }
 
@@ -80,8 +82,8 @@ pub struct TemperatureFit {
 
 /// Fits one temperature to held-out rows.
 ///
-/// Only the confidence depends on the temperature, never the predicted class, so a candidate costs one softmax sum per row. About
-/// 1,100 candidates are tried, on all cores.
+/// Only the confidence depends on the temperature, never the predicted class, so a candidate costs one softmax sum per
+/// row. About 1,100 candidates are tried, on all cores.
 ///
 /// # Errors
 /// [`Error::Config`] where the range or the bins cannot be used, and where the best temperature lies on an end of the range: then no
@@ -129,7 +131,8 @@ fn check(search: &TemperatureSearch) -> Result<()> {
 /// The global minimum of the ECE over every temperature tried, 1 among them.
 fn minimum_of_ece(rows: &LabelledLogits, eces: &EceOf, search: &TemperatureSearch) -> f32 {
     let (low, high) = (f64::from(search.lowest).ln(), f64::from(search.highest).ln());
-    // Steps in log T over the default range: 2.9 %, then 0.09 % in the 16 best cells, then 0.006 % in the 8 best of those.
+    // Steps in log T over the default range: 2.9 %, then 0.09 % in the 16 best cells, then 0.006 % in the 8 best of
+    // those.
     const COARSE: usize = 400;
     const ROUNDS: [(usize, usize); 2] = [(16, 32), (8, 16)];
 
@@ -229,7 +232,8 @@ fn minimum_of_nll(rows: &LabelledLogits, search: &TemperatureSearch) -> Result<f
     Ok(with_nll.into_iter().reduce(|a, b| if b.0 < a.0 { b } else { a }).map_or(1.0, |(_, temperature)| temperature))
 }
 
-/// The highest temperature up to 1 whose mean confidence reaches `(n + 1) / (n + 2)`. The mean falls as the temperature rises.
+/// The highest temperature up to 1 whose mean confidence reaches `(n + 1) / (n + 2)`. The mean falls as the temperature
+/// rises.
 fn succession(rows: &LabelledLogits, search: &TemperatureSearch) -> f32 {
     let n = rows.rows() as f64;
     let wanted = (n + 1.0) / (n + 2.0);

@@ -4,7 +4,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
-/// Rows whose label is drawn from `softmax(logits)`, with the logits then multiplied by `factor`: the right temperature is `factor`.
+/// Rows whose label is drawn from `softmax(logits)`, with the logits then multiplied by `factor`: the right temperature
+/// is `factor`.
 fn drawn(rows: usize, classes: usize, factor: f32, seed: u64) -> (Vec<f32>, Vec<i64>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut logits, mut labels) = (Vec::new(), Vec::new());

@@ -17,8 +17,8 @@ pub struct ClassMap<'a> {
     of_name: ClassNames<'a>,
 }
 
-/// Checks that a dataset which names the numbers of its labels names at least one of `classes`: a model must not learn from
-/// numbers that mean something else.
+/// Checks that a dataset which names the numbers of its labels names at least one of `classes`: a model must not learn
+/// from numbers that mean something else.
 ///
 /// # Errors
 /// [`Error::Data`] with both lists.

@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Image, Images};
 use crate::image::Layout;
 
-/// SHA-256 of what is loaded for an image. Equal where the images are, in whatever form of column; not equal for one image
-/// encoded twice.
+/// SHA-256 of what is loaded for an image. Equal where the images are, in whatever form of column; not equal for one
+/// image encoded twice.
 pub type ImageDigest = [u8; 32];
 
 impl Images {

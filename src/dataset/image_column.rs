@@ -237,8 +237,8 @@ impl Images {
     /// The image of a row of the record batch.
     ///
     /// # Errors
-    /// `null_image` for null (or rows beyond the end), `empty_image` for zero bytes, `wrong_shape` for lists that form no
-    /// rectangle of 1, 3 or 4 channels.
+    /// `null_image` for null (or rows beyond the end), `empty_image` for zero bytes, `wrong_shape` for lists that form
+    /// no rectangle of 1, 3 or 4 channels.
     pub fn get(&self, row: usize) -> Result<Image<'_>, RowError> {
         match &self.values {
             Values::Encoded(bytes) => encoded(bytes.get(row)),
@@ -263,8 +263,8 @@ impl Images {
         }
     }
 
-    /// The file name that a row gives its image: the path of the struct `{bytes, path}` or of a column of paths; none where there
-    /// is none.
+    /// The file name that a row gives its image: the path of the struct `{bytes, path}` or of a column of paths; none
+    /// where there is none.
     pub fn name(&self, row: usize) -> Option<&str> {
         let paths = match &self.values {
             Values::Path(paths) => paths,

@@ -1,5 +1,6 @@
-//! Parquet's INT96 times, which Spark and Impala write. The Parquet reader takes them for nanoseconds, in which times before
-//! 1677 and after 2262 would silently become others; here they are microseconds, and what even those cannot hold is an error.
+//! Parquet's INT96 times, which Spark and Impala write. The Parquet reader takes them for nanoseconds, in which times
+//! before 1677 and after 2262 would silently become others; here they are microseconds, and what even those cannot hold
+//! is an error.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ pub(super) fn read_as(metadata: ArrowReaderMetadata, unit: TimeUnit) -> Result<A
     ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
 }
 
-/// The first INT96 time of the columns in `mask` that microseconds cannot express: its column and row. As seconds no time
-/// overflows, so they are read as those.
+/// The first INT96 time of the columns in `mask` that microseconds cannot express: its column and row. As seconds no
+/// time overflows, so they are read as those.
 pub(super) fn beyond_microseconds(
     file: &File,
     metadata: &ArrowReaderMetadata,

@@ -42,8 +42,8 @@ pub enum Labels {
 }
 
 impl LabelColumn {
-    /// Finds the column by its name (`label`, `labels`, `class`, `target` or `fine_label`, in any case), or takes the one
-    /// that the user named. Labels are integers (class numbers) or text (class names).
+    /// Finds the column by its name (`label`, `labels`, `class`, `target` or `fine_label`, in any case), or takes the
+    /// one that the user named. Labels are integers (class numbers) or text (class names).
     ///
     /// # Errors
     /// When no column fits, several fit, or the named one does not exist or is neither integer nor text; the message

@@ -46,8 +46,8 @@ impl LoadOptions {
     /// unencoded pixels.
     ///
     /// # Errors
-    /// Those of [`Images::get`] and [`raw`], `file_not_readable`, and `too_many_pixels` for unencoded pixels or a file that
-    /// exceed the limits.
+    /// Those of [`Images::get`] and [`raw`], `file_not_readable`, and `too_many_pixels` for unencoded pixels or a file
+    /// that exceed the limits.
     pub fn open<'a>(&self, images: &'a Images, row: usize) -> Result<OpenedImage<'a>, RowError> {
         match images.get(row)? {
             Image::Encoded(bytes) => Ok(OpenedImage::Encoded(Cow::Borrowed(bytes))),

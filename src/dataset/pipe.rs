@@ -1,4 +1,5 @@
-//! Standard input and pipes that can be given up: a read that waits for a silent sender would hold a stopped run for ever.
+//! Standard input and pipes that can be given up: a read that waits for a silent sender would hold a stopped run for
+//! ever.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -123,8 +123,8 @@ impl NestedLists {
     /// Values of a row and the length of each level.
     ///
     /// # Errors
-    /// `null_image` for a null row, `empty_image` for a row without values, `wrong_shape` for lists of different lengths
-    /// at one level or nulls inside.
+    /// `null_image` for a null row, `empty_image` for a row without values, `wrong_shape` for lists of different
+    /// lengths at one level or nulls inside.
     pub(super) fn get(&self, row: usize) -> Result<(&[u8], Vec<u32>), RowError> {
         let wrong = |why: String| RowError::new(RowErrorCode::WrongShape, why);
         let mut range = row..row.saturating_add(1);

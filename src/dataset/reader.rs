@@ -51,8 +51,8 @@ impl Dataset {
         Self::open_cancellable(arguments, &Cancel::default())
     }
 
-    /// As [`open`](Self::open); every reading ends with [`Error::Cancelled`] once `cancel` is set, also one that waits for
-    /// standard input or a pipe.
+    /// As [`open`](Self::open); every reading ends with [`Error::Cancelled`] once `cancel` is set, also one that waits
+    /// for standard input or a pipe.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -131,8 +131,8 @@ impl Dataset {
         self.rows
     }
 
-    /// Checks that no file is named twice. Where rows are split or counted, copies do harm: one would be trained on and the
-    /// other judge the training.
+    /// Checks that no file is named twice. Where rows are split or counted, copies do harm: one would be trained on and
+    /// the other judge the training.
     ///
     /// # Errors
     /// [`Error::Config`] naming the file.
@@ -164,8 +164,8 @@ impl Dataset {
         self.sources.iter().map(|source| &*source.name)
     }
 
-    /// Rows of each row group of a Parquet file, by the file's name as in [`Chunk::file`]; nothing for other files. Reads the files'
-    /// footers again.
+    /// Rows of each row group of a Parquet file, by the file's name as in [`Chunk::file`]; nothing for other files.
+    /// Reads the files' footers again.
     ///
     /// # Errors
     /// A file that can no longer be read.
@@ -179,7 +179,8 @@ impl Dataset {
         Ok(groups)
     }
 
-    /// Reads from the beginning, in pieces of at most `size`, or of so many rows; pieces do not reach over the end of a file.
+    /// Reads from the beginning, in pieces of at most `size`, or of so many rows; pieces do not reach over the end of a
+    /// file.
     ///
     /// `projection` names the columns to read by their positions in [`schema`](Self::schema); they keep the dataset's
     /// order. Memory is bounded by `size`, for Arrow IPC by the batches that were written.

@@ -1,8 +1,8 @@
 //! The row groups of a Parquet file as record batches whose memory is bounded by their decoded bytes.
 //!
 //! The Parquet reader decodes a number of rows at a time, and nobody knows beforehand how large they are: a dictionary
-//! holds one picture for a thousand rows, and one large picture may stand among small ones. So where a row group could hold
-//! more than fits, its first row tells how many are decoded at a time, a few at most, and these are joined.
+//! holds one picture for a thousand rows, and one large picture may stand among small ones. So where a row group could
+//! hold more than fits, its first row tells how many are decoded at a time, a few at most, and these are joined.
 
 use std::fs::File;
 
@@ -47,8 +47,8 @@ impl RowGroups {
     /// The next record batch; `None` at the end of the file.
     ///
     /// # Errors
-    /// Whatever the Parquet reader says, a row group that does not hold the rows that the footer promises, and a value too
-    /// large for its column.
+    /// Whatever the Parquet reader says, a row group that does not hold the rows that the footer promises, and a value
+    /// too large for its column.
     pub(super) fn next_batch(&mut self) -> Result<Option<RecordBatch>, ParquetError> {
         loop {
             let rows: usize = self.pending.iter().map(RecordBatch::num_rows).sum();

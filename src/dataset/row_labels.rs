@@ -22,12 +22,13 @@ pub struct RowLabels {
 }
 
 impl RowLabels {
-    /// Reads the label column. Every label must belong to one of the classes `names`; without `names` the classes are those
-    /// of Hugging Face's metadata, or else the labels themselves (texts in alphabetical order, numbers from 0 to the largest).
+    /// Reads the label column. Every label must belong to one of the classes `names`; without `names` the classes are
+    /// those of Hugging Face's metadata, or else the labels themselves (texts in alphabetical order, numbers from 0 to
+    /// the largest).
     ///
     /// # Errors
-    /// A label outside the classes (with file and row), a column that does not hold labels, two classes of one name, a dataset none of
-    /// whose class names is one of `names`.
+    /// A label outside the classes (with file and row), a column that does not hold labels, two classes of one name, a
+    /// dataset none of whose class names is one of `names`.
     pub fn read(dataset: &Dataset, column: &LabelColumn, names: Option<&[String]>) -> Result<Self> {
         let names = match names.or(column.class_names()) {
             Some(names) => names.to_vec(),

@@ -10,9 +10,9 @@ use super::huggingface;
 use super::raw_pixels::tensor_shape;
 use crate::{Error, Result};
 
-/// Checks that `other` (of the file `origin`) has the columns of `first` (of the file `first_origin`): same names, order
-/// and types. Metadata and nullability may differ, but not the names of classes and the shape of tensors: the same values
-/// would mean two things. Returns `first`, with columns nullable where one of the two is.
+/// Checks that `other` (of the file `origin`) has the columns of `first` (of the file `first_origin`): same names,
+/// order and types. Metadata and nullability may differ, but not the names of classes and the shape of tensors: the
+/// same values would mean two things. Returns `first`, with columns nullable where one of the two is.
 pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, origin: &str) -> Result<SchemaRef> {
     let refuse = |message: String| Err(Error::data(origin, format!("{message}; use files with the same columns")));
     for field in other.fields() {

@@ -85,7 +85,8 @@ fn compact_list<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> Result<Generi
     GenericListArray::try_new(Arc::clone(field), from_zero(list.offsets()), values, list.nulls().cloned())
 }
 
-/// Whether there are views that [`compact_array`] reaches. A dictionary's values are written once, not with every slice.
+/// Whether there are views that [`compact_array`] reaches. A dictionary's values are written once, not with every
+/// slice.
 fn has_views(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8View | DataType::BinaryView => true,

@@ -58,7 +58,8 @@ impl DatasetWriter {
         Ok(Self { origin: target.to_string(), schema: schema.clone(), sink, file: Some(file) })
     }
 
-    /// Begins an Arrow IPC stream on `output`; `name` stands for it in messages. The format in `options` does not count.
+    /// Begins an Arrow IPC stream on `output`; `name` stands for it in messages. The format in `options` does not
+    /// count.
     ///
     /// # Errors
     /// When the schema cannot be written.

@@ -104,7 +104,8 @@ pub struct Flagged {
 }
 
 impl Evaluation {
-    /// Computes all figures of the model that computed the logits. `ood` are named sets, possibly none; see [`set_names`].
+    /// Computes all figures of the model that computed the logits. `ood` are named sets, possibly none; see
+    /// [`set_names`].
     ///
     /// # Errors
     /// [`Error::Model`] if the model is not calibrated or another one scored an OOD set; [`Error::Data`] where the test set

@@ -11,9 +11,11 @@ use crate::run::{Progress, Run};
 use crate::score::Score;
 use crate::stage::Stage;
 
-/// The logits of every row of a dataset that could be scored, with labels where there are any, and a count of the others.
+/// The logits of every row of a dataset that could be scored, with labels where there are any, and a count of the
+/// others.
 ///
-/// All logits stay in memory: 4 bytes for each class of each row, 40 MB for a million rows of ten classes. Images do not.
+/// All logits stay in memory: 4 bytes for each class of each row, 40 MB for a million rows of ten classes. Images do
+/// not.
 #[derive(Debug, Clone)]
 pub struct DatasetLogits {
     model: Arc<Model>,
@@ -31,7 +33,8 @@ impl DatasetLogits {
     /// Streams `dataset` through `stage`, reading only the image column and, where given, the label column.
     ///
     /// Labels are names of the model's classes or their numbers; numbers that the dataset itself names (Hugging Face's
-    /// metadata) go by these names as soon as one of them is a class of the model. A row without a label keeps its logits.
+    /// metadata) go by these names as soon as one of them is a class of the model. A row without a label keeps its
+    /// logits.
     ///
     /// # Errors
     /// A label outside the model's classes (the message has file and row), no image column, a damaged file,
@@ -123,8 +126,8 @@ impl DatasetLogits {
         self.unlabelled.chunks_exact(self.classes()).len() as u64
     }
 
-    /// Logits `[C]` of each row that has some, before temperature: first those with a label, in the dataset's order, then the
-    /// others.
+    /// Logits `[C]` of each row that has some, before temperature: first those with a label, in the dataset's order,
+    /// then the others.
     pub fn logits(&self) -> impl ExactSizeIterator<Item = &[f32]> + Clone {
         let classes = self.classes();
         let rows = (self.labelled.len() + self.unlabelled.len()) / classes;

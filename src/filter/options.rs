@@ -32,7 +32,8 @@ pub struct FilterOptions {
     pub keep: Keep,
     /// What flags a row.
     pub flag: Flag,
-    /// A condition that kept rows fulfil as well. Rows for which one on the input's columns alone is not true are not scored.
+    /// A condition that kept rows fulfil as well. Rows for which one on the input's columns alone is not true are not
+    /// scored.
     pub predicate: Option<Arc<dyn RowPredicate>>,
     /// A second file for all other rows.
     pub rejected: Option<String>,

@@ -8,12 +8,12 @@ use crate::Result;
 
 /// A condition that kept rows fulfil as well. The crate `dismax-udfs` has one in SQL.
 pub trait RowPredicate: fmt::Debug + Send + Sync {
-    /// Whether it needs the scored columns. One that does not is evaluated first, and rows for which it is not true are not
-    /// scored.
+    /// Whether it needs the scored columns. One that does not is evaluated first, and rows for which it is not true are
+    /// not scored.
     fn needs_scores(&self) -> bool;
 
-    /// Whether it is true, for each row, without nulls. `rows` have the input's columns and, where it needs them, the scored
-    /// ones behind.
+    /// Whether it is true, for each row, without nulls. `rows` have the input's columns and, where it needs them, the
+    /// scored ones behind.
     ///
     /// # Errors
     /// Whatever keeps it from being evaluated.

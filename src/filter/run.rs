@@ -14,12 +14,14 @@ use crate::{Error, Result};
 
 /// Filters `dataset` into `target`: a file name, or `-` for an Arrow IPC stream on standard output.
 ///
-/// Order, columns and metadata are the input's; with [`FilterOptions::columns`] the scored columns are appended. The files
-/// appear whole or not at all, both together. Under [`Flag::Fdr`] the images are scored in a first reading and the rows
-/// written in a second, so the input must be readable twice; the scores of all rows are held in memory in between.
+/// Order, columns and metadata are the input's; with [`FilterOptions::columns`] the scored columns are appended. The
+/// files appear whole or not at all, both together. Under [`Flag::Fdr`] the images are scored in a first reading and
+/// the rows written in a second, so the input must be readable twice; the scores of all rows are held in memory in
+/// between.
 ///
 /// # Errors
-/// As [`score_to`](crate::score_file::score_to), a predicate that cannot be evaluated, a false discovery rate outside (0, 1).
+/// As [`score_to`](crate::score_file::score_to), a predicate that cannot be evaluated, a false discovery rate outside
+/// (0, 1).
 pub fn filter_to(
     stage: &Stage,
     dataset: &Dataset,

@@ -12,11 +12,12 @@ use crate::error::{Error, Result};
 /// Bootstrap interval of the ECE with `bins` equal-width bins: `resamples` draws (1,000 is usual) of as many rows with
 /// replacement. The same seed gives the same interval.
 ///
-/// ECE is a mean of absolute values, so noise only ever adds to it: a resample's ECE lies above the sample's about as far as
-/// the sample's lies above the true one. With `q` the resamples' upper percentile and `m` their median, the interval is
-/// `[2 ECE - q, ECE + q - m]`, ended at 0: downwards the bias is taken off (a basic bootstrap), upwards it is not, so that the
-/// ECE itself always lies inside. In simulations at 95 % it covered the true ECE in 83 to 98 % of samples where that was 0.02
-/// or more, and in two thirds where it was 0: take its lower end for an upper bound of what can be told apart from 0.
+/// ECE is a mean of absolute values, so noise only ever adds to it: a resample's ECE lies above the sample's about as
+/// far as the sample's lies above the true one. With `q` the resamples' upper percentile and `m` their median, the
+/// interval is `[2 ECE - q, ECE + q - m]`, ended at 0: downwards the bias is taken off (a basic bootstrap), upwards it
+/// is not, so that the ECE itself always lies inside. In simulations at 95 % it covered the true ECE in 83 to 98 % of
+/// samples where that was 0.02 or more, and in two thirds where it was 0: take its lower end for an upper bound of what
+/// can be told apart from 0.
 ///
 /// # Errors
 /// [`Error::Data`] and [`Error::Config`] as [`super::Reliability::equal_width`]; [`Error::Config`] for no resamples or a `level`

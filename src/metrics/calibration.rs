@@ -1,8 +1,9 @@
 //! Reliability bins and the calibration errors computed from them.
 //!
-//! A bin compares the mean of some probability with how often it was right. Over the confidence of the predicted class this
-//! gives ECE, MCE and the over-confidence error; over the probability of each class in turn, the class-wise errors.
-//! Sources: Guo et al. 2017 (ECE, MCE), Thulasidasan et al. 2019 (over-confidence), Nixon et al. 2019 (SCE, ACE, TACE).
+//! A bin compares the mean of some probability with how often it was right. Over the confidence of the predicted class
+//! this gives ECE, MCE and the over-confidence error; over the probability of each class in turn, the class-wise
+//! errors. Sources: Guo et al. 2017 (ECE, MCE), Thulasidasan et al. 2019 (over-confidence), Nixon et al. 2019 (SCE,
+//! ACE, TACE).
 
 use std::ops::Range;
 
@@ -51,7 +52,8 @@ pub struct Reliability {
 impl Reliability {
     /// Bins of equal width over [0, 1], right-closed: a probability of exactly 0.2 with 5 bins is in the first.
     ///
-    /// `confidences` are the probabilities of the event that `correct` says came true, for example of the predicted class.
+    /// `confidences` are the probabilities of the event that `correct` says came true, for example of the predicted
+    /// class.
     ///
     /// # Errors
     /// [`Error::Data`] for no rows, unequal lengths or a value outside [0, 1]; [`Error::Config`] for zero bins.
@@ -64,8 +66,9 @@ impl Reliability {
         Ok(sums.finish())
     }
 
-    /// Bins of equal count: the rows in order of `confidences`, cut into `bins` runs whose lengths differ by at most one. Ties
-    /// stay in the order they came; edges are the values at the cuts. With fewer rows than bins, some are empty.
+    /// Bins of equal count: the rows in order of `confidences`, cut into `bins` runs whose lengths differ by at most
+    /// one. Ties stay in the order they came; edges are the values at the cuts. With fewer rows than bins, some are
+    /// empty.
     ///
     /// # Errors
     /// As [`Reliability::equal_width`].
@@ -182,8 +185,8 @@ pub fn ece(confidences: &[f32], correct: &[bool]) -> Result<f64> {
     Ok(Reliability::equal_width(confidences, correct, DEFAULT_BINS)?.ece())
 }
 
-/// Class-wise (static) calibration error, SCE: the ECE of each class's probability against "the label is this class", equal
-/// width, averaged over classes.
+/// Class-wise (static) calibration error, SCE: the ECE of each class's probability against "the label is this class",
+/// equal width, averaged over classes.
 ///
 /// The Python implementation computes another number under this name: it counts a row as right for a class where label
 /// and prediction agree about that class, so true negatives with a probability near 0 count as gaps near 1.
@@ -202,7 +205,8 @@ pub fn ace(rows: &LabelledLogits, temperature: f32, bins: usize) -> Result<f64> 
     tace(rows, temperature, bins, 0.0)
 }
 
-/// Thresholded adaptive calibration error, TACE: as [`ace`] over the probabilities of at least `threshold` (0.01 in the paper:
+/// Thresholded adaptive calibration error, TACE: as [`ace`] over the probabilities of at least `threshold` (0.01 in the
+/// paper:
 /// [`TACE_THRESHOLD`]), so that many classes with next to no probability do not hide the rest. A class without any counts 0.
 ///
 /// # Errors

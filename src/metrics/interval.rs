@@ -16,8 +16,8 @@ pub struct Interval {
     pub level: f64,
 }
 
-/// The exact (Clopper-Pearson) interval of a share of which `hits` of `rows` were seen, for example flagged rows. Exact means that
-/// it covers the true share at least as often as `level` says, for every sample size.
+/// The exact (Clopper-Pearson) interval of a share of which `hits` of `rows` were seen, for example flagged rows. Exact
+/// means that it covers the true share at least as often as `level` says, for every sample size.
 ///
 /// # Errors
 /// [`Error::Config`] where `rows` is 0, `hits` exceeds it or `level` is not in (0, 1).

@@ -1,8 +1,8 @@
 //! How well a score separates in-distribution rows from others.
 //!
-//! **Positive is in-distribution and a higher score is more in-distribution** (OpenOOD takes OOD as positive, which changes
-//! FPR95 and swaps the AUPRs). Ties count one half: a score that is the same for all rows has AUROC 0.5, not 0. Every figure
-//! depends on the order of the scores only, so any increasing map of them leaves it unchanged.
+//! **Positive is in-distribution and a higher score is more in-distribution** (OpenOOD takes OOD as positive, which
+//! changes FPR95 and swaps the AUPRs). Ties count one half: a score that is the same for all rows has AUROC 0.5, not 0.
+//! Every figure depends on the order of the scores only, so any increasing map of them leaves it unchanged.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,8 @@ pub struct OodMetrics {
     pub aupr_in: f64,
     /// Average precision with OOD as positive and the negated score.
     pub aupr_out: f64,
-    /// Share of OOD rows accepted at the highest threshold that accepts at least 95 % of in-distribution rows. Lower is better.
+    /// Share of OOD rows accepted at the highest threshold that accepts at least 95 % of in-distribution rows. Lower is
+    /// better.
     pub fpr95: f64,
     /// `1 - fpr95`: share of OOD rows refused there. Higher is better.
     pub tnr95: f64,

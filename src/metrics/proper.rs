@@ -1,4 +1,5 @@
-//! Accuracy and the two proper scores, NLL and Brier: lower is better for both, and neither can be gamed by a constant guess.
+//! Accuracy and the two proper scores, NLL and Brier: lower is better for both, and neither can be gamed by a constant
+//! guess.
 
 use super::LabelledLogits;
 use crate::score;
@@ -15,8 +16,8 @@ pub fn nll(rows: &LabelledLogits, temperature: f32) -> f64 {
     sum / rows.rows() as f64
 }
 
-/// Brier score at `temperature`: the mean over rows of the squared differences between probabilities and the label's one-hot
-/// vector, summed over classes, in [0, 2].
+/// Brier score at `temperature`: the mean over rows of the squared differences between probabilities and the label's
+/// one-hot vector, summed over classes, in [0, 2].
 pub fn brier(rows: &LabelledLogits, temperature: f32) -> f64 {
     let probabilities = rows.probabilities(temperature);
     let sum: f64 = rows

@@ -79,7 +79,8 @@ impl Roc {
         for step in &self.steps {
             positives += step.positives;
             negatives += step.negatives;
-            // A quotient of whole numbers rounds to the float that the decimal fraction is, so that exactly 95 % counts.
+            // A quotient of whole numbers rounds to the float that the decimal fraction is, so that exactly 95 %
+            // counts.
             if positives as f64 / self.positives as f64 >= tpr {
                 break;
             }

@@ -37,8 +37,8 @@ use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
 use crate::network::{Network, Scorer};
 
-/// Each begins every name in a checkpoint of a network that was wrapped: by PyTorch's `DataParallel`, by `torch.compile`, by
-/// Lightning and similar trainers.
+/// Each begins every name in a checkpoint of a network that was wrapped: by PyTorch's `DataParallel`, by
+/// `torch.compile`, by Lightning and similar trainers.
 const WRAPPERS: [&str; 4] = ["module.", "_orig_mod.", "model.", "network."];
 
 /// A model in memory. It holds no tensors, so threads can share it; each builds its own network from it.
@@ -50,7 +50,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// A model from trained weights, not yet calibrated and not yet on disk. Its expected outputs are recorded here, on the CPU.
+    /// A model from trained weights, not yet calibrated and not yet on disk. Its expected outputs are recorded here, on
+    /// the CPU.
     ///
     /// # Errors
     /// [`Error::Config`] for an unusable configuration, weights that do not fit the architecture or are not finite.
@@ -66,8 +67,8 @@ impl Model {
         Ok(Self { contents, digest: String::new(), path: PathBuf::new() })
     }
 
-    /// Reads a checkpoint of the reference or another safetensors file with its names. The reference's bookkeeping in the
-    /// head (temperature, thresholds) is left out: calibration replaces it.
+    /// Reads a checkpoint of the reference or another safetensors file with its names. The reference's bookkeeping in
+    /// the head (temperature, thresholds) is left out: calibration replaces it.
     ///
     /// # Errors
     /// [`Error::Model`] if the file cannot be read or lacks weights; the message names them.
@@ -145,7 +146,8 @@ impl Model {
         self.contents.calibration.as_ref().ok_or_else(|| Error::NotCalibrated { path: self.path.clone() })
     }
 
-    /// Calibrates on held-out rows; `source` says in words where they come from. The bundle on disk stays as it is until
+    /// Calibrates on held-out rows; `source` says in words where they come from. The bundle on disk stays as it is
+    /// until
     /// [`Model::write`].
     ///
     /// # Errors

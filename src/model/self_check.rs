@@ -11,8 +11,8 @@ use crate::network::Scorer;
 
 /// Images in a check.
 const IMAGES: usize = 4;
-/// Largest difference of a logit on the CPU, as a share of the largest logit or of 1. Kernels differ between processors in
-/// the order of their sums.
+/// Largest difference of a logit on the CPU, as a share of the largest logit or of 1. Kernels differ between processors
+/// in the order of their sums.
 const TOLERANCE: f32 = 1e-3;
 /// The same where the network runs in f16, which keeps 11 bits.
 const TOLERANCE_F16: f32 = 0.02;

@@ -9,7 +9,7 @@ use super::weights::{Init, WeightPath};
 use crate::error::Result;
 
 /// Norms below this count as this, as in PyTorch's `normalize`.
-const SMALLEST_NORM: f64 = 1e-12;
+const MIN_NORM: f64 = 1e-12;
 /// `cdist` without the dot-product identity, which loses half of f32's digits near zero.
 const DIRECT_DISTANCES: i64 = 2;
 
@@ -111,7 +111,7 @@ impl Head {
 }
 
 fn normalise(rows: &Tensor) -> Result<Tensor> {
-    let norms = rows.f_norm_scalaropt_dim(2.0, [1i64].as_slice(), true)?.f_clamp_min(SMALLEST_NORM)?;
+    let norms = rows.f_norm_scalaropt_dim(2.0, [1i64].as_slice(), true)?.f_clamp_min(MIN_NORM)?;
     Ok(rows.f_div(&norms)?)
 }
 

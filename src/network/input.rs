@@ -35,7 +35,8 @@ impl Normalizer {
         self.images_of(&Tensor::f_from_data_size(pixels, &[rows, height, width, 3], Kind::Uint8)?)
     }
 
-    /// The same from a tensor `[B, H, W, 3]` u8. From [`pinned`] memory the host does not wait for the copy to the device.
+    /// The same from a tensor `[B, H, W, 3]` u8. From [`pinned`] memory the host does not wait for the copy to the
+    /// device.
     pub fn images_of(&self, pixels: &Tensor) -> Result<Tensor> {
         let pixels = pixels.f_internal_to_copy((Kind::Uint8, self.device), true)?;
         let mut images = pixels.f_to_kind(Kind::Float)?;

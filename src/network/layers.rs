@@ -143,7 +143,8 @@ impl ConvNorm {
         }
     }
 
-    /// The same, plus `shortcut`, and the rectifier. Fused, it writes over `shortcut`, so nothing may need that any more.
+    /// The same, plus `shortcut`, and the rectifier. Fused, it writes over `shortcut`, so nothing may need that any
+    /// more.
     pub fn forward_add_relu(&self, input: &Tensor, shortcut: &Tensor, training: bool) -> Result<Tensor> {
         match self {
             Self::Fused(fused) => fused.forward(input, Epilogue::AddRelu(shortcut)),
@@ -155,8 +156,8 @@ impl ConvNorm {
         }
     }
 
-    /// Multiplies the running statistics into the convolution: a convolution costs the same with a bias, and the
-    /// pass over memory that batch norm takes is gone. Computed in f32, then turned into `kind`. Scoring only; the weights
+    /// Multiplies the running statistics into the convolution: a convolution costs the same with a bias, and the pass
+    /// over memory that batch norm takes is gone. Computed in f32, then turned into `kind`. Scoring only; the weights
     /// no longer follow their store.
     pub fn fold(&mut self, kind: Kind) -> Result<()> {
         let Self::Plain { conv, norm } = self else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits, a [`Scorer`] does both for u8 images.
+//! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits, a [`Scorer`] does both for u8
+//! images.
 
 mod backprop;
 mod conv;
@@ -147,7 +148,8 @@ impl Network {
         Self::build(architecture, head, classes, WeightsBuilder::new(device, seed))
     }
 
-    /// A network of zeros, to load weights into with [`Weights::load`]: drawing millions of random numbers takes seconds.
+    /// A network of zeros, to load weights into with [`Weights::load`]: drawing millions of random numbers takes
+    /// seconds.
     ///
     /// # Errors
     /// As [`Network::new`].
@@ -183,8 +185,8 @@ impl Network {
         self.head.logits(&self.features(images, training)?)
     }
 
-    /// A step of training: logits `[B, C]` of normalised images `[B, 3, H, W]` f32, what `objective` makes of them, and its gradient with
-    /// respect to all trainable weights, in the order of [`Weights::trainable`].
+    /// A step of training: logits `[B, C]` of normalised images `[B, 3, H, W]` f32, what `objective` makes of them, and
+    /// its gradient with respect to all trainable weights, in the order of [`Weights::trainable`].
     ///
     /// # Errors
     /// Whatever libtorch refuses, and what `objective` does.
@@ -235,8 +237,8 @@ impl Network {
         &self.weights
     }
 
-    /// The same network for scoring: batch norm is folded into the convolutions where it can be, and their weights become
-    /// `kind`.
+    /// The same network for scoring: batch norm is folded into the convolutions where it can be, and their weights
+    /// become `kind`.
     ///
     /// # Errors
     /// Whatever libtorch refuses, for example a device without memory.
@@ -286,8 +288,8 @@ impl ScoringNetwork {
         self.kind
     }
 
-    /// Normalised images `[B, 3, H, W]` f32 to logits `[B, C]` f32, before temperature. The head always computes in f32,
-    /// where the differences between distances are small.
+    /// Normalised images `[B, 3, H, W]` f32 to logits `[B, C]` f32, before temperature. The head always computes in
+    /// f32, where the differences between distances are small.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
         tch::no_grad(|| {
             let features = self.backbone.forward(&images.f_to_kind(self.kind)?, false)?;

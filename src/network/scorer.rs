@@ -25,8 +25,8 @@ impl Scorer {
         Self::with_kinds([(network, Kind::Float)], preprocessing)
     }
 
-    /// As [`Scorer::new`] with convolutions in f16 and, where their values leave its range, again in bf16: `networks` are two
-    /// with the same weights. f16 is eight times as precise as bf16, and bf16 has the range of f32.
+    /// As [`Scorer::new`] with convolutions in f16 and, where their values leave its range, again in bf16: `networks`
+    /// are two with the same weights. f16 is eight times as precise as bf16, and bf16 has the range of f32.
     ///
     /// # Errors
     /// As [`Scorer::new`].
@@ -45,8 +45,8 @@ impl Scorer {
         Ok(Self { network: network.for_scoring(kind)?, wider, normalizer, size })
     }
 
-    /// A second scorer for another thread. What this one has packed by then for its kernels is shared, so let it score once
-    /// before: memory and time are then those of one.
+    /// A second scorer for another thread. What this one has packed by then for its kernels is shared, so let it score
+    /// once before: memory and time are then those of one.
     pub fn share(&self) -> Self {
         Self {
             network: self.network.share(),

@@ -9,16 +9,17 @@ use crate::error::{Error, Result};
 /// The values of a contiguous f32 tensor on the CPU, row-major.
 pub fn of(tensor: &Tensor) -> Result<&[f32]> {
     check(tensor)?;
-    // SAFETY: the tensor is contiguous, f32 and on the CPU, so that many values lie behind the pointer, and they live as long as
-    // the borrowed handle. One thread owns a network and what it computes, and nothing on that thread writes while a kernel
-    // reads.
+    // SAFETY: the tensor is contiguous, f32 and on the CPU, so that many values lie behind the pointer, and they live
+    // as long as the borrowed handle. One thread owns a network and what it computes, and nothing on that thread writes
+    // while a kernel reads.
     Ok(unsafe { slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
 }
 
 /// The same to write to. Handles share memory: nothing else may look at this tensor's meanwhile.
 pub fn of_mut(tensor: &mut Tensor) -> Result<&mut [f32]> {
     check(tensor)?;
-    // SAFETY: as above, and the caller answers for other handles. What libtorch has not written yet is some f32 or other.
+    // SAFETY: as above, and the caller answers for other handles. What libtorch has not written yet is some f32 or
+    // other.
     Ok(unsafe { slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
 }
 

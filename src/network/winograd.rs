@@ -7,8 +7,8 @@ use super::conv::{ConvShape, Epilogue};
 use super::values;
 use crate::error::{Error, Result};
 
-/// Whether a convolution of images of this size is computed by Winograd's algorithm: the kernel's shape fits, the processor has the
-/// instructions, and most of a tile is not wasted.
+/// Whether a convolution of images of this size is computed by Winograd's algorithm: the kernel's shape fits, the
+/// processor has the instructions, and most of a tile is not wasted.
 pub fn supports(shape: ConvShape, height: i64, width: i64) -> bool {
     let ConvShape { inputs, outputs, kernel, stride, padding, .. } = shape;
     let channels = inputs % INPUT_CHANNELS as i64 == 0 && outputs % OUTPUT_CHANNELS as i64 == 0;

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::error::Error;
 
-/// Rows from which a share is looked at while a run goes on. Of fewer rows a few failures can be a large share by chance.
+/// Rows from which a share is looked at while a run goes on. Of fewer rows a few failures can be a large share by
+/// chance.
 const ROWS_FOR_SHARE: u64 = 1000;
 
 /// Failed rows that are accepted, as text `20` or `1.5%`.

@@ -10,8 +10,8 @@ use super::stats::BusyClock;
 use crate::error::{Error, Result};
 use crate::network::Scorer;
 
-/// Threads for each device, which share its weights. While one waits for its logits, the next batch is queued on the device already:
-/// its copy and its kernels begin without the host.
+/// Threads for each device, which share its weights. While one waits for its logits, the next batch is queued on the
+/// device already: its copy and its kernels begin without the host.
 pub(super) const LANES_PER_DEVICE: usize = 2;
 
 /// Preprocessed images in pinned memory and where their logits go.
@@ -51,8 +51,8 @@ impl Lane {
     }
 }
 
-/// Logits of all rows, in parts of at most `most` rows. Where the device has too little memory for a part, this one and all later ones
-/// are halved; a single row that does not fit is an error.
+/// Logits of all rows, in parts of at most `most` rows. Where the device has too little memory for a part, this one and
+/// all later ones are halved; a single row that does not fit is an error.
 fn in_parts(rows: usize, most: &AtomicUsize, score: impl Fn(usize, usize) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
     let (mut logits, mut first) = (Vec::new(), 0);
     while first < rows {

@@ -1,11 +1,12 @@
 //! The streaming stage: images in, logits out, in order, with bounded memory.
 //!
-//! A [`Stage`] owns a model and a pool of threads that decode and score. On a CPU each worker has a network of its own; GPUs
-//! are fed by threads of their own. Any number of streams share the pool. A stream keeps a fixed number of items in flight
-//! and yields them in order.
+//! A [`Stage`] owns a model and a pool of threads that decode and score. On a CPU each worker has a network of its own;
+//! GPUs are fed by threads of their own. Any number of streams share the pool. A stream keeps a fixed number of items
+//! in flight and yields them in order.
 //!
-//! An item is the [`Images`](crate::dataset::Images) of some rows together with a value of the caller's, such as the record
-//! batch they come from. What comes back is that value and a [`Scored`]: the logits of each row, or why it has none.
+//! An item is the [`Images`](crate::dataset::Images) of some rows together with a value of the caller's, such as the
+//! record batch they come from. What comes back is that value and a [`Scored`]: the logits of each row, or why it has
+//! none.
 //! [`Stage::scan`] does this for a whole dataset. An [`Observer`] sees each image while it is decoded.
 //!
 //! Calibration is not applied here: [`Columns`](crate::columns::Columns) and

@@ -48,8 +48,8 @@ impl StageOptions {
     }
 }
 
-/// Rows of one pass on a CPU. Few keep the activations of a small network, or of large images, in the cache; a large network reads
-/// hundreds of megabytes of weights in each pass, which more rows share.
+/// Rows of one pass on a CPU. Few keep the activations of a small network, or of large images, in the cache; a large
+/// network reads hundreds of megabytes of weights in each pass, which more rows share.
 fn rows_in_cache(architecture: Architecture) -> usize {
     match architecture {
         Architecture::Resnet20 | Architecture::DensenetBc100 | Architecture::Resnet18 => 8,

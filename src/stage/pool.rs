@@ -42,8 +42,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Builds the networks on the devices, checks on each that the model's expected outputs are reproduced, and starts the
-    /// workers.
+    /// Builds the networks on the devices, checks on each that the model's expected outputs are reproduced, and starts
+    /// the workers.
     ///
     /// # Errors
     /// A device that is not there, a model that gives other outputs here than where it was made, too little memory.
@@ -60,8 +60,8 @@ impl Stage {
             model.self_check().verify(&scorer).map_err(|message| Error::model(model.path(), message))?;
             scorers.push(scorer);
         }
-        // Unbounded: each stream bounds what it has in flight, and a full queue would block the thread that submits, which
-        // may be one of an asynchronous runtime.
+        // Unbounded: each stream bounds what it has in flight, and a full queue would block the thread that submits,
+        // which may be one of an asynchronous runtime.
         let (jobs, queue) = unbounded();
         let counters = Arc::new(StatsCounters::default());
         let mut stage = Self {
@@ -135,16 +135,16 @@ impl Stage {
     /// The image column of a dataset: the one that the options name, or the only one that fits.
     ///
     /// # Errors
-    /// As [`Dataset::image_column`], and for a column of paths where the options do not allow reading them: every row would
-    /// fail.
+    /// As [`Dataset::image_column`], and for a column of paths where the options do not allow reading them: every row
+    /// would fail.
     pub fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn> {
         let column = dataset.image_column(self.image.as_deref())?;
         self.load.require_paths(&column)?;
         Ok(column)
     }
 
-    /// How large the record batches of a dataset should be: enough rows to keep a worker busy, few enough that everything in
-    /// flight stays within 256 MiB.
+    /// How large the record batches of a dataset should be: enough rows to keep a worker busy, few enough that
+    /// everything in flight stays within 256 MiB.
     pub fn batch_size(&self) -> BatchSize {
         BatchSize { rows: self.max_chunk_rows(), bytes: self.max_chunk_bytes() }
     }
@@ -164,10 +164,11 @@ impl Stage {
         self.workers.max(1) * IN_FLIGHT_PER_WORKER
     }
 
-    /// Hands images to the workers and returns at once. `answer` is called with their scores on a worker's thread, so it
-    /// must not block; it is dropped uncalled where `stream` is gone before a worker takes the images.
+    /// Hands images to the workers and returns at once. `answer` is called with their scores on a worker's thread, so
+    /// it must not block; it is dropped uncalled where `stream` is gone before a worker takes the images.
     ///
-    /// The caller bounds what it has in flight ([`Stage::items_in_flight`], [`Stage::max_chunk_bytes`]): nothing here waits.
+    /// The caller bounds what it has in flight ([`Stage::items_in_flight`], [`Stage::max_chunk_bytes`]): nothing here
+    /// waits.
     ///
     /// # Errors
     /// [`Error::Internal`] where no worker is left.

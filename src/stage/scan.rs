@@ -40,8 +40,8 @@ impl Stage {
         self.scan_with(dataset, columns, cancel, observer, |chunk, image| Ok((image.images(&chunk)?, chunk)))
     }
 
-    /// As [`Stage::scan_observed`], where `prepare` chooses the images of each chunk that are scored and what comes back
-    /// with their scores.
+    /// As [`Stage::scan_observed`], where `prepare` chooses the images of each chunk that are scored and what comes
+    /// back with their scores.
     ///
     /// # Errors
     /// As [`Stage::scan`].

@@ -41,8 +41,8 @@ pub(super) struct ImageCollector<'a> {
 }
 
 impl<'a> ImageCollector<'a> {
-    /// `is_held_out` has an entry for each of the `labels`. Without `keep_training` the pixels of training rows are only
-    /// counted in the statistics.
+    /// `is_held_out` has an entry for each of the `labels`. Without `keep_training` the pixels of training rows are
+    /// only counted in the statistics.
     pub(super) fn new(
         labels: &'a RowLabels,
         stored: &Preprocessing,

@@ -79,8 +79,8 @@ impl LabelledImages {
         &self.pixels[index * size..][..size]
     }
 
-    /// The middle `size` (height, width) of each of these images, one after the other, cropped as for scoring. Images are
-    /// stored at least as large as the network's input.
+    /// The middle `size` (height, width) of each of these images, one after the other, cropped as for scoring. Images
+    /// are stored at least as large as the network's input.
     pub fn center_crops(&self, indices: Range<usize>, (height, width): (u32, u32)) -> Vec<u8> {
         let (height, width) = (height as usize, width as usize);
         let mut out = Vec::with_capacity(indices.len() * height * width * 3);

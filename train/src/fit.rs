@@ -227,8 +227,8 @@ fn mean_gradient(results: &[StepResult], rows: usize, device: Device) -> Result<
     others.iter().try_fold(part(first)?, |sum, result| Ok(sum.f_add(&part(result)?)?))
 }
 
-/// Limits libtorch to one thread on this thread until it is dropped. Its other threads would spin for a while after each of
-/// the optimiser's small steps, on the cores that the workers need.
+/// Limits libtorch to one thread on this thread until it is dropped. Its other threads would spin for a while after
+/// each of the optimiser's small steps, on the cores that the workers need.
 struct OneThread(i32);
 
 impl OneThread {

@@ -53,8 +53,8 @@ pub struct TrainJob {
 }
 
 impl TrainJob {
-    /// Trains a ResNet-20 with DisMax on `inputs` on any device, holds a tenth of the rows out, and keeps up to 8 GiB of
-    /// decoded images in memory.
+    /// Trains a ResNet-20 with DisMax on `inputs` on any device, holds a tenth of the rows out, and keeps up to 8 GiB
+    /// of decoded images in memory.
     pub fn new<S: Into<String>>(inputs: impl IntoIterator<Item = S>, out: impl Into<PathBuf>) -> Self {
         Self {
             inputs: inputs.into_iter().map(Into::into).collect(),
@@ -82,7 +82,8 @@ pub struct TrainingPlan<'a> {
     pub train_rows: usize,
     /// Rows held out.
     pub held_out_rows: usize,
-    /// Smallest number of held-out rows that thresholds at the job's alpha need. With fewer the model stays uncalibrated.
+    /// Smallest number of held-out rows that thresholds at the job's alpha need. With fewer the model stays
+    /// uncalibrated.
     pub min_calibration_rows: usize,
     /// Rows without a label or a usable image.
     pub left_out: &'a LeftOut,

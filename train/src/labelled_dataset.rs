@@ -62,8 +62,8 @@ impl LabelledDataset {
     }
 }
 
-/// Refuses a file that is both trained on and held out: a network is more confident on images that it was trained on, so
-/// thresholds from them would promise too much.
+/// Refuses a file that is both trained on and held out: a network is more confident on images that it was trained on,
+/// so thresholds from them would promise too much.
 pub(super) fn require_disjoint(training: &[String], held_out: &[String]) -> Result<()> {
     let paths = |inputs: &[String]| -> Result<Vec<PathBuf>> {
         let files = resolve(inputs)?.into_iter().filter_map(|input| match input {

@@ -5,11 +5,12 @@
 //! and the images, and is written out in [`TrainOptions`].
 //!
 //! [`train`] reads the datasets, trains one replica of the network per core (or one on a GPU), measures the held-out rows after
-//! every epoch, calibrates on them and writes the bundle whole or not at all. A [`Run`](dismax::run::Run) carries progress and
-//! cancellation; [`TrainEvent`]s tell the rest: the plan, finished epochs, a model that could not be calibrated.
+//! every epoch, calibrates on them and writes the bundle whole or not at all. A [`Run`](dismax::run::Run) carries
+//! progress and cancellation; [`TrainEvent`]s tell the rest: the plan, finished epochs, a model that could not be
+//! calibrated.
 //!
-//! After every epoch a checkpoint is written next to the bundle, at [`checkpoint_path`]. A job with `resume` continues from it,
-//! on a CPU to the same weights bit for bit. Errors that only a training can have are [`TrainError`]s in
+//! After every epoch a checkpoint is written next to the bundle, at [`checkpoint_path`]. A job with `resume` continues
+//! from it, on a CPU to the same weights bit for bit. Errors that only a training can have are [`TrainError`]s in
 //! [`dismax::Error::Extension`].
 //!
 //! ```no_run

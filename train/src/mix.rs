@@ -2,9 +2,9 @@
 
 /// Replaces three quadrants of every image by those of its three predecessors in the slice, cyclically.
 ///
-/// `images` holds `N` images of `height` x `width` pixels with `channels` values each, row-major `[N, H, W, C]` (or, with
-/// `channels` 1, any stack of planes). Image `i` keeps its top left quadrant and takes the bottom left one of image
-/// `i-1`, the top right one of `i-2` and the bottom right one of `i-3`, as in the reference. Odd sizes give the
+/// `images` holds `N` images of `height` x `width` pixels with `channels` values each, row-major `[N, H, W, C]` (or,
+/// with `channels` 1, any stack of planes). Image `i` keeps its top left quadrant and takes the bottom left one of
+/// image `i-1`, the top right one of `i-2` and the bottom right one of `i-3`, as in the reference. Odd sizes give the
 /// smaller part to the top and to the left.
 pub fn mix_quadrants<T: Copy>(images: &mut [T], height: usize, width: usize, channels: usize) {
     let (row, size) = (width * channels, height * width * channels);

@@ -42,8 +42,8 @@ impl Sgd {
         Ok(Self { parameters, momentum, options })
     }
 
-    /// One step down `gradient` `[P]` with `factor` times the peak learning rate (Sutskever et al. 2013 in the form that
-    /// PyTorch uses).
+    /// One step down `gradient` `[P]` with `factor` times the peak learning rate (Sutskever et al. 2013 in the form
+    /// that PyTorch uses).
     pub fn step(&mut self, gradient: &Tensor, factor: f64) -> Result<()> {
         let SgdOptions { learning_rate, momentum, weight_decay } = self.options;
         let gradient = gradient.f_add(&self.parameters.f_mul_scalar(weight_decay)?)?;

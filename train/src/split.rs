@@ -4,8 +4,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// Holds out `fraction` of the rows of every class (rounded; of a class with two or more rows at least one stays on each
-/// side), chosen by `seed` alone. Gives the held-out rows, ascending.
+/// Holds out `fraction` of the rows of every class (rounded; of a class with two or more rows at least one stays on
+/// each side), chosen by `seed` alone. Gives the held-out rows, ascending.
 pub(super) fn stratified_split(labels: &[u32], classes: usize, fraction: f64, seed: u64) -> Vec<usize> {
     let mut rows_by_class = vec![Vec::new(); classes];
     for (row, &label) in labels.iter().enumerate() {

@@ -10,8 +10,8 @@ use dismax::error::Result;
 
 /// The training rows of a dataset, decoded whenever they are needed.
 ///
-/// The buffer is kept full; each example is taken from a random place in it. Rows that are further apart in the files than
-/// the buffer is long rarely meet in a batch, so shuffle a dataset that is sorted by class once beforehand.
+/// The buffer is kept full; each example is taken from a random place in it. Rows that are further apart in the files
+/// than the buffer is long rarely meet in a batch, so shuffle a dataset that is sorted by class once beforehand.
 #[derive(Debug)]
 pub struct Streaming {
     dataset: Dataset,

@@ -20,8 +20,8 @@ use super::training_set::TrainingSet;
 /// Images of a batch that the finished model scores.
 const SCORING_ROWS: usize = 128;
 
-/// Trains, calibrates on the held-out rows and writes the bundle to `job.out`. `run` is told how many images are read and
-/// trained on, `events` what else happens.
+/// Trains, calibrates on the held-out rows and writes the bundle to `job.out`. `run` is told how many images are read
+/// and trained on, `events` what else happens.
 ///
 /// # Errors
 /// Data that cannot be learnt from, options that do not fit, a bundle or checkpoint in the way, and

@@ -18,8 +18,8 @@ use url::Url;
 
 /// A session in which files are tables: `FROM 'photos.parquet'`, `FROM 'photos/*.parquet'`, `FROM 'photos'`.
 ///
-/// Like [`SessionContext::enable_url_table`], but a name that exists is a file or a folder whatever characters it has, and a
-/// file with two columns of one name is refused, of which SQL would drop one.
+/// Like [`SessionContext::enable_url_table`], but a name that exists is a file or a folder whatever characters it has,
+/// and a file with two columns of one name is refused, of which SQL would drop one.
 pub fn with_file_tables(session: SessionContext) -> SessionContext {
     let factory = Arc::new(FileTables::default());
     let tables = Arc::clone(&factory) as Arc<dyn UrlTableFactory>;

@@ -30,9 +30,10 @@
 //! | `auroc`, `average_precision`, `fpr_at_tpr` of `(is_positive, score)` | aggregates: how well a score ranks |
 //! | `bh_reject(p_value, q) OVER (...)` | window: which rows Benjamini-Hochberg rejects |
 //!
-//! However often and wherever a query mentions an image, its plan has one scoring node for it and the model: above predicates
-//! and limits that need no score, below joins that repeat rows. Nodes that read the same images share scores. Where such a node cannot stand (an image that is a constant
-//! or from an outer query) the functions score what they are given, with the same answer.
+//! However often and wherever a query mentions an image, its plan has one scoring node for it and the model: above
+//! predicates and limits that need no score, below joins that repeat rows. Nodes that read the same images share
+//! scores. Where such a node cannot stand (an image that is a constant or from an outer query) the functions score what
+//! they are given, with the same answer.
 //!
 //! [`SqlPredicate`] brings conditions in SQL to [`dismax::filter`].
 

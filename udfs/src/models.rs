@@ -31,8 +31,8 @@ impl Models {
         Self::default()
     }
 
-    /// How the stages of the models run: device, workers, limits on images. The image column that the options name does not
-    /// count; a query names it.
+    /// How the stages of the models run: device, workers, limits on images. The image column that the options name does
+    /// not count; a query names it.
     #[must_use]
     pub fn with_options(mut self, options: StageOptions) -> Self {
         self.options = options;

@@ -1,7 +1,7 @@
 //! `dismax_score('FILE or glob' [, model])`: files as a table with the scored columns appended.
 //!
-//! The table is a view: the files, and a call of a scoring function for each column. So what a query does not need is neither
-//! read nor computed, and predicates and limits go where they belong.
+//! The table is a view: the files, and a call of a scoring function for each column. So what a query does not need is
+//! neither read nor computed, and predicates and limits go where they belong.
 
 use std::sync::Arc;
 use std::thread;

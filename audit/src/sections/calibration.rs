@@ -1,7 +1,7 @@
 //! How often confidences are right.
 
 use super::words::{interval, number, points};
-use super::{MOST_ROWS, Material};
+use super::{MAX_ROWS, Material};
 use crate::text::{count, counted, percent};
 use crate::view::{Cell, Chart, Section, Table, Tone};
 use dismax::error::Result;
@@ -47,7 +47,7 @@ impl Material<'_> {
                 ("Verdict", false),
             ],
         );
-        for group in figures.groups.iter().take(MOST_ROWS) {
+        for group in figures.groups.iter().take(MAX_ROWS) {
             let word = match group.significant {
                 true if group.gap.value > 0.0 => "too sure",
                 true => "too unsure",

@@ -1,7 +1,7 @@
 //! Differences from the reference or the calibration rows.
 
 use super::words::number;
-use super::{MOST_ROWS, Material};
+use super::{MAX_ROWS, Material};
 use crate::collect::Collected;
 use crate::drift::{DriftTest, LARGE_PSI, MODERATE_PSI, Quantity};
 use crate::text::{counted, p_value};
@@ -62,7 +62,7 @@ impl Material<'_> {
         );
         let mut tests: Vec<&DriftTest> = figures.tests.iter().collect();
         tests.sort_by(|a, b| a.by.is_some().cmp(&b.by.is_some()).then(b.psi.total_cmp(&a.psi)));
-        for test in tests.into_iter().take(MOST_ROWS) {
+        for test in tests.into_iter().take(MAX_ROWS) {
             table.rows.push(vec![
                 Cell::text(test.by.as_deref().unwrap_or("all rows")),
                 Cell::text(test.value.as_deref().unwrap_or_default()),

@@ -1,7 +1,7 @@
 //! Labels that are probably wrong.
 
 use super::words::{are, interval, more, number, plain};
-use super::{MOST_ROWS, Material};
+use super::{MAX_ROWS, Material};
 use crate::kind::Kind;
 use crate::labels::{JointCell, LabelFigures};
 use crate::text::{count, counted, percent, shown};
@@ -9,7 +9,7 @@ use crate::view::{Cell, HeatCell, Heatmap, Section, Table, Tone};
 use dismax::error::Result;
 
 /// Most classes of a heat map; of more, those with the most estimated errors are shown.
-const MOST_CLASSES: usize = 20;
+const MAX_CLASSES: usize = 20;
 
 impl Material<'_> {
     pub(super) fn labels(&mut self) -> Result<Section> {
@@ -45,7 +45,7 @@ impl Material<'_> {
                 ("Threshold", true),
             ],
         );
-        for class in figures.classes.iter().take(MOST_ROWS) {
+        for class in figures.classes.iter().take(MAX_ROWS) {
             table.rows.push(vec![
                 Cell::text(&class.class),
                 number(class.rows),
@@ -71,11 +71,11 @@ fn heatmap(figures: &LabelFigures, classes: &[String]) -> Option<Heatmap> {
         figures.confusion.iter().filter(touches).map(|cell| cell.rows).sum()
     };
     let mut shown_classes: Vec<&String> = classes.iter().collect();
-    if classes.len() > MOST_CLASSES {
+    if classes.len() > MAX_CLASSES {
         let mut by_errors: Vec<(&String, f64)> = classes.iter().map(|class| (class, wrong(class))).collect();
         by_errors.sort_by(|a, b| b.1.total_cmp(&a.1));
         let kept: std::collections::HashSet<&String> =
-            by_errors.into_iter().take(MOST_CLASSES).map(|(class, _)| class).collect();
+            by_errors.into_iter().take(MAX_CLASSES).map(|(class, _)| class).collect();
         shown_classes.retain(|class| kept.contains(class));
     }
     let counts: std::collections::HashMap<(&str, &str), f64> =

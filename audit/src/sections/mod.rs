@@ -13,7 +13,8 @@ mod words;
 use self::verdict::{tiles, verdict};
 use self::words::plain;
 use super::analysis::Analysis;
-use super::findings::{Evidence, Finding, Related};
+use super::evidence::Evidence;
+use super::findings::{Finding, Related};
 use super::kind::Kind;
 use super::summary::AuditSummary;
 use super::text::{count, counted, p_value, shown};
@@ -23,9 +24,9 @@ use dismax::calibration::Calibration;
 use dismax::error::Result;
 
 /// Most rows of a table.
-const MOST_ROWS: usize = 100;
+const MAX_ROWS: usize = 100;
 /// Most input files that the page lists.
-const MOST_INPUTS: usize = 100;
+const MAX_INPUTS: usize = 100;
 
 /// What sections are made of.
 pub(super) struct Material<'a> {
@@ -56,9 +57,9 @@ impl Material<'_> {
         ];
         // Of thousands of files the first must do, or they would be most of the page.
         let all = |names: &[String]| {
-            let rest = names.len().saturating_sub(MOST_INPUTS);
+            let rest = names.len().saturating_sub(MAX_INPUTS);
             let more = (rest > 0).then(|| format!("and {}", counted(rest as u64, "more file")));
-            names.iter().take(MOST_INPUTS).map(|name| shown(name)).chain(more).collect::<Vec<_>>()
+            names.iter().take(MAX_INPUTS).map(|name| shown(name)).chain(more).collect::<Vec<_>>()
         };
         Ok(View {
             title: format!("Audit of {}", title_of(&summary.inputs)),
@@ -103,7 +104,7 @@ impl Material<'_> {
     }
 
     fn item(&mut self, finding: &Finding) -> Result<Item> {
-        let row = self.evidence.row(finding)?;
+        let row = self.evidence.row(finding);
         let own = self.thumbnails.get(finding.row as usize)?;
         let (file, number) = self.evidence.collected.place(finding.row as usize);
         let prediction = row.prediction;
@@ -123,7 +124,7 @@ impl Material<'_> {
         if finding.kind != Kind::Unknown || self.summary.unknown.rejected > 0 {
             details.push(Detail::new("Severity", finding.severity.name()));
         }
-        details.push(Detail { name: "Why", value: self.evidence.sentence(finding)? });
+        details.push(Detail { name: "Why", value: self.evidence.sentence(finding) });
         details.extend(own.name.as_deref().map(|name| Detail::new("Path", name)));
         details.push(Detail::new("File", file));
         details.push(Detail::new("Row", &count(number)));

@@ -1,7 +1,7 @@
 //! Groups of rows in which findings pile up.
 
 use super::words::{interval, number};
-use super::{MOST_ROWS, Material};
+use super::{MAX_ROWS, Material};
 use crate::text::{count, counted, p_value, percent, shown};
 use crate::view::{Cell, Section, Table, Tone};
 
@@ -38,7 +38,7 @@ impl Material<'_> {
                 ("p-value", true),
             ],
         );
-        for slice in figures.slices.iter().take(MOST_ROWS) {
+        for slice in figures.slices.iter().take(MAX_ROWS) {
             table.rows.push(vec![
                 Cell::text(&slice.by),
                 Cell::text(&slice.value),

@@ -64,7 +64,8 @@ pub struct Args {
     #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "fdr")]
     alpha: Option<f64>,
 
-    /// Flag by the Benjamini-Hochberg procedure over all rows: at most this share of the flagged are false alarms, on average.
+    /// Flag by the Benjamini-Hochberg procedure over all rows: at most this share of the flagged are false alarms, on
+    /// average.
     ///
     /// Reads the input twice, decodes each image once.
     #[arg(long, value_name = "SHARE", value_parser = share)]

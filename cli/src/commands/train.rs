@@ -94,8 +94,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recipe")]
     seed: u64,
 
-    /// Network's input size, 32 or HEIGHTxWIDTH [default: the images' own where the first 64 agree on a small one, else 32;
-    /// 224 for resnet18].
+    /// Network's input size, 32 or HEIGHTxWIDTH [default: the images' own where the first 64 agree on a small one, else
+    /// 32; 224 for resnet18].
     #[arg(long, value_name = "SIZE", value_parser = args::size, help_heading = "Recipe")]
     image_size: Option<(u32, u32)>,
 

@@ -26,8 +26,8 @@ fn wait_for(file: &str, child: &mut Child) {
     }
 }
 
-/// Starts the command under `env`, with pipes. Whoever runs the tests may have signals ignored, which children inherit, so
-/// each test says how it wants them.
+/// Starts the command under `env`, with pipes. Whoever runs the tests may have signals ignored, which children inherit,
+/// so each test says how it wants them.
 fn start(signals: &str, arguments: &[&str]) -> Child {
     Command::new("env")
         .args([signals, env!("CARGO_BIN_EXE_dismax")])

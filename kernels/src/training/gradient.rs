@@ -1,5 +1,6 @@
-//! Gradient of a 3x3 convolution's weights, the transpose of Winograd's forward pass: inputs are transformed as there, output gradients
-//! by the transposed output transform; their products over all tiles, transformed back, are the gradient of the weights.
+//! Gradient of a 3x3 convolution's weights, the transpose of Winograd's forward pass: inputs are transformed as there,
+//! output gradients by the transposed output transform; their products over all tiles, transformed back, are the
+//! gradient of the weights.
 
 use std::cell::RefCell;
 
@@ -41,8 +42,8 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Writes to `gradient [C_out, C_in, 3, 3]` what the weights of a convolution with stride 1 and zeros around the images owe to
-/// `output_gradient [N, H, W, C_out]`, given its `input [N, H, W, C_in]`. On this thread.
+/// Writes to `gradient [C_out, C_in, 3, 3]` what the weights of a convolution with stride 1 and zeros around the images
+/// owe to `output_gradient [N, H, W, C_out]`, given its `input [N, H, W, C_in]`. On this thread.
 ///
 /// # Errors
 /// [`KernelError`]: other channels than multiples of 8 in and 16 out, values that do not fill the images, a processor without AVX2.

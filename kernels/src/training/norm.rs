@@ -1,7 +1,8 @@
-//! Batch norm in training (Ioffe and Szegedy, arXiv 1502.03167) with the residual sum and the rectifier after it, and its gradient.
+//! Batch norm in training (Ioffe and Szegedy, arXiv 1502.03167) with the residual sum and the rectifier after it, and
+//! its gradient.
 //!
-//! libtorch takes a pass over memory for each of these, and for each of their gradients. Here there are two forward and two backward: what
-//! the sums over all rows need, and the rest.
+//! libtorch takes a pass over memory for each of these, and for each of their gradients. Here there are two forward and
+//! two backward: what the sums over all rows need, and the rest.
 
 use crate::error::KernelError;
 use crate::instructions::{Instructions, Kernel};
@@ -38,8 +39,8 @@ pub struct Normalized {
 }
 
 impl Normalization<'_> {
-    /// Normalises `values [rows, C]` to `output [rows, C]`, adds `residual [rows, C]` where there is one, and applies the rectifier where
-    /// one follows.
+    /// Normalises `values [rows, C]` to `output [rows, C]`, adds `residual [rows, C]` where there is one, and applies
+    /// the rectifier where one follows.
     ///
     /// # Errors
     /// [`KernelError`]: channels that are no multiple of 8, lengths that do not fit each other, a processor without AVX2.
@@ -53,9 +54,9 @@ impl Normalization<'_> {
         Ok(instructions.run(Forward { of: self, values, residual, output }))
     }
 
-    /// The gradient. `values` are what was normalised, and become the gradient of it; `output` is what came out; `gradient` is
-    /// that of the output, and becomes that of what stood before the rectifier: the residual's. Returns those of weight and
-    /// bias, `[C]` each.
+    /// The gradient. `values` are what was normalised, and become the gradient of it; `output` is what came out;
+    /// `gradient` is that of the output, and becomes that of what stood before the rectifier: the residual's. Returns
+    /// those of weight and bias, `[C]` each.
     ///
     /// # Errors
     /// As [`Normalization::forward`].

@@ -62,8 +62,8 @@ pub(super) fn parse(message: &[u8]) -> Result<ipc::Message<'_>, ArrowError> {
     ipc::root_as_message(header).map_err(|error| ArrowError::IpcError(format!("a message's header: {error}")))
 }
 
-/// Bytes that the compressed buffers of a message claim to hold; 0 for messages without such buffers. `body` is the message's
-/// body.
+/// Bytes that the compressed buffers of a message claim to hold; 0 for messages without such buffers. `body` is the
+/// message's body.
 pub(super) fn claimed_bytes(header: &ipc::Message<'_>, body: &[u8]) -> Result<u64, ArrowError> {
     let batch = match header.header_type() {
         ipc::MessageHeader::RecordBatch => header.header_as_record_batch(),

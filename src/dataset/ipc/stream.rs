@@ -65,8 +65,8 @@ impl Stream {
 
     /// The batches. All columns are decoded, then those of the projection are kept.
     ///
-    /// The format lets a writer end a stream by just closing it, but then nobody can tell the end from a writer that died:
-    /// without the end-of-stream marker, which every usual writer sends, the last item is an error.
+    /// The format lets a writer end a stream by just closing it, but then nobody can tell the end from a writer that
+    /// died: without the end-of-stream marker, which every usual writer sends, the last item is an error.
     pub(in crate::dataset) fn batches(mut self, projection: Option<&[usize]>) -> Batches {
         let projection = projection.map(<[usize]>::to_vec);
         Box::new(iter::from_fn(move || {

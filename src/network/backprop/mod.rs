@@ -1,7 +1,8 @@
 //! Backpropagation of residual networks written out, for training on one thread of a CPU.
 //!
-//! Nearly all of their convolutions suit Winograd's algorithm, of which libtorch's autograd knows nothing, and whose gradients are Winograd
-//! convolutions too. Batch norm, residual sum and rectifier become one step each way. What does not suit is
+//! Nearly all of their convolutions suit Winograd's algorithm, of which libtorch's autograd knows nothing, and whose
+//! gradients are Winograd convolutions too. Batch norm, residual sum and rectifier become one step each way. What does
+//! not suit is
 //! [left to autograd](recorded). Measured by `benches/compare` (section `train`) beside PyTorch.
 //!
 //! Tensors in this room are `[N, H, W, C]`, contiguous.
@@ -20,8 +21,8 @@ use super::conv::Epilogue;
 use super::resnet::{BasicBlock, ResNet};
 use crate::error::{Error, Result};
 
-/// Whether a network is trained this way on what its images lie on. The kernels take one thread: where libtorch has several, it is
-/// left to use them.
+/// Whether a network is trained this way on what its images lie on. The kernels take one thread: where libtorch has
+/// several, it is left to use them.
 pub fn suits(images: &Tensor) -> bool {
     images.device() == Device::Cpu && tch::get_num_threads() == 1 && dismax_kernels::is_available()
 }

@@ -27,7 +27,8 @@ enum Convolution {
     Left(Recorded),
 }
 
-/// Gradients of a pair: of its input, where wanted, and of the convolution's weights and the batch norm's weight and bias.
+/// Gradients of a pair: of its input, where wanted, and of the convolution's weights and the batch norm's weight and
+/// bias.
 pub type Gradients = (Option<Tensor>, [Tensor; 3]);
 
 /// `[N, H, W, C_in]` to `[N, H', W', C_out]`.
@@ -123,8 +124,8 @@ fn normalization(norm: &Norm, relu: bool) -> Result<Normalization<'_>> {
     Ok(Normalization { weight, bias, epsilon: EPSILON as f32, relu })
 }
 
-/// Updates the running statistics with those of a batch of `count` values per channel. As in PyTorch, the running variance is the unbiased
-/// one.
+/// Updates the running statistics with those of a batch of `count` values per channel. As in PyTorch, the running
+/// variance is the unbiased one.
 fn update_running_statistics(norm: &Norm, statistics: &Normalized, count: usize) -> Result<()> {
     let newest = MOMENTUM as f32;
     let unbiased = count as f32 / (count.max(2) - 1) as f32;

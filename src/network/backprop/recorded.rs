@@ -13,8 +13,8 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Records what `compute` makes of `input [N, H, W, C]`, which it gets as `[N, C, H, W]`. Gradients are wanted of the input, unless
-    /// it is the network's, and of `parameters`.
+    /// Records what `compute` makes of `input [N, H, W, C]`, which it gets as `[N, C, H, W]`. Gradients are wanted of
+    /// the input, unless it is the network's, and of `parameters`.
     pub fn new(
         input: &Tensor,
         of_input: bool,
@@ -22,8 +22,9 @@ impl Recorded {
         compute: impl FnOnce(&Tensor) -> Result<Tensor>,
     ) -> Result<Self> {
         let input = input.f_detach()?.f_set_requires_grad(of_input)?;
-        // The caller may write over what comes out (in `pair`, its gradient takes its place): that is right for convolution and pooling,
-        // whose gradients need their inputs and not their outputs, and would be wrong for a rectifier.
+        // The caller may write over what comes out (in `pair`, its gradient takes its place): that is right for
+        // convolution and pooling, whose gradients need their inputs and not their outputs, and would be wrong for a
+        // rectifier.
         let output =
             tch::with_grad(|| Ok::<_, Error>(compute(&input.f_permute([0, 3, 1, 2])?)?.f_permute([0, 2, 3, 1])?))?;
         let parameters = parameters.iter().map(|tensor| tensor.shallow_clone());

@@ -53,8 +53,8 @@ fn gradients_and_statistics_are_autograds() {
         for ((name, gradient), expected) in names.iter().zip(&step.gradients).zip(&expected) {
             assert_eq!(gradient.size(), expected.size(), "{architecture} {name}");
             let apart = apart(gradient, expected);
-            // A value near zero can fall on the other side of a rectifier, and everything before it moves by a percent; of the head and
-            // the last layers, 1e-5 are usual.
+            // A value near zero can fall on the other side of a rectifier, and everything before it moves by a percent;
+            // of the head and the last layers, 1e-5 are usual.
             assert!(apart < 0.05, "{architecture} {name}: {apart}");
         }
         for (buffer, expected) in written_out.weights().buffers().iter().zip(&plain.weights().buffers()) {

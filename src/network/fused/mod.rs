@@ -1,7 +1,8 @@
 //! Convolutions with what follows them in one, for scoring on a CPU.
 //!
-//! libtorch's plain convolution reorders its weights at each call and leaves the rectifier and the residual sum to passes of their
-//! own over memory. Here weights are packed once, when the first image tells its size, for the kernel that suits it:
+//! libtorch's plain convolution reorders its weights at each call and leaves the rectifier and the residual sum to
+//! passes of their own over memory. Here weights are packed once, when the first image tells its size, for the kernel
+//! that suits it:
 //! [Winograd's](super::winograd) or one of [oneDNN's](onednn).
 
 mod onednn;
@@ -45,8 +46,8 @@ impl Weight {
 }
 
 impl FusedConv {
-    /// Takes f32 weights `[C_out, C_in, kernel, kernel]` and bias `[C_out]` on the CPU; none where this libtorch has no operators
-    /// for them.
+    /// Takes f32 weights `[C_out, C_in, kernel, kernel]` and bias `[C_out]` on the CPU; none where this libtorch has no
+    /// operators for them.
     pub fn new(weight: &Tensor, bias: &Tensor, shape: ConvShape) -> Option<Self> {
         onednn::is_available().then(|| Self {
             weight: RefCell::new(Weight::Plain(weight.shallow_clone())),

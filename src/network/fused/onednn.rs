@@ -1,8 +1,9 @@
 //! oneDNN's convolutions with the rectifier and the residual sum in them.
 //!
-//! libtorch has operators for that, which its own compiler uses, and no function of its C++ interface; a TorchScript module calls
-//! them by name (`scripts/make_onednn_kernels.py` wrote it). On two cores with AVX2, ResNet-20 on 32x32: 1.12 times the images of
-//! the plain channels-last path end to end (median of 5 runs in turn), 1.14 to 1.22 times in the network alone on one thread.
+//! libtorch has operators for that, which its own compiler uses, and no function of its C++ interface; a TorchScript
+//! module calls them by name (`scripts/make_onednn_kernels.py` wrote it). On two cores with AVX2, ResNet-20 on 32x32:
+//! 1.12 times the images of the plain channels-last path end to end (median of 5 runs in turn), 1.14 to 1.22 times in
+//! the network alone on one thread.
 
 use std::sync::OnceLock;
 

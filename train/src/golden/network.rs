@@ -93,9 +93,10 @@ fn check(architecture: Architecture, name: &str, third: f64) {
     mix_quadrants(&mut pixels[2 * 32 * 32 * 3..], 32, 32, 3);
     let batch = Tensor::from_slice(&pixels).view([4, 32, 32, 3]).permute([0, 3, 1, 2]).contiguous();
     let mixed = Tensor::from_slice(&mix_labels(&labels[2..]).concat()).view([-1, 4]);
-    // Rounding grows from step to step: in PyTorch itself the loss of ResNet-34's third step moves by 1.5 % when the memory
-    // layout changes, and in f32 ours moves by 0.1 to 1.2 % with the kernels that libtorch chooses for a processor. In f64 it
-    // is the same everywhere; what is left of the third step is the rounding in the reference's own f32.
+    // Rounding grows from step to step: in PyTorch itself the loss of ResNet-34's third step moves by 1.5 % when the
+    // memory layout changes, and in f32 ours moves by 0.1 to 1.2 % with the kernels that libtorch chooses for a
+    // processor. In f64 it is the same everywhere; what is left of the third step is the rounding in the reference's
+    // own f32.
     for weight in net.weights().iter() {
         let mut tensor = weight.tensor.shallow_clone();
         let values = tensor.to_kind(Kind::Double);

@@ -1,5 +1,5 @@
-//! Aggregates for audits: calibration error, Brier score and ranking figures, mergeable across partitions. Rows with a NULL
-//! are left out; without rows (for rankings: without rows of both kinds) the answer is NULL.
+//! Aggregates for audits: calibration error, Brier score and ranking figures, mergeable across partitions. Rows with a
+//! NULL are left out; without rows (for rankings: without rows of both kinds) the answer is NULL.
 
 mod arguments;
 mod calibration;

@@ -13,11 +13,11 @@ use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
 use super::ScoreExec;
 
-/// Puts a filter below each scoring node of what nodes above told it that they will know: the keys that a hash join has, the bounds of
-/// a top-k sort.
+/// Puts a filter below each scoring node of what nodes above told it that they will know: the keys that a hash join
+/// has, the bounds of a top-k sort.
 ///
-/// Not where a limit is between them: nodes with a limit of their own hand such filters down, but which rows are the first must be
-/// settled without them.
+/// Not where a limit is between them: nodes with a limit of their own hand such filters down, but which rows are the
+/// first must be settled without them.
 #[derive(Debug, Default)]
 pub(crate) struct LateFilters;
 

@@ -46,8 +46,9 @@ use crate::output::Output;
 
 /// Streams its input through the model's stage and appends the outputs.
 ///
-/// All partitions, and all other queries on the model, share its workers. Order and partitioning are the input's. A partition
-/// keeps its share of what the stage can hold in flight, so that memory depends neither on rows nor on partitions.
+/// All partitions, and all other queries on the model, share its workers. Order and partitioning are the input's. A
+/// partition keeps its share of what the stage can hold in flight, so that memory depends neither on rows nor on
+/// partitions.
 #[derive(Debug, Clone)]
 pub(crate) struct ScoreExec {
     input: Arc<dyn ExecutionPlan>,
@@ -107,8 +108,8 @@ impl ScoreExec {
         })
     }
 
-    /// Columns of the input that a filter from above may speak of. Filters are moved by the names of their columns, so that of two
-    /// columns with one name neither can be meant.
+    /// Columns of the input that a filter from above may speak of. Filters are moved by the names of their columns, so
+    /// that of two columns with one name neither can be meant.
     fn movable_columns(&self) -> HashSet<usize> {
         let below = self.input.schema();
         let is_unique = |name: &str| below.fields().iter().filter(|field| field.name() == name).count() == 1;
@@ -271,8 +272,8 @@ impl ExecutionPlan for ScoreExec {
         Ok(FilterDescription::new().with_child(child))
     }
 
-    /// What joins and sorts know only while they run, scans use to leave out what they can. Each row is asked in a filter right below:
-    /// an image costs more than any such question. [`LateFilters`] puts it there.
+    /// What joins and sorts know only while they run, scans use to leave out what they can. Each row is asked in a
+    /// filter right below: an image costs more than any such question. [`LateFilters`] puts it there.
     fn handle_child_pushdown_result(
         &self,
         phase: FilterPushdownPhase,

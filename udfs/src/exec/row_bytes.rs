@@ -8,8 +8,8 @@ use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext
 
 /// Mean bytes of a row, at least 1, where statistics or the sizes of files tell.
 ///
-/// DataFusion knows no sizes of columns with images. What such a row weighs in its file is near what it weighs in memory:
-/// images are compressed already.
+/// DataFusion knows no sizes of columns with images. What such a row weighs in its file is near what it weighs in
+/// memory: images are compressed already.
 pub(super) fn mean(plan: &Arc<dyn ExecutionPlan>) -> Option<u64> {
     let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()?;
     let known = statistics.total_byte_size.get_value().zip(statistics.num_rows.get_value());

@@ -12,8 +12,8 @@ use super::ScoreExec;
 use super::shared::Share;
 use super::sources::Sources;
 
-/// Gives scoring nodes of one model that read the same files their parts in shared scores; also a node
-/// that reads them twice through a union. Nodes that read different files hold different images, for which looking is in vain.
+/// Gives scoring nodes of one model that read the same files their parts in shared scores; also a node that reads them
+/// twice through a union. Nodes that read different files hold different images, for which looking is in vain.
 #[derive(Debug, Default)]
 pub(crate) struct ShareScores;
 

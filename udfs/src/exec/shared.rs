@@ -1,8 +1,8 @@
 //! Scores that several scoring nodes of one plan share.
 //!
-//! A query may read the same images more than once: a self-join, a subquery on the same files, a view used twice. Each reading
-//! has a scoring node, and no two need see the same rows in the same order. So the nodes share scores by what an image is: the
-//! first that meets an image has it scored, the others wait for that or find it done.
+//! A query may read the same images more than once: a self-join, a subquery on the same files, a view used twice. Each
+//! reading has a scoring node, and no two need see the same rows in the same order. So the nodes share scores by what
+//! an image is: the first that meets an image has it scored, the others wait for that or find it done.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -15,9 +15,9 @@ use dismax::stage::Scored;
 use super::answer::{Coming, Sender, Wanted};
 
 /// Memory for the scores of one group of nodes. Images that find no room are scored once by each node.
-const MOST_BYTES: usize = 256 << 20;
+const MAX_BYTES: usize = 256 << 20;
 /// Part of a bounded memory pool that they may have: joins and sorts need theirs more.
-const MOST_OF_POOL: usize = 8;
+const MAX_OF_POOL: usize = 8;
 
 /// A node's part in scores that it shares.
 #[derive(Debug, Clone)]
@@ -98,8 +98,8 @@ impl Share {
         self.scores.group
     }
 
-    /// Says that a partition of the node runs. One that ran already means that the plan runs again, maybe on other files: what was
-    /// kept is let go.
+    /// Says that a partition of the node runs. One that ran already means that the plan runs again, maybe on other
+    /// files: what was kept is let go.
     pub fn start(&self, partition: usize, pool: &Arc<dyn MemoryPool>) {
         let mut state = self.scores.state();
         if !state.started.insert((self.node, partition)) {
@@ -108,8 +108,8 @@ impl Share {
         }
         state.memory.get_or_insert_with(|| {
             let most = match pool.memory_limit() {
-                MemoryLimit::Finite(limit) => MOST_BYTES.min(limit / MOST_OF_POOL),
-                MemoryLimit::Infinite | MemoryLimit::Unknown => MOST_BYTES,
+                MemoryLimit::Finite(limit) => MAX_BYTES.min(limit / MAX_OF_POOL),
+                MemoryLimit::Infinite | MemoryLimit::Unknown => MAX_BYTES,
             };
             Memory { reservation: Arc::new(MemoryConsumer::new("dismax shared scores").register(pool)), most }
         });
@@ -176,7 +176,8 @@ impl SharedScores {
 }
 
 impl State {
-    /// The record batch that has or will have the scores of an image, and the row there. One that its stream gave up does not count.
+    /// The record batch that has or will have the scores of an image, and the row there. One that its stream gave up
+    /// does not count.
     fn find(&mut self, digest: &ImageDigest, node: u64) -> Option<(Arc<Chunk>, Wanted, usize)> {
         let image = self.images.get_mut(digest)?;
         let answer = Wanted::again(&image.chunk.answer, &image.chunk.wanted)?;
@@ -196,8 +197,8 @@ impl State {
         fits.then(|| Arc::clone(reservation))
     }
 
-    /// Lets go of the record batches whose images all nodes met: most, where the nodes read beside each other. Looks for such only
-    /// now and then, since it looks at all images.
+    /// Lets go of the record batches whose images all nodes met: most, where the nodes read beside each other. Looks
+    /// for such only now and then, since it looks at all images.
     fn make_room(&mut self, images: usize, all: u64) -> bool {
         self.turned_away += images;
         if self.turned_away < self.patience {

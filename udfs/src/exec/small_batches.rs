@@ -13,9 +13,9 @@ use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 
 use super::ScoreExec;
 
-/// A filter gathers rows until it has a full batch of the session's size, 8,192 rows: gigabytes where rows are photographs.
-/// Next to a scoring node it gathers as many as the stage takes. Dealing scored rows out to more partitions costs their order
-/// and gains nothing, so that is left out.
+/// A filter gathers rows until it has a full batch of the session's size, 8,192 rows: gigabytes where rows are
+/// photographs. Next to a scoring node it gathers as many as the stage takes. Dealing scored rows out to more
+/// partitions costs their order and gains nothing, so that is left out.
 #[derive(Debug, Default)]
 pub(crate) struct SmallBatches;
 

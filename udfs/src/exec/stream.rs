@@ -22,8 +22,9 @@ use crate::chunks::ImageSlices;
 use crate::models::{ScoringModel, external};
 use crate::output::Output;
 
-/// Record batches that each partition may have in flight, however many partitions there are: one at the workers, one to come.
-const LEAST_IN_FLIGHT: usize = 2;
+/// Record batches that each partition may have in flight, however many partitions there are: one at the workers, one to
+/// come.
+const MIN_IN_FLIGHT: usize = 2;
 
 /// What a node computes: from which column of its input, by which model, and which columns it appends.
 pub(super) struct Scoring {
@@ -39,8 +40,8 @@ pub(super) struct Scoring {
     pub schema: SchemaRef,
 }
 
-/// Hands record batches to the workers, a bounded number at a time, and yields them with their outputs, in order. Dropping it
-/// makes the workers pass over what it still has in the queue.
+/// Hands record batches to the workers, a bounded number at a time, and yields them with their outputs, in order.
+/// Dropping it makes the workers pass over what it still has in the queue.
 pub(super) struct ScoreStream {
     scoring: Scoring,
     input: SendableRecordBatchStream,
@@ -83,7 +84,7 @@ impl ScoreStream {
     /// One of `partitions` streams, each of which may have its share of what the stage takes in flight.
     pub fn new(scoring: Scoring, partitions: usize, input: SendableRecordBatchStream, metrics: ScoreMetrics) -> Self {
         let stage = &scoring.model.stage;
-        let most_in_flight = stage.items_in_flight().div_ceil(partitions.max(1)).max(LEAST_IN_FLIGHT);
+        let most_in_flight = stage.items_in_flight().div_ceil(partitions.max(1)).max(MIN_IN_FLIGHT);
         Self {
             input,
             current: None,
@@ -97,7 +98,8 @@ impl ScoreStream {
         }
     }
 
-    /// Sends chunks to the workers until they have enough or the input has none yet. Says whether the input must be waited for.
+    /// Sends chunks to the workers until they have enough or the input has none yet. Says whether the input must be
+    /// waited for.
     fn fill(&mut self, context: &mut Context<'_>) -> Result<bool> {
         while self.in_flight.len() < self.most_in_flight && self.in_flight_bytes < self.most_bytes {
             if self.submit_next()? {

@@ -1,5 +1,5 @@
-//! The scalar functions. A query's plan replaces their calls by columns of one scoring node ([`crate::plan`]); where that
-//! node cannot stand they score what they are given themselves, with the same workers and the same answer.
+//! The scalar functions. A query's plan replaces their calls by columns of one scoring node ([`crate::plan`]); where
+//! that node cannot stand they score what they are given themselves, with the same workers and the same answer.
 
 mod arguments;
 mod call;

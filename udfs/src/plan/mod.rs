@@ -1,8 +1,9 @@
 //! Scoring as a node of the query's plan.
 //!
-//! DataFusion shares equal expressions within one plan node, not between a filter, a projection and an aggregate, so each
-//! mention of an image would be decoded and scored again. [`ScoreOnce`] replaces all calls on one image and model by
-//! columns of one [`ScoreNode`], placed above what removes rows and below what multiplies them. [`placement`] says where,
+//! DataFusion shares equal expressions within one plan node, not between a filter, a projection and an aggregate, so
+//! each mention of an image would be decoded and scored again. [`ScoreOnce`] replaces all calls on one image and model
+//! by columns of one [`ScoreNode`], placed above what removes rows and below what multiplies them. [`placement`] says
+//! where,
 //! [`ScorePlanner`] makes it an execution plan.
 
 mod calls;

@@ -100,7 +100,8 @@ fn new_depth(path: &[Step]) -> usize {
     below_joins + free
 }
 
-/// The input that the image comes from and the image as that input has it; `None` where it does not come from below as it is.
+/// The input that the image comes from and the image as that input has it; `None` where it does not come from below as
+/// it is.
 fn through(plan: &LogicalPlan, image: &Expr) -> Result<Option<(usize, Expr)>> {
     let columns = image.column_refs();
     let all_in = |schema: &DFSchema| columns.iter().all(|column| schema.has_column(column));

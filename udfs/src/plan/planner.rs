@@ -17,8 +17,8 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, Phy
 use super::node::ScoreNode;
 use crate::exec::ScoreExec;
 
-/// Makes scoring nodes execution plans. [`register`](crate::register) installs it; a session with a query planner of its own
-/// adds it to that planner's extension planners.
+/// Makes scoring nodes execution plans. [`register`](crate::register) installs it; a session with a query planner of
+/// its own adds it to that planner's extension planners.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScorePlanner;
 

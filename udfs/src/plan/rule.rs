@@ -14,7 +14,8 @@ use super::placement::provide;
 use super::top_k;
 use crate::functions::Call;
 
-/// Replaces calls of scoring functions by columns of scoring nodes. Runs last: filters and limits are where they belong then.
+/// Replaces calls of scoring functions by columns of scoring nodes. Runs last: filters and limits are where they belong
+/// then.
 #[derive(Debug, Default)]
 pub(crate) struct ScoreOnce;
 
@@ -69,7 +70,8 @@ fn score_below(node: LogicalPlan, aliases: &AliasGenerator) -> Result<Transforme
 /// promises no exact answer has the predicate in a filter above it as well.
 fn out_of_scan(mut scan: TableScan, aliases: &AliasGenerator) -> Result<Transformed<LogicalPlan>> {
     let (costly, cheap): (Vec<Expr>, Vec<Expr>) = scan.filters.iter().cloned().partition(contains_call);
-    // With a number of rows to stop at, a predicate above the scan would mean something else; and there it needs its columns.
+    // With a number of rows to stop at, a predicate above the scan would mean something else; and there it needs its
+    // columns.
     let are_read = costly.iter().flat_map(Expr::column_refs).all(|column| scan.projected_schema.has_column(column));
     if costly.is_empty() || scan.fetch.is_some() || !are_read {
         return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
@@ -107,8 +109,8 @@ fn score_above(node: LogicalPlan, aliases: &AliasGenerator) -> Result<Transforme
     let mut inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
     let mut columns: Vec<(Call, Column)> = Vec::new();
     for request in requests(&node)? {
-        // A constant image, or one of an outer query or a lambda, comes from none of the inputs; one that is drawn anew at
-        // each mention is not the same image.
+        // A constant image, or one of an outer query or a lambda, comes from none of the inputs; one that is drawn anew
+        // at each mention is not the same image.
         let mentioned = request.image.column_refs();
         let is_elsewhere = |expr: &Expr| matches!(expr, Expr::LambdaVariable(_) | Expr::OuterReferenceColumn(..));
         let is_whole = !mentioned.is_empty()

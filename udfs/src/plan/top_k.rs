@@ -10,8 +10,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Sort};
 
 use super::calls::contains_call;
 
-/// A top-k sort above a projection with calls becomes that projection above the sort, where the order does not depend on a
-/// score.
+/// A top-k sort above a projection with calls becomes that projection above the sort, where the order does not depend
+/// on a score.
 pub(super) fn below_projection(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Sort(sort) = &plan else { return Ok(Transformed::no(plan)) };
     Ok(match swapped(sort)? {

@@ -1,5 +1,5 @@
-//! Runs the sqllogictest files of `tests/logic`. With `UPDATE_LOGIC=1` in the environment it writes what it finds into them
-//! instead: look at what differs.
+//! Runs the sqllogictest files of `tests/logic`. With `UPDATE_LOGIC=1` in the environment it writes what it finds into
+//! them instead: look at what differs.
 
 use std::path::Path;
 use std::time::Duration;

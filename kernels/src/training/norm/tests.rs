@@ -3,7 +3,8 @@
 use super::*;
 use crate::test_layers::{drawn, skipped, worst};
 
-/// Batch norm, residual sum and rectifier in f64, and by finite differences of them the gradient of their sum with weights `slopes`.
+/// Batch norm, residual sum and rectifier in f64, and by finite differences of them the gradient of their sum with
+/// weights `slopes`.
 fn normalized(values: &[f64], channels: usize, weight: &[f32], bias: &[f32], residual: &[f32]) -> Vec<f64> {
     let rows = values.len() / channels;
     let mut output = vec![0.0; values.len()];
