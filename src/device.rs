@@ -39,6 +39,7 @@ impl Device {
     /// # Errors
     /// For [`Device::Cuda`], when the CUDA libraries, the driver or the GPU are missing; the message says which and
     /// what to do. [`Device::Auto`] falls back to the CPU; where there is a driver, it logs a warning with the reason.
+    #[doc(hidden)]
     pub fn resolve(self) -> Result<tch::Device> {
         match self {
             Self::Cpu => Ok(tch::Device::Cpu),
@@ -56,6 +57,7 @@ impl Device {
     ///
     /// # Errors
     /// As [`Device::resolve`].
+    #[doc(hidden)]
     pub fn resolve_all(self) -> Result<Vec<tch::Device>> {
         match self {
             Self::AllCuda => {

@@ -2,9 +2,11 @@
 //! *Distinction Maximization Loss*, arXiv 2205.05874): calibrated probabilities and out-of-distribution flags as
 //! columns.
 //!
-//! Data flows one way: [`dataset`] reads rows, [`image`] decodes them, [`stage`] gathers them into batches and runs the
-//! [`network`], [`score`] and [`calibration`] turn logits into probabilities and p-values, [`columns`] appends them.
-//! [`model`] keeps a network in a folder; the crate `dismax-train` makes them, and `dismax-audit` turns a dataset into a report.
+//! A [`Model`] is a folder: a network, the names of its classes, and what calibration found out. A [`Stage`] owns one and
+//! runs it on threads or GPUs; it takes images and gives [`Scored`](stage::Scored), the logits of each image or the
+//! reason why it has none. A [`Dataset`] reads Parquet and Arrow files as one sequence of record batches, which
+//! [`Stage::scan`] scores in order. [`Columns`] turns logits into calibrated probabilities, p-values and flags, and
+//! appends them.
 //!
 //! ```no_run
 //! # use dismax::{Columns, Dataset, Model, Stage};
@@ -21,14 +23,18 @@
 //! # }
 //! ```
 //!
-//! A row that cannot be scored keeps its place with nulls and a [`RowError`]; an [`Error`] ends a run.
+//! A row that cannot be scored keeps its place with nulls and a [`RowError`]; an [`Error`] ends a run. Memory is bounded
+//! by what is in flight, never by the dataset. Nothing is read from the network, and outputs appear whole or not at all.
+//!
+//! Above these stand whole tasks: [`score_file`] and [`filter`] write files, [`evaluate`] measures a model with the
+//! figures of [`metrics`]. The crate `dismax-train` makes models, `dismax-audit` turns a dataset into a report, and
+//! `dismax-udfs` brings all of it to SQL.
 
 pub mod calibration;
 pub mod cancel;
 pub mod columns;
 pub mod dataset;
 pub mod device;
-pub mod disk;
 pub mod error;
 pub mod evaluate;
 pub mod filter;
@@ -37,12 +43,19 @@ pub mod loss;
 pub mod metrics;
 pub mod model;
 pub mod network;
-pub mod panic;
-pub mod parallel;
 pub mod run;
 pub mod score;
 pub mod score_file;
 pub mod stage;
+
+// What is hidden, here and in the modules, is shared by the crates of this workspace and may change in any release.
+#[doc(hidden)]
+pub mod disk;
+#[doc(hidden)]
+pub mod panic;
+#[doc(hidden)]
+pub mod parallel;
+#[doc(hidden)]
 pub mod text;
 
 pub use columns::Columns;

@@ -99,6 +99,7 @@ impl FromStr for Score {
 
 /// What the scoring stage needs to know of a row besides its probabilities.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[doc(hidden)]
 pub struct RowScores {
     /// Index of the largest logit, the first one where they tie; does not depend on the temperature.
     pub class: usize,
@@ -119,6 +120,7 @@ impl RowScores {
 ///
 /// `logits` are those of temperature 1 (not yet divided). `probabilities` takes one value per class; where it is
 /// shorter or longer than `logits`, the common part is written. Check [`RowScores::is_finite`] before use.
+#[doc(hidden)]
 pub fn row(logits: &[f32], temperature: f32, score: Score, probabilities: &mut [f32]) -> RowScores {
     let temperature = f64::from(temperature);
     let softmax = Softmax::of(logits, temperature);
@@ -130,12 +132,14 @@ pub fn row(logits: &[f32], temperature: f32, score: Score, probabilities: &mut [
 }
 
 /// Class and confidence at `temperature`: exactly those of [`row`], without the rest.
+#[doc(hidden)]
 pub fn class_and_confidence(logits: &[f32], temperature: f32) -> (usize, f32) {
     let softmax = Softmax::of(logits, f64::from(temperature));
     (softmax.class, softmax.confidence() as f32)
 }
 
 /// `-ln softmax(logits / temperature)[label]` in nats; NaN where the label is outside the row.
+#[doc(hidden)]
 pub fn nll_of_row(logits: &[f32], temperature: f32, label: usize) -> f64 {
     let softmax = Softmax::of(logits, f64::from(temperature));
     logits.get(label).map_or(f64::NAN, |&logit| softmax.sum.ln() - softmax.exponent(logit))

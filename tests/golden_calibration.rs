@@ -4,8 +4,8 @@ mod common;
 
 use common::golden::{self, assert_close};
 use dismax::calibration::{Objective, TemperatureSearch, fit_temperature};
-use dismax::metrics::calibration::{class_wise_ece, ece};
 use dismax::metrics::{ClassificationMetrics, LabelledLogits, Reliability};
+use dismax::metrics::{class_wise_ece, ece};
 
 /// float32 softmax and sums over 4,000 rows in the reference, f64 here.
 const TOLERANCE: f64 = 1e-6;

@@ -4,7 +4,7 @@ mod common;
 
 use common::golden::{self, assert_close};
 use dismax::calibration::ConformalScores;
-use dismax::metrics::quantiles::percentile_of_sorted;
+use dismax::metrics::percentile_of_sorted;
 
 #[test]
 fn percentiles_match_numpy() {

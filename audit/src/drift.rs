@@ -9,7 +9,7 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use dismax::calibration::benjamini_hochberg;
 use dismax::error::{Error, Result};
-use dismax::metrics::quantiles::percentile_of_sorted;
+use dismax::metrics::percentile_of_sorted;
 
 /// Bins of the PSI: deciles of the reference.
 const DECILES: usize = 10;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::collect::Look;
 use super::kind::Kind;
-use dismax::metrics::quantiles::percentile_of_sorted;
+use dismax::metrics::percentile_of_sorted;
 
 /// Mean luma below which an image is nearly black.
 const BLACK: f32 = 0.03;

@@ -1,21 +1,23 @@
 //! What is fitted on held-out in-distribution rows after training: the temperature and the thresholds. Pure arithmetic
 //! on slices.
 //!
-//! - [`temperature`]: one scalar that makes the probabilities honest ([`fit_temperature`]).
-//! - [`conformal`]: p-values and thresholds from the calibration rows' scores ([`ConformalScores`]).
-//! - [`mondrian`]: the same per predicted class ([`MondrianScores`]).
-//! - [`fdr`]: which of many p-values to reject ([`benjamini_hochberg`]).
+//! - [`fit_temperature`]: one scalar that makes the probabilities honest.
+//! - [`ConformalScores`]: p-values and thresholds from the calibration rows' scores.
+//! - [`MondrianScores`]: the same per predicted class.
+//! - [`benjamini_hochberg`]: which of many p-values to reject.
 //!
 //! Scores are in-distribution scores at temperature 1 ([`crate::score`]), so the fitted temperature never moves a
 //! threshold.
 
-pub mod conformal;
-pub mod fdr;
-pub mod mondrian;
-pub mod record;
-pub mod temperature;
+mod conformal;
+mod fdr;
+mod mondrian;
+mod record;
+mod temperature;
 
-pub use conformal::{ConformalScores, Verdict, rows_to_flag};
+#[doc(hidden)]
+pub use conformal::rows_to_flag;
+pub use conformal::{ConformalScores, Verdict};
 pub use fdr::benjamini_hochberg;
 pub use mondrian::MondrianScores;
 pub use record::{Calibrated, Calibration, CalibrationOptions, CalibrationScores, Estimate};

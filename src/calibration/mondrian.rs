@@ -24,7 +24,7 @@ pub struct MondrianScores {
 
 impl MondrianScores {
     /// Groups `scores [N]` by `predicted [N]`, the class that the network gave to each calibration row (not its label,
-    /// which a new row does not have). A class gets scores of its own from `minimum` rows on ([`minimum_rows`] is
+    /// which a new row does not have). A class gets scores of its own from `minimum` rows on (`minimum_rows` is
     /// usual). Where the others together have fewer rows than that, the smallest of the classes with enough join them.
     ///
     /// # Errors

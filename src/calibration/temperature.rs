@@ -11,8 +11,7 @@ use argmin::solver::brent::BrentOpt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::metrics::calibration::{Sums, bin_of, equal_width_edges};
-use crate::metrics::{DEFAULT_BINS, LabelledLogits, proper};
+use crate::metrics::{DEFAULT_BINS, LabelledLogits, Sums, bin_of, equal_width_edges, proper};
 use crate::score;
 
 /// What the temperature minimises.

@@ -12,7 +12,7 @@ mod class_names;
 mod digest;
 mod format;
 mod guard;
-pub mod huggingface;
+pub(crate) mod huggingface;
 mod image_column;
 mod inputs;
 mod int96;
@@ -35,17 +35,27 @@ mod writer;
 
 pub use batch_size::BatchSize;
 pub use chunk::Chunk;
+#[doc(hidden)]
 pub use class_map::{ClassMap, Given, require_common_class};
-pub use digest::{ImageDigest, digest_of_encoded};
+#[doc(hidden)]
+pub use digest::ImageDigest;
+pub(crate) use digest::digest_of_encoded;
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};
+#[doc(hidden)]
 pub use inputs::{Input, resolve};
 pub use label_column::{LabelColumn, LabelKind, Labels};
-pub use load::{LoadOptions, OpenedImage};
-pub use pair::PairWriter;
+pub use load::LoadOptions;
+#[doc(hidden)]
+pub use load::OpenedImage;
+pub(crate) use pair::PairWriter;
 pub use reader::{Chunks, Dataset};
+#[doc(hidden)]
 pub use row_labels::RowLabels;
+#[doc(hidden)]
 pub use schema::list_columns;
+#[doc(hidden)]
 pub use slices::used_bytes;
 pub use write_options::{Compression, WriteOptions};
-pub use writer::{DatasetWriter, is_same_place};
+pub use writer::DatasetWriter;
+pub(crate) use writer::is_same_place;

@@ -6,8 +6,10 @@
 mod file;
 mod folder;
 
-pub use file::{WholeFile, publish_together};
-pub use folder::{FolderKind, WholeFolder, set_aside};
+pub use file::WholeFile;
+pub(crate) use file::publish_together;
+pub(crate) use folder::set_aside;
+pub use folder::{FolderKind, WholeFolder};
 
 use std::fs::File;
 use std::io;

@@ -7,6 +7,8 @@ mod figures;
 mod histogram;
 mod logits;
 
-pub use self::figures::{Evaluation, Flagged, InDistFigures, OodFigures, set_names};
+#[doc(hidden)]
+pub use self::figures::set_names;
+pub use self::figures::{Evaluation, Flagged, InDistFigures, OodFigures};
 pub use self::histogram::ScoreHistogram;
 pub use self::logits::DatasetLogits;

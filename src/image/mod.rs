@@ -17,6 +17,11 @@ mod foreign;
 mod jpeg_end;
 mod preprocessing;
 
-pub use decode::{Layout, Limits, Pixels, decode, raw};
+#[doc(hidden)]
+pub use decode::{Layout, raw};
+pub use decode::{Limits, Pixels, decode};
+#[doc(hidden)]
 pub use jpeg_end::has_end_marker;
-pub use preprocessing::{Preprocessing, Resize, ReusableResizer};
+#[doc(hidden)]
+pub use preprocessing::ReusableResizer;
+pub use preprocessing::{Preprocessing, Resize};

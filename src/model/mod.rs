@@ -27,10 +27,14 @@ use std::sync::Arc;
 use serde_json::Value;
 use tch::Device;
 
-pub use self::config::{FORMAT_VERSION, ModelConfig};
+#[doc(hidden)]
+pub use self::config::FORMAT_VERSION;
+pub use self::config::ModelConfig;
 use self::contents::Contents;
 pub use self::history::{EpochRecord, TrainingHistory};
+#[doc(hidden)]
 pub use self::self_check::SelfCheck;
+#[doc(hidden)]
 pub use self::weights_file::NamedTensors;
 use crate::calibration::{Calibrated, Calibration, CalibrationOptions};
 use crate::error::{Error, Result};
@@ -55,6 +59,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Config`] for an unusable configuration, weights that do not fit the architecture or are not finite.
+    #[doc(hidden)]
     pub fn new(config: ModelConfig, weights: &NamedTensors, history: Option<TrainingHistory>) -> Result<Self> {
         config.validate()?;
         let network = empty_network(&config, Device::Cpu)?;
@@ -198,6 +203,7 @@ impl Model {
     ///
     /// # Errors
     /// Whatever libtorch refuses, for example too little memory on the device.
+    #[doc(hidden)]
     pub fn scorer(&self, device: Device) -> Result<Scorer> {
         let weights =
             weights_file::from_bytes(&self.contents.weights).map_err(|error| Error::model(&self.path, error))?;

@@ -21,9 +21,15 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-pub use self::head::{Head, HeadKind};
-pub use self::input::{Normalizer, pinned};
+#[doc(hidden)]
+pub use self::head::Head;
+pub use self::head::HeadKind;
+#[doc(hidden)]
+pub use self::input::Normalizer;
+pub(crate) use self::input::pinned;
+#[doc(hidden)]
 pub use self::scorer::Scorer;
+#[doc(hidden)]
 pub use self::weights::{Init, Weight, WeightPath, Weights, WeightsBuilder};
 use crate::error::{Error, Result};
 use crate::image::{Preprocessing, Resize};
@@ -133,6 +139,7 @@ impl Backbone {
 
 /// A network with its head and weights. One thread owns it: tensors may move between threads but not be shared.
 #[derive(Debug)]
+#[doc(hidden)]
 pub struct Network {
     backbone: Backbone,
     head: Head,
@@ -255,6 +262,7 @@ impl Network {
 
 /// What a step of training learns from its batch.
 #[derive(Debug)]
+#[doc(hidden)]
 pub struct Gradients {
     /// Logits `[B, C]`.
     pub logits: Tensor,
@@ -266,6 +274,7 @@ pub struct Gradients {
 
 /// A folded network: it scores and cannot be trained. One thread owns it.
 #[derive(Debug)]
+#[doc(hidden)]
 pub struct ScoringNetwork {
     backbone: Backbone,
     head: Head,

@@ -25,6 +25,8 @@ mod worker;
 pub use self::observer::{Observed, Observer};
 pub use self::options::StageOptions;
 pub use self::pool::Stage;
-pub use self::scored::{Scored, Timing};
+pub use self::scored::Scored;
+#[doc(hidden)]
+pub use self::scored::Timing;
 pub use self::stats::StageStats;
 pub use self::stream::ScoreStream;

@@ -9,7 +9,7 @@ use std::thread;
 use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{Column, DataFusionError, Result, exec_datafusion_err, plan_err};
+use datafusion::common::{Column, DataFusionError, Result, exec_datafusion_err, plan_datafusion_err, plan_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ScalarUDF, lit};
 use dismax::dataset::ImageColumn;
@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::files;
 use crate::functions;
-use crate::models::{Registry, external};
+use crate::models::Registry;
 use crate::output::Output;
 
 /// Name of the function.
@@ -40,7 +40,11 @@ impl TableFunctionImpl for ScoreTable {
         let scoring = self.models.get(model)?;
         let table = open(files, arguments.session())?;
         let schema = table.schema();
-        let image = ImageColumn::find(&schema, None).map_err(external)?;
+        let image = ImageColumn::find(&schema, None).map_err(|error| {
+            plan_datafusion_err!(
+                "{NAME}('{files}'): {error}; score a column yourself: SELECT *, dismax(COLUMN) FROM '{files}'"
+            )
+        })?;
         scoring.columns.schema(&schema).map_err(|_| taken(&schema, scoring.columns.fields()))?;
 
         let plan = LogicalPlanBuilder::scan("files", provider_as_source(table), None)?;
@@ -68,7 +72,7 @@ fn text(argument: &Expr) -> Option<&str> {
 fn taken(schema: &Schema, added: &[Field]) -> DataFusionError {
     let taken = added.iter().find(|field| schema.column_with_name(field.name()).is_some());
     let name = taken.map_or("", |field| field.name());
-    datafusion::common::plan_datafusion_err!(
+    plan_datafusion_err!(
         "the files already have a column \"{name}\"; name the new ones yourself: SELECT *, dismax_prediction(image) AS mine FROM 'FILE'"
     )
 }

@@ -91,6 +91,10 @@ fn labels_that_the_model_does_not_have() {
     refused(&["calibrate", &model, "--data", &beyond, "--out", &out], 3, &["beyond.parquet", "row 1"]);
     let negative = folder.write("negative.parquet", vec![("image", images(3)), ("label", numbers([0, 1, -1]))]);
     refused(&["train", &negative, "--out", &out], 3, &["negative.parquet", "row 2", "-1"]);
+    // The digits name their classes, and none of them is an airplane: their numbers mean something else.
+    let named = digits("test");
+    let parts = ["none of the dataset's classes (", "is one of the model's (airplane"];
+    refused(&["calibrate", &model, "--data", &named, "--out", &out], 3, &parts);
     let plain = folder.write("plain.parquet", vec![("image", images(3))]);
     refused(&["evaluate", "--model", &model, "--id", &plain], 3, &["--label"]);
 }

@@ -52,6 +52,16 @@ fn two_columns_of_one_name_are_refused_by_name() {
 }
 
 #[test]
+fn a_table_whose_images_cannot_be_told_says_how_to_score_one() {
+    let folder = Folder::new();
+    let path = folder.write("two.parquet", vec![("a", Arc::new(pngs(2)) as ArrayRef), ("b", Arc::new(pngs(2)))]);
+    let refused = rows(&format!("SELECT * FROM dismax_score('{path}')")).refused(2);
+    assert!(refused.contains("several columns fit") && refused.contains("SELECT *, dismax(COLUMN) FROM"), "{refused}");
+    let scored = rows(&format!("SELECT dismax_prediction(b) IS NULL AS p FROM '{path}'")).ok().text();
+    assert_eq!(scored, "p\nfalse\nfalse\n");
+}
+
+#[test]
 fn int96_times_are_what_they_were() {
     let path = case("int96-far.parquet");
     let times = rows(&format!("SELECT \"modificationTime\" FROM '{path}'")).ok().text();
