@@ -43,7 +43,7 @@ fn jpeg(width: u32, height: u32) -> Vec<u8> {
 }
 
 fn network(architecture: Architecture) -> Network {
-    Network::new(architecture, HeadKind::Dismax, CLASSES, Device::Cpu, 1).unwrap()
+    Network::try_new(architecture, HeadKind::Dismax, CLASSES, Device::Cpu, 1).unwrap()
 }
 
 fn model(architecture: Architecture, preprocessing: Preprocessing) -> Model {
@@ -60,7 +60,7 @@ fn model(architecture: Architecture, preprocessing: Preprocessing) -> Model {
         .iter()
         .map(|weight| (weight.name.clone(), weight.tensor.detach().copy()))
         .collect();
-    let mut model = Model::new(config, &weights, None).unwrap();
+    let mut model = Model::try_new(config, &weights, None).unwrap();
     let labels: Vec<i64> = (0..200).map(|row| row % CLASSES as i64).collect();
     let logits: Vec<f32> = logits(200).into_iter().collect();
     let rows = LabelledLogits::try_new(&logits, CLASSES, &labels).unwrap();
@@ -104,7 +104,7 @@ fn networks(criterion: &mut Criterion) {
         });
     }
     let mut builder = WeightsBuilder::new(Device::Cpu, 1);
-    let head = Head::new(builder.root(), HeadKind::Dismax, 512, CLASSES).unwrap();
+    let head = Head::try_new(builder.root(), HeadKind::Dismax, 512, CLASSES).unwrap();
     let features = Tensor::rand([BATCH as i64, 512], (Kind::Float, Device::Cpu));
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("head, 512 features", |bencher| {
@@ -125,7 +125,7 @@ fn convolutions(criterion: &mut Criterion) {
         let input = Tensor::rand([n, s, s, c], (Kind::Float, Device::Cpu));
         let [weights, biases, values] =
             [&weight, &bias, &input].map(|tensor| Vec::<f32>::try_from(&tensor.reshape([-1])).unwrap());
-        let winograd = Winograd::new(&weights, &biases, channels, channels).unwrap();
+        let winograd = Winograd::try_new(&weights, &biases, channels, channels).unwrap();
         let mut output = vec![0.0; values.len()];
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(format!("{channels} channels, {size}x{size}, Winograd"), |bencher| {

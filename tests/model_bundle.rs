@@ -92,7 +92,7 @@ fn a_listing_cannot_lead_out_of_the_folder() {
 fn weights_that_are_not_finite_are_refused() {
     let mut weights = models::weights(7);
     weights.insert("bn1.bias".into(), Tensor::from_slice(&[f32::NAN; 16]));
-    let error = Model::new(models::config(), &weights, None).expect_err("a refusal").to_string();
+    let error = Model::try_new(models::config(), &weights, None).expect_err("a refusal").to_string();
     assert!(error.contains("bn1.bias holds values that are not finite"), "{error}");
 }
 
@@ -227,7 +227,7 @@ fn a_card_shows_names_as_they_are() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = models::config();
     config.classes[1] = "do`g | <b>".into();
-    let mut model = Model::new(config, &models::weights(7), None).expect("a model");
+    let mut model = Model::try_new(config, &models::weights(7), None).expect("a model");
     model.write(folder.path().join("model"), false).expect("written");
     let card = fs::read_to_string(folder.path().join("model/README.md")).expect("a card");
     // A bar would end the table's cell.

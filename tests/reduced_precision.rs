@@ -54,7 +54,7 @@ fn f16_agrees_with_f32() {
             .expect("weights");
         network
     };
-    let wide = Scorer::new(network(), &config.preprocessing).expect("a scorer");
+    let wide = Scorer::try_new(network(), &config.preprocessing).expect("a scorer");
     let half = Scorer::reduced([network(), network()], &config.preprocessing).expect("a scorer");
     assert!(half.is_reduced_precision() && !wide.is_reduced_precision());
     let calibration = model.calibration().expect("a calibrated model");

@@ -5,7 +5,8 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, DictionaryArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Int8Type};
 use dismax::Dataset;
 use dismax::dataset::{BatchSize, used_bytes};
 use parquet::arrow::ArrowWriter;
@@ -90,6 +91,32 @@ fn record_batches_are_full_across_row_groups() {
     assert_eq!(rows(1000), [100]);
     let tight = read(&path, BatchSize { rows: 1000, bytes: 1 }, &lengths);
     assert!(tight.iter().all(|(rows, _)| *rows == 1), "a row is never cut: {tight:?}");
+}
+
+/// Two dictionaries that are too large together for their keys.
+#[test]
+fn dictionaries_that_do_not_fit_together_are_read_apart() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("dictionaries.parquet");
+    let words = |prefix: &str| (0..100).map(|word| format!("{prefix}{word}")).collect::<Vec<_>>();
+    let batch = |words: &[String]| {
+        let words: DictionaryArray<Int8Type> = words.iter().map(String::as_str).collect();
+        RecordBatch::try_from_iter([("word", Arc::new(words) as ArrayRef)]).expect("one column")
+    };
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(100)).build();
+    let file = File::create(&path).expect("a temporary file");
+    let mut writer = ArrowWriter::try_new(file, batch(&[]).schema(), Some(properties)).expect("a writer");
+    for prefix in ["a", "b"] {
+        writer.write(&batch(&words(prefix))).expect("written");
+    }
+    writer.close().expect("closed");
+    let dataset = Dataset::open(&[path.display().to_string()]).expect("opens");
+    let mut read = Vec::new();
+    for chunk in dataset.read(1000, None).expect("begins") {
+        let column = arrow::compute::cast(chunk.expect("reads").record_batch.column(0), &DataType::Utf8).expect("text");
+        read.extend(column.as_string::<i32>().iter().map(|word| word.expect("a word").to_owned()));
+    }
+    assert_eq!(read, [words("a"), words("b")].concat());
 }
 
 /// Rows that a footer promises and the pages do not hold are lost rows, not an end.

@@ -39,7 +39,7 @@ const NO_LABEL: u32 = u32::MAX;
 
 /// What stays of an image, however many rows hold it: about 160 bytes.
 #[derive(Debug)]
-struct Image {
+struct ImageRecord {
     digest: ShortDigest,
     prediction: Option<Prediction>,
     look: Option<Look>,
@@ -98,7 +98,7 @@ pub(super) struct Look {
 #[derive(Debug)]
 pub(super) struct Collected {
     records: Vec<Record>,
-    images: Vec<Image>,
+    images: Vec<ImageRecord>,
     /// Positions of the images by digest, while rows come in.
     of_digest: HashMap<ShortDigest, u32>,
     /// Files in order with the position of their first row.
@@ -111,7 +111,7 @@ pub(super) struct Collected {
 
 /// Which columns a pass reads besides the images.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct PassColumns {
     pub label: Option<LabelColumn>,
     pub groups: Vec<GroupColumn>,
 }
@@ -127,7 +127,7 @@ impl Pass<'_> {
     pub fn run(
         &self,
         dataset: &Dataset,
-        wanted: &Wanted,
+        wanted: &PassColumns,
         thumbnails: &mut ThumbnailWriter,
         task: &'static str,
         run: &mut Run<'_>,
@@ -205,7 +205,7 @@ impl Pass<'_> {
             thumbnails.push(name, position, seen.inspection.as_ref())?;
             if position == next {
                 let error = calibrated.as_ref().err().map(|why| why.code);
-                collected.images.push(Image {
+                collected.images.push(ImageRecord {
                     digest: seen.digest,
                     prediction: calibrated
                         .ok()
@@ -415,6 +415,6 @@ mod tests {
     #[test]
     fn rows_and_images_stay_small() {
         assert_eq!(size_of::<Record>(), 16);
-        assert!(size_of::<Image>() <= 168, "{}", size_of::<Image>());
+        assert!(size_of::<ImageRecord>() <= 168, "{}", size_of::<ImageRecord>());
     }
 }

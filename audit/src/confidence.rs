@@ -59,14 +59,18 @@ pub struct ConfidenceGap {
 
 /// A labelled row: confidence, whether it is right, probability of the label.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Judged {
+pub(super) struct LabelledConfidence {
     pub confidence: f32,
     pub correct: bool,
     pub label_probability: f32,
 }
 
 /// Figures of all rows, and which of the gaps are significant at the false discovery rate `fdr`. None without rows.
-pub(super) fn figures(rows: &[Judged], mut groups: Vec<ConfidenceGap>, fdr: f64) -> Result<Option<CalibrationFigures>> {
+pub(super) fn figures(
+    rows: &[LabelledConfidence],
+    mut groups: Vec<ConfidenceGap>,
+    fdr: f64,
+) -> Result<Option<CalibrationFigures>> {
     if rows.is_empty() {
         return Ok(None);
     }
@@ -79,7 +83,7 @@ pub(super) fn figures(rows: &[Judged], mut groups: Vec<ConfidenceGap>, fdr: f64)
     let reliability = Reliability::equal_width(&confidences, &correct, DEFAULT_BINS)?;
     let resamples = (MAX_DRAWS / rows.len()).clamp(MIN_RESAMPLES, RESAMPLES);
     // A probability that underflowed counts as the smallest there is.
-    let nll = |row: &Judged| -f64::from(row.label_probability.max(f32::MIN_POSITIVE)).ln();
+    let nll = |row: &LabelledConfidence| -f64::from(row.label_probability.max(f32::MIN_POSITIVE)).ln();
     Ok(Some(CalibrationFigures {
         rows: rows.len() as u64,
         correct: correct.iter().filter(|correct| **correct).count() as u64,
@@ -102,7 +106,7 @@ pub(super) struct GapSums {
 }
 
 impl GapSums {
-    pub fn add(&mut self, row: &Judged) {
+    pub fn add(&mut self, row: &LabelledConfidence) {
         self.rows += 1;
         self.right += u64::from(row.correct);
         self.confidence += f64::from(row.confidence);
@@ -155,14 +159,18 @@ fn binomial_test(successes: u64, trials: u64, chance: f64) -> Result<f64> {
 mod tests {
     use super::*;
 
-    fn judged(confidence: f32, correct: bool) -> Judged {
-        Judged { confidence, correct, label_probability: if correct { confidence } else { 1.0 - confidence } }
+    fn judged(confidence: f32, correct: bool) -> LabelledConfidence {
+        LabelledConfidence {
+            confidence,
+            correct,
+            label_probability: if correct { confidence } else { 1.0 - confidence },
+        }
     }
 
     #[test]
     fn figures_by_hand() {
         // 0.9 and right in 7 of 10.
-        let rows: Vec<Judged> = (0..100).map(|row| judged(0.9, row % 10 < 7)).collect();
+        let rows: Vec<LabelledConfidence> = (0..100).map(|row| judged(0.9, row % 10 < 7)).collect();
         let mut sums = GapSums::default();
         rows.iter().for_each(|row| sums.add(row));
         let gap = sums.gap("class", "cat").expect("rows");
@@ -189,8 +197,11 @@ mod tests {
         assert!((gap.p_value - 0.2).abs() < 1e-6, "{gap:?}");
         assert!(GapSums::default().gap("camera", "c").is_err());
         assert_eq!(figures(&[], Vec::new(), 0.05).expect("nothing"), None);
-        let impossible =
-            figures(&[Judged { confidence: 1.0, correct: false, label_probability: 0.0 }], Vec::new(), 0.05);
+        let impossible = figures(
+            &[LabelledConfidence { confidence: 1.0, correct: false, label_probability: 0.0 }],
+            Vec::new(),
+            0.05,
+        );
         assert!(impossible.expect("figures").expect("a row").nll.is_finite());
     }
 

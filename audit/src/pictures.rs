@@ -20,7 +20,7 @@ pub(super) struct Pictures {
 }
 
 /// A pair that may be near duplicates: the row, the other row, the bits in which they differ.
-type Candidate = (u32, u32, u32);
+type NearPair = (u32, u32, u32);
 
 impl Pictures {
     /// Those of `rows`, which ascend.
@@ -33,7 +33,7 @@ impl Pictures {
 
     /// For each row that has a near duplicate among the earlier rows the most similar of these, and the bits in which
     /// they differ.
-    pub fn near_each_other(&self, thumbnails: &mut Thumbnails, cancel: &Cancel) -> Result<Vec<Candidate>> {
+    pub fn near_each_other(&self, thumbnails: &mut Thumbnails, cancel: &Cancel) -> Result<Vec<NearPair>> {
         let mut candidates = Vec::new();
         for (position, row) in self.rows.iter().enumerate() {
             if position % STEP == 0 {
@@ -56,7 +56,7 @@ impl Pictures {
         others: &Self,
         other_thumbnails: &mut Thumbnails,
         cancel: &Cancel,
-    ) -> Result<Vec<Candidate>> {
+    ) -> Result<Vec<NearPair>> {
         let mut candidates = Vec::new();
         for (position, row) in self.rows.iter().enumerate() {
             if position % STEP == 0 {
@@ -88,7 +88,7 @@ fn alike(
     thumbnails: &mut Thumbnails,
     mut others: Option<&mut Thumbnails>,
     cancel: &Cancel,
-) -> Result<Vec<Candidate>> {
+) -> Result<Vec<NearPair>> {
     candidates.sort_unstable();
     candidates.dedup();
     let mut resizer = Resizer::new();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::analysis::{Analysis, AnalysisInputs};
-use super::collect::{Collected, Pass, Wanted};
+use super::collect::{Collected, Pass, PassColumns};
 use super::error::AuditError;
 use super::evidence::Evidence;
 use super::groups::GroupColumn;
@@ -42,13 +42,13 @@ pub fn audit(
     let (wanted, no_labels) = check(stage, inputs, options)?;
     let staging = place::create(out, options.force)?;
     let pass = Pass { stage, calibration };
-    let mut collect = |dataset: &Dataset, wanted: &Wanted, task: &'static str| -> Result<_> {
+    let mut collect = |dataset: &Dataset, wanted: &PassColumns, task: &'static str| -> Result<_> {
         let mut thumbnails = ThumbnailWriter::create(staging.scratch())?;
         let collected = pass.run(dataset, wanted, &mut thumbnails, task, run)?;
         Ok((collected, thumbnails.finish()?))
     };
     let mut of_reference =
-        reference.map(|reference| collect(reference, &Wanted::default(), "scoring the reference")).transpose()?;
+        reference.map(|reference| collect(reference, &PassColumns::default(), "scoring the reference")).transpose()?;
     let (collected, mut thumbnails) = collect(dataset, &wanted, "scoring")?;
     let rows = collected.len() as u64;
     run.report(Progress { task: "analysing", rows, of: Some(rows), failed: 0 })?;
@@ -96,7 +96,7 @@ pub fn audit(
 }
 
 /// Everything that can be refused before work begins. Returns the columns to read, and why there is no label column.
-fn check(stage: &Stage, inputs: &AuditInputs<'_>, options: &AuditOptions) -> Result<(Wanted, Option<String>)> {
+fn check(stage: &Stage, inputs: &AuditInputs<'_>, options: &AuditOptions) -> Result<(PassColumns, Option<String>)> {
     if !(options.fdr > 0.0 && options.fdr < 1.0) {
         return Err(AuditError::FalseDiscoveryRate { fdr: options.fdr }.into());
     }
@@ -106,7 +106,7 @@ fn check(stage: &Stage, inputs: &AuditInputs<'_>, options: &AuditOptions) -> Res
         Ok(label) => (Some(label), None),
         Err(why) => (None, Some(why)),
     };
-    let wanted = Wanted { label, groups: group_columns(dataset, options)? };
+    let wanted = PassColumns { label, groups: group_columns(dataset, options)? };
     stage.image_column(dataset)?;
     if let Some(reference) = inputs.reference {
         reference.require_distinct_files()?;

@@ -19,18 +19,18 @@ use dismax::{Device, Error, Result};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Images")]
 pub struct ImageArgs {
-    /// Column that holds the images; needed only where several fit.
+    /// Column of the images. Needed only if several columns fit.
     ///
-    /// Binary columns of encoded images, the struct {bytes, path} of Hugging Face, tensors and nested lists of uint8
-    /// fit by themselves. A text column of file paths must be named here and allowed with --read-paths.
+    /// Binary columns of encoded images, Hugging Face's struct {bytes, path}, tensors and nested lists of uint8 are
+    /// found without this flag. A text column of file paths must be named here and allowed with --read-paths.
     #[arg(long, value_name = "COLUMN")]
     pub image: Option<String>,
 
-    /// Refuse images of more pixels than this, before memory is taken for them.
+    /// Reject images with more pixels than this before they are decoded.
     #[arg(long, value_name = "PIXELS", default_value_t = Limits::default().max_pixels)]
     pub max_pixels: u64,
 
-    /// Open files that rows name by path, from the dataset's folder on.
+    /// Open the image files that rows name. Relative paths start in the dataset's folder.
     ///
     /// Off by default: a dataset from elsewhere could name any file of this machine.
     #[arg(long)]
@@ -48,23 +48,23 @@ impl ImageArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Images")]
 pub struct LabelArgs {
-    /// Column that holds the labels; needed only where several fit or it has an unusual name.
+    /// Column of the labels. Needed only if several columns fit or its name is unusual.
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
 }
 
-/// How the scoring stage runs. None of it changes the scores, but for the device: a GPU computes in bf16.
+/// How the scoring stage runs. Only the device changes scores: a GPU computes in f16.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Machine")]
 pub struct StageArgs {
     /// Where the network runs: auto, cpu, cuda, cuda:N or cuda:all.
     ///
-    /// auto takes the first GPU where there is one, cuda:all shares the work between all of them.
+    /// auto uses the first GPU if there is one; cuda:all uses every GPU.
     #[arg(long, default_value_t = Device::Auto)]
     pub device: Device,
 
-    /// Images of one pass through the network; does not change scores [default: 8 or 32 on a CPU, as suits the network,
-    /// 256 on a GPU].
+    /// Images per forward pass. Does not change scores [default: 8 or 32 on a CPU, depending on the network; 1,024 on a
+    /// GPU].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub batch_size: Option<usize>,
 
@@ -90,28 +90,28 @@ impl StageArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Calibration")]
 pub struct CalibrationArgs {
-    /// Share of ordinary images that may be flagged by mistake [default: 0.05].
+    /// Accepted share of false alarms among known images [default: 0.05].
     ///
-    /// The threshold is the one that flags this share of held-out images. A smaller share misses more unknown images.
+    /// The threshold flags this share of the held-out images. A smaller share misses more unknown images.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub alpha: Option<f64>,
 
-    /// What tells known images from unknown ones [default: mmles].
+    /// Score that separates known from unknown images [default: mmles].
     ///
-    /// mmles suits most cases; `dismax evaluate` compares all six on images of yours. See its help.
+    /// mmles suits most cases; `dismax evaluate` compares all six on your images.
     #[arg(long, value_parser = named::<Score, _>(Score::ALL.map(Score::name)))]
     pub score: Option<Score>,
 
-    /// Give each predicted class a threshold of its own.
+    /// Use a separate threshold for each predicted class.
     ///
-    /// The share of --alpha then holds within each class, not only over all of them. Needs 5 / alpha held-out images of
-    /// a class (100 at 0.05); classes with fewer share one threshold of their own.
+    /// --alpha then holds within each class, not only overall. A class needs 5 / alpha held-out images (100 at 0.05);
+    /// classes with fewer share one threshold.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub per_class: Option<bool>,
 
     /// What the temperature minimises [default: ece].
     ///
-    /// ece makes confidences match the share of right predictions, nll makes probabilities fit the labels.
+    /// ece matches confidences to accuracy; nll fits probabilities to the labels.
     #[arg(long, value_parser = PossibleValuesParser::new(["ece", "nll"]).map(objective))]
     pub objective: Option<Objective>,
 }

@@ -22,7 +22,7 @@ impl Layer {
         let scale = 1.0 / (3.0 * (inputs as f32).sqrt());
         let weights: Vec<f32> = drawn(inputs * outputs * 9, 1).into_iter().map(|value| value * scale).collect();
         let bias = drawn(outputs, 2);
-        let winograd = Winograd::new(&weights, &bias, inputs, outputs).expect("channels that fit");
+        let winograd = Winograd::try_new(&weights, &bias, inputs, outputs).expect("channels that fit");
         Self { inputs, outputs, weights, bias, winograd }
     }
 

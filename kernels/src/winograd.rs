@@ -66,7 +66,7 @@ impl Winograd {
     ///
     /// # Errors
     /// [`KernelError::Shape`].
-    pub fn new(weights: &[f32], bias: &[f32], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
+    pub fn try_new(weights: &[f32], bias: &[f32], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
         check_shape(inputs, outputs, weights.len(), bias.len())?;
         let mut filters = Filters::zeros(inputs, outputs);
         let (kernels, _) = weights.as_chunks::<9>();

@@ -134,7 +134,7 @@ impl CalibrationScores {
     }
 
     /// Thresholds of `rows`; a class gets its own from `minimum` rows on.
-    fn of(rows: &Judged, options: &CalibrationOptions, classes: usize, minimum: usize) -> Result<Self> {
+    fn of(rows: &CalibrationRows, options: &CalibrationOptions, classes: usize, minimum: usize) -> Result<Self> {
         Ok(match options.per_class {
             true => Self::PerClass(MondrianScores::try_new(&rows.scores, &rows.predicted, classes, minimum)?),
             false => Self::AllRows(ConformalScores::try_new(rows.scores.clone())?),
@@ -148,7 +148,7 @@ impl Calibration {
     /// # Errors
     /// Too few rows for `alpha`, an `alpha` outside (0, 1), a temperature at the end of its range.
     pub fn fit(rows: &LabelledLogits, options: &CalibrationOptions, source: &str) -> Result<Calibrated> {
-        let judged = Judged::of(rows, options.score);
+        let judged = CalibrationRows::of(rows, options.score);
         check_share(options.alpha)?;
         let scores = CalibrationScores::of(&judged, options, rows.classes(), minimum_rows(options.alpha))?;
         scores.all().check_alpha(options.alpha)?;
@@ -231,12 +231,12 @@ impl Calibration {
 }
 
 /// Scores and predicted classes of the rows.
-struct Judged {
+struct CalibrationRows {
     scores: Vec<f32>,
     predicted: Vec<usize>,
 }
 
-impl Judged {
+impl CalibrationRows {
     fn of(rows: &LabelledLogits, score: Score) -> Self {
         let mut probabilities = vec![0.0; rows.classes()];
         let judged = rows.iter().map(|(logits, _)| {
@@ -343,7 +343,7 @@ mod tests {
             .map(|seed| {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 let scores: Vec<f32> = (0..400).map(|_| rng.random()).collect();
-                let judged = Judged { predicted: vec![0; scores.len()], scores };
+                let judged = CalibrationRows { predicted: vec![0; scores.len()], scores };
                 let options = CalibrationOptions { alpha: 0.1, ..CalibrationOptions::default() };
                 judged.false_alarm_rate(&halves(400, seed), &options, 1).unwrap().unwrap().value
             })

@@ -31,11 +31,11 @@ pub struct Dataset {
 #[derive(Debug)]
 struct Source {
     name: Arc<str>,
-    kind: Kind,
+    kind: SourceKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum SourceKind {
     File(PathBuf, Format),
     /// Taken by the first reading.
     Stream(Mutex<Option<Box<ipc::Stream>>>),
@@ -139,7 +139,7 @@ impl Dataset {
     pub fn require_distinct_files(&self) -> Result<()> {
         let mut seen = HashSet::new();
         for source in &self.sources {
-            let Kind::File(path, _) = &source.kind else { continue };
+            let SourceKind::File(path, _) = &source.kind else { continue };
             let path = path.canonicalize().map_err(|error| Error::io(path, error))?;
             if !seen.insert(path) {
                 return Err(Error::Config(format!("{} is named twice; name each file once", source.name)));
@@ -172,7 +172,7 @@ impl Dataset {
     pub fn row_groups(&self) -> Result<HashMap<Arc<str>, Vec<u64>>> {
         let mut groups = HashMap::new();
         for source in &self.sources {
-            if let Kind::File(path, Format::Parquet) = &source.kind {
+            if let SourceKind::File(path, Format::Parquet) = &source.kind {
                 groups.insert(Arc::clone(&source.name), parquet::row_groups(path)?);
             }
         }
@@ -207,8 +207,8 @@ impl Dataset {
         let mut queue = Vec::with_capacity(self.sources.len());
         for source in self.sources.iter().rev() {
             let waiting = match &source.kind {
-                Kind::File(path, format) => Waiting::File(path.clone(), *format),
-                Kind::Stream(stream) => {
+                SourceKind::File(path, format) => Waiting::File(path.clone(), *format),
+                SourceKind::Stream(stream) => {
                     // A panic while the lock was held leaves an option that is whole either way.
                     let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
                     Waiting::Stream(taken.ok_or_else(|| {
@@ -231,7 +231,7 @@ fn open_file(path: PathBuf) -> Result<(Source, SchemaRef, Option<u64>)> {
         Format::IpcStream => (ipc::open_stream_file(&path)?.schema(), None),
     };
     let name = path.display().to_string().into();
-    Ok((Source { name, kind: Kind::File(path, format) }, schema, rows))
+    Ok((Source { name, kind: SourceKind::File(path, format) }, schema, rows))
 }
 
 fn open_pipe(name: &str, pipe: CancellablePipe, cancel: &Cancel) -> Result<(Source, SchemaRef, Option<u64>)> {
@@ -241,7 +241,7 @@ fn open_pipe(name: &str, pipe: CancellablePipe, cancel: &Cancel) -> Result<(Sour
 fn open_stream(name: &str, reader: Box<dyn Read + Send>) -> Result<(Source, SchemaRef, Option<u64>)> {
     let stream = ipc::open_stream(name, reader)?;
     let schema = stream.schema();
-    Ok((Source { name: name.into(), kind: Kind::Stream(Mutex::new(Some(Box::new(stream)))) }, schema, None))
+    Ok((Source { name: name.into(), kind: SourceKind::Stream(Mutex::new(Some(Box::new(stream)))) }, schema, None))
 }
 
 /// Iterator over a dataset's rows. Ends after the first error.

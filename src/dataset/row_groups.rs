@@ -56,16 +56,16 @@ impl RowGroups {
                 let last = self.pending.pop().expect("the rows lie in a batch");
                 let (fitting, rest) = (last.num_rows() - (rows - self.size.rows), rows - self.size.rows);
                 self.pending.push(last.slice(0, fitting));
-                let batch = self.take_pending()?;
+                let batch = self.take_pending();
                 self.pending.extend((rest > 0).then(|| last.slice(fitting, rest)));
                 return Ok(batch);
             }
-            let Some(batch) = self.decode()? else { return self.take_pending() };
+            let Some(batch) = self.decode()? else { return Ok(self.take_pending()) };
             let bytes = bytes_of(&batch);
             self.choose_step(batch.num_rows(), bytes);
             let waiting: usize = self.pending.iter().map(bytes_of).sum();
             let full = !self.pending.is_empty() && waiting + bytes > self.size.max_bytes();
-            let whole = if full { self.take_pending()? } else { None };
+            let whole = if full { self.take_pending() } else { None };
             self.pending.push(batch);
             if whole.is_some() {
                 return Ok(whole);
@@ -73,11 +73,16 @@ impl RowGroups {
         }
     }
 
-    fn take_pending(&mut self) -> Result<Option<RecordBatch>, ParquetError> {
-        let mut pending = std::mem::take(&mut self.pending);
-        match pending.len() {
-            0 | 1 => Ok(pending.pop()),
-            _ => Ok(Some(concat_batches(&pending[0].schema(), &pending)?)),
+    /// The pending rows as one record batch.
+    fn take_pending(&mut self) -> Option<RecordBatch> {
+        let first = self.pending.first()?;
+        match concat_batches(&first.schema(), &self.pending) {
+            Ok(joined) => {
+                self.pending.clear();
+                Some(joined)
+            }
+            // Dictionaries of several row groups may be too large for one.
+            Err(_) => Some(self.pending.remove(0)),
         }
     }
 

@@ -190,9 +190,9 @@ mod tests {
             preprocessing: Preprocessing::new(8, 8),
             origin: "random weights".into(),
         };
-        let network = Network::new(config.architecture, config.loss.head(), 2, tch::Device::Cpu, 1).unwrap();
+        let network = Network::try_new(config.architecture, config.loss.head(), 2, tch::Device::Cpu, 1).unwrap();
         let weights = network.weights().iter().map(|weight| (weight.name.clone(), weight.tensor.detach())).collect();
-        Model::new(config, &weights, None).unwrap()
+        Model::try_new(config, &weights, None).unwrap()
     }
 
     #[test]

@@ -12,13 +12,13 @@ use crate::columns::ScoredColumn;
 use crate::dataset::{Dataset, PairWriter};
 
 /// The file of kept rows and the one of the others.
-pub(super) struct Outputs {
+pub(super) struct FilterOutputs {
     files: PairWriter,
     columns: bool,
     by_fdr: bool,
 }
 
-impl Outputs {
+impl FilterOutputs {
     pub fn create(dataset: &Dataset, decision: &Decision, target: &str, options: &FilterOptions) -> Result<Self> {
         let schema = if options.columns { &decision.extended } else { dataset.schema() };
         let rejected = options.rejected.as_deref().map(|rejected| (rejected, schema));

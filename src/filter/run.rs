@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::decision::{DecidedChunk, Decision};
 use super::options::{FilterOptions, FilterSummary, Flag};
-use super::outputs::Outputs;
+use super::outputs::FilterOutputs;
 use crate::calibration::benjamini_hochberg;
 use crate::columns::Columns;
 use crate::dataset::{Chunk, Dataset};
@@ -39,7 +39,7 @@ pub fn filter_to(
     }
     let extended = columns.schema(dataset.schema())?;
     let decision = Decision { keep: options.keep, predicate: options.predicate.clone(), columns, extended };
-    let mut outputs = Outputs::create(dataset, &decision, target, options)?;
+    let mut outputs = FilterOutputs::create(dataset, &decision, target, options)?;
     let mut summary = FilterSummary::default();
     let cancel = run.cancel.clone();
 

@@ -60,11 +60,11 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] for an unusable configuration, weights that do not fit the architecture or are not finite.
     #[doc(hidden)]
-    pub fn new(config: ModelConfig, weights: &NamedTensors, history: Option<TrainingHistory>) -> Result<Self> {
+    pub fn try_new(config: ModelConfig, weights: &NamedTensors, history: Option<TrainingHistory>) -> Result<Self> {
         config.validate()?;
         let network = empty_network(&config, Device::Cpu)?;
         network.weights().load(weights).map_err(Error::Config)?;
-        let scorer = Scorer::new(network, &config.preprocessing)?;
+        let scorer = Scorer::try_new(network, &config.preprocessing)?;
         let self_check = SelfCheck::record(&scorer, &config.preprocessing)?;
         let weights = weights_file::to_bytes(weights).map_err(Error::Internal)?.into();
         let metrics = BTreeMap::new();
@@ -92,7 +92,7 @@ impl Model {
                 false => (name, value),
             })
             .collect();
-        Self::new(config, &weights, None).map_err(|error| match error {
+        Self::try_new(config, &weights, None).map_err(|error| match error {
             Error::Config(message) => Error::model(checkpoint, message),
             other => other,
         })
@@ -214,7 +214,7 @@ impl Model {
         };
         match device.is_cuda() {
             true => Scorer::reduced([network()?, network()?], &self.contents.config.preprocessing),
-            false => Scorer::new(network()?, &self.contents.config.preprocessing),
+            false => Scorer::try_new(network()?, &self.contents.config.preprocessing),
         }
     }
 }

@@ -26,18 +26,18 @@ impl DenseNet {
     /// Builds the network at `path`.
     pub fn bc100(mut path: WeightPath<'_>) -> Result<Self> {
         let mut channels = 2 * GROWTH;
-        let stem = Conv::new(path.sub("conv1"), ConvShape::three(3, channels, 1))?;
+        let stem = Conv::try_new(path.sub("conv1"), ConvShape::three(3, channels, 1))?;
         let mut blocks = Vec::new();
         for number in 1..=BLOCKS {
             let mut layers = Vec::new();
             let mut block = path.sub(format_args!("block{number}"));
             let mut block = block.sub("layer");
             for index in 0..LAYERS {
-                layers.push(DenseLayer::new(block.sub(index), channels)?);
+                layers.push(DenseLayer::try_new(block.sub(index), channels)?);
                 channels += GROWTH;
             }
             let transition = match number < BLOCKS {
-                true => Some(Transition::new(path.sub(format_args!("trans{number}")), channels)?),
+                true => Some(Transition::try_new(path.sub(format_args!("trans{number}")), channels)?),
                 false => None,
             };
             if transition.is_some() {
@@ -45,7 +45,7 @@ impl DenseNet {
             }
             blocks.push((layers, transition));
         }
-        let last = Norm::new(path.sub("bn1"), channels)?;
+        let last = Norm::try_new(path.sub("bn1"), channels)?;
         Ok(Self { stem, blocks, last, features: channels })
     }
 
@@ -102,11 +102,11 @@ struct DenseLayer {
 }
 
 impl DenseLayer {
-    fn new(mut path: WeightPath<'_>, channels: i64) -> Result<Self> {
-        let norm = Norm::new(path.sub("bn1"), channels)?;
-        let bottleneck = Conv::new(path.sub("conv1"), ConvShape::one(channels, 4 * GROWTH, 1))?;
-        let bottleneck = ConvNorm::new(bottleneck, Norm::new(path.sub("bn2"), 4 * GROWTH)?);
-        let conv = Conv::new(path.sub("conv2"), ConvShape::three(4 * GROWTH, GROWTH, 1))?;
+    fn try_new(mut path: WeightPath<'_>, channels: i64) -> Result<Self> {
+        let norm = Norm::try_new(path.sub("bn1"), channels)?;
+        let bottleneck = Conv::try_new(path.sub("conv1"), ConvShape::one(channels, 4 * GROWTH, 1))?;
+        let bottleneck = ConvNorm::new(bottleneck, Norm::try_new(path.sub("bn2"), 4 * GROWTH)?);
+        let conv = Conv::try_new(path.sub("conv2"), ConvShape::three(4 * GROWTH, GROWTH, 1))?;
         Ok(Self { norm, bottleneck, conv })
     }
 
@@ -129,9 +129,9 @@ struct Transition {
 }
 
 impl Transition {
-    fn new(mut path: WeightPath<'_>, channels: i64) -> Result<Self> {
-        let norm = Norm::new(path.sub("bn1"), channels)?;
-        let conv = Conv::new(path.sub("conv1"), ConvShape::one(channels, channels / 2, 1))?;
+    fn try_new(mut path: WeightPath<'_>, channels: i64) -> Result<Self> {
+        let norm = Norm::try_new(path.sub("bn1"), channels)?;
+        let conv = Conv::try_new(path.sub("conv1"), ConvShape::one(channels, channels / 2, 1))?;
         Ok(Self { norm, conv })
     }
 

@@ -51,7 +51,7 @@ pub enum Head {
 impl Head {
     /// A head for features of length `features`. Prototypes begin N(0, 1) as in the paper's section 3, IsoMax's at
     /// 0; the distance scale begins at 1.
-    pub fn new(mut path: WeightPath<'_>, kind: HeadKind, features: i64, classes: usize) -> Result<Self> {
+    pub fn try_new(mut path: WeightPath<'_>, kind: HeadKind, features: i64, classes: usize) -> Result<Self> {
         let shape = [classes as i64, features];
         if kind == HeadKind::Softmax {
             let bound = 1.0 / (features as f64).sqrt();

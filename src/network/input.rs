@@ -14,7 +14,7 @@ pub struct Normalizer {
 
 impl Normalizer {
     /// `mean` and `std` per channel (red, green, blue) on the scale 0 to 1.
-    pub fn new(mean: [f32; 3], std: [f32; 3], device: Device) -> Result<Self> {
+    pub fn try_new(mean: [f32; 3], std: [f32; 3], device: Device) -> Result<Self> {
         Ok(Self {
             mean: Tensor::f_from_slice(&mean.map(|value| value * 255.0))?.f_to_device(device)?,
             inverse_std: Tensor::f_from_slice(&std.map(|value| 1.0 / (value * 255.0)))?.f_to_device(device)?,

@@ -22,7 +22,7 @@ pub struct Conv {
 
 impl Conv {
     /// A convolution whose weights begin He-normal over the outputs (He et al. 2015), biases 0.
-    pub fn new(mut path: WeightPath<'_>, shape: ConvShape) -> Result<Self> {
+    pub fn try_new(mut path: WeightPath<'_>, shape: ConvShape) -> Result<Self> {
         let fan_out = (shape.outputs * shape.kernel * shape.kernel) as f64;
         let size = [shape.outputs, shape.inputs, shape.kernel, shape.kernel];
         let weight = path.parameter("weight", &size, Init::Normal((2.0 / fan_out).sqrt()))?;
@@ -64,7 +64,7 @@ pub struct Norm {
 
 impl Norm {
     /// Batch norm of `channels` channels that begins as the identity.
-    pub fn new(mut path: WeightPath<'_>, channels: i64) -> Result<Self> {
+    pub fn try_new(mut path: WeightPath<'_>, channels: i64) -> Result<Self> {
         Ok(Self {
             weight: path.parameter("weight", &[channels], Init::Constant(1.0))?,
             bias: path.parameter("bias", &[channels], Init::Constant(0.0))?,

@@ -151,7 +151,13 @@ impl Network {
     ///
     /// # Errors
     /// Whatever libtorch refuses, for example a device without memory.
-    pub fn new(architecture: Architecture, head: HeadKind, classes: usize, device: Device, seed: u64) -> Result<Self> {
+    pub fn try_new(
+        architecture: Architecture,
+        head: HeadKind,
+        classes: usize,
+        device: Device,
+        seed: u64,
+    ) -> Result<Self> {
         Self::build(architecture, head, classes, WeightsBuilder::new(device, seed))
     }
 
@@ -178,7 +184,7 @@ impl Network {
             Backbone::Dense(network) => network.features(),
             Backbone::Wide(network) => network.features(),
         };
-        let head = Head::new(builder.root().sub(architecture.head_name()), head, features, classes)?;
+        let head = Head::try_new(builder.root().sub(architecture.head_name()), head, features, classes)?;
         Ok(Self { backbone, head, weights: builder.finish() })
     }
 

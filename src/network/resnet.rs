@@ -38,32 +38,32 @@ pub struct ResNet {
 impl ResNet {
     /// ResNet-20 for small images: 3 stages of 3 blocks, 64 features.
     pub fn resnet20(path: WeightPath<'_>) -> Result<Self> {
-        Self::new(path, &RESNET20)
+        Self::try_new(path, &RESNET20)
     }
 
     /// The reference's ResNet-34 for 32x32 images: 512 features.
     pub fn resnet34(path: WeightPath<'_>) -> Result<Self> {
-        Self::new(path, &RESNET34)
+        Self::try_new(path, &RESNET34)
     }
 
     /// ImageNet's ResNet-18 (torchvision's layout): 7x7 stem with stride 2 and max pooling, 512 features.
     pub fn resnet18(path: WeightPath<'_>) -> Result<Self> {
-        Self::new(path, &RESNET18)
+        Self::try_new(path, &RESNET18)
     }
 
-    fn new(mut path: WeightPath<'_>, plan: &Plan) -> Result<Self> {
+    fn try_new(mut path: WeightPath<'_>, plan: &Plan) -> Result<Self> {
         let mut inputs = plan.channels[0];
         let stem = match plan.imagenet_stem {
             true => ConvShape { inputs: 3, outputs: inputs, kernel: 7, stride: 2, padding: 3, bias: false },
             false => ConvShape::three(3, inputs, 1),
         };
-        let stem = ConvNorm::new(Conv::new(path.sub("conv1"), stem)?, Norm::new(path.sub("bn1"), inputs)?);
+        let stem = ConvNorm::new(Conv::try_new(path.sub("conv1"), stem)?, Norm::try_new(path.sub("bn1"), inputs)?);
         let mut blocks = Vec::new();
         for (stage, (&outputs, &count)) in plan.channels.iter().zip(plan.blocks).enumerate() {
             let mut layer = path.sub(format_args!("layer{}", stage + 1));
             for index in 0..count {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                blocks.push(BasicBlock::new(layer.sub(index), inputs, outputs, stride, plan.projection)?);
+                blocks.push(BasicBlock::try_new(layer.sub(index), inputs, outputs, stride, plan.projection)?);
                 inputs = outputs;
             }
         }
@@ -114,16 +114,16 @@ pub(super) struct BasicBlock {
 }
 
 impl BasicBlock {
-    fn new(mut path: WeightPath<'_>, inputs: i64, outputs: i64, stride: i64, projection: &str) -> Result<Self> {
-        let first = Conv::new(path.sub("conv1"), ConvShape::three(inputs, outputs, stride))?;
-        let first = ConvNorm::new(first, Norm::new(path.sub("bn1"), outputs)?);
-        let second = Conv::new(path.sub("conv2"), ConvShape::three(outputs, outputs, 1))?;
-        let second = ConvNorm::new(second, Norm::new(path.sub("bn2"), outputs)?);
+    fn try_new(mut path: WeightPath<'_>, inputs: i64, outputs: i64, stride: i64, projection: &str) -> Result<Self> {
+        let first = Conv::try_new(path.sub("conv1"), ConvShape::three(inputs, outputs, stride))?;
+        let first = ConvNorm::new(first, Norm::try_new(path.sub("bn1"), outputs)?);
+        let second = Conv::try_new(path.sub("conv2"), ConvShape::three(outputs, outputs, 1))?;
+        let second = ConvNorm::new(second, Norm::try_new(path.sub("bn2"), outputs)?);
         let projection = match stride != 1 || inputs != outputs {
             true => {
                 let mut path = path.sub(projection);
-                let conv = Conv::new(path.sub("0"), ConvShape::one(inputs, outputs, stride))?;
-                Some(ConvNorm::new(conv, Norm::new(path.sub("1"), outputs)?))
+                let conv = Conv::try_new(path.sub("0"), ConvShape::one(inputs, outputs, stride))?;
+                Some(ConvNorm::new(conv, Norm::try_new(path.sub("1"), outputs)?))
             }
             false => None,
         };

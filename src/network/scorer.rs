@@ -21,7 +21,7 @@ impl Scorer {
     ///
     /// # Errors
     /// Whatever libtorch refuses, for example a device without memory.
-    pub fn new(network: Network, preprocessing: &Preprocessing) -> Result<Self> {
+    pub fn try_new(network: Network, preprocessing: &Preprocessing) -> Result<Self> {
         Self::with_kinds([(network, Kind::Float)], preprocessing)
     }
 
@@ -40,7 +40,7 @@ impl Scorer {
         let (network, kind) = networks.next().expect("callers give at least one network");
         let device = network.weights().device();
         let wider = networks.next().map(|(network, kind)| network.for_scoring(kind)).transpose()?;
-        let normalizer = Normalizer::new(preprocessing.mean, preprocessing.std, device)?;
+        let normalizer = Normalizer::try_new(preprocessing.mean, preprocessing.std, device)?;
         let size = (preprocessing.height, preprocessing.width);
         Ok(Self { network: network.for_scoring(kind)?, wider, normalizer, size })
     }

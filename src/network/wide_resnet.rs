@@ -24,17 +24,17 @@ impl WideResNet {
     /// Builds the network at `path`.
     pub fn wrn28_10(mut path: WeightPath<'_>) -> Result<Self> {
         let mut inputs = 16;
-        let stem = Conv::new(path.sub("conv1"), with_bias(ConvShape::three(3, inputs, 1)))?;
+        let stem = Conv::try_new(path.sub("conv1"), with_bias(ConvShape::three(3, inputs, 1)))?;
         let mut blocks = Vec::new();
         for (stage, outputs) in CHANNELS.into_iter().enumerate() {
             let mut layer = path.sub(format_args!("layer{}", stage + 1));
             for index in 0..BLOCKS {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                blocks.push(WideBlock::new(layer.sub(index), inputs, outputs, stride)?);
+                blocks.push(WideBlock::try_new(layer.sub(index), inputs, outputs, stride)?);
                 inputs = outputs;
             }
         }
-        let last = Norm::new(path.sub("bn1"), inputs)?;
+        let last = Norm::try_new(path.sub("bn1"), inputs)?;
         Ok(Self { stem, blocks, last })
     }
 
@@ -84,15 +84,15 @@ struct WideBlock {
 }
 
 impl WideBlock {
-    fn new(mut path: WeightPath<'_>, inputs: i64, outputs: i64, stride: i64) -> Result<Self> {
-        let norm = Norm::new(path.sub("bn1"), inputs)?;
-        let first = Conv::new(path.sub("conv1"), with_bias(ConvShape::three(inputs, outputs, 1)))?;
-        let first = ConvNorm::new(first, Norm::new(path.sub("bn2"), outputs)?);
-        let second = Conv::new(path.sub("conv2"), with_bias(ConvShape::three(outputs, outputs, stride)))?;
+    fn try_new(mut path: WeightPath<'_>, inputs: i64, outputs: i64, stride: i64) -> Result<Self> {
+        let norm = Norm::try_new(path.sub("bn1"), inputs)?;
+        let first = Conv::try_new(path.sub("conv1"), with_bias(ConvShape::three(inputs, outputs, 1)))?;
+        let first = ConvNorm::new(first, Norm::try_new(path.sub("bn2"), outputs)?);
+        let second = Conv::try_new(path.sub("conv2"), with_bias(ConvShape::three(outputs, outputs, stride)))?;
         let projection = match stride != 1 || inputs != outputs {
             true => {
                 let shape = with_bias(ConvShape::one(inputs, outputs, stride));
-                Some(Conv::new(path.sub("shortcut").sub("0"), shape)?)
+                Some(Conv::try_new(path.sub("shortcut").sub("0"), shape)?)
             }
             false => None,
         };

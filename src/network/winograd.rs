@@ -25,7 +25,7 @@ pub fn supports_training(shape: ConvShape, height: i64, width: i64) -> bool {
 pub fn pack(weight: &Tensor, bias: &Tensor, shape: ConvShape) -> Result<Winograd> {
     let weight = Vec::<f32>::try_from(&weight.f_contiguous()?.f_reshape([-1])?)?;
     let bias = Vec::<f32>::try_from(bias)?;
-    Winograd::new(&weight, &bias, shape.inputs as usize, shape.outputs as usize).map_err(kernel_error)
+    Winograd::try_new(&weight, &bias, shape.inputs as usize, shape.outputs as usize).map_err(kernel_error)
 }
 
 /// `[B, C_in, H, W]` to `[B, C_out, H, W]`, channels-last both.

@@ -81,7 +81,7 @@ pub fn score_to(
         columns = columns.with_alpha(alpha)?;
     }
     stage.image_column(dataset)?;
-    let mut outputs = Outputs::create(dataset, columns, target, options)?;
+    let mut outputs = ScoreOutputs::create(dataset, columns, target, options)?;
     let mut counts = Counts::default();
     let (start, busy_before) = (Instant::now(), stage.stats().device_busy);
     for scored in stage.scan(dataset, None, run.cancel.clone())? {
@@ -128,14 +128,14 @@ pub fn score_to(
 }
 
 /// The file of all rows and, on request, the one of the failed rows.
-struct Outputs {
+struct ScoreOutputs {
     columns: Columns,
     files: PairWriter,
     schema: SchemaRef,
     error_schema: SchemaRef,
 }
 
-impl Outputs {
+impl ScoreOutputs {
     fn create(dataset: &Dataset, columns: Columns, target: &str, options: &ScoreOptions) -> Result<Self> {
         let schema = columns.schema(dataset.schema())?;
         let error_schema = columns.error_schema(dataset.schema())?;

@@ -24,7 +24,8 @@ pub fn config() -> ModelConfig {
 
 /// Weights that the seed decides.
 pub fn weights(seed: u64) -> NamedTensors {
-    let network = Network::new(Architecture::Resnet20, Loss::Dismax.head(), 3, Device::Cpu, seed).expect("a network");
+    let network =
+        Network::try_new(Architecture::Resnet20, Loss::Dismax.head(), 3, Device::Cpu, seed).expect("a network");
     let named: HashMap<String, Tensor> =
         network.weights().iter().map(|weight| (weight.name.clone(), weight.tensor.detach().copy())).collect();
     named
@@ -32,7 +33,7 @@ pub fn weights(seed: u64) -> NamedTensors {
 
 /// A model without calibration, not on disk.
 pub fn uncalibrated() -> Model {
-    Model::new(config(), &weights(7), None).expect("a model")
+    Model::try_new(config(), &weights(7), None).expect("a model")
 }
 
 /// The same, calibrated on made-up logits.

@@ -18,8 +18,8 @@ use super::job::TrainEvent;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
 use super::optimizer::{Sgd, flatten, unflatten};
 use super::options::TrainOptions;
+use super::replica::{Replica, ReplicaPlan, StepResult};
 use super::team::{Team, loader_gone};
-use super::worker::{StepResult, Worker, WorkerPlan};
 
 /// Batches made ahead, for each worker.
 const BATCHES_AHEAD: usize = 2;
@@ -59,10 +59,10 @@ pub(super) fn fit(
     let options = state.options.clone();
     let workers = options.usable_workers(inputs.examples.len())?;
     let plan = BatchPlan::new(inputs.examples.len(), options.batch_size, workers);
-    let worker_plan = worker_plan(&options, state.classes.len(), workers, inputs.device);
-    let replicas = (0..workers).map(|_| Worker::new(worker_plan)).collect::<Result<Vec<_>>>()?;
+    let replica_plan = replica_plan(&options, state.classes.len(), workers, inputs.device);
+    let replicas = (0..workers).map(|_| Replica::try_new(replica_plan)).collect::<Result<Vec<_>>>()?;
     // A network of its own gives names and shapes back at the end.
-    let template = Worker::new(WorkerPlan { device: Device::Cpu, ..worker_plan })?;
+    let template = Replica::try_new(ReplicaPlan { device: Device::Cpu, ..replica_plan })?;
     let (mut sgd, mut buffers) = starting_point(&template, resume.as_ref(), &options, inputs)?;
     if let Some(checkpoint) = resume {
         state.history = checkpoint.state.history;
@@ -112,8 +112,8 @@ pub(super) fn fit(
     Ok(Trained { weights, history: state.history })
 }
 
-fn worker_plan(options: &TrainOptions, classes: usize, workers: usize, device: Device) -> WorkerPlan {
-    WorkerPlan {
+fn replica_plan(options: &TrainOptions, classes: usize, workers: usize, device: Device) -> ReplicaPlan {
+    ReplicaPlan {
         architecture: options.architecture,
         loss: options.loss,
         classes,
@@ -129,7 +129,7 @@ fn worker_plan(options: &TrainOptions, classes: usize, workers: usize, device: D
 
 /// The optimiser and the running statistics `[Q]` of new weights, or those of a checkpoint.
 fn starting_point(
-    template: &Worker,
+    template: &Replica,
     resume: Option<&Checkpoint>,
     options: &TrainOptions,
     inputs: &Inputs<'_>,
@@ -148,7 +148,7 @@ fn starting_point(
         buffers = Tensor::f_from_slice(&checkpoint.buffers)?;
         momentum = Some(Tensor::f_from_slice(&checkpoint.momentum)?.f_to_device(inputs.device)?);
     }
-    Ok((Sgd::new(parameters.f_to_device(inputs.device)?, momentum, options.sgd)?, buffers))
+    Ok((Sgd::try_new(parameters.f_to_device(inputs.device)?, momentum, options.sgd)?, buffers))
 }
 
 fn write_checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor, path: &Path) -> Result<()> {
@@ -157,7 +157,7 @@ fn write_checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor, path: &P
 }
 
 /// Gives the flat vectors the names and shapes of the template's weights.
-fn named_weights(template: &Worker, sgd: &Sgd, buffers: &Tensor) -> Result<HashMap<String, Tensor>> {
+fn named_weights(template: &Replica, sgd: &Sgd, buffers: &Tensor) -> Result<HashMap<String, Tensor>> {
     let weights = template.network().weights();
     unflatten(&sgd.parameters().f_to_device(Device::Cpu)?, &weights.trainable())?;
     unflatten(&buffers.f_to_device(Device::Cpu)?, &weights.buffers())?;
@@ -171,9 +171,9 @@ fn take_steps(
     sgd: &mut Sgd,
     (epoch, options, plan): (usize, &TrainOptions, BatchPlan),
     run: &mut Run<'_>,
-) -> Result<(Sums, f64)> {
+) -> Result<(EpochSums, f64)> {
     let device = sgd.parameters().device();
-    let (mut sums, mut factor) = (Sums::default(), 0.0);
+    let (mut sums, mut factor) = (EpochSums::default(), 0.0);
     for step in 0..plan.steps {
         run.report(progress(epoch * plan.rows + sums.rows, options.epochs * plan.rows))?;
         let results = team.step(&batches, sgd.parameters())?;
@@ -197,7 +197,7 @@ pub(super) fn progress(rows: usize, of: usize) -> Progress {
 
 /// Figures of an epoch, summed over its rows.
 #[derive(Debug, Default)]
-struct Sums {
+struct EpochSums {
     rows: usize,
     plain: usize,
     objective: f64,
@@ -205,7 +205,7 @@ struct Sums {
     correct: i64,
 }
 
-impl Sums {
+impl EpochSums {
     /// Adds a step and returns its objective.
     fn add(&mut self, results: &[StepResult], rows: usize) -> f64 {
         let objective: f64 = results.iter().map(|result| result.objective * result.rows as f64).sum();

@@ -44,6 +44,7 @@ mod objective;
 mod optimizer;
 mod options;
 mod recipe;
+mod replica;
 mod schedule;
 mod split;
 mod statistics;
@@ -51,7 +52,6 @@ mod streaming;
 mod team;
 mod train;
 mod training_set;
-mod worker;
 
 pub use self::augment::Augmentation;
 pub use self::collector::LeftOut;

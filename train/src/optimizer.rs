@@ -34,7 +34,7 @@ pub struct Sgd {
 
 impl Sgd {
     /// Begins at `parameters` with the `momentum` of an earlier run, or none.
-    pub fn new(parameters: Tensor, momentum: Option<Tensor>, options: SgdOptions) -> Result<Self> {
+    pub fn try_new(parameters: Tensor, momentum: Option<Tensor>, options: SgdOptions) -> Result<Self> {
         let momentum = match momentum {
             Some(momentum) => momentum,
             None => parameters.f_zeros_like()?,
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn three_steps_are_pytorchs() -> Result<()> {
         let options = SgdOptions { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01 };
-        let mut sgd = Sgd::new(Tensor::f_from_slice(&[1.0f32, -2.0])?, None, options)?;
+        let mut sgd = Sgd::try_new(Tensor::f_from_slice(&[1.0f32, -2.0])?, None, options)?;
         let mut by_hand = (1.0f64, 0.0f64);
         for _ in 0..3 {
             let gradient = sgd.parameters().f_mul_scalar(2.0)?;

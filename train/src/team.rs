@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 
 use super::data::LabelledImages;
 use super::loader::TrainingBatch;
-use super::worker::{Command, Reply, StepResult, Worker};
+use super::replica::{Command, Replica, Reply, StepResult};
 
 /// Images of a validation batch.
 const VALIDATION_ROWS: usize = 128;
@@ -31,7 +31,7 @@ pub(super) struct Team {
 impl Team {
     /// Runs `body` while the workers run; they end with it.
     pub(super) fn with<'env>(
-        workers: Vec<Worker>,
+        workers: Vec<Replica>,
         body: impl for<'scope> FnOnce(&'scope thread::Scope<'scope, 'env>, &Self) -> Result<()>,
     ) -> Result<()> {
         thread::scope(|scope| {

@@ -103,7 +103,7 @@ fn finish(
 ) -> Result<Model> {
     let chart_svg = learning_curves(&trained.history);
     let history = TrainingHistory { epochs: trained.history, chart_svg };
-    let mut model = Model::new(config, &trained.weights, Some(history))?;
+    let mut model = Model::try_new(config, &trained.weights, Some(history))?;
     let logits = logits(&model, held_out, device)?;
     let labels: Vec<i64> = held_out.labels.iter().map(|&label| i64::from(label)).collect();
     let calibrated = LabelledLogits::try_new(&logits, model.classes().len(), &labels)

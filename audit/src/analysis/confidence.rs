@@ -3,7 +3,7 @@
 use super::divisions::OwnDivision;
 use super::rows::predictions;
 use crate::collect::{Collected, Prediction, Row};
-use crate::confidence::{self, CalibrationFigures, ConfidenceGap, GapSums, Judged};
+use crate::confidence::{self, CalibrationFigures, ConfidenceGap, GapSums, LabelledConfidence};
 use crate::text::percent;
 use dismax::calibration::Calibration;
 use dismax::error::Result;
@@ -21,12 +21,12 @@ pub(super) fn calibrate(
     let judged = |row: u32, record: Row<'_>, prediction: &Prediction| {
         let label = record.label?;
         let (confidence, correct) = (prediction.confidence, prediction.class == label);
-        let judged = Judged { confidence, correct, label_probability: record.label_probability };
+        let judged = LabelledConfidence { confidence, correct, label_probability: record.label_probability };
         Some((row, prediction.class, judged))
     };
     let labelled =
         || predictions(collected).filter_map(move |(row, record, prediction)| judged(row, record, prediction));
-    let rows: Vec<Judged> = labelled().map(|(_, _, judged)| judged).collect();
+    let rows: Vec<LabelledConfidence> = labelled().map(|(_, _, judged)| judged).collect();
     let mut groups: Vec<ConfidenceGap> = Vec::new();
     let mut by_class = vec![GapSums::default(); classes.len()];
     // By the predicted class: given the true one, a calibrated model looks too unsure of rare classes.

@@ -34,7 +34,7 @@ findings.parquet; its columns file and row join it to the data.";
 /// Flags of `dismax audit`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Images to audit: files, folders, patterns, or - for an Arrow IPC stream on standard input.
+    /// Images to audit: files, folders or patterns, or - for an Arrow IPC stream on standard input.
     #[arg(required_unless_present = "compare", conflicts_with = "compare", value_name = "INPUT")]
     inputs: Vec<String>,
 
@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
 
-    /// Replace an audit that is at --out already.
+    /// Replace an existing audit at --out.
     #[arg(long)]
     force: bool,
 
@@ -54,13 +54,13 @@ pub struct Args {
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
     compare: Option<Vec<PathBuf>>,
 
-    /// Compare with these images: how scores, confidences and classes drifted, and which images are in both.
+    /// Reference images: report drift of scores, confidences and classes, and images that are in both.
     ///
-    /// Without a reference the scores are compared with those that the model was calibrated on.
+    /// Without a reference, scores are compared with those of the calibration rows.
     #[arg(long, num_args = 1.., value_name = "DATASET", conflicts_with = "compare")]
     reference: Vec<String>,
 
-    /// Columns whose values divide the rows into groups: a camera, a source, an annotator.
+    /// Columns to group rows by, such as a camera, a source or an annotator.
     #[arg(long, num_args = 1.., value_name = "COLUMN", conflicts_with = "compare")]
     group_by: Vec<String>,
 
@@ -68,11 +68,11 @@ pub struct Args {
     #[arg(long, value_name = "COLUMN", conflicts_with = "compare")]
     time: Option<String>,
 
-    /// Share of wrong alarms that is accepted among what is called unknown, too sure or unsure, drifted or piled up.
+    /// Accepted false discovery rate among unknown images, calibration gaps, drift tests and slices.
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = AuditOptions::default().fdr)]
     fdr: f64,
 
-    /// Most thumbnails of each kind in the report.
+    /// Maximum number of thumbnails per kind of finding in the report.
     #[arg(long, value_name = "N", default_value_t = AuditOptions::default().top)]
     top: usize,
 

@@ -38,11 +38,11 @@ pub struct Args {
     #[arg(long)]
     model: PathBuf,
 
-    /// Labelled test images of the model's classes: files, folders, patterns.
+    /// Labelled test images of the model's classes: files, folders or patterns.
     #[arg(long, required = true, num_args = 1.., value_name = "TEST")]
     id: Vec<String>,
 
-    /// Images of other kinds; each file, folder or pattern is a set of its own.
+    /// Out-of-distribution images. Each file, folder or pattern is a separate set.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     ood: Vec<String>,
 

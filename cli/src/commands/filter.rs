@@ -44,7 +44,7 @@ enum KeepArg {
 /// Flags of `dismax filter`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Images to filter: files, folders, patterns, or - for an Arrow IPC stream on standard input.
+    /// Images to filter: files, folders or patterns, or - for an Arrow IPC stream on standard input.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 
@@ -60,12 +60,12 @@ pub struct Args {
     #[arg(long, value_enum)]
     keep: KeepArg,
 
-    /// Flag so large a share of ordinary images instead of the model's own alpha.
+    /// Override the model's alpha (accepted share of false alarms).
     #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "fdr")]
     alpha: Option<f64>,
 
-    /// Flag by the Benjamini-Hochberg procedure over all rows: at most this share of the flagged are false alarms, on
-    /// average.
+    /// Control the false discovery rate over all rows (Benjamini-Hochberg): on average at most this share of the flagged
+    /// rows are false alarms.
     ///
     /// Reads the input twice, decodes each image once.
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -83,7 +83,7 @@ pub struct Args {
     #[arg(long)]
     columns: bool,
 
-    /// Put this in front of the scored columns' names, for inputs that have such columns already.
+    /// Prefix for the names of the scored columns, for inputs that already have columns of these names.
     #[arg(long, value_name = "P", default_value = "")]
     prefix: String,
 

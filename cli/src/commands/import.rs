@@ -27,15 +27,15 @@ Names of weights are those of the reference's checkpoints. An imported model has
 /// Flags of `dismax import`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The weights. Only safetensors is read: other checkpoint formats can run code.
+    /// The weights, as safetensors. Other checkpoint formats can run code and are not read.
     #[arg(value_name = "CHECKPOINT.safetensors")]
     checkpoint: PathBuf,
 
-    /// The network that the weights belong to.
+    /// Architecture of the network.
     #[arg(long, value_parser = architectures())]
     arch: Architecture,
 
-    /// The loss that it was trained with; decides the head.
+    /// Loss that the network was trained with; it determines the head.
     #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax)]
     loss: Loss,
 
@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "DATASET")]
     classes_from: Option<String>,
 
-    /// Its label column; needed only where several fit or it has an unusual name.
+    /// Label column of that dataset. Needed only if several columns fit or its name is unusual.
     #[arg(long, value_name = "COLUMN", requires = "classes_from")]
     label: Option<String>,
 
@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "MODEL")]
     out: PathBuf,
 
-    /// Replace a model that is there already.
+    /// Replace an existing model.
     #[arg(long)]
     force: bool,
 

@@ -32,20 +32,20 @@ pub enum Command {
     /// Train a network (not in this build).
     #[cfg(not(feature = "train"))]
     Train(left_out::Args),
-    /// Fit temperature and thresholds of a model to held-out images.
+    /// Fit a model's temperature and thresholds to held-out images.
     #[command(after_long_help = calibrate::EXAMPLES)]
     Calibrate(calibrate::Args),
-    /// Write a dataset again with predictions, probabilities and flags as new columns.
+    /// Append predictions, probabilities and out-of-distribution flags to a dataset.
     #[command(after_long_help = score::EXAMPLES)]
     Score(Box<score::Args>),
     /// Measure accuracy, calibration and detection of unknown images on test data.
     #[command(after_long_help = evaluate::EXAMPLES)]
     Evaluate(evaluate::Args),
-    /// Look through a dataset for unknown images, wrong labels, broken files, duplicates and drift.
+    /// Report unknown images, wrong labels, broken files, duplicates and drift in a dataset.
     #[cfg(feature = "audit")]
     #[command(after_long_help = audit::EXAMPLES)]
     Audit(Box<audit::Args>),
-    /// Look through a dataset (not in this build).
+    /// Audit a dataset (not in this build).
     #[cfg(not(feature = "audit"))]
     Audit(left_out::Args),
     /// Query images and their scores with SQL.
@@ -58,13 +58,13 @@ pub enum Command {
     /// Keep the known, the unknown or the broken images of a dataset.
     #[command(after_long_help = filter::EXAMPLES)]
     Filter(Box<filter::Args>),
-    /// Say what is in a model or a dataset.
+    /// Describe a model or a dataset.
     #[command(after_long_help = info::EXAMPLES)]
     Info(info::Args),
-    /// Make a model of weights that were trained elsewhere.
+    /// Make a model from weights trained elsewhere.
     #[command(after_long_help = import::EXAMPLES)]
     Import(import::Args),
-    /// Print a script that completes commands and flags in a shell.
+    /// Print a shell completion script.
     #[command(after_long_help = completions::EXAMPLES)]
     Completions(completions::Args),
 }

@@ -25,20 +25,20 @@ pub const EXAMPLES: &str = "\
 Examples:
   # Labelled images; a tenth of each class is held out for validation, calibration and thresholds
   dismax train train.parquet --out model
-  # Digits and text must not be mirrored
+  # Without mirroring, for digits and text
   dismax train digits.parquet --out model --no-flip --epochs 15
   # The recipe of the paper, on a GPU
   dismax train train.parquet --out model --arch resnet34 --loss dismax-dagger --schedule multi-step --epochs 300
   # After an interruption
   dismax train train.parquet --out model --resume
 
-A checkpoint is written beside OUT after every epoch. --resume with the same flags continues from it, on a CPU to the same
-weights bit for bit. The finished bundle holds the network, its calibration, a model card and the curve of the training.";
+After every epoch a checkpoint is written next to the model. --resume with the same flags continues from it; on a CPU the
+result is the same bit for bit. The model folder holds the network, its calibration, a model card and a training chart.";
 
 /// Flags of `dismax train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Labelled images to learn from: files, folders, patterns.
+    /// Labelled training images: files, folders or patterns.
     #[arg(required = true, value_name = "TRAIN")]
     inputs: Vec<String>,
 
@@ -46,15 +46,15 @@ pub struct Args {
     #[arg(long, value_name = "MODEL")]
     out: PathBuf,
 
-    /// Replace a model that is there already and, without --resume, a checkpoint.
+    /// Replace an existing model and, without --resume, its checkpoint.
     #[arg(long)]
     force: bool,
 
-    /// Continue from the checkpoint of an interrupted training, where there is one.
+    /// Continue from the checkpoint of an interrupted training if there is one.
     #[arg(long)]
     resume: bool,
 
-    /// Rows for validation, calibration and thresholds: a share of every class, or files (may be repeated).
+    /// Rows for validation, calibration and thresholds: a fraction of every class, or files (repeatable).
     #[arg(long, value_name = "FRACTION|FILE", default_value = "0.1")]
     validation: Vec<String>,
 
@@ -62,11 +62,12 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Network. The first four are for small images, resnet18 is for photographs.
+    /// Network architecture. The first four are for small images, resnet18 is for photographs.
     #[arg(long, value_parser = architectures(), default_value_t = Architecture::Resnet20, help_heading = "Recipe")]
     arch: Architecture,
 
-    /// Loss, which also decides the head. dismax-dagger adds fractional probability: large networks, long trainings.
+    /// Loss; it also determines the head. dismax-dagger adds fractional probability regularization, for large networks and
+    /// long trainings.
     #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax, help_heading = "Recipe")]
     loss: Loss,
 
@@ -74,7 +75,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
     epochs: Option<usize>,
 
-    /// Rows of an optimiser step.
+    /// Rows per optimiser step.
     #[arg(long, value_name = "N", value_parser = at_least_one, default_value_t = 64, help_heading = "Recipe")]
     batch_size: usize,
 
@@ -86,24 +87,24 @@ pub struct Args {
     #[arg(long, value_name = "X", help_heading = "Recipe")]
     weight_decay: Option<f64>,
 
-    /// Learning rate over time [default: multi-step on a GPU, one-cycle on a CPU].
+    /// Learning rate schedule [default: multi-step on a GPU, one-cycle on a CPU].
     #[arg(long, value_parser = named::<Schedule, _>(Schedule::ALL.map(Schedule::name)), help_heading = "Recipe")]
     schedule: Option<Schedule>,
 
-    /// Fixes held-out rows, initial weights, order and augmentation.
+    /// Random seed for held-out rows, initial weights, row order and augmentation.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recipe")]
     seed: u64,
 
-    /// Network's input size, 32 or HEIGHTxWIDTH [default: the images' own where the first 64 agree on a small one, else
+    /// Input size of the network, 32 or HEIGHTxWIDTH [default: the images' size if the first 64 share a small one, else
     /// 32; 224 for resnet18].
     #[arg(long, value_name = "SIZE", value_parser = args::size, help_heading = "Recipe")]
     image_size: Option<(u32, u32)>,
 
-    /// Do not mirror images at random: for digits, text and whatever has a left and a right.
+    /// No random mirroring: for digits, text and anything that has a left and a right.
     #[arg(long, help_heading = "Recipe")]
     no_flip: bool,
 
-    /// Do not crop images at random.
+    /// No random cropping.
     #[arg(long, help_heading = "Recipe")]
     no_crop: bool,
 
@@ -130,11 +131,11 @@ pub struct Args {
 
     /// Replicas of the network that share each batch [default: one per core on a CPU, one on a GPU].
     ///
-    /// Batch norm takes its statistics from each part on its own, so this changes the result.
+    /// Each replica computes its own batch-norm statistics, so this changes the result.
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Machine")]
     workers: Option<usize>,
 
-    /// Memory for decoded training images; a larger dataset is read anew in every epoch.
+    /// Memory for decoded training images. A larger dataset is read again in every epoch.
     #[arg(long, value_name = "SIZE", value_parser = args::bytes, default_value = "8GiB", help_heading = "Machine")]
     memory: u64,
 }
@@ -211,7 +212,7 @@ fn held_out(values: &[String]) -> Result<HeldOut> {
     match (fractions.as_slice(), values.len()) {
         ([fraction], 1) => Ok(HeldOut::Fraction(*fraction)),
         ([], _) => Ok(HeldOut::Files(values.to_vec())),
-        _ => Err(Error::Config("--validation takes either one share such as 0.1 or files, not both".into())),
+        _ => Err(Error::Config("--validation takes either one fraction such as 0.1 or files, not both".into())),
     }
 }
 

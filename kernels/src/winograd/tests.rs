@@ -96,7 +96,7 @@ fn what_does_not_fit_is_refused() {
     for (inputs, outputs, weights, biases) in
         [(12, 16, 1728, 16), (8, 8, 576, 8), (8, 16, 1151, 16), (8, 16, 1152, 15), (0, 16, 0, 16)]
     {
-        let refused = Winograd::new(&vec![0.0; weights], &vec![0.0; biases], inputs, outputs);
+        let refused = Winograd::try_new(&vec![0.0; weights], &vec![0.0; biases], inputs, outputs);
         assert_eq!(refused.expect_err("unfit"), KernelError::Shape { inputs, outputs, weights, biases });
     }
     let layer = Layer::drawn(8, 16);

@@ -27,9 +27,9 @@ enum Convolution {
     Left(Recorded),
 }
 
-/// Gradients of a pair: of its input, where wanted, and of the convolution's weights and the batch norm's weight and
+/// PairGradients of a pair: of its input, where wanted, and of the convolution's weights and the batch norm's weight and
 /// bias.
-pub type Gradients = (Option<Tensor>, [Tensor; 3]);
+pub type PairGradients = (Option<Tensor>, [Tensor; 3]);
 
 /// `[N, H, W, C_in]` to `[N, H', W', C_out]`.
 pub fn forward(pair: &ConvNorm, input: &Tensor, epilogue: Epilogue<'_>) -> Result<(Tensor, Kept)> {
@@ -49,7 +49,8 @@ fn run(pair: &ConvNorm, input: &Tensor, epilogue: Epilogue<'_>, of_input: bool) 
         let packed = {
             let weight = plain(&conv.weight)?;
             let (inputs, outputs) = (conv.shape.inputs as usize, conv.shape.outputs as usize);
-            Winograd::new(values::of(&weight)?, &vec![0.0; outputs], inputs, outputs).map_err(winograd::kernel_error)?
+            Winograd::try_new(values::of(&weight)?, &vec![0.0; outputs], inputs, outputs)
+                .map_err(winograd::kernel_error)?
         };
         let convolved = convolve(&packed, input, images)?;
         (Convolution::Winograd { input: input.shallow_clone(), images }, convolved)
@@ -69,7 +70,7 @@ fn run(pair: &ConvNorm, input: &Tensor, epilogue: Epilogue<'_>, of_input: bool) 
 }
 
 /// From the gradient of the pair's output, which becomes that of the sum before the rectifier.
-pub fn backward(pair: &ConvNorm, kept: Kept, gradient: &mut Tensor) -> Result<Gradients> {
+pub fn backward(pair: &ConvNorm, kept: Kept, gradient: &mut Tensor) -> Result<PairGradients> {
     let (conv, norm) = parts(pair)?;
     let Kept { convolution, mut convolved, statistics, output, relu } = kept;
     let (of_weight, of_bias) = normalization(norm, relu)?

@@ -7,7 +7,7 @@ use crate::network::HeadKind;
 use crate::network::{Architecture, Backbone, Network};
 
 fn network(architecture: Architecture, head: HeadKind) -> Network {
-    let network = Network::new(architecture, head, 5, Device::Cpu, 3).unwrap();
+    let network = Network::try_new(architecture, head, 5, Device::Cpu, 3).unwrap();
     network.weights().require_gradients().unwrap();
     network
 }

@@ -20,21 +20,21 @@ use crate::error::Result;
 /// A convolution with a bias.
 #[derive(Debug)]
 pub struct FusedConv {
-    weight: RefCell<Weight>,
+    weight: RefCell<PackedWeight>,
     bias: Tensor,
     shape: ConvShape,
 }
 
 /// Only one form is kept: a large network has hundreds of megabytes.
 #[derive(Debug)]
-enum Weight {
+enum PackedWeight {
     /// `[C_out, C_in, kernel, kernel]`, not used yet.
     Plain(Tensor),
     OneDnn(Tensor),
     Winograd(Arc<Winograd>),
 }
 
-impl Weight {
+impl PackedWeight {
     /// The same memory under a second owner.
     fn share(&self) -> Self {
         match self {
@@ -50,7 +50,7 @@ impl FusedConv {
     /// operators for them.
     pub fn new(weight: &Tensor, bias: &Tensor, shape: ConvShape) -> Option<Self> {
         onednn::is_available().then(|| Self {
-            weight: RefCell::new(Weight::Plain(weight.shallow_clone())),
+            weight: RefCell::new(PackedWeight::Plain(weight.shallow_clone())),
             bias: bias.shallow_clone(),
             shape,
         })
@@ -64,20 +64,20 @@ impl FusedConv {
     /// `[B, C_in, H, W]` to `[B, C_out, H', W']`, channels-last both.
     pub fn forward(&self, input: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
         match self.packed(input)? {
-            Weight::Winograd(packed) => winograd::forward(input, &packed, epilogue),
-            Weight::OneDnn(packed) | Weight::Plain(packed) => {
+            PackedWeight::Winograd(packed) => winograd::forward(input, &packed, epilogue),
+            PackedWeight::OneDnn(packed) | PackedWeight::Plain(packed) => {
                 onednn::forward(input, &packed, &self.bias, self.shape, epilogue)
             }
         }
     }
 
-    fn packed(&self, input: &Tensor) -> Result<Weight> {
+    fn packed(&self, input: &Tensor) -> Result<PackedWeight> {
         let mut weight = self.weight.borrow_mut();
-        if let Weight::Plain(plain) = &*weight {
+        if let PackedWeight::Plain(plain) = &*weight {
             let (_, _, height, width) = input.size4()?;
             *weight = match winograd::supports(self.shape, height, width) {
-                true => Weight::Winograd(Arc::new(winograd::pack(plain, &self.bias, self.shape)?)),
-                false => Weight::OneDnn(onednn::pack(plain, self.shape, input)?),
+                true => PackedWeight::Winograd(Arc::new(winograd::pack(plain, &self.bias, self.shape)?)),
+                false => PackedWeight::OneDnn(onednn::pack(plain, self.shape, input)?),
             };
         }
         Ok(weight.share())

@@ -53,7 +53,7 @@ fn images() -> Tensor {
 }
 
 fn network(architecture: Architecture) -> Network {
-    let network = Network::new(architecture, HeadKind::Dismax, 10, Device::Cpu, 0).expect("a network");
+    let network = Network::try_new(architecture, HeadKind::Dismax, 10, Device::Cpu, 0).expect("a network");
     let weights: HashMap<String, Tensor> =
         network.weights().iter().map(|w| (w.name.clone(), weight(&w.name, &w.tensor.size()))).collect();
     network.weights().load(&weights).expect("weights that fit");
@@ -106,7 +106,7 @@ fn check(architecture: Architecture, name: &str, third: f64) {
     net.weights().require_gradients().expect("gradients");
     let trainable = net.weights().trainable();
     let start = tch::no_grad(|| flatten(&trainable)).expect("parameters");
-    let mut sgd = Sgd::new(start, None, SgdOptions::default()).expect("an optimiser");
+    let mut sgd = Sgd::try_new(start, None, SgdOptions::default()).expect("an optimiser");
     for (step, expected) in golden::f64s(&format!("net.{name}.train.fpr.losses")).into_iter().enumerate() {
         let logits = net.logits(&batch, true).expect("logits");
         let loss =
@@ -138,7 +138,7 @@ fn wrn_28_10_is_the_references() {
 #[test]
 fn parameter_counts() {
     for (architecture, expected) in [(Architecture::Resnet20, 272_465), (Architecture::Resnet18, 11_181_633)] {
-        let network = Network::new(architecture, HeadKind::Dismax, 10, Device::Cpu, 0).expect("a network");
+        let network = Network::try_new(architecture, HeadKind::Dismax, 10, Device::Cpu, 0).expect("a network");
         let count: usize = network.weights().trainable().iter().map(Tensor::numel).sum();
         assert_eq!(count, expected, "{architecture}");
     }
@@ -161,7 +161,7 @@ fn folding_batch_norm_changes_nothing_that_shows() {
 
 #[test]
 fn weights_that_do_not_fit_are_named() {
-    let network = Network::new(Architecture::Resnet20, HeadKind::Dismax, 10, Device::Cpu, 0).expect("a network");
+    let network = Network::try_new(Architecture::Resnet20, HeadKind::Dismax, 10, Device::Cpu, 0).expect("a network");
     let mut weights: HashMap<String, Tensor> =
         network.weights().iter().map(|w| (w.name.clone(), w.tensor.detach().copy())).collect();
     weights.remove("conv1.weight");

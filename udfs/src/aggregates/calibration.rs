@@ -18,7 +18,7 @@ pub(super) struct Ece {
 }
 
 impl Ece {
-    pub fn new(bins: usize) -> Result<Self> {
+    pub fn try_new(bins: usize) -> Result<Self> {
         Ok(Self { sums: ReliabilitySums::equal_width(bins).map_err(external)?, bins })
     }
 }

@@ -32,11 +32,11 @@ const SECTION: DocSection = DocSection {
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = AggregateUDF> {
-    Kind::ALL.into_iter().map(|kind| AggregateUDF::new_from_impl(Audit::new(kind)))
+    Aggregate::ALL.into_iter().map(|kind| AggregateUDF::new_from_impl(Audit::new(kind)))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
+enum Aggregate {
     Ece,
     Brier,
     Auroc,
@@ -44,7 +44,7 @@ enum Kind {
     FprAtTpr,
 }
 
-impl Kind {
+impl Aggregate {
     const ALL: [Self; 5] = [Self::Ece, Self::Brier, Self::Auroc, Self::AveragePrecision, Self::FprAtTpr];
 
     fn name(self) -> &'static str {
@@ -120,16 +120,16 @@ impl Kind {
 /// One of the aggregates: a boolean, a number and sometimes a constant.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Audit {
-    kind: Kind,
+    kind: Aggregate,
     signature: Signature,
 }
 
 impl Audit {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: Aggregate) -> Self {
         let mut forms = Vec::new();
         // Whole numbers become f64, where they stay apart; confidences stay f32, which the bins' edges are.
         let numbers =
-            if kind == Kind::Ece { vec![DataType::Float64, DataType::Float32] } else { vec![DataType::Float64] };
+            if kind == Aggregate::Ece { vec![DataType::Float64, DataType::Float32] } else { vec![DataType::Float64] };
         for number in numbers {
             forms.push(TypeSignature::Exact(vec![DataType::Boolean, number.clone()]));
             if kind.takes_option() {
@@ -169,17 +169,17 @@ impl AggregateUDFImpl for Audit {
         }
         let option = self.option(&arguments)?;
         Ok(match self.kind {
-            Kind::Ece => {
+            Aggregate::Ece => {
                 let bins = option.unwrap_or(DEFAULT_BINS as f64);
                 if !(1.0..=1e6).contains(&bins) || bins.fract() != 0.0 {
                     return plan_err!("{}: {bins} bins; give a whole number from 1, 15 is usual", self.kind.syntax());
                 }
-                Box::new(Ece::new(bins as usize)?)
+                Box::new(Ece::try_new(bins as usize)?)
             }
-            Kind::Brier => Box::new(Brier::default()),
-            Kind::Auroc => Box::new(Ranking::new(Figure::Auroc)),
-            Kind::AveragePrecision => Box::new(Ranking::new(Figure::AveragePrecision)),
-            Kind::FprAtTpr => {
+            Aggregate::Brier => Box::new(Brier::default()),
+            Aggregate::Auroc => Box::new(Ranking::new(Figure::Auroc)),
+            Aggregate::AveragePrecision => Box::new(Ranking::new(Figure::AveragePrecision)),
+            Aggregate::FprAtTpr => {
                 let tpr = option.unwrap_or(TPR);
                 if !(tpr > 0.0 && tpr <= 1.0) {
                     return plan_err!("{}: a tpr of {tpr}; give a share in (0, 1]", self.kind.syntax());
@@ -194,13 +194,13 @@ impl AggregateUDFImpl for Audit {
             |part: &str, data_type| Arc::new(Field::new(format_state_name(arguments.name, part), data_type, true));
         let list = |part: &str, item| field(part, DataType::List(Arc::new(Field::new_list_field(item, true))));
         Ok(match self.kind {
-            Kind::Ece => vec![
+            Aggregate::Ece => vec![
                 list("rows", DataType::UInt64),
                 list("confidence", DataType::Float64),
                 list("correct", DataType::UInt64),
             ],
-            Kind::Brier => vec![field("rows", DataType::UInt64), field("sum", DataType::Float64)],
-            Kind::Auroc | Kind::AveragePrecision | Kind::FprAtTpr => {
+            Aggregate::Brier => vec![field("rows", DataType::UInt64), field("sum", DataType::Float64)],
+            Aggregate::Auroc | Aggregate::AveragePrecision | Aggregate::FprAtTpr => {
                 vec![list("positive", DataType::Float64), list("negative", DataType::Float64)]
             }
         })
@@ -211,8 +211,8 @@ impl AggregateUDFImpl for Audit {
     }
 
     fn documentation(&self) -> Option<&Documentation> {
-        static ALL: LazyLock<Vec<(Kind, Documentation)>> =
-            LazyLock::new(|| Kind::ALL.into_iter().map(|kind| (kind, kind.documentation())).collect());
+        static ALL: LazyLock<Vec<(Aggregate, Documentation)>> =
+            LazyLock::new(|| Aggregate::ALL.into_iter().map(|kind| (kind, kind.documentation())).collect());
         ALL.iter().find(|(kind, _)| *kind == self.kind).map(|(_, documentation)| documentation)
     }
 }

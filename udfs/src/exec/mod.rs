@@ -40,7 +40,7 @@ use self::metrics::ScoreMetrics;
 pub(crate) use self::share_scores::ShareScores;
 use self::shared::Share;
 pub(crate) use self::small_batches::SmallBatches;
-use self::stream::{ScoreStream, Scoring};
+use self::stream::{PartitionStream, Scoring};
 use crate::models::ScoringModel;
 use crate::output::Output;
 
@@ -233,7 +233,7 @@ impl ExecutionPlan for ScoreExec {
         }
         let partitions = self.properties.output_partitioning().partition_count();
         let metrics = ScoreMetrics::new(&self.metrics, partition);
-        Ok(Box::pin(ScoreStream::new(self.scoring(), partitions, input, metrics)))
+        Ok(Box::pin(PartitionStream::new(self.scoring(), partitions, input, metrics)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

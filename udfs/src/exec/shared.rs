@@ -14,7 +14,7 @@ use dismax::stage::Scored;
 
 use super::answer::{Coming, Sender, Wanted};
 
-/// Memory for the scores of one group of nodes. Images that find no room are scored once by each node.
+/// SharedMemory for the scores of one group of nodes. Images that find no room are scored once by each node.
 const MAX_BYTES: usize = 256 << 20;
 /// Part of a bounded memory pool that they may have: joins and sorts need theirs more.
 const MAX_OF_POOL: usize = 8;
@@ -36,33 +36,33 @@ struct SharedScores {
 
 #[derive(Default)]
 struct State {
-    images: HashMap<ImageDigest, Image>,
+    images: HashMap<ImageDigest, SharedImage>,
     /// Nodes and partitions that ran since there were no images.
     started: HashSet<(usize, usize)>,
-    memory: Option<Memory>,
+    memory: Option<SharedMemory>,
     /// Images that found no room since room was searched for, and how many more of them start the next search.
     turned_away: usize,
     patience: usize,
 }
 
 /// An image that is scored, or is at the workers.
-struct Image {
-    chunk: Arc<Chunk>,
+struct SharedImage {
+    chunk: Arc<SharedChunk>,
     row: usize,
     /// Bit by bit the nodes that met it.
     seen: u64,
 }
 
 /// A record batch that a stream sent to the workers. It has its memory until the last of its images is let go.
-struct Chunk {
+struct SharedChunk {
     answer: Coming,
     wanted: Weak<()>,
     bytes: usize,
     memory: Arc<MemoryReservation>,
 }
 
-/// Memory for all record batches of the group.
-struct Memory {
+/// SharedMemory for all record batches of the group.
+struct SharedMemory {
     reservation: Arc<MemoryReservation>,
     most: usize,
 }
@@ -111,7 +111,7 @@ impl Share {
                 MemoryLimit::Finite(limit) => MAX_BYTES.min(limit / MAX_OF_POOL),
                 MemoryLimit::Infinite | MemoryLimit::Unknown => MAX_BYTES,
             };
-            Memory { reservation: Arc::new(MemoryConsumer::new("dismax shared scores").register(pool)), most }
+            SharedMemory { reservation: Arc::new(MemoryConsumer::new("dismax shared scores").register(pool)), most }
         });
     }
 
@@ -122,7 +122,7 @@ impl Share {
         let mut own_answer = Some(own_answer);
 
         // The claimant's own record batch is none yet.
-        let (mut chunks, mut answers): (Vec<Option<Arc<Chunk>>>, Vec<Wanted>) = (Vec::new(), Vec::new());
+        let (mut chunks, mut answers): (Vec<Option<Arc<SharedChunk>>>, Vec<Wanted>) = (Vec::new(), Vec::new());
         let mut places = Vec::with_capacity(images.len());
         let mut own: HashMap<ImageDigest, usize> = HashMap::new();
         let mut rows = Vec::new();
@@ -138,7 +138,8 @@ impl Share {
                     (None, own_answer.take(), place)
                 }
             };
-            let is_it = |known: &Option<Arc<Chunk>>| known.as_ref().map(Arc::as_ptr) == chunk.as_ref().map(Arc::as_ptr);
+            let is_it =
+                |known: &Option<Arc<SharedChunk>>| known.as_ref().map(Arc::as_ptr) == chunk.as_ref().map(Arc::as_ptr);
             let known = chunks.iter().position(is_it).unwrap_or_else(|| {
                 chunks.push(chunk);
                 answers.extend(answer);
@@ -146,11 +147,11 @@ impl Share {
             });
             places.push((known, place));
         }
-        let image_bytes = classes * size_of::<f32>() + size_of::<(ImageDigest, Image)>() + size_of::<Scored>();
+        let image_bytes = classes * size_of::<f32>() + size_of::<(ImageDigest, SharedImage)>() + size_of::<Scored>();
         let bytes = rows.len() * image_bytes;
         if let Some(memory) = state.take_memory(bytes, rows.len(), self.scores.all()) {
-            let chunk = Arc::new(Chunk { answer: coming, wanted, bytes, memory });
-            let image = |row| Image { chunk: Arc::clone(&chunk), row, seen: self.bit() };
+            let chunk = Arc::new(SharedChunk { answer: coming, wanted, bytes, memory });
+            let image = |row| SharedImage { chunk: Arc::clone(&chunk), row, seen: self.bit() };
             state.images.extend(own.into_iter().map(|(digest, row)| (digest, image(row))));
         }
         drop(state);
@@ -178,21 +179,21 @@ impl SharedScores {
 impl State {
     /// The record batch that has or will have the scores of an image, and the row there. One that its stream gave up
     /// does not count.
-    fn find(&mut self, digest: &ImageDigest, node: u64) -> Option<(Arc<Chunk>, Wanted, usize)> {
+    fn find(&mut self, digest: &ImageDigest, node: u64) -> Option<(Arc<SharedChunk>, Wanted, usize)> {
         let image = self.images.get_mut(digest)?;
         let answer = Wanted::again(&image.chunk.answer, &image.chunk.wanted)?;
         image.seen |= node;
         Some((Arc::clone(&image.chunk), answer, image.row))
     }
 
-    /// Memory for a record batch of so many images, where there is some.
+    /// SharedMemory for a record batch of so many images, where there is some.
     fn take_memory(&mut self, bytes: usize, images: usize, all: u64) -> Option<Arc<MemoryReservation>> {
         let taken = self.grow(bytes);
         if taken.is_some() || !self.make_room(images, all) { taken } else { self.grow(bytes) }
     }
 
     fn grow(&self, bytes: usize) -> Option<Arc<MemoryReservation>> {
-        let Memory { reservation, most } = self.memory.as_ref()?;
+        let SharedMemory { reservation, most } = self.memory.as_ref()?;
         let fits = reservation.size() + bytes <= *most && reservation.try_grow(bytes).is_ok();
         fits.then(|| Arc::clone(reservation))
     }
@@ -205,7 +206,7 @@ impl State {
             return false;
         }
         let unseen = self.images.values().filter(|image| image.seen != all).map(|image| Arc::as_ptr(&image.chunk));
-        let needed: HashSet<*const Chunk> = unseen.collect();
+        let needed: HashSet<*const SharedChunk> = unseen.collect();
         self.images.retain(|_, image| needed.contains(&Arc::as_ptr(&image.chunk)));
         self.turned_away = 0;
         self.patience = self.images.len() / 8;
@@ -213,7 +214,7 @@ impl State {
     }
 }
 
-impl Drop for Chunk {
+impl Drop for SharedChunk {
     fn drop(&mut self) {
         self.memory.shrink(self.bytes);
     }

@@ -42,12 +42,12 @@ pub(super) struct Scoring {
 
 /// Hands record batches to the workers, a bounded number at a time, and yields them with their outputs, in order.
 /// Dropping it makes the workers pass over what it still has in the queue.
-pub(super) struct ScoreStream {
+pub(super) struct PartitionStream {
     scoring: Scoring,
     input: SendableRecordBatchStream,
     /// What is left of the input's last record batch.
-    current: Option<Current>,
-    in_flight: VecDeque<InFlight>,
+    current: Option<CurrentBatch>,
+    in_flight: VecDeque<ChunkInFlight>,
     in_flight_bytes: u64,
     most_in_flight: usize,
     most_bytes: u64,
@@ -56,14 +56,14 @@ pub(super) struct ScoreStream {
 }
 
 /// A record batch of the input while it is cut into chunks.
-struct Current {
+struct CurrentBatch {
     rows: RecordBatch,
     images: ImageSlices,
     start: usize,
 }
 
 /// A chunk at the workers.
-struct InFlight {
+struct ChunkInFlight {
     rows: RecordBatch,
     bytes: u64,
     /// Of the chunk itself and, where scores are shared, of others that have some of its images.
@@ -80,7 +80,7 @@ struct Sent {
     answer: usize,
 }
 
-impl ScoreStream {
+impl PartitionStream {
     /// One of `partitions` streams, each of which may have its share of what the stage takes in flight.
     pub fn new(scoring: Scoring, partitions: usize, input: SendableRecordBatchStream, metrics: ScoreMetrics) -> Self {
         let stage = &scoring.model.stage;
@@ -117,10 +117,10 @@ impl ScoreStream {
         Ok(false)
     }
 
-    fn cut(&self, rows: RecordBatch) -> Result<Current> {
+    fn cut(&self, rows: RecordBatch) -> Result<CurrentBatch> {
         let images = self.scoring.image.evaluate(&rows)?.into_array(rows.num_rows())?;
         let images = ImageSlices::try_new(&self.scoring.model.stage, &images, &self.scoring.image_field)?;
-        Ok(Current { rows, images, start: 0 })
+        Ok(CurrentBatch { rows, images, start: 0 })
     }
 
     /// Sends the next chunk of the current record batch; false where there is none.
@@ -139,7 +139,7 @@ impl ScoreStream {
                 let sent = Some(Sent { images: images.len(), answer: 0 });
                 let (sender, answer) = Wanted::new();
                 self.submit(&images, &answer, sender)?;
-                InFlight { rows, bytes, answers: vec![answer], places: None, sent }
+                ChunkInFlight { rows, bytes, answers: vec![answer], places: None, sent }
             }
         };
         self.metrics.begin();
@@ -149,19 +149,19 @@ impl ScoreStream {
     }
 
     /// Sends those images that no other node of the plan sends.
-    fn submit_shared(&self, share: &Share, rows: RecordBatch, bytes: u64, images: ArrayRef) -> Result<InFlight> {
+    fn submit_shared(&self, share: &Share, rows: RecordBatch, bytes: u64, images: ArrayRef) -> Result<ChunkInFlight> {
         let all = images.len();
         let values = self.scoring.image_column.images_of(&images).map_err(external)?;
         let digests: Vec<ImageDigest> = (0..all).map(|row| values.digest(row)).collect();
         let Claim { answers, places, own } = share.claim(&digests, self.scoring.model.columns.classes());
         let Some(Own { rows: missing, answer, sender }) = own else {
-            return Ok(InFlight { rows, bytes, answers, places: Some(places), sent: None });
+            return Ok(ChunkInFlight { rows, bytes, answers, places: Some(places), sent: None });
         };
         let sent = Some(Sent { images: missing.len(), answer });
         let is_whole = missing.len() == all;
         let images = if is_whole { images } else { take(&images, &UInt64Array::from(missing), None)? };
         self.submit(&images, &answers[answer], sender)?;
-        Ok(InFlight { rows, bytes, answers, places: (!is_whole).then_some(places), sent })
+        Ok(ChunkInFlight { rows, bytes, answers, places: (!is_whole).then_some(places), sent })
     }
 
     fn submit(&self, images: &ArrayRef, answer: &Wanted, sender: Sender) -> Result<()> {
@@ -171,7 +171,7 @@ impl ScoreStream {
         self.scoring.model.stage.submit(images, answer.token(), send).map_err(external)
     }
 
-    fn finish(&self, chunk: InFlight, answers: &[Arc<Scored>]) -> Result<RecordBatch> {
+    fn finish(&self, chunk: ChunkInFlight, answers: &[Arc<Scored>]) -> Result<RecordBatch> {
         let columns = &self.scoring.model.columns;
         let gathered;
         let scored = match &chunk.places {
@@ -210,7 +210,7 @@ impl ScoreStream {
     }
 }
 
-impl Stream for ScoreStream {
+impl Stream for PartitionStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -225,7 +225,7 @@ impl Stream for ScoreStream {
     }
 }
 
-impl RecordBatchStream for ScoreStream {
+impl RecordBatchStream for PartitionStream {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.scoring.schema)
     }

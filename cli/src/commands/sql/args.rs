@@ -20,7 +20,7 @@ pub enum Format {
 /// Flags of `dismax sql`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The query, or several separated by semicolons. Without it: a shell, or what comes from standard input.
+    /// The query, or several separated by semicolons. Without one: an interactive shell, or standard input.
     #[arg(value_name = "QUERY", conflicts_with = "file")]
     pub query: Option<String>,
 
@@ -28,11 +28,11 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 
-    /// A model's folder, and the name that queries use where there are several [default name: the folder's].
+    /// A model's folder, with the name for queries if there are several models [default name: the folder's].
     #[arg(long = "model", value_name = "[NAME=]MODEL")]
     pub models: Vec<String>,
 
-    /// How rows are printed [default: table on a terminal and elsewhere].
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table, conflicts_with = "out")]
     pub format: Format,
 
@@ -47,7 +47,7 @@ pub struct Args {
     #[command(flatten)]
     pub stage: StageArgs,
 
-    /// Refuse images of more pixels than this, before memory is taken for them.
+    /// Reject images with more pixels than this before they are decoded.
     #[arg(long, value_name = "PIXELS", default_value_t = dismax::image::Limits::default().max_pixels)]
     pub max_pixels: u64,
 }

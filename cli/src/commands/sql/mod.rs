@@ -56,7 +56,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         return Err(Error::Config("--out needs a query: dismax sql --out FILE 'QUERY'".into()));
     }
     let session = session::open(args)?;
-    let runner = Runner::new(session, context)?;
+    let runner = Runner::try_new(session, context)?;
     match script {
         Some(script) => runner.script(&script, args)?,
         None => shell::run(&runner, args.format)?,

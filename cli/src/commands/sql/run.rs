@@ -32,7 +32,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    pub fn new(session: SessionContext, context: &Context) -> Result<Self> {
+    pub fn try_new(session: SessionContext, context: &Context) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::io("threads for queries", error))?;
         Ok(Self { session, runtime, ui: context.ui.clone(), cancel: context.cancel.clone() })

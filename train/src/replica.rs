@@ -55,7 +55,7 @@ pub struct StepResult {
 
 /// What a worker needs to build its replica.
 #[derive(Debug, Clone, Copy)]
-pub struct WorkerPlan {
+pub struct ReplicaPlan {
     /// Network.
     pub architecture: Architecture,
     /// Training loss.
@@ -80,21 +80,21 @@ pub struct WorkerPlan {
 
 /// A replica and what it is fed through.
 #[derive(Debug)]
-pub struct Worker {
-    plan: WorkerPlan,
+pub struct Replica {
+    plan: ReplicaPlan,
     network: Network,
     normalizer: Normalizer,
     trainable: Vec<Tensor>,
     buffers: Vec<Tensor>,
 }
 
-impl Worker {
+impl Replica {
     /// Builds the replica with its initial weights.
-    pub fn new(plan: WorkerPlan) -> Result<Self> {
-        let network = Network::new(plan.architecture, plan.loss.head(), plan.classes, plan.device, plan.seed)?;
+    pub fn try_new(plan: ReplicaPlan) -> Result<Self> {
+        let network = Network::try_new(plan.architecture, plan.loss.head(), plan.classes, plan.device, plan.seed)?;
         network.weights().require_gradients()?;
         let (trainable, buffers) = (network.weights().trainable(), network.weights().buffers());
-        let normalizer = Normalizer::new(plan.mean, plan.std, plan.device)?;
+        let normalizer = Normalizer::try_new(plan.mean, plan.std, plan.device)?;
         Ok(Self { plan, network, normalizer, trainable, buffers })
     }
 
