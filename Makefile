@@ -39,7 +39,7 @@ report-test: demo ## audit the demo's digits and use the report as a reader woul
 	    --group-by source --out $(DEMO_OUTPUT)/audit --force
 	cd tests/report && npm ci --silent && node drive.mjs $(abspath $(DEMO_OUTPUT))/audit/report.html
 
-fault-test: setup ## kill and fail every call that puts results on disk (needs strace)
+fault-test: demo ## kill and fail every call that puts results on disk (needs strace)
 	cargo build $(DISMAX) --features audit
 	scripts/fault_test.py target/debug/dismax
 

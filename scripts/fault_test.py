@@ -3,7 +3,7 @@
 
     scripts/fault_test.py DISMAX
 
-`DISMAX` is the command's program; strace injects the faults. After each fault the result must be the old one or the new
+`DISMAX` is the command's program; strace injects the faults. The model is the one that `make demo` trains. After each fault the result must be the old one or the new
 one, whole. The next run must succeed and leave no temporary file.
 """
 
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL = ROOT / "models/cifar10-resnet20"
+MODEL = ROOT / "demo-output/model"
 IMAGES = ROOT / "examples/data/digits/validation.parquet"
 CALLS = ["fsync", "rename", "renameat", "renameat2", "link", "linkat"]
 # What is injected: the process dies at the call, the call fails, or it fails as where a file system cannot do it.
@@ -31,7 +31,7 @@ def command(program, what, place):
     result = str(place / "result.parquet" if what == "score" else place / "result")
     return {
         "score": [program, "--quiet", "score", str(IMAGES), "--model", str(MODEL), "--out", result, "--force"],
-        "calibrate": [program, "--quiet", "calibrate", result, "--data", str(IMAGES)],
+        "calibrate": [program, "--quiet", "calibrate", result, "--data", str(IMAGES), "--alpha", "0.1"],
         "audit": [program, "--quiet", "audit", str(IMAGES), "--model", str(MODEL), "--out", result, "--force"],
     }[what], Path(result)
 
