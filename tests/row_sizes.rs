@@ -126,17 +126,22 @@ fn fewer_rows_than_promised_are_an_error() {
     let path = folder.path().join("short.parquet");
     write(&path, &[5; 20], 20);
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&File::open(&path).expect("a file")).expect("sound");
-    let mut group = metadata.row_group(0).clone().into_builder().set_num_rows(1 << 40);
+    let mut group = metadata.row_group(0).clone().into_builder().set_num_rows(i64::MAX / 3);
     group = group.set_column_metadata(metadata.row_group(0).columns().to_vec());
+    let group = group.build().expect("a row group");
     let lying = ParquetMetaDataBuilder::new(metadata.file_metadata().clone())
-        .add_row_group(group.build().expect("a row group"))
+        .add_row_group(group.clone())
+        .add_row_group(group.clone())
+        .add_row_group(group)
         .build();
     let mut file = File::options().write(true).open(&path).expect("a file");
     file.seek(SeekFrom::End(0)).expect("its end");
     let mut footer = Vec::new();
     ParquetMetaDataWriter::new(&mut footer, &lying).finish().expect("a footer");
     file.write_all(&footer).expect("written");
-    let dataset = Dataset::open(&[path.display().to_string()]).expect("opens");
+    // Three such files promise more rows than 64 bits count.
+    let dataset = Dataset::open(&vec![path.display().to_string(); 3]).expect("opens");
+    assert_eq!(dataset.rows(), Some(u64::MAX));
     let error = dataset.read(64, None).expect("begins").find_map(Result::err).expect("rows are missing").to_string();
     assert!(error.contains("short.parquet") && error.contains("row group 0 holds 20 rows"), "{error}");
 }

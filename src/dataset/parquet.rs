@@ -19,7 +19,8 @@ use crate::{Error, Result};
 /// Schema and number of rows, from the footer.
 pub(super) fn header(path: &Path) -> Result<(SchemaRef, u64)> {
     let (_, metadata) = open(path)?;
-    let rows = row_counts(&metadata).sum();
+    // A footer that lies may promise more rows than can be counted; reading will tell.
+    let rows = row_counts(&metadata).fold(0, u64::saturating_add);
     Ok((metadata.schema().clone(), rows))
 }
 

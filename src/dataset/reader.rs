@@ -87,7 +87,7 @@ impl Dataset {
         let mut sources = vec![first];
         for (source, other, count) in parts {
             schema = schema::merge(&schema, &sources[0].name, &other, &source.name)?;
-            rows = rows.zip(count).map(|(sum, count)| sum + count);
+            rows = rows.zip(count).map(|(sum, count)| sum.saturating_add(count));
             sources.push(source);
         }
         Ok(Self { sources, schema, rows, cancel })

@@ -140,7 +140,8 @@ impl RowGroups {
     /// Position in the file of the row that is decoded next.
     fn row(&self) -> i64 {
         let before = &self.metadata.metadata().row_groups()[..self.group];
-        before.iter().map(|group| group.num_rows()).sum::<i64>() + self.decoded as i64
+        let rows = before.iter().map(|group| group.num_rows());
+        rows.fold(self.decoded as i64, i64::saturating_add)
     }
 
     /// Decodes more rows at a time once the first is known, and fewer where so many are too large.

@@ -31,7 +31,11 @@ fn why(table: &TableReference) -> Option<String> {
         return None;
     }
     if place.is_dir() {
-        return Some(format!("{name}: a folder in which no file can be queried; .parquet, .csv, .json and .arrow can"));
+        let folder = name.trim_end_matches('/');
+        return Some(format!(
+            "{name} is a folder whose files are not all .parquet, .csv, .json or .arrow: query some of them, for example \
+             FROM '{folder}/*.parquet'"
+        ));
     }
     if place.exists() {
         return Some(format!(
