@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::{Error, Result};
 
@@ -27,13 +27,21 @@ pub(super) fn files(pattern: &str) -> Result<Vec<PathBuf>> {
     let literal = pattern.split_inclusive('/').take_while(|part| !is_pattern(part)).map(str::len).sum();
     let (root, rest) = pattern.split_at(literal);
     let rest = rest.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>();
-    let glob = Pattern::new(&rest.join("/"));
-    let glob = glob.map_err(|error| Error::data(pattern, format!("not a valid pattern: {error}")))?;
+    let parse =
+        |text: &str| Pattern::new(text).map_err(|error| Error::data(pattern, format!("not a valid pattern: {error}")));
+    let glob = parse(&rest.join("/"))?;
     let depth = if rest.contains(&"**") { usize::MAX } else { rest.len() };
+    // Folders that cannot lead to a match are not read: they may be large, or closed to this user.
+    let levels = rest.iter().take_while(|part| **part != "**").map(|part| parse(part)).collect::<Result<Vec<_>>>()?;
+    let may_lead = |folder: &DirEntry| match folder.depth().checked_sub(1).and_then(|level| levels.get(level)) {
+        Some(level) => level.matches_with(&folder.file_name().to_string_lossy(), OPTIONS),
+        None => true,
+    };
 
     let start = if root.is_empty() { Path::new(".") } else { Path::new(root) };
     let mut files = Vec::new();
-    for entry in WalkDir::new(start).follow_links(true).min_depth(1).max_depth(depth) {
+    let walk = WalkDir::new(start).follow_links(true).min_depth(1).max_depth(depth).into_iter();
+    for entry in walk.filter_entry(|entry| !entry.file_type().is_dir() || may_lead(entry)) {
         let entry = match entry {
             Ok(entry) => entry,
             // A link to a folder around it, and one to nothing.
@@ -96,6 +104,9 @@ mod tests {
         assert_eq!(found("z?.pq"), ["z\u{fffd}.pq"]);
         assert_eq!(found("*/*.pq"), ["one/a.pq"]);
         assert_eq!(found("**/a.pq"), ["a.pq", "one/a.pq", "one/two/a.pq"]);
+        assert_eq!(found("o*/t*/*.pq"), ["one/two/a.pq"]);
+        assert_eq!(found("o*/**/*.pq"), ["one/a.pq", "one/two/a.pq"]);
+        assert_eq!(found("x*/*.pq"), [""; 0]);
         assert_eq!(found("*.csv"), [""; 0]);
     }
 
