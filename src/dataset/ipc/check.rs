@@ -19,12 +19,16 @@ pub(super) fn schema_of(schema: ipc::Schema<'_>) -> Result<Schema, ArrowError> {
     guarded(|| Ok(fb_to_schema(schema)))
 }
 
-/// Checks that a message of the record batch `number` claims no more memory than a record batch may take.
-pub(super) fn require_claim(origin: &str, number: usize, message: &[u8]) -> Result<()> {
+/// Checks that a message of the record batch `number`, whose body begins at `body`, claims no more memory than a record
+/// batch may take. The body begins where the decoder will take it from: a damaged message may say something else.
+pub(super) fn require_claim(origin: &str, number: usize, message: &[u8], body: usize) -> Result<()> {
     let claimed = message::parse(message).and_then(|header| {
-        let body_bytes = usize::try_from(header.bodyLength()).unwrap_or(usize::MAX);
-        let body = message.len().checked_sub(body_bytes).map(|start| &message[start..]);
-        message::claimed_bytes(&header, body.ok_or_else(|| ArrowError::IpcError("a message is cut off".into()))?)
+        let body = message.get(body..).ok_or_else(|| ArrowError::IpcError("a message is cut off".into()))?;
+        if usize::try_from(header.bodyLength()) != Ok(body.len()) {
+            let (told, found) = (header.bodyLength(), body.len());
+            return Err(ArrowError::IpcError(format!("a message tells a body of {told} bytes and has one of {found}")));
+        }
+        message::claimed_bytes(&header, body)
     });
     match claimed.map_err(|error| damaged(origin, &error))? {
         claimed if claimed > MAX_BATCH_BYTES => Err(Error::data(

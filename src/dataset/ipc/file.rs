@@ -82,7 +82,8 @@ impl ArrowFile {
     /// The bytes of a message of the record batch `number`.
     fn read(&mut self, block: &ipc::Block, number: usize) -> Result<Buffer> {
         let bytes = self.read_block(block).map_err(|error| damaged(&self.origin, &error))?;
-        require_claim(&self.origin, number, &bytes)?;
+        let body = usize::try_from(block.metaDataLength()).expect("the block was read");
+        require_claim(&self.origin, number, &bytes, body)?;
         Ok(Buffer::from_vec(bytes))
     }
 

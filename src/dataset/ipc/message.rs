@@ -48,6 +48,11 @@ fn append(reader: &mut impl Read, bytes: &mut Vec<u8>, count: u64) -> io::Result
     Ok(reader.by_ref().take(count).read_to_end(bytes)? as u64 == count)
 }
 
+/// Where the body of a message that was read from a stream begins.
+pub(super) fn body_start(message: &[u8]) -> Result<usize, ArrowError> {
+    Ok(PREFIX_BYTES + header_bytes(message)?)
+}
+
 fn header_bytes(message: &[u8]) -> Result<usize, ArrowError> {
     match message {
         [0xFF, 0xFF, 0xFF, 0xFF, a, b, c, d, ..] => Ok(u32::from_le_bytes([*a, *b, *c, *d]) as usize),

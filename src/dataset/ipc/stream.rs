@@ -97,7 +97,8 @@ impl Stream {
                 Next::CutOff => return Err(cut_off(&self.origin)),
             };
             if more {
-                require_claim(&self.origin, self.read, &bytes)?;
+                let body = message::body_start(&bytes).map_err(damaged)?;
+                require_claim(&self.origin, self.read, &bytes, body)?;
             }
             let mut buffer = Buffer::from_vec(bytes);
             while !buffer.is_empty() {
