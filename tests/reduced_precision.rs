@@ -6,7 +6,7 @@ use dismax::Model;
 use dismax::dataset::Dataset;
 use dismax::image::ReusableResizer;
 use dismax::network::{Network, Scorer};
-use tch::Device;
+use tch::{Device, Kind};
 
 fn model() -> Model {
     Model::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10-resnet20")).expect("the repository's model")
@@ -55,7 +55,8 @@ fn f16_agrees_with_f32() {
         network
     };
     let wide = Scorer::try_new(network(), &config.preprocessing).expect("a scorer");
-    let half = Scorer::reduced([network(), network()], &config.preprocessing).expect("a scorer");
+    let half = Scorer::with_kinds([(network(), Kind::Half), (network(), Kind::BFloat16)], &config.preprocessing)
+        .expect("a scorer");
     assert!(half.is_reduced_precision() && !wide.is_reduced_precision());
     let calibration = model.calibration().expect("a calibrated model");
     let (mut worst, mut agree, mut rows) = (0.0f32, 0, 0);

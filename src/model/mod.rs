@@ -37,6 +37,7 @@ pub use self::self_check::SelfCheck;
 #[doc(hidden)]
 pub use self::weights_file::NamedTensors;
 use crate::calibration::{Calibrated, Calibration, CalibrationOptions};
+use crate::device::kinds_on;
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
 use crate::network::{Network, Scorer};
@@ -212,10 +213,8 @@ impl Model {
             network.weights().load(&weights).map_err(|error| Error::model(&self.path, error))?;
             Ok::<_, Error>(network)
         };
-        match device.is_cuda() {
-            true => Scorer::reduced([network()?, network()?], &self.contents.config.preprocessing),
-            false => Scorer::try_new(network()?, &self.contents.config.preprocessing),
-        }
+        let networks = kinds_on(device).iter().map(|&kind| Ok((network()?, kind))).collect::<Result<Vec<_>>>()?;
+        Scorer::with_kinds(networks, &self.contents.config.preprocessing)
     }
 }
 

@@ -68,6 +68,12 @@ impl DenseNet {
         self.features
     }
 
+    /// Computes every convolution and what follows it apart.
+    pub fn without_fused_kernels(&self) {
+        let layers = self.blocks.iter().flat_map(|(layers, _)| layers);
+        layers.for_each(|layer| layer.bottleneck.without_fused_kernels());
+    }
+
     /// The same weights under a second owner, for another thread.
     pub fn share(&self) -> Self {
         let block = |(layers, transition): &(Vec<DenseLayer>, Option<Transition>)| {

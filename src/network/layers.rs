@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::conv::{ConvShape, Epilogue};
+use super::cudnn::CudnnConv;
 use super::fused::FusedConv;
 use super::weights::{Init, WeightPath, channels_last};
 use crate::error::Result;
@@ -110,6 +111,8 @@ pub enum ConvNorm {
     },
     /// Folded on a CPU: with what follows it in one.
     Fused(FusedConv),
+    /// Folded to 16 bits for a GPU.
+    Cudnn(CudnnConv),
 }
 
 impl ConvNorm {
@@ -123,6 +126,7 @@ impl ConvNorm {
         match self {
             Self::Plain { conv, norm } => Self::Plain { conv: conv.share(), norm: norm.as_ref().map(Norm::share) },
             Self::Fused(fused) => Self::Fused(fused.share()),
+            Self::Cudnn(conv) => Self::Cudnn(conv.share()),
         }
     }
 
@@ -130,6 +134,7 @@ impl ConvNorm {
     pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
         match self {
             Self::Fused(fused) => fused.forward(input, Epilogue::None),
+            Self::Cudnn(conv) => conv.forward(input, Epilogue::None),
             Self::Plain { conv, norm: None } => conv.forward(input),
             Self::Plain { conv, norm: Some(norm) } => norm.forward(&conv.forward(input)?, training),
         }
@@ -139,6 +144,7 @@ impl ConvNorm {
     pub fn forward_relu(&self, input: &Tensor, training: bool) -> Result<Tensor> {
         match self {
             Self::Fused(fused) => fused.forward(input, Epilogue::Relu),
+            Self::Cudnn(conv) => conv.forward(input, Epilogue::Relu),
             Self::Plain { .. } => relu(self.forward(input, training)?),
         }
     }
@@ -148,6 +154,7 @@ impl ConvNorm {
     pub fn forward_add_relu(&self, input: &Tensor, shortcut: &Tensor, training: bool) -> Result<Tensor> {
         match self {
             Self::Fused(fused) => fused.forward(input, Epilogue::AddRelu(shortcut)),
+            Self::Cudnn(conv) => conv.forward(input, Epilogue::AddRelu(shortcut)),
             Self::Plain { .. } => {
                 let mut sum = self.forward(input, training)?;
                 let _ = sum.f_add_(shortcut)?;
@@ -175,8 +182,20 @@ impl ConvNorm {
             *self = Self::Fused(fused);
             return Ok(());
         }
+        if kind != Kind::Float {
+            let (weight, bias) = (conv.weight.f_to_kind(kind)?, bias.f_to_kind(kind)?);
+            *self = Self::Cudnn(CudnnConv::new(weight, bias, conv.shape));
+            return Ok(());
+        }
         conv.bias = Some(bias);
-        conv.convert(kind)
+        Ok(())
+    }
+
+    /// From here on a convolution and what follows it are computed apart.
+    pub fn without_fused_kernels(&self) {
+        if let Self::Cudnn(conv) = self {
+            conv.without_fused_kernels();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod backprop;
 mod conv;
+mod cudnn;
 mod densenet;
 mod fused;
 mod head;
@@ -26,11 +27,11 @@ pub use self::head::Head;
 pub use self::head::HeadKind;
 #[doc(hidden)]
 pub use self::input::Normalizer;
-pub(crate) use self::input::pinned;
 #[doc(hidden)]
 pub use self::scorer::Scorer;
 #[doc(hidden)]
 pub use self::weights::{Init, Weight, WeightPath, Weights, WeightsBuilder};
+use crate::device::prepare;
 use crate::error::{Error, Result};
 use crate::image::{Preprocessing, Resize};
 
@@ -165,12 +166,14 @@ impl Network {
     /// seconds.
     ///
     /// # Errors
-    /// As [`Network::new`].
+    /// As [`Network::try_new`].
     pub fn zeroed(architecture: Architecture, head: HeadKind, classes: usize, device: Device) -> Result<Self> {
         Self::build(architecture, head, classes, WeightsBuilder::zeroed(device))
     }
 
     fn build(architecture: Architecture, head: HeadKind, classes: usize, mut builder: WeightsBuilder) -> Result<Self> {
+        // A network on the CPU would settle for the whole process that there is no CUDA.
+        prepare();
         let root = builder.root();
         let backbone = match architecture {
             Architecture::Resnet20 => Backbone::Residual(resnet::ResNet::resnet20(root)?),
@@ -303,8 +306,17 @@ impl ScoringNetwork {
         self.kind
     }
 
-    /// Normalised images `[B, 3, H, W]` f32 to logits `[B, C]` f32, before temperature. The head always computes in
-    /// f32, where the differences between distances are small.
+    /// Computes every convolution and what follows it apart, where a device has chosen to do both at once.
+    pub fn without_fused_kernels(&self) {
+        match &self.backbone {
+            Backbone::Residual(network) => network.without_fused_kernels(),
+            Backbone::Dense(network) => network.without_fused_kernels(),
+            Backbone::Wide(network) => network.without_fused_kernels(),
+        }
+    }
+
+    /// Normalised images `[B, 3, H, W]` to logits `[B, C]` f32, before temperature. The head always computes in f32,
+    /// where the differences between distances are small.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
         tch::no_grad(|| {
             let features = self.backbone.forward(&images.f_to_kind(self.kind)?, false)?;

@@ -103,6 +103,12 @@ impl ResNet {
         self.stem.fold(kind)?;
         self.blocks.iter_mut().try_for_each(|block| block.fold(kind))
     }
+
+    /// Computes every convolution and what follows it apart.
+    pub fn without_fused_kernels(&self) {
+        let blocks = self.blocks.iter().flat_map(|block| [&block.first, &block.second]);
+        [&self.stem].into_iter().chain(blocks).for_each(ConvNorm::without_fused_kernels);
+    }
 }
 
 /// Two convolutions and a shortcut, which is a projection where sizes change.

@@ -25,17 +25,16 @@ impl Scorer {
         Self::with_kinds([(network, Kind::Float)], preprocessing)
     }
 
-    /// As [`Scorer::new`] with convolutions in f16 and, where their values leave its range, again in bf16: `networks`
-    /// are two with the same weights. f16 is eight times as precise as bf16, and bf16 has the range of f32.
+    /// As [`Scorer::try_new`] with convolutions in the kind of the first network and, where values leave its range,
+    /// again in that of the second: both have the same weights. f16 is eight times as precise as bf16, and bf16 has the
+    /// range of f32.
     ///
     /// # Errors
-    /// As [`Scorer::new`].
-    pub fn reduced(networks: [Network; 2], preprocessing: &Preprocessing) -> Result<Self> {
-        let [half, brain] = networks;
-        Self::with_kinds([(half, Kind::Half), (brain, Kind::BFloat16)], preprocessing)
-    }
-
-    fn with_kinds(networks: impl IntoIterator<Item = (Network, Kind)>, preprocessing: &Preprocessing) -> Result<Self> {
+    /// As [`Scorer::try_new`].
+    pub fn with_kinds(
+        networks: impl IntoIterator<Item = (Network, Kind)>,
+        preprocessing: &Preprocessing,
+    ) -> Result<Self> {
         let mut networks = networks.into_iter();
         let (network, kind) = networks.next().expect("callers give at least one network");
         let device = network.weights().device();
@@ -43,6 +42,17 @@ impl Scorer {
         let normalizer = Normalizer::try_new(preprocessing.mean, preprocessing.std, device)?;
         let size = (preprocessing.height, preprocessing.width);
         Ok(Self { network: network.for_scoring(kind)?, wider, normalizer, size })
+    }
+
+    /// The wider network as a scorer of its own, for another thread; this one then gives what it gives.
+    pub fn take_wider(&mut self) -> Option<Self> {
+        let network = self.wider.take()?;
+        Some(Self { network, wider: None, normalizer: self.normalizer.share(), size: self.size })
+    }
+
+    /// Computes every convolution and what follows it apart, where a device has chosen to do both at once.
+    pub fn without_fused_kernels(&self) {
+        self.network.without_fused_kernels();
     }
 
     /// A second scorer for another thread. What this one has packed by then for its kernels is shared, so let it score
@@ -75,24 +85,37 @@ impl Scorer {
         self.size.0 as usize * self.size.1 as usize * 3
     }
 
-    /// The same of a tensor `[B * H * W * 3]` u8 on the CPU.
+    /// The same of a tensor `[B * H * W * 3]` u8, on the CPU or the scorer's device.
     ///
     /// # Errors
     /// As [`Scorer::logits`].
     pub fn logits_of(&self, pixels: &Tensor) -> Result<Vec<f32>> {
-        let (bytes, image) = (pixels.numel(), self.image_bytes());
-        if bytes == 0 || !bytes.is_multiple_of(image) {
-            return Err(Error::Internal(format!("{bytes} bytes are no whole number of images of {image}")));
-        }
         tch::no_grad(|| {
-            let (height, width) = (i64::from(self.size.0), i64::from(self.size.1));
-            let images = self.normalizer.images_of(&pixels.f_view([-1, height, width, 3])?)?;
+            let images = self.images(pixels)?;
             let logits = to_host(&self.network.logits(&images)?)?;
             match &self.wider {
                 Some(wider) if logits.iter().any(|logit| !logit.is_finite()) => to_host(&wider.logits(&images)?),
                 _ => Ok(logits),
             }
         })
+    }
+
+    /// Logits `[B, C]` f32 on the scorer's device, without waiting for them, of pixels `[B * H * W * 3]` u8 that lie
+    /// there. Not finite where values leave the range of the network's kind.
+    ///
+    /// # Errors
+    /// As [`Scorer::logits`].
+    pub fn logits_on_device(&self, pixels: &Tensor) -> Result<Tensor> {
+        tch::no_grad(|| self.network.logits(&self.images(pixels)?))
+    }
+
+    fn images(&self, pixels: &Tensor) -> Result<Tensor> {
+        let (bytes, image) = (pixels.numel(), self.image_bytes());
+        if bytes == 0 || !bytes.is_multiple_of(image) {
+            return Err(Error::Internal(format!("{bytes} bytes are no whole number of images of {image}")));
+        }
+        let pixels = pixels.f_view([-1, i64::from(self.size.0), i64::from(self.size.1), 3])?;
+        self.normalizer.images_of(&pixels, self.network.kind())
     }
 }
 

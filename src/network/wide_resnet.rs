@@ -52,6 +52,11 @@ impl WideResNet {
         CHANNELS[CHANNELS.len() - 1]
     }
 
+    /// Computes every convolution and what follows it apart.
+    pub fn without_fused_kernels(&self) {
+        self.blocks.iter().for_each(|block| block.first.without_fused_kernels());
+    }
+
     /// The same weights under a second owner, for another thread.
     pub fn share(&self) -> Self {
         let blocks = self.blocks.iter().map(WideBlock::share).collect();

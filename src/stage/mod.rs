@@ -1,7 +1,7 @@
 //! The streaming stage: images in, logits out, in order, with bounded memory.
 //!
-//! A [`Stage`] owns a model and a pool of threads that decode and score. On a CPU each worker has a network of its own;
-//! GPUs are fed by threads of their own. Any number of streams share the pool. A stream keeps a fixed number of items
+//! A [`Stage`] owns a model and a pool of threads that decode and score. On a CPU each worker has a network of its own.
+//! For GPUs all workers together fill slots of page-locked memory, which two threads for each GPU send through it. Any number of streams share the pool. A stream keeps a fixed number of items
 //! in flight and yields them in order.
 //!
 //! An item is the [`Images`](crate::dataset::Images) of some rows together with a value of the caller's, such as the
@@ -12,12 +12,18 @@
 //! Calibration is not applied here: [`Columns`](crate::columns::Columns) and
 //! [`Calibration::apply`](crate::calibration::Calibration::apply) turn logits into probabilities and flags.
 
-mod gpu;
+mod accelerator;
+mod cuda;
+#[cfg(test)]
+mod device_tests;
+mod item;
 mod observer;
 mod options;
+mod pass_rows;
 mod pool;
 mod scan;
 mod scored;
+mod slots;
 mod stats;
 mod stream;
 mod worker;

@@ -1,17 +1,18 @@
 //! The stage: a pool of workers with one model.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
-use super::gpu::{DeviceJob, LANES_PER_DEVICE, Lane};
+use super::accelerator::{Accelerator, PASSES_IN_FLIGHT, PASSES_WAITING, finish_passes, start_passes};
+use super::cuda::Cuda;
 use super::observer::Observer;
 use super::options::StageOptions;
 use super::scored::Scored;
+use super::slots::{SlotShape, Slots};
 use super::stats::{StageStats, StatsCounters};
-use super::worker::{Engine, Job, Worker};
+use super::worker::{Decoder, Engine, Job, Worker};
 use crate::dataset::{BatchSize, Dataset, ImageColumn, Images, LoadOptions};
 use crate::error::{Error, Result};
 use crate::image::ReusableResizer;
@@ -24,6 +25,10 @@ const IN_FLIGHT_PER_WORKER: usize = 2;
 pub(super) const MAX_IN_FLIGHT_BYTES: usize = 256 << 20;
 /// Passes through the network that one item should feed.
 const PASSES_PER_ITEM: usize = 2;
+/// Slots besides those that a device has: one that is filled, one that waits for the device.
+const SLOTS_AT_HOST: usize = 2;
+/// Bytes of one slot at most.
+const MAX_SLOT_BYTES: usize = 1 << 30;
 /// Smallest useful item where bytes allow it: below this the fixed cost of an item shows.
 const MIN_CHUNK_ROWS: usize = 64;
 
@@ -32,8 +37,10 @@ const MIN_CHUNK_ROWS: usize = 64;
 pub struct Stage {
     model: Arc<Model>,
     jobs: Option<Sender<Job>>,
-    threads: Vec<thread::JoinHandle<()>>,
-    workers: usize,
+    workers: Vec<thread::JoinHandle<()>>,
+    /// Where images wait for GPUs, and the threads that feed these.
+    slots: Option<Arc<Slots>>,
+    device_threads: Vec<thread::JoinHandle<()>>,
     image: Option<String>,
     load: LoadOptions,
     batch_rows: usize,
@@ -50,65 +57,96 @@ impl Stage {
     pub fn try_new(model: impl Into<Arc<Model>>, options: &StageOptions) -> Result<Self> {
         let model = model.into();
         let devices = options.device.resolve_all()?;
-        let gpus = devices.iter().filter(|device| device.is_cuda()).count();
-        let batch_rows = options.batch_rows_on(gpus > 0, model.config());
-        let count = options.worker_count()?;
         let mut scorers = Vec::with_capacity(devices.len());
-        for device in devices {
+        for &device in &devices {
             let scorer = model.scorer(device)?;
             // It also packs the weights, which the scorers of other threads then share.
             model.self_check().verify(&scorer).map_err(|message| Error::model(model.path(), message))?;
             scorers.push(scorer);
         }
-        // Unbounded: each stream bounds what it has in flight, and a full queue would block the thread that submits,
-        // which may be one of an asynchronous runtime.
-        let (jobs, queue) = unbounded();
-        let counters = Arc::new(StatsCounters::default());
-        let mut stage = Self {
+        let gpus = devices.iter().filter(|device| device.is_cuda()).count();
+        let mut stage = Self::without_workers(model, options, gpus);
+        let count = options.worker_count()?;
+        if gpus == 0 {
+            stage.start_workers(local_engines(scorers, count))?;
+            return Ok(stage);
+        }
+        let shape = stage.slot_shape()?;
+        let accelerators = devices.into_iter().zip(scorers).map(|(device, scorer)| match device {
+            tch::Device::Cuda(index) => Cuda::try_new(index, &stage.model, scorer, shape),
+            other => Err(Error::Internal(format!("{other:?} is no GPU"))),
+        });
+        let accelerators = accelerators.collect::<Result<Vec<_>>>()?;
+        stage.start_devices(accelerators, shape, count)?;
+        Ok(stage)
+    }
+
+    pub(super) fn without_workers(model: Arc<Model>, options: &StageOptions, gpus: usize) -> Self {
+        let batch_rows = options.batch_rows_on(gpus > 0, model.config());
+        Self {
             model,
-            jobs: Some(jobs),
-            threads: Vec::new(),
-            workers: 0,
+            jobs: None,
+            workers: Vec::new(),
+            slots: None,
+            device_threads: Vec::new(),
             image: options.image.clone(),
             load: options.load,
             batch_rows,
             gpus,
-            counters,
-        };
-        let engines = if gpus > 0 { stage.start_devices(scorers, count)? } else { local_engines(scorers, count) };
+            counters: Arc::new(StatsCounters::default()),
+        }
+    }
+
+    pub(super) fn slot_shape(&self) -> Result<SlotShape> {
+        let shape = SlotShape::new(self.batch_rows, self.model.config().preprocessing.image_bytes());
+        match shape.bytes() <= MAX_SLOT_BYTES {
+            true => Ok(shape),
+            false => Err(Error::Config(format!(
+                "passes of {} images of {} bytes are more than a GPU is given at once; use at most {} rows",
+                shape.rows,
+                shape.image_bytes,
+                MAX_SLOT_BYTES / shape.image_bytes
+            ))),
+        }
+    }
+
+    /// Starts `workers` threads that decode, and two threads for each device that feed it.
+    pub(super) fn start_devices<A: Accelerator>(
+        &mut self,
+        devices: Vec<A>,
+        shape: SlotShape,
+        workers: usize,
+    ) -> Result<()> {
+        let slots = Arc::new(Slots::new(SLOTS_AT_HOST + PASSES_IN_FLIGHT * devices.len(), shape));
+        self.slots = Some(Arc::clone(&slots));
+        let classes = self.model.classes().len();
+        for device in devices {
+            let (sender, started) = bounded(PASSES_WAITING);
+            let starts = Arc::clone(&slots);
+            self.device_threads.push(spawn("dismax-device", move || start_passes(device, &starts, &sender))?);
+            let (finishes, counters) = (Arc::clone(&slots), Arc::clone(&self.counters));
+            let finish = move || finish_passes(&started, &finishes, classes, &counters);
+            self.device_threads.push(spawn("dismax-logits", finish)?);
+        }
+        self.start_workers((0..workers).map(|_| Engine::Devices(Arc::clone(&slots))).collect())
+    }
+
+    fn start_workers(&mut self, engines: Vec<Engine>) -> Result<()> {
+        // Unbounded: each stream bounds what it has in flight, and a full queue would block the thread that submits,
+        // which may be one of an asynchronous runtime.
+        let (jobs, queue) = unbounded();
+        self.jobs = Some(jobs);
         for engine in engines {
-            stage.start_worker(engine, queue.clone())?;
+            let decoder = Decoder {
+                model: Arc::clone(&self.model),
+                batch_rows: self.batch_rows,
+                load: self.load,
+                counters: Arc::clone(&self.counters),
+                resizer: ReusableResizer::default(),
+            };
+            let (worker, queue): (_, Receiver<Job>) = (Worker { engine, decoder }, queue.clone());
+            self.workers.push(spawn("dismax-worker", move || worker.run(&queue))?);
         }
-        Ok(stage)
-    }
-
-    /// Starts the threads that feed the GPUs; returns the workers' ways to them.
-    fn start_devices(&mut self, scorers: Vec<Scorer>, workers: usize) -> Result<Vec<Engine>> {
-        let (sender, device_jobs) = bounded::<DeviceJob>(workers);
-        // A worker waits while its batch is on the device; one more for each lane decodes meanwhile.
-        let count = workers + LANES_PER_DEVICE * scorers.len();
-        for scorer in scorers {
-            let (most_rows, busy) = (Arc::new(AtomicUsize::new(self.batch_rows)), self.counters.device());
-            for _ in 0..LANES_PER_DEVICE {
-                let lane = Lane { scorer: scorer.share(), most_rows: Arc::clone(&most_rows), busy: Arc::clone(&busy) };
-                let jobs = device_jobs.clone();
-                self.threads.push(spawn("dismax-device", move || lane.run(&jobs))?);
-            }
-        }
-        Ok((0..count).map(|_| Engine::Device(sender.clone())).collect())
-    }
-
-    fn start_worker(&mut self, engine: Engine, queue: Receiver<Job>) -> Result<()> {
-        let worker = Worker {
-            engine,
-            model: Arc::clone(&self.model),
-            batch_rows: self.batch_rows,
-            load: self.load,
-            counters: Arc::clone(&self.counters),
-            resizer: ReusableResizer::default(),
-        };
-        self.threads.push(spawn("dismax-worker", move || worker.run(&queue))?);
-        self.workers += 1;
         Ok(())
     }
 
@@ -161,11 +199,11 @@ impl Stage {
 
     /// Items in flight that keep all workers busy.
     pub fn items_in_flight(&self) -> usize {
-        self.workers.max(1) * IN_FLIGHT_PER_WORKER
+        self.workers.len().max(1) * IN_FLIGHT_PER_WORKER
     }
 
-    /// Hands images to the workers and returns at once. `answer` is called with their scores on a worker's thread, so
-    /// it must not block; it is dropped uncalled where `stream` is gone before a worker takes the images.
+    /// Hands images to the workers and returns at once. `answer` is called with their scores on a thread of the
+    /// stage, so it must not block; it is dropped uncalled where `stream` is gone before a worker takes the images.
     ///
     /// The caller bounds what it has in flight ([`Stage::items_in_flight`], [`Stage::max_chunk_bytes`]): nothing here
     /// waits.
@@ -189,7 +227,11 @@ impl Stage {
         answer: impl FnOnce(Result<Scored<O::Value>>) + Send + 'static,
     ) -> Result<()> {
         let observer = Arc::clone(observer);
-        let work = Box::new(move |worker: &mut Worker| answer(worker.score(&images, &*observer)));
+        let to_decode = self.slots.as_ref().map(Slots::expect_item);
+        let work = Box::new(move |worker: &mut Worker| {
+            worker.score(&images, &*observer, answer);
+            drop(to_decode);
+        });
         let jobs = self.jobs.as_ref().expect("the queue is closed only when the stage is dropped");
         jobs.send(Job { stream, work }).map_err(|_| worker_ended())
     }
@@ -197,12 +239,14 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // Without a sender the workers' loops end, and with them the device's.
+        // Without a sender the workers' loops end. They may wait for room in a slot until then.
         self.jobs = None;
-        for thread in self.threads.drain(..).rev() {
-            // A thread that panicked has already failed its stream.
-            let _ = thread.join();
+        // A thread that panicked has already failed its stream.
+        self.workers.drain(..).for_each(|thread| drop(thread.join()));
+        if let Some(slots) = &self.slots {
+            slots.end();
         }
+        self.device_threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
 

@@ -5,17 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::Receiver;
 
-use super::gpu::DeviceJob;
+use super::item::ItemScores;
 use super::observer::{Observed, Observer};
 use super::scored::{Scored, Timing};
+use super::slots::Slots;
 use super::stats::StatsCounters;
 use crate::dataset::{Images, LoadOptions, OpenedImage};
 use crate::error::{Error, Result, RowError};
-use crate::image::{Pixels, ReusableResizer};
+use crate::image::ReusableResizer;
 use crate::model::Model;
-use crate::network::{Scorer, pinned};
+use crate::network::Scorer;
 
 /// Something for a worker to do.
 pub(super) struct Job {
@@ -35,30 +36,20 @@ impl fmt::Debug for Job {
 pub(super) enum Engine {
     /// A network of its own: on a CPU nothing leaves the core while it is in the cache.
     Local(Box<Scorer>),
-    /// The threads that feed the GPUs.
-    Device(Sender<DeviceJob>),
-}
-
-impl Engine {
-    fn logits(&self, pixels: Vec<u8>) -> Result<Vec<f32>> {
-        match self {
-            Self::Local(scorer) => scorer.logits(&pixels),
-            Self::Device(device) => {
-                let gone = || Error::Internal("the device thread ended unexpectedly".into());
-                // Copied here, where it costs the device nothing, to memory that the device reads on its own.
-                let pixels = pinned(&pixels)?;
-                let (answer, answers) = bounded(1);
-                device.send(DeviceJob { pixels, answer }).map_err(|_| gone())?;
-                answers.recv().map_err(|_| gone())?
-            }
-        }
-    }
+    /// The slots that go to the GPUs.
+    Devices(Arc<Slots>),
 }
 
 /// Decodes and scores the images of one item at a time.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub engine: Engine,
+    pub decoder: Decoder,
+}
+
+/// The part of a worker that is the same for all engines.
+#[derive(Debug)]
+pub(super) struct Decoder {
     pub model: Arc<Model>,
     pub batch_rows: usize,
     pub load: LoadOptions,
@@ -74,14 +65,31 @@ impl Worker {
         for job in jobs.iter().filter(|job| job.stream.strong_count() > 0) {
             // The answer is dropped with the panic, which its stream sees as an error.
             if catch_unwind(AssertUnwindSafe(|| (job.work)(&mut self))).is_err() {
-                self.resizer = ReusableResizer::default();
+                self.decoder.resizer = ReusableResizer::default();
             }
         }
     }
 
+    /// Calls `answer` with the logits of all images: at once where they are computed here, else when they come back
+    /// from the device.
+    pub fn score<O: Observer>(
+        &mut self,
+        images: &Images,
+        observer: &O,
+        answer: impl FnOnce(Result<Scored<O::Value>>) + Send + 'static,
+    ) {
+        match &self.engine {
+            Engine::Local(scorer) => answer(self.decoder.score_here(scorer, images, observer)),
+            Engine::Devices(slots) => self.decoder.score_on_devices(slots, images, observer, answer),
+        }
+    }
+}
+
+impl Decoder {
     /// Logits of all images, in passes of at most `batch_rows`.
-    pub fn score<O: Observer>(&mut self, images: &Images, observer: &O) -> Result<Scored<O::Value>> {
+    fn score_here<O: Observer>(&mut self, scorer: &Scorer, images: &Images, observer: &O) -> Result<Scored<O::Value>> {
         let (count, classes) = (images.len(), self.model.classes().len());
+        let image_bytes = scorer.image_bytes();
         let mut rows: Vec<Result<(), RowError>> = Vec::with_capacity(count);
         let mut logits = vec![0.0f32; count * classes];
         let mut observed = Vec::with_capacity(count);
@@ -89,19 +97,20 @@ impl Worker {
         while rows.len() < count {
             let (start, end) = (rows.len(), (rows.len() + self.batch_rows).min(count));
             let clock = Instant::now();
-            let mut pixels = Vec::with_capacity((end - start) * self.model.config().preprocessing.image_bytes());
+            let (mut pixels, mut filled) = (vec![0; (end - start) * image_bytes], 0);
             for row in start..end {
-                let (outcome, value) = self.prepare(images, row, observer, &mut pixels);
+                let (outcome, value) = self.prepare(images, row, observer, &mut pixels[filled..][..image_bytes]);
+                filled += if outcome.is_ok() { image_bytes } else { 0 };
                 rows.push(outcome);
                 observed.push(value);
             }
             timing.decode += clock.elapsed();
             self.counters.decoded(end - start);
-            if pixels.is_empty() {
+            if filled == 0 {
                 continue;
             }
             let clock = Instant::now();
-            let values = self.engine.logits(pixels)?;
+            let values = scorer.logits(&pixels[..filled])?;
             timing.network += clock.elapsed();
             self.counters.passed(values.len() / classes);
             let scored_rows = (start..end).filter(|row| rows[*row].is_ok());
@@ -112,13 +121,50 @@ impl Worker {
         Ok(Scored::new(Arc::clone(&self.model), rows, logits, observed, timing))
     }
 
-    /// Appends the row's preprocessed image to `pixels`, unless it fails.
+    /// Decodes all images into slots. It waits for room there, not for logits.
+    fn score_on_devices<O: Observer>(
+        &mut self,
+        slots: &Slots,
+        images: &Images,
+        observer: &O,
+        answer: impl FnOnce(Result<Scored<O::Value>>) + Send + 'static,
+    ) {
+        let (count, classes) = (images.len(), self.model.classes().len());
+        let item = Arc::new(ItemScores::new(count, classes));
+        let (mut rows, mut observed) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (clock, image_bytes) = (Instant::now(), self.model.config().preprocessing.image_bytes());
+        let mut pixels = vec![0; slots.part_rows().min(count) * image_bytes];
+        let mut kept = Vec::new();
+        for row in 0..count {
+            let (outcome, value) =
+                self.prepare(images, row, observer, &mut pixels[kept.len() * image_bytes..][..image_bytes]);
+            kept.extend(outcome.is_ok().then_some(row));
+            rows.push(outcome);
+            observed.push(value);
+            let is_due = kept.len() == slots.part_rows() || row + 1 == count;
+            if is_due && !kept.is_empty() {
+                let filled = kept.len() * image_bytes;
+                if !slots.put(&pixels[..filled], std::mem::take(&mut kept), &item) {
+                    return answer(Err(Error::Internal("the device's thread ended unexpectedly".into())));
+                }
+            }
+        }
+        self.counters.decoded(count);
+        let (decode, waits, model) = (clock.elapsed(), Instant::now(), Arc::clone(&self.model));
+        let scored = rows.iter().filter(|row| row.is_ok()).count();
+        item.answer(scored, move |logits| {
+            let timing = Timing { decode, network: waits.elapsed() };
+            answer(logits.map(|logits| Scored::new(model, rows, logits, observed, timing)));
+        });
+    }
+
+    /// Writes the row's preprocessed image to `out`, unless it fails.
     fn prepare<O: Observer>(
         &mut self,
         images: &Images,
         row: usize,
         observer: &O,
-        pixels: &mut Vec<u8>,
+        out: &mut [u8],
     ) -> (Result<(), RowError>, O::Value) {
         let (encoded, decoded) = match self.load.open(images, row) {
             Ok(OpenedImage::Encoded(bytes)) => {
@@ -129,17 +175,7 @@ impl Worker {
             Err(error) => (None, Err(error)),
         };
         let value = observer.observe(&Observed { images, row, encoded: encoded.as_deref(), pixels: decoded.as_ref() });
-        (decoded.and_then(|image| self.append(&image, pixels)), value)
-    }
-
-    fn append(&mut self, image: &Pixels, pixels: &mut Vec<u8>) -> Result<(), RowError> {
         let preprocessing = &self.model.config().preprocessing;
-        let start = pixels.len();
-        pixels.resize(start + preprocessing.image_bytes(), 0);
-        let written = preprocessing.apply_into(image, &mut self.resizer, &mut pixels[start..]);
-        if written.is_err() {
-            pixels.truncate(start);
-        }
-        written
+        (decoded.and_then(|image| preprocessing.apply_into(&image, &mut self.resizer, out)), value)
     }
 }

@@ -4,15 +4,20 @@
 //! [`Device::resolve`] loads `libtorch_cuda.so` into the running process; libtorch then offers CUDA as if it had been
 //! linked.
 
+pub(crate) mod cuda;
+mod host_memory;
+mod libraries;
+
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::OnceLock;
 
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use serde::{Deserialize, Serialize};
+use tch::Kind;
 
+pub(crate) use self::host_memory::{HostMemory, HostPart, LentMemory};
+#[doc(hidden)]
+pub use self::libraries::load as load_cuda_libraries;
+pub(crate) use self::libraries::{first_lines, prepare};
 use crate::error::{Error, Result};
 
 /// The device asked for, as text `auto`, `cpu`, `cuda` or `cuda:1`.
@@ -33,8 +38,9 @@ pub enum Device {
 impl Device {
     /// The device for tensors.
     ///
-    /// Resolve before anything else asks libtorch about CUDA ([`tch::manual_seed`] and [`tch::Cuda`] do): libtorch
-    /// remembers its first answer, and before the CUDA libraries are loaded that answer is no.
+    /// Resolve before anything outside this crate asks libtorch about CUDA ([`tch::manual_seed`] and [`tch::Cuda`] do):
+    /// libtorch remembers its first answer, and before the CUDA libraries are loaded that answer is no. Networks of
+    /// this crate load the libraries before they ask.
     ///
     /// # Errors
     /// For [`Device::Cuda`], when the CUDA libraries, the driver or the GPU are missing; the message says which and
@@ -113,10 +119,27 @@ impl From<Device> for String {
     }
 }
 
+/// What convolutions compute with on `device`, and again where values leave the range of that.
+pub(crate) fn kinds_on(device: tch::Device) -> &'static [Kind] {
+    match device {
+        // A GPU that does not say how old it is is taken for a new one.
+        tch::Device::Cuda(index) => kinds_of(cuda::compute_capability(index).unwrap_or((8, 0))),
+        _ => &[Kind::Float],
+    }
+}
+
+/// The same by CUDA's compute capability: f16 convolutions are fast from 7.0 on, bf16 ones exist from 8.0 on.
+fn kinds_of(capability: (i32, i32)) -> &'static [Kind] {
+    match capability.0 {
+        8.. => &[Kind::Half, Kind::BFloat16],
+        7 => &[Kind::Half, Kind::Float],
+        _ => &[Kind::Float],
+    }
+}
+
 /// GPU 0, or the CPU. Loading the CUDA libraries takes seconds, so a machine without driver is not made to wait.
 fn first_gpu() -> tch::Device {
-    // The driver's device nodes on Linux and on Windows' Linux subsystem.
-    if !["/dev/nvidiactl", "/dev/dxg"].iter().any(|node| Path::new(node).exists()) {
+    if !libraries::has_driver() {
         log::info!("running on the CPU: no NVIDIA driver on this machine");
         return tch::Device::Cpu;
     }
@@ -128,9 +151,7 @@ fn first_gpu() -> tch::Device {
 }
 
 fn cuda_device(index: usize) -> Result<tch::Device, String> {
-    static LOADED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let library = LOADED.get_or_init(load_cuda_libraries).as_ref().map_err(Clone::clone)?;
-
+    let library = libraries::load()?;
     let count = tch::Cuda::device_count();
     if usize::try_from(count).is_ok_and(|count| index < count) {
         return Ok(tch::Device::Cuda(index));
@@ -149,56 +170,6 @@ fn cuda_device(index: usize) -> Result<tch::Device, String> {
         Ok(_) => "libtorch counts no GPU".to_owned(),
     };
     Err(format!("{reason} (CUDA libraries: {})", library.display()))
-}
-
-/// A libtorch message without tch's prefix and the stack trace.
-fn first_lines(message: &str) -> String {
-    let message = message.trim_start_matches("Internal torch error: ");
-    let end = message.find("\nException raised from").unwrap_or(message.len());
-    message[..end].lines().map(str::trim).collect::<Vec<_>>().join(" ")
-}
-
-/// Loads `libtorch_cuda.so` for the rest of the process and returns its path.
-fn load_cuda_libraries() -> Result<PathBuf, String> {
-    let folder = libtorch_folder().ok_or("libtorch is linked statically, or its folder cannot be found")?;
-    let library = find_cuda_library(&folder)?;
-    // SAFETY: loading runs the library's initialisers. Those of libtorch_cuda register kernels with the libtorch_cpu
-    // that is loaded already, as they would had it been linked, and they belong to the same release: both lie in one
-    // installation. No symbol is taken from the handle, and it is never closed, so nothing dangles.
-    let loaded = unsafe { Library::open(Some(&library), RTLD_NOW | RTLD_GLOBAL) };
-    let handle = loaded.map_err(|error| format!("{} cannot be loaded: {error}", library.display()))?;
-    std::mem::forget(handle);
-    Ok(library)
-}
-
-/// Where `libtorch_cuda.so` lies: beside the CPU libraries in an ordinary libtorch, in `lib-cuda` beside their folder
-/// where `scripts/setup_libtorch.py` put it.
-fn find_cuda_library(folder: &Path) -> Result<PathBuf, String> {
-    let folders = [folder.to_path_buf(), folder.with_file_name("lib-cuda")];
-    let found = folders.iter().map(|folder| folder.join("libtorch_cuda.so")).find(|path| path.exists());
-    found.ok_or_else(|| {
-        format!(
-            "no CUDA libraries (libtorch_cuda.so) in {} or {}; on a machine with an NVIDIA GPU run `make setup`",
-            folders[0].display(),
-            folders[1].display()
-        )
-    })
-}
-
-/// The folder of the libtorch in this process. The process's own map is asked, because an rpath, `LD_LIBRARY_PATH` or
-/// the system's folders may have decided which libtorch that is.
-fn libtorch_folder() -> Option<PathBuf> {
-    folder_in_maps(&fs::read_to_string("/proc/self/maps").ok()?)
-}
-
-/// The folder of `libtorch_cpu.so` in the text of `/proc/self/maps`: lines of five fields and a path.
-fn folder_in_maps(maps: &str) -> Option<PathBuf> {
-    maps.lines()
-        .filter_map(|line| line.find('/').and_then(|start| line.get(start..)))
-        .map(Path::new)
-        .find(|path| path.file_name().is_some_and(|name| name == "libtorch_cpu.so"))
-        .and_then(Path::parent)
-        .map(Path::to_path_buf)
 }
 
 #[cfg(test)]
@@ -232,6 +203,14 @@ mod tests {
     }
 
     #[test]
+    fn old_gpus_compute_with_what_they_have() {
+        assert_eq!(kinds_of((9, 0)), [Kind::Half, Kind::BFloat16]);
+        assert_eq!(kinds_of((7, 5)), [Kind::Half, Kind::Float]);
+        assert_eq!(kinds_of((6, 1)), [Kind::Float]);
+        assert_eq!(kinds_on(tch::Device::Cpu), [Kind::Float]);
+    }
+
+    #[test]
     fn cpu_and_auto_always_resolve() {
         assert_eq!(Device::Cpu.resolve().unwrap(), tch::Device::Cpu);
         Device::Auto.resolve().unwrap();
@@ -245,36 +224,5 @@ mod tests {
         assert!(message.starts_with("device `cuda:999` is not there: "), "{message}");
         let way_out = ["make setup", "this machine has", "CUDA libraries"];
         assert!(way_out.iter().any(|text| message.contains(text)), "{message}");
-    }
-
-    #[test]
-    fn maps_give_the_folder_of_libtorch() {
-        let maps = "7f0000000000-7f0000001000 r--p 00000000 08:01 42                   /opt/my torch/lib/libc10.so\n\
-                    7f0000001000-7f0000002000 rw-p 00000000 00:00 0 \n\
-                    7f0000002000-7f0000003000 r--p 00000000 08:01 43                   /opt/my torch/lib/libtorch_cpu.so\n";
-        assert_eq!(folder_in_maps(maps), Some(PathBuf::from("/opt/my torch/lib")));
-        assert_eq!(folder_in_maps("7f0000000000-7f0000001000 rw-p 00000000 00:00 0 [heap]\n"), None);
-        let _uses_libtorch = tch::Tensor::from_slice(&[0.0f32]);
-        assert!(libtorch_folder().unwrap().join("libtorch_cpu.so").exists());
-    }
-
-    #[test]
-    fn cuda_libraries_are_found_in_both_layouts() {
-        let root = tempfile::tempdir().unwrap();
-        let lib = root.path().join("lib");
-        let message = find_cuda_library(&lib).unwrap_err();
-        assert!(message.contains("lib-cuda"), "{message}");
-        for folder in ["lib-cuda", "lib"] {
-            let library = root.path().join(folder).join("libtorch_cuda.so");
-            fs::create_dir(root.path().join(folder)).unwrap();
-            fs::write(&library, "").unwrap();
-            assert_eq!(find_cuda_library(&lib).unwrap(), library);
-        }
-    }
-
-    #[test]
-    fn libtorch_messages_lose_their_stack_trace() {
-        let message = "Internal torch error: Found no NVIDIA driver.\nPlease check.\nException raised from f at x.cpp:1\nframe #0: g";
-        assert_eq!(first_lines(message), "Found no NVIDIA driver. Please check.");
     }
 }
