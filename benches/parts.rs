@@ -180,7 +180,9 @@ fn rows(criterion: &mut Criterion) {
     let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n(&bytes, 1024)));
     let record_batch = RecordBatch::try_from_iter([("image", array)]).unwrap();
     let column = ImageColumn::find(&record_batch.schema(), None).unwrap();
-    let stage = Stage::try_new(model, &StageOptions { workers: 1, ..StageOptions::default() }).unwrap();
+    let stage =
+        Stage::try_new(model, &StageOptions { device: dismax::Device::Cpu, workers: 1, ..StageOptions::default() })
+            .unwrap();
     let ((), scored) = stage.score([Ok((column.images_in(&record_batch).unwrap(), ()))]).next().unwrap().unwrap();
     let columns = Columns::try_new(&stage, "").unwrap();
     group.throughput(Throughput::Elements(1024));

@@ -1,4 +1,4 @@
-//! Mapping a stream on several threads while its order is kept and memory stays bounded.
+//! Streams over threads while their order is kept and memory stays bounded.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -89,6 +89,54 @@ impl<I: Iterator, R> Drop for OrderedMap<I, R> {
     }
 }
 
+/// Iterator over what a thread of its own reads ahead.
+#[derive(Debug)]
+pub struct ReadAhead<T> {
+    /// Ends with `None`: a thread that panicked must not look like the end.
+    items: Receiver<Option<T>>,
+    ended: bool,
+}
+
+/// Reads `items` on a thread of its own, at most `ahead` of them before they are asked for. Once the iterator is
+/// dropped, the thread ends with the item that it reads.
+///
+/// # Errors
+/// [`Error::Io`] if the system gives no more threads.
+pub fn read_ahead<I>(items: I, ahead: usize) -> Result<ReadAhead<I::Item>>
+where
+    I: Iterator + Send + 'static,
+    I::Item: Send + 'static,
+{
+    let (sender, receiver) = bounded(ahead);
+    let read = move || {
+        for item in items.map(Some).chain([None]) {
+            if sender.send(item).is_err() {
+                return;
+            }
+        }
+    };
+    // Nobody waits for the thread: it may be reading from a pipe into which nothing comes.
+    let thread = thread::Builder::new().name("dismax-reader".into()).spawn(read);
+    thread.map_err(|error| Error::io("starting a thread", error))?;
+    Ok(ReadAhead { items: receiver, ended: false })
+}
+
+impl<T> Iterator for ReadAhead<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let item = self.items.recv();
+        self.ended = !matches!(item, Ok(Some(_)));
+        match item {
+            Ok(item) => item.map(Ok),
+            Err(_) => Some(Err(Error::Internal("the reading thread ended unexpectedly".into()))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +189,28 @@ mod tests {
         drop(map);
         opener.join().unwrap();
         assert_eq!(done.load(Ordering::SeqCst), 3, "the queued item was worked on");
+    }
+
+    #[test]
+    fn reading_ahead_is_bounded_and_a_panic_is_no_end() {
+        let (read, ends) = (Arc::new(AtomicUsize::new(0)), Arc::new(()));
+        let (counter, held) = (Arc::clone(&read), Arc::clone(&ends));
+        let items = (0..1000).inspect(move |_| {
+            let _ = &held;
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        let mut ahead = read_ahead(items, 3).unwrap();
+        for expected in 0..100 {
+            assert_eq!(ahead.next().unwrap().unwrap(), expected);
+            assert!(read.load(Ordering::SeqCst) <= expected + 1 + 3 + 1, "one in hand, three waiting");
+        }
+        drop(ahead);
+        while Arc::strong_count(&ends) > 1 {
+            thread::yield_now();
+        }
+        let mut ahead = read_ahead((0..3).inspect(|item| assert!(*item != 2, "two")), 1).unwrap();
+        assert_eq!((ahead.next().unwrap().unwrap(), ahead.next().unwrap().unwrap()), (0, 1));
+        assert!(matches!(ahead.next(), Some(Err(Error::Internal(_)))) && ahead.next().is_none());
     }
 
     #[test]

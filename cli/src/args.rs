@@ -60,7 +60,7 @@ pub struct StageArgs {
     /// Where the network runs: auto, cpu, cuda, cuda:N or cuda:all.
     ///
     /// auto uses the first GPU if there is one; cuda:all uses every GPU.
-    #[arg(long, default_value_t = Device::Auto)]
+    #[arg(long, env = "DISMAX_DEVICE", hide_env_values = true, default_value_t = Device::Auto)]
     pub device: Device,
 
     /// Images per forward pass. Does not change scores [default: 8 or 32 on a CPU, depending on the network; 1,024 on a

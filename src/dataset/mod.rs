@@ -3,6 +3,7 @@
 //! [`Dataset`] opens Parquet and Arrow IPC files, folders, globs and streams as one sequence of [`Chunk`]s whose memory
 //! is bounded by a [`BatchSize`]. This room moves bytes and columns; what is in an image is `image`'s business.
 
+mod background;
 mod batch_size;
 mod batches;
 mod bytes;

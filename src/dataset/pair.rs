@@ -3,13 +3,14 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::background::BackgroundWriter;
 use super::{DatasetWriter, WriteOptions, is_same_place};
 use crate::{Error, Result};
 
 /// A file that is written in any case and one that is written on request.
 pub struct PairWriter {
-    main: DatasetWriter,
-    other: Option<DatasetWriter>,
+    main: BackgroundWriter,
+    other: Option<BackgroundWriter>,
 }
 
 impl PairWriter {
@@ -31,10 +32,11 @@ impl PairWriter {
             // The format that was asked for is the main file's; this one's follows from its name.
             Some((path, schema)) => {
                 let options = WriteOptions { format: None, ..options.clone() };
-                Some(DatasetWriter::create(path, schema, &options)?)
+                Some(BackgroundWriter::try_new(DatasetWriter::create(path, schema, &options)?)?)
             }
         };
-        Ok(Self { main: DatasetWriter::create(main.0, main.1, options)?, other })
+        let main = BackgroundWriter::try_new(DatasetWriter::create(main.0, main.1, options)?)?;
+        Ok(Self { main, other })
     }
 
     /// Whether there is a second file.
@@ -42,10 +44,10 @@ impl PairWriter {
         self.other.is_some()
     }
 
-    /// Appends rows to the main file.
+    /// Appends rows to the main file, on a thread of its own.
     ///
     /// # Errors
-    /// As [`DatasetWriter::write`].
+    /// As [`DatasetWriter::write`], for these rows or earlier ones.
     pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         self.main.write(rows)
     }
@@ -53,7 +55,7 @@ impl PairWriter {
     /// Appends rows to the second file, where there is one.
     ///
     /// # Errors
-    /// As [`DatasetWriter::write`].
+    /// As [`PairWriter::write`].
     pub fn write_other(&mut self, rows: &RecordBatch) -> Result<()> {
         self.other.as_mut().map_or(Ok(()), |writer| writer.write(rows))
     }
@@ -61,10 +63,10 @@ impl PairWriter {
     /// Both files get their names once both are wholly on disk, or neither does.
     ///
     /// # Errors
-    /// As [`DatasetWriter::finish`].
+    /// As [`PairWriter::write`] and [`DatasetWriter::finish`].
     pub fn finish(self) -> Result<()> {
-        let other = self.other.map(DatasetWriter::complete).transpose()?;
-        let main = self.main.complete()?;
+        let other = self.other.map(|other| other.into_writer()?.complete()).transpose()?;
+        let main = self.main.into_writer()?.complete()?;
         match other {
             Some(other) => other.publish_together(main),
             None => main.publish(),

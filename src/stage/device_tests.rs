@@ -178,8 +178,8 @@ fn the_next_pass_starts_before_the_last_one_ends() {
             Ok(())
         },
     );
-    // Slots of 16 rows in parts of 16: an item fills one exactly.
-    let stage = stage(vec![device], 16, 2);
+    // An item fills a slot exactly, and one worker keeps the items in order.
+    let stage = stage(vec![device], 16, 1);
     let item = || (0..16).map(|row| Some(row as u8)).collect::<Vec<_>>();
     let scored = stage.score((0..passes).map(|number| Ok((images(item()), number))));
     for (number, scored) in scored.enumerate() {
@@ -236,7 +236,6 @@ fn a_lost_device_is_one_clear_error() {
 
 #[test]
 fn a_device_thread_that_panics_leaves_nobody_waiting() {
-    #[expect(clippy::panic, reason = "this device breaks")]
     let breaks = |_| panic!("the device's thread breaks");
     for device in [Simulated::new(breaks, |_| Ok(())), Simulated::new(|_| Ok(()), breaks)] {
         let stage = stage(vec![device], 16, 2);

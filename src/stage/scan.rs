@@ -8,6 +8,10 @@ use super::scored::Scored;
 use crate::cancel::Cancel;
 use crate::dataset::{Chunk, Dataset, ImageColumn, Images};
 use crate::error::Result;
+use crate::parallel::read_ahead;
+
+/// Chunks that are read before the workers have room for them.
+const CHUNKS_AHEAD: usize = 1;
 
 impl Stage {
     /// Scores every row of `dataset`: yields its chunks in order, each with its scores.
@@ -55,8 +59,8 @@ impl Stage {
     ) -> Result<impl Iterator<Item = Result<(T, Scored<O::Value>)>>> {
         let image = self.image_column(dataset)?;
         let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
-        let chunks = dataset.read(self.batch_size(), columns.as_deref())?;
-        let items = chunks.map(move |chunk| prepare(chunk?, &image));
+        let chunks = read_ahead(dataset.read(self.batch_size(), columns.as_deref())?, CHUNKS_AHEAD)?;
+        let items = chunks.map(move |chunk| prepare(chunk??, &image));
         Ok(self.score_observed(items, observer).map(move |scored| {
             cancel.check()?;
             scored

@@ -45,7 +45,13 @@ pub struct Args {
     labels: LabelArgs,
 
     /// Device on which a model's outputs are checked.
-    #[arg(long, default_value_t = dismax::Device::Auto, help_heading = "Machine")]
+    #[arg(
+        long,
+        env = "DISMAX_DEVICE",
+        hide_env_values = true,
+        default_value_t = dismax::Device::Auto,
+        help_heading = "Machine"
+    )]
     device: dismax::Device,
 }
 

@@ -126,7 +126,13 @@ pub struct Args {
     labels: LabelArgs,
 
     /// Where to train: auto, cpu, cuda or cuda:N.
-    #[arg(long, default_value_t = Device::Auto, help_heading = "Machine")]
+    #[arg(
+        long,
+        env = "DISMAX_DEVICE",
+        hide_env_values = true,
+        default_value_t = Device::Auto,
+        help_heading = "Machine"
+    )]
     device: Device,
 
     /// Replicas of the network that share each batch [default: one per core on a CPU, one on a GPU].

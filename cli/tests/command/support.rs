@@ -56,7 +56,11 @@ impl From<Output> for Run {
 /// The command with these arguments, not started. Threads are few: tests run beside each other.
 pub fn command<S: AsRef<str>>(arguments: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dismax"));
-    command.args(arguments.iter().map(AsRef::as_ref)).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+        .args(arguments.iter().map(AsRef::as_ref))
+        .env_remove("RUST_LOG")
+        .env("DISMAX_DEVICE", "cpu")
+        .stdin(Stdio::null());
     command
 }
 

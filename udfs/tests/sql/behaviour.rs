@@ -231,7 +231,10 @@ async fn explain_analyze_says_what_scoring_cost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_being_built_takes_the_functions_as_well() {
     let model = models::calibrated();
-    let stage = Arc::new(Stage::try_new(model, &StageOptions { workers: 1, ..StageOptions::default() }).unwrap());
+    let stage = Arc::new(
+        Stage::try_new(model, &StageOptions { device: dismax::Device::Cpu, workers: 1, ..StageOptions::default() })
+            .unwrap(),
+    );
     let builder = datafusion::execution::SessionStateBuilder::new().with_default_features();
     let builder = dismax_udfs::extend(builder, Models::new().with_stage("m", stage)).unwrap();
     let session = datafusion::prelude::SessionContext::new_with_state(builder.build());

@@ -41,7 +41,8 @@ fn run_where(sql: Option<&str>, options: FilterOptions) -> Result<Run> {
     let folder = datasets::folder();
     let [kept, rejected] = ["kept.parquet", "rejected.parquet"].map(|name| folder.path().join(name));
     let model = models::calibrated();
-    let stage = Stage::try_new(model, &StageOptions { workers: 2, ..StageOptions::default() })?;
+    let stage =
+        Stage::try_new(model, &StageOptions { device: dismax::Device::Cpu, workers: 2, ..StageOptions::default() })?;
     let extended = Columns::try_new(&stage, "")?.schema(input().schema())?;
     let predicate = |sql| SqlPredicate::try_new(sql, input().schema(), &extended).map(|planned| Arc::new(planned) as _);
     let predicate = sql.map(predicate).transpose()?;

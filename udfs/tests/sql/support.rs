@@ -35,7 +35,7 @@ impl Fixture {
 
     pub async fn with_memory(names: &[&str], config: SessionConfig, memory: Arc<dyn MemoryPool>) -> Self {
         let model = models::calibrated();
-        let options = StageOptions { workers: 2, ..StageOptions::default() };
+        let options = StageOptions { device: dismax::Device::Cpu, workers: 2, ..StageOptions::default() };
         let stages = [(); 2].map(|()| Arc::new(Stage::try_new(model.clone(), &options).unwrap()));
         let models = names
             .iter()
