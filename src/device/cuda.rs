@@ -51,6 +51,7 @@ macro_rules! functions {
 functions! {
     set_device = b"cudaSetDevice\0": fn(c_int) -> Status;
     device_attribute = b"cudaDeviceGetAttribute\0": fn(*mut c_int, c_int, c_int) -> Status;
+    mem_get_info = b"cudaMemGetInfo\0": fn(*mut usize, *mut usize) -> Status;
     error_string = b"cudaGetErrorString\0": fn(Status) -> *const c_char;
     host_alloc = b"cudaHostAlloc\0": fn(*mut *mut c_void, usize, c_uint) -> Status;
     free_host = b"cudaFreeHost\0": fn(*mut c_void) -> Status;
@@ -115,6 +116,18 @@ pub fn compute_capability(device: usize) -> Result<(i32, i32), String> {
     call!(functions, device_attribute(&raw mut major, COMPUTE_CAPABILITY_MAJOR, device as c_int))?;
     call!(functions, device_attribute(&raw mut minor, COMPUTE_CAPABILITY_MINOR, device as c_int))?;
     Ok((major, minor))
+}
+
+/// Bytes of memory that `device` has free. It becomes this thread's device.
+///
+/// # Errors
+/// As [`use_device`].
+pub fn free_memory(device: usize) -> Result<u64, String> {
+    use_device(device)?;
+    let functions = functions()?;
+    let (mut free, mut total) = (0, 0);
+    call!(functions, mem_get_info(&raw mut free, &raw mut total))?;
+    Ok(free as u64)
 }
 
 /// `bytes` of page-locked memory that all devices reach on their own.

@@ -128,7 +128,22 @@ pub(crate) fn kinds_on(device: tch::Device) -> &'static [Kind] {
     }
 }
 
-/// The same by CUDA's compute capability: f16 convolutions are fast from 7.0 on, bf16 ones exist from 8.0 on.
+/// What convolutions compute with in training on `device`: bf16 has the range of f32, so no loss is scaled.
+#[doc(hidden)]
+pub fn training_kind(device: tch::Device) -> Kind {
+    if kinds_on(device).contains(&Kind::BFloat16) { Kind::BFloat16 } else { Kind::Float }
+}
+
+/// Bytes that a GPU has free; none for the CPU, or where the GPU does not say.
+#[doc(hidden)]
+pub fn free_memory(device: tch::Device) -> Option<u64> {
+    match device {
+        tch::Device::Cuda(index) => cuda::free_memory(index).ok(),
+        _ => None,
+    }
+}
+
+/// [`kinds_on`] by CUDA's compute capability: f16 convolutions are fast from 7.0 on, bf16 ones exist from 8.0 on.
 fn kinds_of(capability: (i32, i32)) -> &'static [Kind] {
     match capability.0 {
         8.. => &[Kind::Half, Kind::BFloat16],
@@ -208,6 +223,7 @@ mod tests {
         assert_eq!(kinds_of((7, 5)), [Kind::Half, Kind::Float]);
         assert_eq!(kinds_of((6, 1)), [Kind::Float]);
         assert_eq!(kinds_on(tch::Device::Cpu), [Kind::Float]);
+        assert_eq!((training_kind(tch::Device::Cpu), free_memory(tch::Device::Cpu)), (Kind::Float, None));
     }
 
     #[test]

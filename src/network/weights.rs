@@ -51,6 +51,17 @@ impl Weights {
         self.list.iter().filter(|weight| !weight.trainable).map(|weight| weight.tensor.shallow_clone()).collect()
     }
 
+    /// For each tensor whether it belongs to a convolution: its weight, which alone has four dimensions, and the bias
+    /// beside that.
+    pub fn of_convolutions(&self) -> Vec<bool> {
+        let is_weight = |name: &str| self.list.iter().any(|weight| weight.name == name && weight.tensor.dim() == 4);
+        let sibling = |name: &str| name.strip_suffix("bias").map(|path| format!("{path}weight"));
+        let of_one = |weight: &Weight| {
+            weight.tensor.dim() == 4 || sibling(&weight.name).is_some_and(|sibling| is_weight(&sibling))
+        };
+        self.list.iter().map(of_one).collect()
+    }
+
     /// Marks the trained tensors as inputs of automatic differentiation.
     pub fn require_gradients(&self) -> Result<()> {
         for weight in self.list.iter().filter(|weight| weight.trainable) {

@@ -29,6 +29,37 @@ pub enum Augmentation {
     },
 }
 
+/// The part of an image that becomes the network's input, black where it reaches beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Window {
+    /// Row of the image at which it begins.
+    pub top: i64,
+    /// Column at which it begins.
+    pub left: i64,
+    /// Whether it is mirrored left to right afterwards.
+    pub flip: bool,
+}
+
+impl Augmentation {
+    /// Whether pixels only move.
+    pub fn only_crops(self) -> bool {
+        !matches!(self, Self::ResizedCrop { .. })
+    }
+
+    /// Draws the next window; none where images are resized as well.
+    pub fn window(self, rng: &mut impl Rng) -> Option<Window> {
+        match self {
+            Self::None => Some(Window::default()),
+            Self::Crop { padding, flip } => {
+                let mut offset = || rng.random_range(0..=2 * i64::from(padding)) - i64::from(padding);
+                let (top, left) = (offset(), offset());
+                Some(Window { top, left, flip: flip && rng.random::<bool>() })
+            }
+            Self::ResizedCrop { .. } => None,
+        }
+    }
+}
+
 /// Applies an [`Augmentation`]; keeps the resizer's buffers between images.
 #[derive(Debug)]
 pub struct Augmenter {
@@ -54,21 +85,16 @@ impl Augmenter {
         if image.len() != self.source.0 * self.source.1 * 3 || out.len() != height * width * 3 {
             return Err(Error::Internal("an image in training has another size than announced".into()));
         }
-        let flip = match self.augmentation {
-            Augmentation::None => {
-                self.crop(image, 0, 0, out);
-                false
+        let flip = match (self.augmentation.window(rng), self.augmentation) {
+            (Some(Window { top, left, flip }), _) => {
+                self.crop(image, top, left, out);
+                flip
             }
-            Augmentation::Crop { padding, flip } => {
-                let mut offset = || rng.random_range(0..=2 * i64::from(padding)) - i64::from(padding);
-                let (dy, dx) = (offset(), offset());
-                self.crop(image, dy, dx, out);
-                flip && rng.random::<bool>()
-            }
-            Augmentation::ResizedCrop { flip } => {
+            (None, Augmentation::ResizedCrop { flip }) => {
                 self.resized_crop(image, rng, out)?;
                 flip && rng.random::<bool>()
             }
+            (None, other) => unreachable!("{other:?} is a window"),
         };
         if flip {
             out.chunks_exact_mut(width * 3).for_each(mirror);

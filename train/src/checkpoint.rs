@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -142,6 +144,54 @@ impl Checkpoint {
             momentum: values("momentum")?,
             buffers: values("buffers")?,
         })
+    }
+}
+
+/// Writes checkpoints on a thread of its own, not more often than it is told to.
+pub(super) struct CheckpointWriter<'a> {
+    path: &'a Path,
+    interval: Duration,
+    last: Option<Instant>,
+    writing: Option<thread::JoinHandle<Result<()>>>,
+}
+
+impl<'a> CheckpointWriter<'a> {
+    /// Writes to `path`; with an `interval` of zero every checkpoint that is offered.
+    pub(super) fn new(path: &'a Path, interval: Duration) -> Self {
+        Self { path, interval, last: None, writing: None }
+    }
+
+    /// Writes what `checkpoint` makes, if it is time. Waits for the one before.
+    ///
+    /// # Errors
+    /// What `checkpoint` gives; [`Error::Io`] if this one or the one before could not be written.
+    pub(super) fn offer(&mut self, checkpoint: impl FnOnce() -> Result<Checkpoint>) -> Result<()> {
+        if self.last.is_some_and(|last| last.elapsed() < self.interval) {
+            return Ok(());
+        }
+        self.wait()?;
+        let (checkpoint, path) = (checkpoint()?, self.path.to_path_buf());
+        let write = move || checkpoint.write(&path);
+        let thread = thread::Builder::new().name("dismax-checkpoint".into()).spawn(write);
+        self.writing = Some(thread.map_err(|error| Error::io("starting a thread", error))?);
+        self.last = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Waits until the last checkpoint is on disk.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::offer`].
+    pub(super) fn wait(&mut self) -> Result<()> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        writing.join().map_err(|_| Error::Internal("the checkpoint's thread ended unexpectedly".into()))?
+    }
+}
+
+impl Drop for CheckpointWriter<'_> {
+    fn drop(&mut self) {
+        // A run that is stopped goes on from the last checkpoint.
+        let _ = self.wait();
     }
 }
 

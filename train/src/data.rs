@@ -26,6 +26,11 @@ pub trait Examples: Send + Sync {
     /// Height and width of every image in pixels.
     fn size(&self) -> (u32, u32);
 
+    /// All examples at once, where they are in memory.
+    fn in_memory(&self) -> Option<&InMemory> {
+        None
+    }
+
     /// The examples of epoch `epoch` in random order. The same epoch gives the same order every time.
     fn epoch(&self, epoch: usize) -> Box<dyn Iterator<Item = Result<Example<'_>>> + Send + '_>;
 }
@@ -106,6 +111,20 @@ impl InMemory {
     pub fn new(images: LabelledImages, seed: u64) -> Self {
         Self { images, seed }
     }
+
+    /// The images, unshuffled.
+    pub fn images(&self) -> &LabelledImages {
+        &self.images
+    }
+
+    /// The images' numbers in the order of epoch `epoch`.
+    pub fn order(&self, epoch: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.images.len()).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(epoch as u64);
+        order.shuffle(&mut rng);
+        order
+    }
 }
 
 impl Examples for InMemory {
@@ -117,15 +136,12 @@ impl Examples for InMemory {
         (self.images.height, self.images.width)
     }
 
+    fn in_memory(&self) -> Option<&InMemory> {
+        Some(self)
+    }
+
     fn epoch(&self, epoch: usize) -> Box<dyn Iterator<Item = Result<Example<'_>>> + Send + '_> {
-        let mut order: Vec<usize> = (0..self.images.len()).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(epoch as u64);
-        order.shuffle(&mut rng);
-        Box::new(
-            order
-                .into_iter()
-                .map(|index| Ok(Example { pixels: self.images.image(index).into(), label: self.images.labels[index] })),
-        )
+        let example = |index| Example { pixels: self.images.image(index).into(), label: self.images.labels[index] };
+        Box::new(self.order(epoch).into_iter().map(move |index| Ok(example(index))))
     }
 }

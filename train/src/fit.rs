@@ -1,48 +1,30 @@
-//! The training loop: workers compute gradients, one thread takes the steps.
+//! The training loop of a CPU: workers compute gradients, one thread takes the steps. A GPU has its
+//! [own](super::device_fit).
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
+use dismax::device::training_kind;
 use dismax::error::Result;
 use dismax::model::EpochRecord;
-use dismax::run::{Progress, Run};
+use dismax::run::Run;
 use tch::{Device, Tensor};
 
-use super::checkpoint::{Checkpoint, TrainingState, to_host};
-use super::data::{Examples, LabelledImages};
+use super::checkpoint::{Checkpoint, CheckpointWriter, TrainingState, to_host};
+use super::device_fit::fit_on_device;
 use super::error::TrainError;
 use super::job::TrainEvent;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
 use super::optimizer::{Sgd, flatten, unflatten};
 use super::options::TrainOptions;
 use super::replica::{Replica, ReplicaPlan, StepResult};
-use super::team::{Team, loader_gone};
+use super::session::{Inputs, Trained, loader_gone, progress, read_checkpoint};
+use super::team::Team;
 
 /// Batches made ahead, for each worker.
 const BATCHES_AHEAD: usize = 2;
-
-/// What a training works on, besides its options.
-pub(super) struct Inputs<'a> {
-    /// The rows to train on.
-    pub(super) examples: &'a dyn Examples,
-    /// The rows to measure on after every epoch; they are never learnt from.
-    pub(super) held_out: &'a LabelledImages,
-    pub(super) device: Device,
-    /// Where the checkpoint is kept.
-    pub(super) checkpoint: &'a Path,
-}
-
-/// Trained weights by name, on the host.
-#[derive(Debug)]
-pub(super) struct Trained {
-    /// Parameters and running statistics under the reference's names.
-    pub(super) weights: HashMap<String, Tensor>,
-    /// All epochs.
-    pub(super) history: Vec<EpochRecord>,
-}
 
 /// Trains from the beginning, or from `resume`, to the last epoch of `state.options`.
 ///
@@ -57,6 +39,10 @@ pub(super) fn fit(
     events: &mut dyn FnMut(TrainEvent<'_>),
 ) -> Result<Trained> {
     let options = state.options.clone();
+    if inputs.device.is_cuda() && options.workers == 1 {
+        let kind = training_kind(inputs.device);
+        return fit_on_device(inputs, state, resume, kind, run, events);
+    }
     let workers = options.usable_workers(inputs.examples.len())?;
     let plan = BatchPlan::new(inputs.examples.len(), options.batch_size, workers);
     let replica_plan = replica_plan(&options, state.classes.len(), workers, inputs.device);
@@ -74,6 +60,7 @@ pub(super) fn fit(
         seed: options.seed,
     };
     let classes = state.classes.len();
+    let mut checkpoints = CheckpointWriter::new(inputs.checkpoint, Duration::ZERO);
     let _one_thread = (workers > 1).then(OneThread::begin);
     Team::with(replicas, |scope, team| {
         for epoch in state.history.len()..options.epochs {
@@ -103,11 +90,12 @@ pub(super) fn fit(
                 seconds: start.elapsed().as_secs_f64(),
             };
             state.history.push(record);
-            write_checkpoint(&state, &sgd, &buffers, inputs.checkpoint)?;
+            checkpoints.offer(|| checkpoint(&state, &sgd, &buffers))?;
             events(TrainEvent::Epoch(&record));
         }
         Ok(())
     })?;
+    checkpoints.wait()?;
     let weights = named_weights(&template, &sgd, &buffers)?;
     Ok(Trained { weights, history: state.history })
 }
@@ -139,21 +127,17 @@ fn starting_point(
         tch::no_grad(|| -> Result<_> { Ok((flatten(&weights.trainable())?, flatten(&weights.buffers())?)) })?;
     let mut momentum = None;
     if let Some(checkpoint) = resume {
-        let fits = checkpoint.parameters.len() == parameters.numel() && checkpoint.buffers.len() == buffers.numel();
-        if !fits || checkpoint.momentum.len() != checkpoint.parameters.len() {
-            let (path, reason) = (inputs.checkpoint.to_path_buf(), "it belongs to another network".into());
-            return Err(TrainError::Checkpoint { path, reason }.into());
-        }
-        parameters = Tensor::f_from_slice(&checkpoint.parameters)?;
-        buffers = Tensor::f_from_slice(&checkpoint.buffers)?;
-        momentum = Some(Tensor::f_from_slice(&checkpoint.momentum)?.f_to_device(inputs.device)?);
+        let counts = [parameters.numel(), buffers.numel()];
+        let [read, direction, statistics] = read_checkpoint(checkpoint, counts, inputs.checkpoint)?;
+        (parameters, buffers) = (read, statistics);
+        momentum = Some(direction.f_to_device(inputs.device)?);
     }
     Ok((Sgd::try_new(parameters.f_to_device(inputs.device)?, momentum, options.sgd)?, buffers))
 }
 
-fn write_checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor, path: &Path) -> Result<()> {
+fn checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor) -> Result<Checkpoint> {
     let (parameters, momentum) = (to_host(sgd.parameters())?, to_host(sgd.momentum())?);
-    Checkpoint { state: state.clone(), parameters, momentum, buffers: to_host(buffers)? }.write(path)
+    Ok(Checkpoint { state: state.clone(), parameters, momentum, buffers: to_host(buffers)? })
 }
 
 /// Gives the flat vectors the names and shapes of the template's weights.
@@ -188,11 +172,6 @@ fn take_steps(
         }
     }
     Ok((sums, factor))
-}
-
-/// Progress of a training in rows, over all epochs.
-pub(super) fn progress(rows: usize, of: usize) -> Progress {
-    Progress { task: "training", rows: rows as u64, of: Some(of as u64), failed: 0 }
 }
 
 /// Figures of an epoch, summed over its rows.

@@ -46,6 +46,13 @@ impl BatchPlan {
         Self { rows, steps: rows.div_ceil(batch_size.max(1)).max(1), workers }
     }
 
+    /// The same with batches of one size, for devices that look for new kernels at every new size. The last rows of an
+    /// epoch's random order, fewer than there are steps, are left out of it.
+    pub fn equal(rows: usize, batch_size: usize) -> Self {
+        let plan = Self::new(rows, batch_size, 1);
+        Self { rows: rows / plan.steps * plan.steps, ..plan }
+    }
+
     /// Rows of worker `worker` in step `step`.
     pub fn rows_of(&self, step: usize, worker: usize) -> usize {
         let batch = share(self.rows, self.steps, step);
@@ -74,6 +81,14 @@ pub struct Preparation {
     pub fractional_probability: bool,
     /// Fixes all random choices.
     pub seed: u64,
+}
+
+/// The random numbers of the example at `position` in an epoch: the same whatever the batch size and the number of
+/// workers.
+pub fn example_rng(seed: u64, epoch: usize, position: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ (epoch as u64).rotate_left(32));
+    rng.set_stream(position);
+    rng
 }
 
 /// Sends the batches of epoch `epoch`, worker after worker, step after step, until done or nobody listens.
@@ -113,9 +128,7 @@ fn load_batch<'a>(
     let mut labels = Vec::with_capacity(rows);
     for out in batch.pixels.chunks_exact_mut(size) {
         let example = stream.next().ok_or_else(|| dismax::Error::from(TrainError::DataChanged))??;
-        // A stream of random numbers per example: the same whatever the batch size and the number of workers.
-        let mut rng = ChaCha8Rng::seed_from_u64(preparation.seed ^ (epoch as u64).rotate_left(32));
-        rng.set_stream(*position);
+        let mut rng = example_rng(preparation.seed, epoch, *position);
         *position += 1;
         augmenter.apply(&example.pixels, &mut rng, out)?;
         labels.push(i64::from(example.label));
@@ -162,6 +175,16 @@ mod tests {
             let sizes: Vec<usize> = batches.chunks(workers).map(|step| step.iter().map(|b| b.rows()).sum()).collect();
             assert!(sizes.iter().all(|&size| size <= batch_size), "{sizes:?}");
             assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn equal_batches_leave_out_fewer_rows_than_steps() {
+        for (rows, batch_size) in [(45_000, 512), (10, 4), (7, 3), (5, 64), (1, 1)] {
+            let plan = BatchPlan::equal(rows, batch_size);
+            let sizes: Vec<usize> = (0..plan.steps).map(|step| plan.rows_of(step, 0)).collect();
+            assert!(sizes.iter().all(|&size| size == sizes[0] && size <= batch_size), "{sizes:?}");
+            assert!(rows - sizes.iter().sum::<usize>() < plan.steps);
         }
     }
 

@@ -65,6 +65,61 @@ impl Sgd {
     }
 }
 
+/// [`Sgd`]'s steps on a device: in place, in few passes over memory, with learning rates that lie there before they are
+/// needed. Results differ from [`Sgd`]'s by roundings.
+#[derive(Debug)]
+pub struct DeviceSgd {
+    momentum: Tensor,
+    options: SgdOptions,
+    /// `[1]` each, because a number of the host would be a kernel more.
+    weight_decay: Tensor,
+    kept: Tensor,
+    /// Minus the learning rate and minus its product with the momentum, `[steps, 1]` each.
+    rates: [Tensor; 2],
+}
+
+impl DeviceSgd {
+    /// For parameters like these, without momentum yet.
+    pub fn try_new(parameters: &Tensor, options: SgdOptions) -> Result<Self> {
+        let number = |value: f64| -> Result<Tensor> {
+            Ok(Tensor::f_from_slice(&[value as f32])?.f_to_device(parameters.device())?)
+        };
+        Ok(Self {
+            momentum: parameters.f_zeros_like()?,
+            options,
+            weight_decay: number(options.weight_decay)?,
+            kept: number(options.momentum)?,
+            rates: [number(0.0)?, number(0.0)?],
+        })
+    }
+
+    /// Current momentum, `[P]`.
+    pub fn momentum(&self) -> &Tensor {
+        &self.momentum
+    }
+
+    /// The next steps' shares of the peak learning rate.
+    pub fn plan(&mut self, factors: &[f64]) -> Result<()> {
+        let rates = |by: f64| -> Result<Tensor> {
+            let rates: Vec<f32> = factors.iter().map(|factor| (-self.options.learning_rate * factor * by) as f32).collect();
+            Ok(Tensor::f_from_slice(&rates)?.f_view([-1, 1])?.f_to_device(self.momentum.device())?)
+        };
+        self.rates = [rates(1.0)?, rates(self.options.momentum)?];
+        Ok(())
+    }
+
+    /// Step number `step` of the plan: changes `parameters` `[P]`, and `gradient` `[P]` as well.
+    pub fn step(&mut self, parameters: &Tensor, gradient: &Tensor, step: usize) -> Result<()> {
+        let (mut parameters, mut gradient) = (parameters.shallow_clone(), gradient.shallow_clone());
+        let _ = gradient.f_addcmul_(&parameters, &self.weight_decay)?;
+        let _ = gradient.f_addcmul_out(&self.momentum, &self.momentum, &self.kept)?;
+        let [rate, rate_of_momentum] = self.rates.each_ref().map(|rates| rates.f_select(0, step as i64));
+        let _ = parameters.f_addcmul_(&gradient, &rate?)?;
+        let _ = parameters.f_addcmul_(&self.momentum, &rate_of_momentum?)?;
+        Ok(())
+    }
+}
+
 /// All values of `tensors`, one after the other, each row-major: `[P]`.
 pub fn flatten(tensors: &[Tensor]) -> Result<Tensor> {
     let flat: Vec<Tensor> = tensors.iter().map(|tensor| tensor.f_reshape([-1])).collect::<Result<_, _>>()?;
@@ -106,6 +161,26 @@ mod tests {
         let values = Vec::<f32>::try_from(sgd.parameters())?;
         assert!((f64::from(values[0]) - by_hand.0).abs() < 1e-6, "{values:?} {by_hand:?}");
         assert!((f64::from(values[1]) + 2.0 * by_hand.0).abs() < 1e-6);
+        Ok(())
+    }
+
+    #[test]
+    fn steps_in_place_are_those_with_copies() -> Result<()> {
+        let options = SgdOptions { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01 };
+        let start = || Ok::<_, dismax::Error>(Tensor::f_arange(1000, (tch::Kind::Float, tch::Device::Cpu))?.f_sin()?);
+        let (parameters, factors) = (start()?, [0.5, 1.0, 0.25, 0.0]);
+        let mut sgd = Sgd::try_new(start()?, None, options)?;
+        let mut in_place = DeviceSgd::try_new(&parameters, options)?;
+        in_place.plan(&factors)?;
+        for (step, factor) in factors.into_iter().enumerate() {
+            let gradient = sgd.parameters().f_mul_scalar(2.0)?;
+            sgd.step(&gradient, factor)?;
+            in_place.step(&parameters, &parameters.f_mul_scalar(2.0)?, step)?;
+            for (one, other) in [(sgd.parameters(), &parameters), (sgd.momentum(), in_place.momentum())] {
+                let worst = one.f_sub(other)?.f_abs()?.f_max()?.f_double_value(&[])?;
+                assert!(worst < 1e-6, "step {step}: {worst}");
+            }
+        }
         Ok(())
     }
 

@@ -11,16 +11,13 @@ use tch::{Device, Tensor};
 use super::data::LabelledImages;
 use super::loader::TrainingBatch;
 use super::replica::{Command, Replica, Reply, StepResult};
+use super::session::loader_gone;
 
 /// Images of a validation batch.
 const VALIDATION_ROWS: usize = 128;
 
 fn worker_gone() -> Error {
     Error::Internal("a training worker ended unexpectedly".into())
-}
-
-pub(super) fn loader_gone() -> Error {
-    Error::Internal("the training loader ended unexpectedly".into())
 }
 
 /// The caller's ends of each worker's channels. A worker that panics closes its own, so that nobody waits for it.

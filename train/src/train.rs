@@ -13,8 +13,9 @@ use dismax::run::Run;
 use super::checkpoint::{Checkpoint, TrainingState};
 use super::data::LabelledImages;
 use super::error::TrainError;
-use super::fit::{Inputs, Trained, fit, progress};
+use super::fit::fit;
 use super::job::{TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
+use super::session::{Inputs, Trained, progress};
 use super::training_set::TrainingSet;
 
 /// Images of a batch that the finished model scores.

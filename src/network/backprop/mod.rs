@@ -13,7 +13,7 @@ mod recorded;
 #[allow(clippy::unwrap_used, reason = "networks are made here")]
 mod tests;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use self::pair::Kept;
 use self::recorded::Recorded;
@@ -24,7 +24,8 @@ use crate::error::{Error, Result};
 /// Whether a network is trained this way on what its images lie on. The kernels take one thread: where libtorch has
 /// several, it is left to use them.
 pub fn suits(images: &Tensor) -> bool {
-    images.device() == Device::Cpu && tch::get_num_threads() == 1 && dismax_kernels::is_available()
+    let is_plain = images.device() == Device::Cpu && images.kind() == Kind::Float;
+    is_plain && tch::get_num_threads() == 1 && dismax_kernels::is_available()
 }
 
 /// What the forward pass keeps for the backward pass.

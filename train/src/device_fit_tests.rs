@@ -1,0 +1,158 @@
+//! The loop for GPUs on the CPU: it computes what the workers' loop computes, in bf16 nearly so.
+
+use std::path::Path;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::augment::Augmentation;
+use crate::checkpoint::TrainingData;
+use crate::data::{Example, Examples, InMemory};
+use crate::fit::fit;
+use crate::optimizer::SgdOptions;
+use crate::schedule::Schedule;
+use dismax::cancel::Cancel;
+use dismax::loss::Loss;
+use dismax::network::Architecture;
+
+const CLASSES: usize = 3;
+
+/// Images of 8x8 whose class shows in their colour, under noise.
+fn images(count: usize, seed: u64) -> LabelledImages {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut images = LabelledImages::with_capacity(count, 8, 8);
+    for row in 0..count {
+        let class = row % CLASSES;
+        let pixel = |at: usize, rng: &mut ChaCha8Rng| rng.random_range(0..150) + if at % 3 == class { 80 } else { 0 };
+        let pixels: Vec<u8> = (0..8 * 8 * 3).map(|at| pixel(at, &mut rng)).collect();
+        images.push(&pixels, class as u32);
+    }
+    images
+}
+
+fn state(epochs: usize) -> TrainingState {
+    TrainingState {
+        options: TrainOptions {
+            architecture: Architecture::Resnet20,
+            loss: Loss::DismaxDagger,
+            fractional_probability_weight: 1.0,
+            epochs,
+            batch_size: 24,
+            sgd: SgdOptions { learning_rate: 0.05, ..SgdOptions::default() },
+            schedule: Schedule::OneCycle,
+            augmentation: Augmentation::Crop { padding: 1, flip: true },
+            size: (8, 8),
+            mean: [0.4; 3],
+            std: [0.2; 3],
+            seed: 3,
+            workers: 1,
+        },
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        data: TrainingData::default(),
+        history: Vec::new(),
+    }
+}
+
+fn run<R>(body: impl FnOnce(&mut Run<'_>) -> R) -> R {
+    body(&mut Run { cancel: Cancel::default(), progress: &mut |_| {} })
+}
+
+/// Trains on 192 images: eight equal batches.
+fn trained(examples: &dyn Examples, epochs: usize, folder: &Path, kind: Option<Kind>) -> Trained {
+    let (held_out, checkpoint) = (images(60, 2), folder.join("checkpoint"));
+    let inputs = Inputs { examples, held_out: &held_out, device: Device::Cpu, checkpoint: &checkpoint };
+    run(|run| match kind {
+        Some(kind) => fit_on_device(&inputs, state(epochs), None, kind, run, &mut |_| {}),
+        None => fit(&inputs, state(epochs), None, run, &mut |_| {}),
+    })
+    .expect("trained")
+}
+
+fn worst_difference(one: &Trained, other: &Trained) -> f64 {
+    assert_eq!(one.weights.len(), other.weights.len());
+    let difference = |(name, tensor): (&String, &Tensor)| {
+        let other = &other.weights[name];
+        assert_eq!((tensor.size(), tensor.kind()), (other.size(), other.kind()), "{name}");
+        (tensor - other).abs().max().double_value(&[])
+    };
+    one.weights.iter().map(difference).fold(0.0, f64::max)
+}
+
+#[test]
+fn in_f32_it_is_the_workers_loop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let examples = InMemory::new(images(192, 1), 3);
+    let team = trained(&examples, 2, folder.path(), None);
+    let device = trained(&examples, 2, folder.path(), Some(Kind::Float));
+    let worst = worst_difference(&team, &device);
+    assert!(worst < 5e-3, "weights differ by {worst}");
+    for (team, device) in team.history.iter().zip(&device.history) {
+        let close = |one: f64, other: f64| (one - other).abs() < 2e-2;
+        assert!(close(team.train_objective, device.train_objective), "{team:?} {device:?}");
+        assert!(close(team.train_nll, device.train_nll) && close(team.validation_nll, device.validation_nll));
+        assert_eq!(team.learning_rate, device.learning_rate);
+    }
+}
+
+/// Examples that a loader has to make batches of.
+struct NotResident(InMemory);
+
+impl Examples for NotResident {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn size(&self) -> (u32, u32) {
+        self.0.size()
+    }
+
+    fn epoch(&self, epoch: usize) -> Box<dyn Iterator<Item = Result<Example<'_>>> + Send + '_> {
+        self.0.epoch(epoch)
+    }
+}
+
+#[test]
+fn images_that_do_not_fit_on_the_device_train_to_the_same_bits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let resident = trained(&InMemory::new(images(192, 1), 3), 2, folder.path(), Some(Kind::Float));
+    let streamed = trained(&NotResident(InMemory::new(images(192, 1), 3)), 2, folder.path(), Some(Kind::Float));
+    assert_eq!(worst_difference(&resident, &streamed), 0.0);
+}
+
+#[test]
+fn in_bf16_it_learns_as_in_f32() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let examples = InMemory::new(images(192, 1), 3);
+    let [wide, narrow] = [Kind::Float, Kind::BFloat16].map(|kind| trained(&examples, 12, folder.path(), Some(kind)));
+    let last = |trained: &Trained| *trained.history.last().expect("epochs");
+    let (wide_end, narrow_end) = (last(&wide), last(&narrow));
+    println!("{wide_end:?}\n{narrow_end:?}");
+    assert!(narrow_end.train_objective < 0.8 * narrow.history[0].train_objective, "it must learn");
+    assert!((narrow_end.train_objective / wide_end.train_objective - 1.0).abs() < 0.1);
+    assert!(narrow_end.validation_accuracy > 0.9 && wide_end.validation_accuracy > 0.9);
+    assert!(narrow.weights.values().all(|weight| weight.kind() == Kind::Float), "weights are kept in f32");
+}
+
+#[test]
+fn a_stopped_training_resumes_to_the_same_bits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let examples = InMemory::new(images(192, 1), 3);
+    let whole = trained(&examples, 3, folder.path(), Some(Kind::BFloat16));
+    let (held_out, file) = (images(60, 2), folder.path().join("stopped"));
+    let inputs = Inputs { examples: &examples, held_out: &held_out, device: Device::Cpu, checkpoint: &file };
+    let cancel = Cancel::default();
+    let stop = cancel.clone();
+    let mut stop_at_half = |progress: dismax::run::Progress| {
+        if progress.of.is_some_and(|of| 2 * progress.rows >= of) {
+            stop.cancel();
+        }
+    };
+    let mut stopped = Run { cancel, progress: &mut stop_at_half };
+    let result = fit_on_device(&inputs, state(3), None, Kind::BFloat16, &mut stopped, &mut |_| {});
+    assert!(matches!(result, Err(Error::Cancelled)));
+    let checkpoint = Checkpoint::read(&file).expect("the first epoch's checkpoint");
+    assert_eq!(checkpoint.state.history.len(), 1);
+    let resumed = run(|run| fit_on_device(&inputs, state(3), Some(checkpoint), Kind::BFloat16, run, &mut |_| {}));
+    assert_eq!(worst_difference(&whole, &resumed.expect("resumed")), 0.0);
+}

@@ -1,0 +1,197 @@
+//! Training images that lie on the device, and the batches that are gathered from them there.
+//!
+//! Crop, mirror and quadrant mix only move pixels, so a batch is one gather: for each pixel of the batch, which pixel of
+//! which image it is. The random numbers are those of the [loader](super::loader), drawn on the host.
+
+use tch::{Device, Kind, Tensor};
+
+use super::augment::Augmentation;
+use super::data::InMemory;
+use super::loader::{BatchPlan, example_rng};
+use dismax::error::{Error, Result};
+
+/// Numbers that say where a pixel comes from: image, top, left, flip.
+const FIELDS: usize = 4;
+/// Quadrants in the order of [`mix_quadrants`](super::mix::mix_quadrants)' predecessors: top left of the image itself,
+/// bottom left of the one before, top right of the second, bottom right of the third before.
+const QUADRANTS: usize = 4;
+
+/// A batch on the device.
+#[derive(Debug)]
+pub(super) struct DeviceBatch {
+    /// `[B, H, W, 3]` u8: first the plain images, then the mixed ones.
+    pub pixels: Tensor,
+    /// Classes `[P]` of the plain images.
+    pub labels: Tensor,
+    /// Classes `[B - P, 4]` of the mixed images' quadrants.
+    pub mixed_labels: Tensor,
+}
+
+/// Images on a device.
+#[derive(Debug)]
+pub(super) struct ResidentImages {
+    /// `[N * H * W + 1, 3]` u8; the last pixel is black.
+    pixels: Tensor,
+    /// `[N]`.
+    labels: Tensor,
+    size: (i64, i64),
+    target: (i64, i64),
+    /// Rows and columns `[H' * W']` of the pixels of a batch's image, and the quadrant that each lies in.
+    rows: Tensor,
+    columns: Tensor,
+    quadrants: Tensor,
+}
+
+/// Where all pixels of an epoch's batches come from.
+#[derive(Debug)]
+pub(super) struct EpochSources {
+    /// `[rows, 4 quadrants, 4 fields]`.
+    sources: Tensor,
+    plan: BatchPlan,
+    fractional_probability: bool,
+}
+
+impl ResidentImages {
+    /// Copies all images to `device`; batches have images of `target` (height, width).
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses, for example a device without memory.
+    pub(super) fn try_new(images: &InMemory, target: (u32, u32), device: Device) -> Result<Self> {
+        let images = images.images();
+        let labels: Vec<i64> = images.labels.iter().map(|&label| i64::from(label)).collect();
+        let black = Tensor::f_zeros([1, 3], (Kind::Uint8, device))?;
+        let pixels = Tensor::f_from_slice(&images.pixels)?.f_view([-1, 3])?.f_to_device(device)?;
+        let (height, width) = (i64::from(target.0), i64::from(target.1));
+        let numbers = |value: &dyn Fn(i64, i64) -> i64| -> Result<Tensor> {
+            let all: Vec<i64> = (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| value(y, x)).collect();
+            Ok(Tensor::f_from_slice(&all)?.f_to_device(device)?)
+        };
+        Ok(Self {
+            pixels: Tensor::f_cat(&[pixels, black], 0)?,
+            labels: Tensor::f_from_slice(&labels)?.f_to_device(device)?,
+            size: (i64::from(images.height), i64::from(images.width)),
+            target: (height, width),
+            rows: numbers(&|y, _| y)?,
+            columns: numbers(&|_, x| x)?,
+            quadrants: numbers(&|y, x| match (y < height / 2, x < width / 2) {
+                (true, true) => 0,
+                (false, true) => 1,
+                (true, false) => 2,
+                (false, false) => 3,
+            })?,
+        })
+    }
+
+    /// Draws the order and the windows of an epoch, and mixes the second half of each batch where
+    /// `fractional_probability` says so.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for an augmentation that resizes.
+    pub(super) fn epoch(
+        &self,
+        images: &InMemory,
+        plan: BatchPlan,
+        (augmentation, fractional_probability, seed): (Augmentation, bool, u64),
+        epoch: usize,
+    ) -> Result<EpochSources> {
+        let order = images.order(epoch);
+        let drawn: Vec<[i64; FIELDS]> = (0..)
+            .zip(&order[..plan.rows])
+            .map(|(position, &image)| {
+                let window = augmentation.window(&mut example_rng(seed, epoch, position))?;
+                Some([image as i64, window.top, window.left, i64::from(window.flip)])
+            })
+            .collect::<Option<_>>()
+            .ok_or_else(|| Error::Internal("images that are resized are not gathered".into()))?;
+        let mut sources: Vec<i64> = Vec::with_capacity(plan.rows * QUADRANTS * FIELDS);
+        let mut first = 0;
+        for step in 0..plan.steps {
+            let rows = plan.rows_of(step, 0);
+            let batch = &drawn[first..first + rows];
+            let (plain, mixed) = batch.split_at(if fractional_probability { rows / 2 } else { rows });
+            sources.extend(plain.iter().flat_map(|source| [source; QUADRANTS]).flatten());
+            let before = |row: usize, back: usize| &mixed[(row + 3 * mixed.len() - back) % mixed.len()];
+            let quadrants = (0..mixed.len()).flat_map(|row| (0..QUADRANTS).map(move |back| before(row, back)));
+            sources.extend(quadrants.flatten());
+            first += rows;
+        }
+        let sources = Tensor::f_from_slice(&sources)?.f_view([-1, QUADRANTS as i64, FIELDS as i64])?;
+        Ok(EpochSources { sources: sources.f_to_device(self.pixels.device())?, plan, fractional_probability })
+    }
+
+    /// Gathers the batch of step `step`. The host does not wait.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub(super) fn batch(&self, epoch: &EpochSources, step: usize) -> Result<DeviceBatch> {
+        let rows = epoch.plan.rows_of(step, 0) as i64;
+        let first: usize = (0..step).map(|step| epoch.plan.rows_of(step, 0)).sum();
+        let sources = epoch.sources.f_narrow(0, first as i64, rows)?;
+        let ((height, width), (target_height, target_width)) = (self.size, self.target);
+        // `[B, H' * W', 4]`: what its quadrant says for each pixel.
+        let each = sources.f_index_select(1, &self.quadrants)?;
+        let field = |number: i64| each.f_select(2, number);
+        let y = field(1)?.f_add(&self.rows)?;
+        let mirrored = self.columns.f_neg()?.f_add_scalar(target_width - 1)?;
+        let x = mirrored.f_where_self(&field(3)?.f_to_kind(Kind::Bool)?, &self.columns)?.f_add(&field(2)?)?;
+        let inside = |at: &Tensor, end: i64| -> Result<Tensor> { Ok(at.f_ge(0)?.f_logical_and(&at.f_lt(end)?)?) };
+        let is_inside = inside(&y, height)?.f_logical_and(&inside(&x, width)?)?;
+        let at = field(0)?.f_mul_scalar(height)?.f_add(&y)?.f_mul_scalar(width)?.f_add(&x)?;
+        let black = self.pixels.size()[0] - 1;
+        let at = at.f_where_scalarother(&is_inside, black)?;
+        let pixels = self.pixels.f_index_select(0, &at.f_view([-1])?)?;
+        let pixels = pixels.f_view([rows, target_height, target_width, 3])?;
+        let plain = if epoch.fractional_probability { rows / 2 } else { rows };
+        let images = sources.f_select(2, 0)?;
+        let labels = self.labels.f_index_select(0, &images.f_narrow(0, 0, plain)?.f_select(1, 0)?)?;
+        let mixed = images.f_narrow(0, plain, rows - plain)?.f_reshape([-1])?;
+        let mixed_labels = self.labels.f_index_select(0, &mixed)?.f_view([-1, QUADRANTS as i64])?;
+        Ok(DeviceBatch { pixels, labels, mixed_labels })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Examples, LabelledImages};
+    use crate::loader::{Preparation, load_epoch};
+    use rand::{Rng, SeedableRng};
+
+    #[test]
+    fn a_gather_gives_the_loaders_batches_bit_for_bit() -> Result<()> {
+        let crop = |padding, flip| Augmentation::Crop { padding, flip };
+        for (count, size, target, augmentation, batch_size) in [
+            (37, (32, 32), (32, 32), crop(4, true), 16),
+            (23, (9, 7), (9, 7), crop(2, true), 10),
+            (11, (8, 6), (8, 6), crop(0, false), 4),
+            (9, (5, 5), (5, 5), Augmentation::None, 9),
+            (12, (10, 9), (8, 8), crop(3, true), 8),
+        ] {
+            let mut pixels = vec![0; count * size.0 * size.1 * 3];
+            rand_chacha::ChaCha8Rng::seed_from_u64(count as u64).fill_bytes(&mut pixels);
+            let (height, width) = (size.0 as u32, size.1 as u32);
+            let images = LabelledImages { pixels, labels: (0..count as u32).collect(), height, width };
+            let examples = InMemory::new(images, 5);
+            for fractional_probability in [false, true] {
+                let (plan, seed, epoch) = (BatchPlan::equal(examples.len(), batch_size), 5, 3);
+                let preparation = Preparation { augmentation, target, fractional_probability, seed };
+                let (sender, batches) = crossbeam::channel::unbounded();
+                load_epoch(&examples, plan, preparation, epoch, &sender);
+                drop(sender);
+                let resident = ResidentImages::try_new(&examples, target, Device::Cpu)?;
+                let sources = resident.epoch(&examples, plan, (augmentation, fractional_probability, seed), epoch)?;
+                let mut steps = 0;
+                for (step, expected) in batches.iter().enumerate() {
+                    let (expected, batch) = (expected?, resident.batch(&sources, step)?);
+                    let bytes = Vec::<u8>::try_from(&batch.pixels.f_view([-1])?)?;
+                    assert!(bytes == expected.pixels, "{count} images, {augmentation:?}, step {step}");
+                    assert_eq!(Vec::<i64>::try_from(&batch.labels)?, expected.labels);
+                    assert_eq!(Vec::<i64>::try_from(&batch.mixed_labels.f_view([-1])?)?, expected.mixed_labels);
+                    steps += 1;
+                }
+                assert_eq!(steps, plan.steps);
+            }
+        }
+        Ok(())
+    }
+}

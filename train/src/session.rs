@@ -1,0 +1,60 @@
+//! What the two training loops have in common: what they are given, what they give back.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use dismax::error::{Error, Result};
+use dismax::model::EpochRecord;
+use dismax::run::Progress;
+use tch::{Device, Tensor};
+
+use super::checkpoint::Checkpoint;
+use super::data::{Examples, LabelledImages};
+use super::error::TrainError;
+
+/// What a training works on, besides its options.
+pub(super) struct Inputs<'a> {
+    /// The rows to train on.
+    pub(super) examples: &'a dyn Examples,
+    /// The rows to measure on after every epoch; they are never learnt from.
+    pub(super) held_out: &'a LabelledImages,
+    pub(super) device: Device,
+    /// Where the checkpoint is kept.
+    pub(super) checkpoint: &'a Path,
+}
+
+/// Trained weights by name, on the host.
+#[derive(Debug)]
+pub(super) struct Trained {
+    /// Parameters and running statistics under the reference's names.
+    pub(super) weights: HashMap<String, Tensor>,
+    /// All epochs.
+    pub(super) history: Vec<EpochRecord>,
+}
+
+/// Parameters `[P]`, momentum `[P]` and running statistics `[Q]` of a checkpoint, whose numbers must be `counts`.
+///
+/// # Errors
+/// [`TrainError::Checkpoint`] if they are of another network.
+pub(super) fn read_checkpoint(checkpoint: &Checkpoint, counts: [usize; 2], path: &Path) -> Result<[Tensor; 3]> {
+    let [parameters, buffers] = counts;
+    let found = [checkpoint.parameters.len(), checkpoint.momentum.len(), checkpoint.buffers.len()];
+    if found != [parameters, parameters, buffers] {
+        let (path, reason) = (path.to_path_buf(), "it belongs to another network".into());
+        return Err(TrainError::Checkpoint { path, reason }.into());
+    }
+    Ok([
+        Tensor::f_from_slice(&checkpoint.parameters)?,
+        Tensor::f_from_slice(&checkpoint.momentum)?,
+        Tensor::f_from_slice(&checkpoint.buffers)?,
+    ])
+}
+
+/// Progress of a training in rows, over all epochs.
+pub(super) fn progress(rows: usize, of: usize) -> Progress {
+    Progress { task: "training", rows: rows as u64, of: Some(of as u64), failed: 0 }
+}
+
+pub(super) fn loader_gone() -> Error {
+    Error::Internal("the training loader ended unexpectedly".into())
+}
