@@ -1,6 +1,6 @@
 //! What `benches/compare` measures of this crate alone: the bare network, and decoding.
 //!
-//!     cargo bench --bench throughput -- network MODEL [--batch 8] [--workers 2] [--seconds 5]
+//!     cargo bench --bench throughput -- network MODEL [--device cpu] [--batch 8] [--workers 2] [--seconds 5]
 //!     cargo bench --bench throughput -- decode PHOTOS.parquet [--image COLUMN] [--seconds 5]
 //!
 //! Prints one line of JSON: images, and the seconds they took.
@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use dismax::dataset::{Dataset, LoadOptions};
 use dismax::image::{Limits, Preprocessing, ReusableResizer};
 use dismax::model::Model;
-use dismax::{Error, Result};
+use dismax::{Device, Error, Result};
 use serde_json::json;
 
 /// What one program of `benches/compare` measures.
@@ -36,6 +36,9 @@ enum What {
         batch: usize,
         #[arg(long, default_value_t = 2)]
         workers: usize,
+        /// A GPU takes one worker, and its pixels lie on it.
+        #[arg(long, default_value_t = Device::Cpu)]
+        device: Device,
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
     },
@@ -51,7 +54,10 @@ enum What {
 
 fn main() -> Result<()> {
     let (images, elapsed) = match Args::parse().what {
-        What::Network { model, batch, workers, seconds } => network(&model, batch, workers, seconds)?,
+        What::Network { model, batch, workers, device: Device::Cpu, seconds } => {
+            network(&model, batch, workers, seconds)?
+        }
+        What::Network { model, batch, device, seconds, .. } => network_on(device, &model, batch, seconds)?,
         What::Decode { input, image, seconds } => decode(&input, image.as_deref(), seconds)?,
     };
     println!("{}", json!({ "images": images, "seconds": elapsed.as_secs_f64() }));
@@ -86,6 +92,33 @@ fn network(model: &PathBuf, batch: usize, workers: usize, seconds: f64) -> Resul
     })?;
     let longest = passes.iter().map(|(_, elapsed)| *elapsed).max().unwrap_or_default();
     Ok((passes.iter().map(|(count, _)| count * batch).sum(), longest))
+}
+
+/// Passes that may be queued on the device.
+const QUEUED: usize = 10;
+
+fn network_on(device: Device, model: &PathBuf, batch: usize, seconds: f64) -> Result<(usize, Duration)> {
+    let device = device.resolve()?;
+    if device.is_cuda() {
+        tch::Cuda::cudnn_set_benchmark(true);
+    }
+    let model = Model::read(model)?;
+    let scorer = model.scorer(device)?;
+    let size = model.config().preprocessing.image_bytes();
+    let pixels: Vec<u8> = (0..batch * size).map(|index| (index * 31 % 251) as u8).collect();
+    let pixels = tch::Tensor::f_from_slice(&pixels)?.f_to_device(device)?;
+    let passes = || -> Result<()> {
+        let mut logits = None;
+        for _ in 0..QUEUED {
+            logits = Some(scorer.logits_on_device(&pixels)?);
+        }
+        // Only this waits for the device.
+        let _ = logits.map(|logits| logits.f_to_device(tch::Device::Cpu)).transpose()?;
+        Ok(())
+    };
+    passes()?;
+    let (times, elapsed) = until(seconds, passes)?;
+    Ok((times * QUEUED * batch, elapsed))
 }
 
 fn decode(input: &str, image: Option<&str>, seconds: f64) -> Result<(usize, Duration)> {

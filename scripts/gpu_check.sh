@@ -23,6 +23,8 @@ import json, sys
 found = [m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable")]
 print(found[-1])'; }
     strip -o "$folder/bin/cuda" "$(program test --release --no-run -p dismax --test cuda)"
+    strip -o "$folder/bin/cuda_loading" "$(program test --release --no-run -p dismax --test cuda_loading)"
+    strip -o "$folder/bin/throughput" "$(program bench --no-run -p dismax-train --bench throughput)"
     cp "$train" "$folder/train.parquet"; cp "$test" "$folder/test.parquet"
     cp "$ood" "$folder/ood.parquet"; cp "$photos" "$folder/photos.parquet"
     cp -r models/cifar10-resnet20 "$folder/resnet20"
@@ -54,7 +56,7 @@ run() {
     cd "$(dirname "$0")"
     export OUT=${OUT:-$PWD/results} PYTHONUNBUFFERED=1 DISMAX_REQUIRE_CUDA=1
     export DISMAX_MODEL=$PWD/resnet20 DISMAX_CIFAR10_TEST=$PWD/test.parquet
-    local device=${DEVICE:-cuda} copies=${COPIES:-150} photos=${PHOTO_COPIES:-150} seconds=${SECONDS_TO_TRAIN:-190}
+    local device=${DEVICE:-cuda} copies=${COPIES:-150} photos=${PHOTO_COPIES:-150} seconds=${SECONDS_TO_TRAIN:-150}
     mkdir -p "$OUT"; rm -f "$OUT/stages.tsv"
     for packed in bin/*.xz; do
         [ -e "$packed" ] || continue
@@ -67,20 +69,24 @@ run() {
     export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$torch
     local score=(bin/dismax score --device "$device" --json --quiet --force --out "$OUT/scored.parquet")
 
+    # The limits add up to less than ten minutes with 150 seconds of training.
     if wanted 0; then
-        stage 0-environment 30 bash -c 'nvidia-smi; nproc; grep -m1 "model name" /proc/cpuinfo; ldd bin/dismax | grep -E "torch|cud|not found"; python3 -V'
+        stage 0-environment 15 bash -c 'nvidia-smi; nproc; grep -m1 "model name" /proc/cpuinfo; ldd bin/dismax | grep -E "torch|cud|not found"; python3 -V'
     fi
     if wanted 1; then
-        stage 1-load-cold 90 bin/dismax info resnet20 --device "$device"
-        if ! stage 1-load-warm 30 bin/dismax info resnet20 --device "$device"; then
+        stage 1-load-cold 60 bin/dismax info resnet20 --device "$device"
+        if ! stage 1-load-warm 20 bin/dismax info resnet20 --device "$device"; then
             LD_DEBUG=libs bin/dismax info resnet20 --device "$device" 2>&1 | grep -E "error|cannot|fatal" | head -40
             exit 1
         fi
     fi
-    wanted 2 && stage 2-tests 90 bin/cuda --nocapture --test-threads 1
+    if wanted 2; then
+        stage 2-loading 20 bin/cuda_loading --nocapture
+        stage 2-tests 60 bin/cuda --nocapture --test-threads 1
+    fi
     if wanted 3; then
-        stage 3-train-rate 60 bin/dismax train train.parquet --arch resnet34 --loss dismax-dagger --epochs 2 --batch-size 512 \
-            --lr 0.1 --schedule one-cycle --out "$OUT/resnet34" --device "$device" --force
+        stage 3-train-rate 40 bin/dismax train train.parquet --arch resnet34 --loss dismax-dagger --epochs 3 --batch-size 512 \
+            --lr 0.1 --out "$OUT/resnet34" --device "$device" --force
         [ -d resnet34 ] || cp -r "$OUT/resnet34" resnet34 2>/dev/null
         rm -rf "$OUT/resnet34"
         cp resnet34/training.csv "$OUT/train-rate.csv" 2>/dev/null
@@ -89,17 +95,21 @@ run() {
         links test.parquet "$copies" many
         links photos.parquet "$photos" manyphotos
         [ -d resnet18 ] || python3 make_model.py resnet18 resnet18 --data photos.parquet --image image --rows 100 --dismax bin/dismax >"$OUT/make-model.log" 2>&1
-        stage 4-score-resnet20 45 "${score[@]}" many --image img --model resnet20
-        stage 4-score-resnet34 45 "${score[@]}" many --image img --model resnet34
-        stage 4-score-photos 45 "${score[@]}" manyphotos --image image --model resnet18
-        stage 4-bare 90 python3 bare_gpu.py --device "$device" resnet20:2048 resnet34:1024 resnet18:256
+        # The logs say which layers run with cuDNN's fused kernels.
+        export RUST_LOG=dismax=debug
+        stage 4-score-resnet20 30 "${score[@]}" many --image img --model resnet20
+        stage 4-score-resnet34 40 "${score[@]}" many --image img --model resnet34
+        stage 4-score-photos 35 "${score[@]}" manyphotos --image image --model resnet18
+        unset RUST_LOG
+        stage 4-own-resnet34 15 bin/throughput network resnet34 --device "$device" --batch 1024 --seconds 3
+        stage 4-bare 60 python3 bare_gpu.py --device "$device" resnet20:2048 resnet34:1024 resnet18:256
     fi
     if wanted 5; then
         # As many epochs as fit, by the rate that stage 3 measured.
         local epochs; epochs=$(python3 epochs.py "$OUT/train-rate.csv" "$seconds")
-        stage 5-train $((seconds + 40)) bin/dismax train train.parquet --arch resnet34 --loss dismax-dagger --schedule one-cycle \
-            --lr 0.4 --epochs "$epochs" --batch-size 512 --out trained --device "$device" --force
-        stage 5-evaluate 40 bin/dismax evaluate --model trained --id test.parquet --ood ood.parquet --device "$device" --json
+        stage 5-train $((seconds + 20)) bin/dismax train train.parquet --arch resnet34 --loss dismax-dagger --epochs "$epochs" \
+            --out trained --device "$device" --force
+        stage 5-evaluate 25 bin/dismax evaluate --model trained --id test.parquet --ood ood.parquet --device "$device" --json
         cp trained/training.csv "$OUT/training.csv" 2>/dev/null
     fi
     rm -f "$OUT"/scored.parquet

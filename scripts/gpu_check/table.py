@@ -43,7 +43,18 @@ def main():
             if best:
                 eager = bare[network]["eager"]
                 text += f"; bare {eager:,.0f} eager, {bare[network].get('graph', 0):,.0f} graph; ratio {rate / best:.2f}"
+            busy = scored[-1].get("device_busy_share")
+            if busy is not None:
+                text += f"; device busy {busy:.0%}"
+            log = (folder / f"4-score-{name}.log").read_text()
+            layers = re.findall(r": ([\d.]+)(µs|ms|s) apart, ([\d.]+)(µs|ms|s) fused", log)
+            seconds = {"µs": 1e-6, "ms": 1e-3, "s": 1}
+            fused = sum(float(b) * seconds[unit_b] < float(a) * seconds[unit_a] for a, unit_a, b, unit_b in layers)
+            if layers:
+                text += f"; {fused} of {len(layers)} layers fused"
             rows.append((f"scoring, {name}", text))
+    for own in json_lines(folder / "4-own-resnet34.log"):
+        rows.append(("own network, resnet34", f"{own['images'] / own['seconds']:,.0f} images/s, images on the card"))
     for file, name in (("train-rate.csv", "training, first epochs"), ("training.csv", "training")):
         epoch = last_epoch(folder / file)
         if epoch:

@@ -69,11 +69,14 @@ impl CudnnConv {
 
     fn choose(&self, input: &Tensor, epilogue: Epilogue<'_>) -> Result<Choice> {
         let separate = timed(input.device(), || self.separate(input, epilogue))?;
+        let (shape, rows) = (self.shape, input.size()[0]);
         Ok(match timed(input.device(), || self.fused(input, epilogue)) {
-            Ok(fused) if fused < separate => Choice::Fused,
-            Ok(_) => Choice::Separate,
+            Ok(fused) => {
+                log::debug!("{shape:?} on {rows} rows: {separate:?} apart, {fused:?} fused");
+                if fused < separate { Choice::Fused } else { Choice::Separate }
+            }
             Err(error) => {
-                log::debug!("no fused kernel for {:?}: {error}", self.shape);
+                log::debug!("{shape:?} on {rows} rows: {separate:?} apart, no fused kernel: {error}");
                 Choice::Separate
             }
         })

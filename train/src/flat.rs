@@ -54,7 +54,11 @@ impl FlatWeights {
         let trainable: Vec<_> = weights.iter().zip(convolutions).filter(|(weight, _)| weight.trainable).collect();
         let mut places: Vec<Place> = trainable
             .iter()
-            .map(|(weight, is_convolution)| Place { start: 0, size: weight.tensor.size(), is_convolution: *is_convolution })
+            .map(|(weight, is_convolution)| Place {
+                start: 0,
+                size: weight.tensor.size(),
+                is_convolution: *is_convolution,
+            })
             .collect();
         let mut start = 0;
         for of_convolutions in [true, false] {
@@ -145,7 +149,7 @@ mod tests {
             })?;
             for (weight, view) in network.weights().trainable().iter().zip(&views) {
                 let is_shadow = kind != Kind::Float && weight.kind() == kind;
-                assert_eq!(is_shadow || weight.data_ptr() == view.data_ptr(), true);
+                assert!(is_shadow || weight.data_ptr() == view.data_ptr());
                 assert_eq!(*weight, view.f_to_kind(weight.kind())?);
                 assert!(weight.requires_grad());
             }

@@ -101,7 +101,8 @@ impl DeviceSgd {
     /// The next steps' shares of the peak learning rate.
     pub fn plan(&mut self, factors: &[f64]) -> Result<()> {
         let rates = |by: f64| -> Result<Tensor> {
-            let rates: Vec<f32> = factors.iter().map(|factor| (-self.options.learning_rate * factor * by) as f32).collect();
+            let rates: Vec<f32> =
+                factors.iter().map(|factor| (-self.options.learning_rate * factor * by) as f32).collect();
             Ok(Tensor::f_from_slice(&rates)?.f_view([-1, 1])?.f_to_device(self.momentum.device())?)
         };
         self.rates = [rates(1.0)?, rates(self.options.momentum)?];

@@ -15,6 +15,13 @@ use dismax::network::Architecture;
 /// Largest own size that small networks take over from the images.
 const MAX_OWN_SIZE: u32 = 64;
 
+/// Rows of a step by default.
+const SMALL_BATCH: usize = 64;
+/// The same on a GPU: at 64 rows it would wait for the host most of the time.
+const LARGE_BATCH: usize = 512;
+/// Fewest steps of an epoch for which large batches are the default: a small dataset needs the steps.
+const STEPS_OF_LARGE_BATCHES: usize = 64;
+
 /// How to train. What is `None` follows from the schedule, the network and the data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
@@ -22,15 +29,15 @@ pub struct Recipe {
     pub architecture: Architecture,
     /// Loss.
     pub loss: Loss,
-    /// Passes over the data: 30 for one cycle, else 300.
+    /// Passes over the data: 30 for one cycle (100 of large batches), else 300.
     pub epochs: Option<usize>,
-    /// Rows of a step: 64.
-    pub batch_size: usize,
-    /// Peak learning rate: 0.1.
-    pub learning_rate: f64,
+    /// Rows of a step: 64; 512 for one cycle on a GPU with enough rows.
+    pub batch_size: Option<usize>,
+    /// Peak learning rate: 0.1; 0.4 for batches of 512 and more.
+    pub learning_rate: Option<f64>,
     /// L2 penalty: 5e-4 for one cycle, else 1e-4.
     pub weight_decay: Option<f64>,
-    /// Learning rate over time. By default the reference's multi-step on a GPU and one cycle on a CPU.
+    /// Learning rate over time: one cycle. The reference's is multi-step.
     pub schedule: Option<Schedule>,
     /// Weight of the fractional probability term: 1.
     pub fractional_probability_weight: f64,
@@ -55,8 +62,8 @@ impl Recipe {
             architecture,
             loss,
             epochs: None,
-            batch_size: 64,
-            learning_rate: 0.1,
+            batch_size: None,
+            learning_rate: None,
             weight_decay: None,
             schedule: None,
             fractional_probability_weight: 1.0,
@@ -96,13 +103,17 @@ impl Recipe {
         Ok(preprocessing)
     }
 
-    /// Every option. `stored` has the size of the stored images and the statistics of the training images.
+    /// Every option of a training on `rows` rows. `stored` has the size of the stored images and the statistics of the
+    /// training images.
     ///
     /// # Errors
     /// [`TrainError`](crate::TrainError) for values that no training can run with.
-    pub fn options(&self, stored: &Preprocessing, device: tch::Device) -> Result<TrainOptions> {
-        let schedule = self.schedule.unwrap_or(if device.is_cuda() { Schedule::MultiStep } else { Schedule::OneCycle });
+    pub fn options(&self, stored: &Preprocessing, device: tch::Device, rows: usize) -> Result<TrainOptions> {
+        let schedule = self.schedule.unwrap_or(Schedule::OneCycle);
         let one_cycle = schedule == Schedule::OneCycle;
+        let is_large = device.is_cuda() && one_cycle && rows >= LARGE_BATCH * STEPS_OF_LARGE_BATCHES;
+        let batch_size = self.batch_size.unwrap_or(if is_large { LARGE_BATCH } else { SMALL_BATCH });
+        let has_large_batches = one_cycle && batch_size >= LARGE_BATCH;
         let size = match stored.resize {
             Resize::Exact => (stored.height, stored.width),
             Resize::ShorterSide { .. } => {
@@ -125,10 +136,14 @@ impl Recipe {
             architecture: self.architecture,
             loss: self.loss,
             fractional_probability_weight: self.fractional_probability_weight,
-            epochs: self.epochs.unwrap_or(if one_cycle { 30 } else { 300 }),
-            batch_size: self.batch_size,
+            epochs: self.epochs.unwrap_or(match (one_cycle, has_large_batches) {
+                (true, true) => 100,
+                (true, false) => 30,
+                (false, _) => 300,
+            }),
+            batch_size,
             sgd: SgdOptions {
-                learning_rate: self.learning_rate,
+                learning_rate: self.learning_rate.unwrap_or(if has_large_batches { 0.4 } else { 0.1 }),
                 weight_decay: self.weight_decay.unwrap_or(if one_cycle { 5e-4 } else { 1e-4 }),
                 ..SgdOptions::default()
             },
@@ -142,5 +157,31 @@ impl Recipe {
         };
         options.check()?;
         Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_takes_large_batches_of_large_datasets() -> Result<()> {
+        let recipe = Recipe::new(Architecture::Resnet34, Loss::DismaxDagger);
+        let stored = recipe.preprocessing(None)?;
+        let (cpu, gpu) = (tch::Device::Cpu, tch::Device::Cuda(0));
+        let multi_step = Recipe { schedule: Some(Schedule::MultiStep), ..recipe.clone() };
+        let asked = Recipe { batch_size: Some(256), ..recipe.clone() };
+        for (recipe, device, rows, expected) in [
+            (&recipe, cpu, 45_000, (64, 0.1, 30)),
+            (&recipe, gpu, 45_000, (512, 0.4, 100)),
+            (&recipe, gpu, 10_000, (64, 0.1, 30)),
+            (&multi_step, gpu, 45_000, (64, 0.1, 300)),
+            (&asked, gpu, 45_000, (256, 0.1, 30)),
+        ] {
+            let options = recipe.options(&stored, device, rows)?;
+            let found = (options.batch_size, options.sgd.learning_rate, options.epochs);
+            assert_eq!(found, expected, "{device:?}, {rows} rows");
+        }
+        Ok(())
     }
 }

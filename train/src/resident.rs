@@ -63,7 +63,8 @@ impl ResidentImages {
         let pixels = Tensor::f_from_slice(&images.pixels)?.f_view([-1, 3])?.f_to_device(device)?;
         let (height, width) = (i64::from(target.0), i64::from(target.1));
         let numbers = |value: &dyn Fn(i64, i64) -> i64| -> Result<Tensor> {
-            let all: Vec<i64> = (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| value(y, x)).collect();
+            let all: Vec<i64> =
+                (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| value(y, x)).collect();
             Ok(Tensor::f_from_slice(&all)?.f_to_device(device)?)
         };
         Ok(Self {

@@ -32,10 +32,10 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     let checkpoint_file = checkpoint_path(&job.out);
     check_places(job, &checkpoint_file)?;
     // Impossible options are refused before the images are decoded.
-    job.recipe.options(&job.recipe.preprocessing(None)?, device)?;
+    job.recipe.options(&job.recipe.preprocessing(None)?, device, 0)?;
     let set = TrainingSet::read(job, run)?;
     let state = TrainingState {
-        options: job.recipe.options(&set.stored, device)?,
+        options: job.recipe.options(&set.stored, device, set.fingerprint.train_rows)?,
         classes: set.classes.clone(),
         data: set.fingerprint.clone(),
         history: Vec::new(),

@@ -240,7 +240,7 @@ fn rows_without_image_or_label_are_left_out_and_counted() {
 fn a_learning_rate_that_explodes_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut job = job(&folder.path().join("model"), Loss::Softmax, 2);
-    job.recipe.learning_rate = 1e30;
+    job.recipe.learning_rate = Some(1e30);
     let message = run(&job).expect_err("a refusal").to_string();
     assert!(message.contains("no longer a finite number in epoch 1"), "{message}");
 }
@@ -249,7 +249,7 @@ fn a_learning_rate_that_explodes_is_said() {
 fn batches_too_small_to_mix_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut job = job(&folder.path().join("model"), Loss::DismaxDagger, 1);
-    job.recipe.batch_size = 4;
+    job.recipe.batch_size = Some(4);
     let message = run(&job).expect_err("a refusal").to_string();
     assert!(message.contains("needs batches of at least 8 rows"), "{message}");
 }

@@ -27,13 +27,13 @@ Examples:
   dismax train train.parquet --out model
   # Without mirroring, for digits and text
   dismax train digits.parquet --out model --no-flip --epochs 15
-  # The recipe of the paper, on a GPU
+  # The recipe of the paper
   dismax train train.parquet --out model --arch resnet34 --loss dismax-dagger --schedule multi-step --epochs 300
   # After an interruption
   dismax train train.parquet --out model --resume
 
-After every epoch a checkpoint is written next to the model. --resume with the same flags continues from it; on a CPU the
-result is the same bit for bit. The model folder holds the network, its calibration, a model card and a training chart.";
+After every epoch, on a GPU once a minute, a checkpoint is written next to the model. --resume with the same flags continues
+from it; on a CPU the result is the same bit for bit. The model folder holds the network, its calibration, a model card and a training chart.";
 
 /// Flags of `dismax train`.
 #[derive(Debug, clap::Args)]
@@ -71,23 +71,23 @@ pub struct Args {
     #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax, help_heading = "Recipe")]
     loss: Loss,
 
-    /// Passes over the training rows [default: 30 for one-cycle, else 300].
+    /// Passes over the training rows [default: 30 for one-cycle, 100 with batches of 512 or more; else 300].
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
     epochs: Option<usize>,
 
-    /// Rows per optimiser step.
-    #[arg(long, value_name = "N", value_parser = at_least_one, default_value_t = 64, help_heading = "Recipe")]
-    batch_size: usize,
+    /// Rows per optimiser step [default: 64; 512 for one-cycle on a GPU with 32,768 training rows or more].
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
+    batch_size: Option<usize>,
 
-    /// Peak learning rate.
-    #[arg(long, value_name = "X", value_parser = positive, default_value_t = 0.1, help_heading = "Recipe")]
-    lr: f64,
+    /// Peak learning rate [default: 0.1; 0.4 for one-cycle with batches of 512 or more].
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Recipe")]
+    lr: Option<f64>,
 
     /// L2 penalty on all parameters [default: 5e-4 for one-cycle, else 1e-4].
     #[arg(long, value_name = "X", help_heading = "Recipe")]
     weight_decay: Option<f64>,
 
-    /// Learning rate schedule [default: multi-step on a GPU, one-cycle on a CPU].
+    /// Learning rate schedule [default: one-cycle].
     #[arg(long, value_parser = named::<Schedule, _>(Schedule::ALL.map(Schedule::name)), help_heading = "Recipe")]
     schedule: Option<Schedule>,
 
@@ -164,9 +164,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let checkpoint = checkpoint_path(&job.out);
     if matches!(result, Err(Error::Cancelled)) && checkpoint.exists() {
         let checkpoint = checkpoint.display();
-        context
-            .ui
-            .note(format!("the finished epochs are in {checkpoint}; continue with the same command and --resume"));
+        context.ui.note(format!("{checkpoint} has the last checkpoint; continue with the same command and --resume"));
     }
     let model = result?;
     describe(&model, &job.out, context);
