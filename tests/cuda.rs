@@ -97,6 +97,15 @@ fn the_size_of_batches_does_not_change_predictions() {
 }
 
 #[test]
+fn all_gpus_together_give_what_one_gives() {
+    let Some(device) = gpu() else { return };
+    let (one, all) = (scores(device, 256), scores(Device::AllCuda, 256));
+    assert_eq!(one.len(), all.len());
+    let agree = one.iter().zip(&all).filter(|(a, b)| a.0 == b.0).count();
+    assert!(agree as f64 >= 0.999 * one.len() as f64, "{agree} of {}", one.len());
+}
+
+#[test]
 fn broken_rows_and_tails_cost_their_neighbours_nothing() {
     let Some(device) = gpu() else { return };
     let stage = Stage::try_new(model(), &StageOptions { device, batch_rows: 64, ..StageOptions::default() });

@@ -39,39 +39,78 @@ fn pixels(model: &Model, rows: usize) -> Vec<u8> {
     pixels
 }
 
-#[test]
-fn f16_agrees_with_f32() {
-    let model = model();
-    let pixels = pixels(&model, 1000);
-    let (config, classes) = (model.config(), model.classes().len());
-    let weights = tch::Tensor::read_safetensors(model.path().join("model.safetensors")).expect("weights");
-    let network = || {
-        let network =
-            Network::zeroed(config.architecture, config.loss.head(), classes, Device::Cpu).expect("a network");
-        network
-            .weights()
-            .load(&weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect())
-            .expect("weights");
-        network
-    };
-    let wide = Scorer::try_new(network(), &config.preprocessing).expect("a scorer");
-    let half = Scorer::with_kinds([(network(), Kind::Half), (network(), Kind::BFloat16)], &config.preprocessing)
-        .expect("a scorer");
-    assert!(half.is_reduced_precision() && !wide.is_reduced_precision());
-    let calibration = model.calibration().expect("a calibrated model");
+/// Predictions that agree with those of `wide` and the largest difference of a probability.
+fn compare(model: &Model, wide: &Scorer, other: &Scorer, pixels: &[u8]) -> (usize, usize, f32) {
+    let (calibration, classes) = (model.calibration().expect("a calibrated model"), model.classes().len());
     let (mut worst, mut agree, mut rows) = (0.0f32, 0, 0);
-    let (mut one, mut other) = (vec![0.0; classes], vec![0.0; classes]);
-    for part in pixels.chunks(50 * config.preprocessing.image_bytes()) {
-        let (wide, half) = (wide.logits(part).expect("logits"), half.logits(part).expect("logits"));
-        for (wide, half) in wide.chunks_exact(classes).zip(half.chunks_exact(classes)) {
+    let (mut one, mut two) = (vec![0.0; classes], vec![0.0; classes]);
+    for part in pixels.chunks(100 * model.config().preprocessing.image_bytes()) {
+        let (wide, other) = (wide.logits(part).expect("logits"), other.logits(part).expect("logits"));
+        for (wide, other) in wide.chunks_exact(classes).zip(other.chunks_exact(classes)) {
             let wide = calibration.apply(wide, &mut one).expect("finite").0.class;
-            let half = calibration.apply(half, &mut other).expect("finite").0.class;
-            worst = one.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(worst, f32::max);
-            agree += usize::from(wide == half);
+            let other = calibration.apply(other, &mut two).expect("finite").0.class;
+            worst = one.iter().zip(&two).map(|(a, b)| (a - b).abs()).fold(worst, f32::max);
+            agree += usize::from(wide == other);
             rows += 1;
         }
     }
-    println!("{rows} rows: {agree} predictions agree, worst probability difference {worst:.4}");
-    assert_eq!(rows, 1000);
-    assert!(agree >= 999 && worst <= 1e-2, "{agree} of {rows} agree, worst difference {worst}");
+    (rows, agree, worst)
+}
+
+#[test]
+fn sixteen_bits_agree_with_f32() {
+    let model = model();
+    let pixels = pixels(&model, 1000);
+    let config = model.config();
+    let weights = tch::Tensor::read_safetensors(model.path().join("model.safetensors")).expect("weights");
+    let network = || {
+        let classes = model.classes().len();
+        let network = Network::zeroed(config.architecture, config.loss.head(), classes, Device::Cpu);
+        let network = network.expect("a network");
+        let named = weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        network.weights().load(&named.collect()).expect("weights");
+        network
+    };
+    let wide = Scorer::try_new(network(), &config.preprocessing).expect("a scorer");
+    assert!(!wide.is_reduced_precision());
+    // f16 is what GPUs score with; bf16 is for batches that leave its range.
+    for (kind, fewest, largest) in [(Kind::Half, 999, 1e-2), (Kind::BFloat16, 990, 8e-2)] {
+        let scorer = Scorer::with_kinds([(network(), kind)], &config.preprocessing).expect("a scorer");
+        assert!(scorer.is_reduced_precision());
+        let (rows, agree, worst) = compare(&model, &wide, &scorer, &pixels);
+        println!("{kind:?}: {agree} of {rows} predictions agree, worst probability difference {worst:.4}");
+        assert!(rows == 1000 && agree >= fewest && worst <= largest, "{kind:?}: {agree} of {rows}, {worst}");
+    }
+}
+
+#[test]
+fn what_leaves_the_range_of_f16_is_computed_again() {
+    let model = model();
+    let pixels = pixels(&model, 8);
+    let config = model.config();
+    // A stem of which every output is beyond f16's 65,504, and a head that does not care for the features' length.
+    let weights = tch::Tensor::read_safetensors(model.path().join("model.safetensors")).expect("weights");
+    let network = || {
+        let network = Network::zeroed(config.architecture, config.loss.head(), model.classes().len(), Device::Cpu);
+        let network = network.expect("a network");
+        let larger =
+            |name: &str, tensor: &tch::Tensor| if name.starts_with("bn1.") { tensor * 1e6 } else { tensor.copy() };
+        let named = weights.iter().map(|(name, tensor)| (name.clone(), larger(name, tensor)));
+        network.weights().load(&named.collect()).expect("weights");
+        network
+    };
+    let scorer = |kinds: &[Kind]| {
+        let networks = kinds.iter().map(|&kind| (network(), kind));
+        Scorer::with_kinds(networks, &config.preprocessing).expect("a scorer")
+    };
+    let logits = |scorer: &Scorer| scorer.logits(&pixels).expect("logits");
+    assert!(logits(&scorer(&[Kind::Half])).iter().any(|logit| !logit.is_finite()), "f16 must overflow here");
+    let again = logits(&scorer(&[Kind::Half, Kind::BFloat16]));
+    assert!(again.iter().all(|logit| logit.is_finite()));
+    assert_eq!(again, logits(&scorer(&[Kind::BFloat16])));
+    // On a device the wider network runs on another thread.
+    let mut half = scorer(&[Kind::Half, Kind::BFloat16]);
+    let wider = half.take_wider().expect("a wider network");
+    assert!(half.take_wider().is_none());
+    assert_eq!(logits(&wider), again);
 }

@@ -1,7 +1,8 @@
 //! CUDA's runtime library: streams, events, copies and page-locked memory, which tch has no names for.
 //!
-//! The library is in the process wherever libtorch's is: libtorch's own CPU library needs it. Nothing is linked; the
-//! functions are looked up by name, so a libtorch without CUDA gives an error instead of a program that does not start.
+//! The library is in the process wherever libtorch's is: libtorch's own CPU library needs it. Nothing is linked or
+//! loaded; the functions are looked up by name, so a libtorch without CUDA gives an error instead of a program that does
+//! not start.
 //! Their meaning: CUDA Runtime API, release 13.0.
 //!
 //! libtorch's kernels run on the device's default stream, which waits for no other and which no stream made here waits
@@ -11,12 +12,17 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
-use libloading::os::unix::Library;
+use libloading::os::unix::{Library, RTLD_NOW};
 
 /// `cudaStream_t` and `cudaEvent_t`: addresses that only the library looks behind.
 type Handle = *mut c_void;
 /// `cudaError_t`.
 type Status = c_int;
+
+/// The runtime library of libtorch's CUDA release.
+const LIBRARY: &str = "libcudart.so.13";
+/// Finds a library that is loaded already, and loads none. The C library's number on Linux.
+const RTLD_NOLOAD: c_int = 4;
 
 const HOST_ALLOC_PORTABLE: c_uint = 1;
 const STREAM_NON_BLOCKING: c_uint = 1;
@@ -39,7 +45,7 @@ macro_rules! functions {
                 Ok(Self {
                     $(
                         // SAFETY: the type is the one that release 13.0 documents for this name, and the library stays
-                        // loaded for the rest of the process, as libtorch's does that needs it.
+                        // loaded for the rest of the process: its caller keeps it.
                         $field: *unsafe { library.get($name) }?,
                     )*
                 })
@@ -93,7 +99,15 @@ impl Functions {
 /// Which one is missing: this libtorch has no CUDA runtime of release 13.
 fn functions() -> Result<&'static Functions, String> {
     static FOUND: OnceLock<Result<Functions, String>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| Functions::look_up(&Library::this()).map_err(|error| error.to_string()));
+    let find = || {
+        // SAFETY: nothing is loaded, so no initialiser runs.
+        let library = unsafe { Library::open(Some(LIBRARY), RTLD_NOW | RTLD_NOLOAD) }?;
+        let functions = Functions::look_up(&library);
+        // The functions are called until the process ends.
+        std::mem::forget(library);
+        functions
+    };
+    let found = FOUND.get_or_init(|| find().map_err(|error| format!("{LIBRARY} is not loaded: {error}")));
     found.as_ref().map_err(Clone::clone)
 }
 

@@ -22,8 +22,13 @@ pub(super) const PASSES_WAITING: usize = PASSES_IN_FLIGHT - 2;
 pub(super) trait Accelerator: Send + 'static {
     type Pass: Pass;
 
-    /// Makes ready what the first pass would wait for.
-    fn warm_up(&mut self) {}
+    /// Makes ready what the first pass would wait for, on the thread that will start passes.
+    ///
+    /// # Errors
+    /// Why the device cannot be used.
+    fn warm_up(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Queues a pass over the first `rows` images of `pixels` and returns at once.
     ///
@@ -66,10 +71,21 @@ impl Drop for EndWithThread<'_> {
     }
 }
 
-/// Starts a pass for every slot until the stage ends.
-pub(super) fn start_passes<A: Accelerator>(mut device: A, slots: &Slots, started: &Sender<Started<A::Pass>>) {
+/// Warms the device up, tells `ready` how that went, and starts a pass for every slot until the stage ends.
+pub(super) fn start_passes<A: Accelerator>(
+    mut device: A,
+    slots: &Slots,
+    ready: &Sender<Result<()>>,
+    started: &Sender<Started<A::Pass>>,
+) {
     let _ends = EndWithThread(slots);
-    device.warm_up();
+    let warm = device.warm_up();
+    let is_warm = warm.is_ok();
+    // Whoever makes the stage waits for this, or is gone after another device's error.
+    let _ = ready.send(warm);
+    if !is_warm {
+        return;
+    }
     while let Some(filled) = slots.next() {
         let (slot, pixels, parts, rows) = filled.into_parts();
         match device.start(pixels, rows) {

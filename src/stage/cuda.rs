@@ -54,7 +54,6 @@ impl Cuda {
     pub fn try_new(index: usize, model: &Arc<Model>, mut scorer: Scorer, shape: SlotShape) -> Result<Self> {
         let lost = |reason| device_error(index, reason);
         use_device(index).map_err(lost)?;
-        tch::Cuda::cudnn_set_benchmark(true);
         let (sender, receiver) = bounded(PASSES_IN_FLIGHT);
         for _ in 0..PASSES_IN_FLIGHT {
             let lane = Lane {
@@ -80,10 +79,22 @@ impl Cuda {
         })
     }
 
+    /// Queues the network on the first `rows` images of `pixels`. Logits `[rows, C]` on the device.
+    fn compute(&mut self, pixels: &Tensor, rows: usize) -> Result<Tensor> {
+        // Only the usual size is worth a search for the fastest kernels: a search takes longer than many passes.
+        tch::Cuda::cudnn_set_benchmark(rows == self.shape.rows);
+        let (scorer, image_bytes) = (&self.scorer, self.shape.image_bytes as i64);
+        let parts = self.limit.in_parts(rows, |first, count| {
+            let part = pixels.f_narrow(0, first as i64 * image_bytes, count as i64 * image_bytes)?;
+            // tch panics instead of returning an error where one of the arguments is a scalar.
+            caught(|| scorer.logits_on_device(&part)).map_err(Error::Internal)?
+        })?;
+        Ok(Tensor::f_cat(&parts, 0)?.f_contiguous()?)
+    }
+
     fn queue(&mut self, lane: &mut Lane, pixels: &HostMemory, rows: usize) -> Result<Tensor> {
         let index = self.index;
         let lost = |reason| device_error(index, reason);
-        let image_bytes = self.shape.image_bytes as i64;
         // SAFETY: both memories stay in the pass, or with the caller after an error, until an event behind this copy
         // has passed; nothing writes to a slot that is away, and the kernels that last read the lane have ended, or it
         // would not be free.
@@ -92,13 +103,7 @@ impl Cuda {
         lane.copied.record(&self.copies).map_err(lost)?;
         self.kernels.wait_for(&lane.copied).map_err(lost)?;
         lane.begun.record(&self.kernels).map_err(lost)?;
-        let scorer = &self.scorer;
-        let parts = self.limit.in_parts(bucket(rows, self.shape.rows), |first, count| {
-            let part = lane.pixels.f_narrow(0, first as i64 * image_bytes, count as i64 * image_bytes)?;
-            // tch panics instead of returning an error where one of the arguments is a scalar.
-            caught(|| scorer.logits_on_device(&part)).map_err(Error::Internal)?
-        })?;
-        let logits = Tensor::f_cat(&parts, 0)?.f_contiguous()?;
+        let logits = self.compute(&lane.pixels, bucket(rows, self.shape.rows))?;
         let bytes = rows * self.model.classes().len() * size_of::<f32>();
         // SAFETY: the logits are contiguous f32 with at least `rows` rows, and the lane has room for a slot's. Both
         // stay in the pass until `ended`, before which nothing looks at the lane's.
@@ -111,21 +116,18 @@ impl Cuda {
 impl Accelerator for Cuda {
     type Pass = CudaPass;
 
-    fn warm_up(&mut self) {
-        // Kernels are searched for, and chosen between, in a pass of full size. What goes wrong shows in a real one.
-        let _ = use_device(self.index);
-        if let Ok(lane) = self.free.1.recv() {
-            let _ = self.limit.in_parts(self.shape.rows, |first, count| {
-                let bytes = self.shape.image_bytes as i64;
-                let part = lane.pixels.f_narrow(0, first as i64 * bytes, count as i64 * bytes)?;
-                caught(|| self.scorer.logits_on_device(&part)).map_err(Error::Internal)?
-            });
-            let _ = self.free.0.send(lane);
-        }
+    fn warm_up(&mut self) -> Result<()> {
+        use_device(self.index).map_err(|reason| device_error(self.index, reason))?;
+        let lane = self.free.1.recv().expect("the sender is in `self`");
+        // Kernels are searched for, and chosen between, in a pass of full size.
+        let warm = self.compute(&lane.pixels, self.shape.rows);
+        let _ = self.free.0.send(lane);
+        let _ = warm.map_err(|error| in_words(self.index, error))?;
         if let Err(message) = self.model.self_check().verify(&self.scorer) {
             log::warn!("with cuDNN's fused kernels {message}; separate kernels are used");
             self.scorer.without_fused_kernels();
         }
+        Ok(())
     }
 
     fn start(&mut self, pixels: HostMemory, rows: usize) -> Result<CudaPass, (HostMemory, Error)> {

@@ -272,6 +272,29 @@ fn a_dropped_stream_leaves_the_stage_to_others() {
     }
 }
 
+/// A device that is there and does not work.
+struct Unusable;
+
+impl Accelerator for Unusable {
+    type Pass = Finished;
+
+    fn warm_up(&mut self) -> Result<()> {
+        Err(Error::Device { device: "cuda:0".into(), reason: "CUDA out of memory".into() })
+    }
+
+    fn start(&mut self, pixels: HostMemory, _: usize) -> Result<Finished, (HostMemory, Error)> {
+        Err((pixels, Error::Internal("it was not warm".into())))
+    }
+}
+
+#[test]
+fn a_device_that_does_not_work_is_no_stage() {
+    let mut stage = Stage::without_workers(model(), &StageOptions { batch_rows: 16, ..StageOptions::default() }, 2);
+    let shape = stage.slot_shape().expect("small slots");
+    let error = stage.start_devices(vec![Unusable, Unusable], shape, 2).expect_err("no stage").to_string();
+    assert!(error.contains("CUDA out of memory"), "{error}");
+}
+
 #[test]
 fn slots_beyond_all_reason_are_refused() {
     let stage = Stage::without_workers(model(), &StageOptions { batch_rows: 1 << 20, ..StageOptions::default() }, 1);

@@ -119,14 +119,20 @@ impl Stage {
     ) -> Result<()> {
         let slots = Arc::new(Slots::new(SLOTS_AT_HOST + PASSES_IN_FLIGHT * devices.len(), shape));
         self.slots = Some(Arc::clone(&slots));
-        let classes = self.model.classes().len();
+        let (classes, count) = (self.model.classes().len(), devices.len());
+        let (ready, warm) = bounded(count);
         for device in devices {
             let (sender, started) = bounded(PASSES_WAITING);
-            let starts = Arc::clone(&slots);
-            self.device_threads.push(spawn("dismax-device", move || start_passes(device, &starts, &sender))?);
+            let (starts, ready) = (Arc::clone(&slots), ready.clone());
+            let start = move || start_passes(device, &starts, &ready, &sender);
+            self.device_threads.push(spawn("dismax-device", start)?);
             let (finishes, counters) = (Arc::clone(&slots), Arc::clone(&self.counters));
             let finish = move || finish_passes(&started, &finishes, classes, &counters);
             self.device_threads.push(spawn("dismax-logits", finish)?);
+        }
+        drop(ready);
+        for _ in 0..count {
+            warm.recv().map_err(|_| Error::Internal("the device's thread ended unexpectedly".into()))??;
         }
         self.start_workers((0..workers).map(|_| Engine::Devices(Arc::clone(&slots))).collect())
     }

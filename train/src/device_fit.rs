@@ -1,6 +1,7 @@
 //! The training loop for a GPU: one replica, in bf16 where the device can, and nothing in a step that waits for it.
 
 use std::collections::HashMap;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
@@ -172,7 +173,7 @@ impl DeviceTrainer {
         self.epoch_of_batches(plan, epoch, options, run, |step| resident.batch(&sources, step))
     }
 
-    /// The same with batches that a thread makes on the host.
+    /// The same with batches that threads make on the host.
     fn epoch_of_loader(
         &mut self,
         inputs: &Inputs<'_>,
@@ -188,10 +189,12 @@ impl DeviceTrainer {
             seed: options.seed,
         };
         let (device, size) = (self.device, options.size);
-        std::thread::scope(|scope| {
+        // This thread queues the device's work; the others have nothing else to do.
+        let threads = thread::available_parallelism().map_or(1, usize::from).saturating_sub(1).max(1);
+        thread::scope(|scope| {
             let (sender, batches): (_, Receiver<Result<TrainingBatch>>) = bounded(BATCHES_AHEAD);
             let examples = inputs.examples;
-            let loader = scope.spawn(move || load_epoch(examples, plan, preparation, epoch, &sender));
+            let loader = scope.spawn(move || load_epoch(examples, plan, preparation, (epoch, threads), &sender));
             let next = |_| batches.recv().map_err(|_| loader_gone())?.and_then(|batch| upload(&batch, size, device));
             let sums = self.epoch_of_batches(plan, epoch, options, run, next);
             // The loader ends once nobody takes its batches.

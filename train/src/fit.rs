@@ -68,7 +68,7 @@ pub(super) fn fit(
             team.load(sgd.parameters(), &buffers)?;
             let (sender, batches) = bounded(BATCHES_AHEAD * workers);
             let examples = inputs.examples;
-            let loader = scope.spawn(move || load_epoch(examples, plan, preparation, epoch, &sender));
+            let loader = scope.spawn(move || load_epoch(examples, plan, preparation, (epoch, 1), &sender));
             let outcome = take_steps(team, batches, &mut sgd, (epoch, &options, plan), run);
             // The steps give the batches up, so the loader ends, also after an error.
             let loaded = loader.join().map_err(|_| loader_gone());

@@ -1,11 +1,14 @@
-//! Makes the training batches of an epoch ahead of the device: augmentation and mix, on a thread of its own.
+//! Makes the training batches of an epoch ahead of the device: augmentation and mix, on threads of their own.
 
-use crossbeam::channel::Sender;
+use std::collections::VecDeque;
+use std::thread;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::augment::{Augmentation, Augmenter};
-use super::data::Examples;
+use super::data::{Example, Examples};
 use super::error::TrainError;
 use super::mix::{mix_labels, mix_quadrants};
 use dismax::error::Result;
@@ -91,56 +94,99 @@ pub fn example_rng(seed: u64, epoch: usize, position: u64) -> ChaCha8Rng {
     rng
 }
 
-/// Sends the batches of epoch `epoch`, worker after worker, step after step, until done or nobody listens.
+/// Sends the batches of epoch `epoch`, worker after worker, step after step, until done or nobody listens. `threads`
+/// change the images; reading them stays on this one.
 pub fn load_epoch(
     examples: &dyn Examples,
     plan: BatchPlan,
     preparation: Preparation,
-    epoch: usize,
+    (epoch, threads): (usize, usize),
     batches: &Sender<Result<TrainingBatch>>,
 ) {
-    let mut augmenter = Augmenter::new(preparation.augmentation, examples.size(), preparation.target);
-    let mut stream = examples.epoch(epoch);
-    let mut position = 0u64;
-    for step in 0..plan.steps {
-        for worker in 0..plan.workers {
-            let rows = plan.rows_of(step, worker);
-            let batch = load_batch(&mut stream, rows, &mut augmenter, preparation, epoch, &mut position);
-            let failed = batch.is_err();
-            if batches.send(batch).is_err() || failed {
+    thread::scope(|scope| {
+        let (tasks, queue) = bounded::<(RawBatch<'_>, Sender<Result<TrainingBatch>>)>(threads);
+        for _ in 0..threads {
+            let queue = queue.clone();
+            let mut augmenter = Augmenter::new(preparation.augmentation, examples.size(), preparation.target);
+            scope.spawn(move || {
+                for (batch, answer) in queue {
+                    // Nobody listens after an error.
+                    let _ = answer.send(batch.prepare(&mut augmenter, preparation, epoch));
+                }
+            });
+        }
+        drop(queue);
+        let mut in_flight = VecDeque::new();
+        let mut stream = examples.epoch(epoch);
+        let mut position = 0;
+        for (step, worker) in (0..plan.steps).flat_map(|step| (0..plan.workers).map(move |worker| (step, worker))) {
+            let batch = RawBatch::read(&mut stream, plan.rows_of(step, worker), &mut position);
+            let (answer, prepared) = bounded(1);
+            in_flight.push_back(prepared);
+            match batch {
+                Ok(batch) => {
+                    let sent = tasks.send((batch, answer));
+                    sent.expect("the threads take tasks as long as this one sends them");
+                }
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                    break;
+                }
+            }
+            if in_flight.len() > threads && !hand_on(&mut in_flight, batches) {
                 return;
             }
         }
-    }
+        while !in_flight.is_empty() && hand_on(&mut in_flight, batches) {}
+    });
 }
 
-fn load_batch<'a>(
-    stream: &mut (dyn Iterator<Item = Result<super::data::Example<'a>>> + Send + 'a),
-    rows: usize,
-    augmenter: &mut Augmenter,
-    preparation: Preparation,
-    epoch: usize,
-    position: &mut u64,
-) -> Result<TrainingBatch> {
-    let (height, width) = (preparation.target.0 as usize, preparation.target.1 as usize);
-    let size = height * width * 3;
-    let mut batch = TrainingBatch { pixels: vec![0; rows * size], ..TrainingBatch::default() };
-    let mut labels = Vec::with_capacity(rows);
-    for out in batch.pixels.chunks_exact_mut(size) {
-        let example = stream.next().ok_or_else(|| dismax::Error::from(TrainError::DataChanged))??;
-        let mut rng = example_rng(preparation.seed, epoch, *position);
-        *position += 1;
-        augmenter.apply(&example.pixels, &mut rng, out)?;
-        labels.push(i64::from(example.label));
+/// Sends the oldest batch on. False after an error and where nobody listens.
+fn hand_on(in_flight: &mut VecDeque<Receiver<Result<TrainingBatch>>>, batches: &Sender<Result<TrainingBatch>>) -> bool {
+    let Some(Ok(batch)) = in_flight.pop_front().map(|prepared| prepared.recv()) else { return false };
+    let is_whole = batch.is_ok();
+    batches.send(batch).is_ok() && is_whole
+}
+
+/// The examples of a batch as they are stored.
+struct RawBatch<'a> {
+    examples: Vec<Example<'a>>,
+    /// Of the first in the epoch.
+    position: u64,
+}
+
+impl<'a> RawBatch<'a> {
+    fn read(
+        stream: &mut (dyn Iterator<Item = Result<Example<'a>>> + Send + 'a),
+        rows: usize,
+        position: &mut u64,
+    ) -> Result<Self> {
+        let next = |_| stream.next().ok_or_else(|| dismax::Error::from(TrainError::DataChanged))?;
+        let batch = Self { examples: (0..rows).map(next).collect::<Result<_>>()?, position: *position };
+        *position += rows as u64;
+        Ok(batch)
     }
-    if preparation.fractional_probability {
-        let plain = rows / 2;
-        mix_quadrants(&mut batch.pixels[plain * size..], height, width, 3);
-        batch.mixed_labels = mix_labels(&labels[plain..]).concat();
-        labels.truncate(plain);
+
+    fn prepare(self, augmenter: &mut Augmenter, preparation: Preparation, epoch: usize) -> Result<TrainingBatch> {
+        let (height, width) = (preparation.target.0 as usize, preparation.target.1 as usize);
+        let (size, rows) = (height * width * 3, self.examples.len());
+        let mut batch = TrainingBatch { pixels: vec![0; rows * size], ..TrainingBatch::default() };
+        let mut labels = Vec::with_capacity(rows);
+        for ((position, example), out) in (self.position..).zip(&self.examples).zip(batch.pixels.chunks_exact_mut(size))
+        {
+            let mut rng = example_rng(preparation.seed, epoch, position);
+            augmenter.apply(&example.pixels, &mut rng, out)?;
+            labels.push(i64::from(example.label));
+        }
+        if preparation.fractional_probability {
+            let plain = rows / 2;
+            mix_quadrants(&mut batch.pixels[plain * size..], height, width, 3);
+            batch.mixed_labels = mix_labels(&labels[plain..]).concat();
+            labels.truncate(plain);
+        }
+        batch.labels = labels;
+        Ok(batch)
     }
-    batch.labels = labels;
-    Ok(batch)
 }
 
 #[cfg(test)]
@@ -149,6 +195,10 @@ mod tests {
     use crate::data::{InMemory, LabelledImages};
 
     fn epoch(count: usize, batch_size: usize, workers: usize, mixed: bool) -> Vec<TrainingBatch> {
+        epoch_on(1, count, batch_size, workers, mixed)
+    }
+
+    fn epoch_on(threads: usize, count: usize, batch_size: usize, workers: usize, mixed: bool) -> Vec<TrainingBatch> {
         let images = LabelledImages {
             pixels: (0..count).flat_map(|row| vec![row as u8; 12]).collect(),
             labels: (0..count as u32).collect(),
@@ -160,7 +210,7 @@ mod tests {
         let (sender, receiver) = crossbeam::channel::unbounded();
         let preparation =
             Preparation { augmentation: Augmentation::None, target: (2, 2), fractional_probability: mixed, seed: 1 };
-        load_epoch(&examples, plan, preparation, 0, &sender);
+        load_epoch(&examples, plan, preparation, (0, threads), &sender);
         drop(sender);
         receiver.iter().collect::<Result<_>>().unwrap()
     }
@@ -192,6 +242,13 @@ mod tests {
     fn the_number_of_workers_changes_neither_order_nor_pixels() {
         let join = |batches: Vec<TrainingBatch>| -> Vec<u8> { batches.into_iter().flat_map(|b| b.pixels).collect() };
         assert_eq!(join(epoch(11, 4, 1, false)), join(epoch(11, 4, 2, false)));
+    }
+
+    #[test]
+    fn threads_change_neither_order_nor_pixels() {
+        let bytes = |batch: TrainingBatch| (batch.pixels, batch.labels, batch.mixed_labels);
+        let all = |threads| epoch_on(threads, 203, 10, 1, true).into_iter().map(bytes).collect::<Vec<_>>();
+        assert_eq!(all(1), all(4));
     }
 
     #[test]

@@ -177,7 +177,7 @@ mod tests {
                 let (plan, seed, epoch) = (BatchPlan::equal(examples.len(), batch_size), 5, 3);
                 let preparation = Preparation { augmentation, target, fractional_probability, seed };
                 let (sender, batches) = crossbeam::channel::unbounded();
-                load_epoch(&examples, plan, preparation, epoch, &sender);
+                load_epoch(&examples, plan, preparation, (epoch, 2), &sender);
                 drop(sender);
                 let resident = ResidentImages::try_new(&examples, target, Device::Cpu)?;
                 let sources = resident.epoch(&examples, plan, (augmentation, fractional_probability, seed), epoch)?;
