@@ -8,13 +8,16 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::augment::Augmentation;
 use crate::checkpoint::TrainingData;
-use crate::data::{Example, Examples, InMemory};
-use crate::fit::fit;
+use crate::data::{Example, Examples, InMemory, LabelledImages};
+use crate::host_fit::fit_on_host;
 use crate::optimizer::SgdOptions;
+use crate::options::TrainOptions;
 use crate::schedule::Schedule;
 use dismax::cancel::Cancel;
+use dismax::error::Error;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
+use tch::{Device, Tensor};
 
 const CLASSES: usize = 3;
 
@@ -64,7 +67,7 @@ fn trained(examples: &dyn Examples, epochs: usize, folder: &Path, kind: Option<K
     let inputs = Inputs { examples, held_out: &held_out, device: Device::Cpu, checkpoint: &checkpoint };
     run(|run| match kind {
         Some(kind) => fit_on_device(&inputs, state(epochs), None, kind, run, &mut |_| {}),
-        None => fit(&inputs, state(epochs), None, run, &mut |_| {}),
+        None => fit_on_host(&inputs, state(epochs), None, run, &mut |_| {}),
     })
     .expect("trained")
 }

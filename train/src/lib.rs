@@ -31,12 +31,13 @@ mod collector;
 mod data;
 mod decode;
 mod device_fit;
+mod device_trainer;
 mod error;
-mod fit;
 mod flat;
 #[cfg(test)]
 mod golden;
 mod held_out;
+mod host_fit;
 mod job;
 mod labelled_dataset;
 mod labels;

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use dismax::calibration::rows_to_flag;
+use dismax::device::training_kind;
 use dismax::error::{Error, Result};
 use dismax::image::Preprocessing;
 use dismax::metrics::LabelledLogits;
@@ -12,8 +13,9 @@ use dismax::run::Run;
 
 use super::checkpoint::{Checkpoint, TrainingState};
 use super::data::LabelledImages;
+use super::device_fit::fit_on_device;
 use super::error::TrainError;
-use super::fit::fit;
+use super::host_fit::fit_on_host;
 use super::job::{TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
 use super::session::{Inputs, Trained, progress};
 use super::training_set::TrainingSet;
@@ -61,7 +63,10 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     }
     let TrainingSet { examples, held_out, scoring, .. } = set;
     let inputs = Inputs { examples: examples.as_ref(), held_out: &held_out, device, checkpoint: &checkpoint_file };
-    let trained = fit(&inputs, state.clone(), resume, run, events)?;
+    let trained = match device.is_cuda() && state.options.workers == 1 {
+        true => fit_on_device(&inputs, state.clone(), resume, training_kind(device), run, events)?,
+        false => fit_on_host(&inputs, state.clone(), resume, run, events)?,
+    };
     drop(examples);
     let model = finish(job, config(&state, &scoring), trained, (&held_out, &state.data.held_out), device, events)?;
     match std::fs::remove_file(&checkpoint_file) {

@@ -1,19 +1,16 @@
-//! The training loop of a CPU: workers compute gradients, one thread takes the steps. A GPU has its
-//! [own](super::device_fit).
+//! The training loop of a CPU, and of several replicas on one GPU: workers compute gradients, one thread takes the steps.
 
 use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
-use dismax::device::training_kind;
 use dismax::error::Result;
 use dismax::model::EpochRecord;
 use dismax::run::Run;
 use tch::{Device, Tensor};
 
 use super::checkpoint::{Checkpoint, CheckpointWriter, TrainingState, to_host};
-use super::device_fit::fit_on_device;
 use super::error::TrainError;
 use super::job::TrainEvent;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
@@ -31,7 +28,7 @@ const BATCHES_AHEAD: usize = 2;
 /// # Errors
 /// Too few rows for a batch, [`dismax::Error::Cancelled`] after a stop, and whatever reading, libtorch or writing the
 /// checkpoint give.
-pub(super) fn fit(
+pub(super) fn fit_on_host(
     inputs: &Inputs<'_>,
     mut state: TrainingState,
     resume: Option<Checkpoint>,
@@ -39,10 +36,6 @@ pub(super) fn fit(
     events: &mut dyn FnMut(TrainEvent<'_>),
 ) -> Result<Trained> {
     let options = state.options.clone();
-    if inputs.device.is_cuda() && options.workers == 1 {
-        let kind = training_kind(inputs.device);
-        return fit_on_device(inputs, state, resume, kind, run, events);
-    }
     let workers = options.usable_workers(inputs.examples.len())?;
     let plan = BatchPlan::new(inputs.examples.len(), options.batch_size, workers);
     let replica_plan = replica_plan(&options, state.classes.len(), workers, inputs.device);

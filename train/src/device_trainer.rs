@@ -1,0 +1,187 @@
+//! A network that is trained on a device: a step queues its work there and waits for nothing.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use dismax::error::{Error, Result};
+use dismax::network::{Gradients, Network, Normalizer, Weight};
+use tch::{Device, Kind, Reduction, Tensor};
+
+use super::checkpoint::{Checkpoint, TrainingState, to_host};
+use super::data::LabelledImages;
+use super::flat::FlatWeights;
+use super::objective::objective;
+use super::optimizer::{DeviceSgd, flatten, unflatten};
+use super::options::TrainOptions;
+use super::resident::DeviceBatch;
+use super::session::read_checkpoint;
+
+/// Images of a validation batch.
+const VALIDATION_ROWS: usize = 1024;
+
+/// A network on a device with its optimiser.
+pub(super) struct DeviceTrainer {
+    network: Network,
+    normalizer: Normalizer,
+    flat: FlatWeights,
+    sgd: DeviceSgd,
+    kind: Kind,
+    device: Device,
+    /// [`Sums`] so far, `[3]` f64 on the device.
+    sums: Tensor,
+}
+
+/// Figures of an epoch, summed over its rows: the objective over all, the others over the plain ones.
+pub(super) struct Sums {
+    /// Training objective.
+    pub(super) objective: f64,
+    /// Negative log-likelihood in nats.
+    pub(super) nll: f64,
+    /// Rows that were classified correctly.
+    pub(super) correct: f64,
+}
+
+impl DeviceTrainer {
+    /// A new network on `device` whose convolutions compute in `kind`.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses, for example a device without memory.
+    pub(super) fn try_new(options: &TrainOptions, classes: usize, device: Device, kind: Kind) -> Result<Self> {
+        if device.is_cuda() {
+            tch::Cuda::cudnn_set_benchmark(true);
+        }
+        let network = Network::try_new(options.architecture, options.loss.head(), classes, device, options.seed)?;
+        network.weights().require_gradients()?;
+        let flat = FlatWeights::try_new(&network, kind)?;
+        Ok(Self {
+            network,
+            normalizer: Normalizer::try_new(options.mean, options.std, device)?,
+            sgd: DeviceSgd::try_new(flat.master(), options.sgd)?,
+            flat,
+            kind,
+            device,
+            sums: Tensor::f_zeros([3], (Kind::Double, device))?,
+        })
+    }
+
+    /// Takes over the state of `checkpoint`, which comes from the file `path`.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`](super::error::TrainError::Checkpoint) if it is of another network.
+    pub(super) fn restore(&mut self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+        let buffers = self.network.weights().buffers();
+        let counts = [self.flat.master().numel(), flatten(&buffers)?.numel()];
+        let [parameters, momentum, statistics] = read_checkpoint(checkpoint, counts, path)?;
+        unflatten(&parameters, &self.flat.views(self.flat.master())?)?;
+        unflatten(&momentum, &self.flat.views(self.sgd.momentum())?)?;
+        unflatten(&statistics, &buffers)?;
+        self.flat.follow()
+    }
+
+    /// Plans the steps of an epoch by their shares of the peak learning rate, and begins its figures.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub(super) fn begin_epoch(&mut self, factors: &[f64]) -> Result<()> {
+        let _ = self.sums.f_zero_()?;
+        self.sgd.plan(factors)
+    }
+
+    /// The epoch's figures so far. Waits for the device.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub(super) fn sums(&self) -> Result<Sums> {
+        let sums = Vec::<f64>::try_from(&self.sums)?;
+        Ok(Sums { objective: sums[0], nll: sums[1], correct: sums[2] })
+    }
+
+    /// What continues the training from here.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub(super) fn checkpoint(&self, state: &TrainingState) -> Result<Checkpoint> {
+        let row_major = |flat: &Tensor| to_host(&flatten(&self.flat.views(flat)?)?);
+        tch::no_grad(|| {
+            Ok(Checkpoint {
+                state: state.clone(),
+                parameters: row_major(self.flat.master())?,
+                momentum: row_major(self.sgd.momentum())?,
+                buffers: to_host(&flatten(&self.network.weights().buffers())?)?,
+            })
+        })
+    }
+
+    /// Step number `step` of the epoch. Everything is queued; nothing is waited for.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses, for example a device without memory.
+    pub(super) fn step(&mut self, batch: &DeviceBatch, step: usize, options: &TrainOptions) -> Result<()> {
+        let images = self.normalizer.images_of(&batch.pixels, self.kind)?;
+        let (loss, alpha) = (options.loss, options.fractional_probability_weight);
+        let Gradients { logits, objective, gradients } = self
+            .network
+            .gradients(&images, |logits| objective(loss, logits, &batch.labels, &batch.mixed_labels, alpha))?;
+        tch::no_grad(|| {
+            self.sgd.step(self.flat.master(), &self.flat.gradient(&gradients)?, step)?;
+            self.flat.follow()?;
+            let plain = logits.f_narrow(0, 0, batch.labels.size()[0])?;
+            let nll = nll_sum(&plain, &batch.labels)?;
+            let correct = plain.f_argmax(1, false)?.f_eq_tensor(&batch.labels)?.f_sum(Kind::Double)?;
+            let objective = objective.f_to_kind(Kind::Double)?.f_mul_scalar(batch.pixels.size()[0])?;
+            let _ = self.sums.f_add_(&Tensor::f_stack(&[objective, nll, correct], 0)?)?;
+            Ok(())
+        })
+    }
+
+    /// Mean negative log-likelihood (nats, temperature 1) and accuracy on `images`.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub(super) fn validate(&self, images: &LabelledImages, options: &TrainOptions) -> Result<(f64, f64)> {
+        let size = options.size;
+        tch::no_grad(|| {
+            let sums = Tensor::f_zeros([2], (Kind::Double, self.device))?;
+            for start in (0..images.len()).step_by(VALIDATION_ROWS) {
+                let rows = start..images.len().min(start + VALIDATION_ROWS);
+                let labels: Vec<i64> = images.labels[rows.clone()].iter().map(|&label| i64::from(label)).collect();
+                let labels = Tensor::f_from_slice(&labels)?.f_to_device(self.device)?;
+                let pixels = pixels(&images.center_crops(rows, size), size, self.device)?;
+                let logits = self.network.logits(&self.normalizer.images_of(&pixels, self.kind)?, false)?;
+                let correct = logits.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Double)?;
+                let found = Tensor::f_stack(&[nll_sum(&logits, &labels)?, correct], 0)?;
+                let _ = sums.shallow_clone().f_add_(&found)?;
+            }
+            let sums = Vec::<f64>::try_from(&sums)?;
+            Ok((sums[0] / images.len() as f64, sums[1] / images.len() as f64))
+        })
+    }
+
+    /// All weights in f32 on the host, by name.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub(super) fn named_weights(&self) -> Result<HashMap<String, Tensor>> {
+        let mut trained = self.flat.views(self.flat.master())?.into_iter();
+        let value = |weight: &Weight| -> Result<(String, Tensor)> {
+            let tensor = match weight.trainable {
+                true => trained.next().ok_or_else(|| Error::Internal("a weight is not in the vector".into()))?,
+                false => weight.tensor.shallow_clone(),
+            };
+            Ok((weight.name.clone(), tensor.f_detach()?.f_to_device(Device::Cpu)?))
+        };
+        self.network.weights().iter().map(value).collect()
+    }
+}
+
+/// Sum of the rows' negative log-likelihood in nats, a single f64.
+fn nll_sum(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let log_p = logits.f_log_softmax(1, Kind::Double)?;
+    Ok(log_p.f_nll_loss(labels, None::<Tensor>, Reduction::Sum, -100)?)
+}
+
+/// Pixels `[B, H, W, 3]` u8 on the device.
+pub(super) fn pixels(bytes: &[u8], (height, width): (u32, u32), device: Device) -> Result<Tensor> {
+    let pixels = Tensor::f_from_slice(bytes)?.f_view([-1, i64::from(height), i64::from(width), 3])?;
+    Ok(pixels.f_to_device(device)?)
+}
