@@ -17,7 +17,7 @@ pub fn has_driver() -> bool {
 /// Loads the CUDA libraries, once in a process, and returns the path of `libtorch_cuda.so`.
 ///
 /// libtorch keeps its first answer to the question whether there is CUDA, and a convolution on the CPU asks it. So this
-/// comes before the first network on any device: see [`prepare`].
+/// comes before the first network on any device, wherever there is a driver.
 ///
 /// # Errors
 /// What is missing, in words.
