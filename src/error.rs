@@ -124,6 +124,14 @@ pub enum Error {
         /// Which library, driver or GPU is missing.
         reason: String,
     },
+    /// A device that failed while it was used: it is lost, or has too little memory for a single image.
+    #[error("device `{device}` failed: {reason}")]
+    DeviceFailed {
+        /// The device.
+        device: String,
+        /// What its libraries say.
+        reason: String,
+    },
     /// Options that do not fit each other, the data or the machine.
     #[error("{0}")]
     Config(String),

@@ -21,6 +21,7 @@ pub fn hint(error: &Error) -> Option<&'static str> {
         Error::ModelAsDataset { .. } => "--model names the model",
         Error::NotCalibrated { .. } => "first run: dismax calibrate MODEL --data VALIDATION",
         Error::Device { .. } => "--device cpu works without",
+        Error::DeviceFailed { .. } => "a smaller --batch-size takes less of its memory, --device cpu none",
         Error::TooManyRowErrors { .. } => {
             "without --max-errors all rows are kept, and --errors FILE writes the failed ones to a file of their own"
         }

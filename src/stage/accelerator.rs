@@ -130,7 +130,9 @@ pub(super) fn finish_passes<P: Pass>(
 fn fail(parts: &[FilledPart], error: &Error) {
     for part in parts {
         part.item.fail(match error {
-            Error::Device { device, reason } => Error::Device { device: device.clone(), reason: reason.clone() },
+            Error::DeviceFailed { device, reason } => {
+                Error::DeviceFailed { device: device.clone(), reason: reason.clone() }
+            }
             other => Error::Internal(other.to_string()),
         });
     }

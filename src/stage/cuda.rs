@@ -50,7 +50,7 @@ impl Cuda {
     /// `scorer` runs on the GPU `index`, in passes of up to a slot.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device has too little memory or is lost.
+    /// [`Error::DeviceFailed`] where the device has too little memory or is lost.
     pub fn try_new(index: usize, model: &Arc<Model>, mut scorer: Scorer, shape: SlotShape) -> Result<Self> {
         let lost = |reason| device_error(index, reason);
         use_device(index).map_err(lost)?;
@@ -212,13 +212,13 @@ impl Drop for CudaPass {
 }
 
 fn device_error(index: usize, reason: String) -> Error {
-    Error::Device { device: format!("cuda:{index}"), reason }
+    Error::DeviceFailed { device: format!("cuda:{index}"), reason }
 }
 
 /// The device's error without libtorch's page of stack frames.
 fn in_words(index: usize, error: Error) -> Error {
     match error {
-        device @ Error::Device { .. } => device,
+        device @ Error::DeviceFailed { .. } => device,
         other => device_error(index, first_lines(&other.to_string())),
     }
 }

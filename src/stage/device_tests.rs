@@ -222,7 +222,8 @@ fn a_slow_image_holds_nobody_else_up() {
 
 #[test]
 fn a_lost_device_is_one_clear_error() {
-    let lost = || Error::Device { device: "cuda:0".into(), reason: "CUDA error 999 from event_synchronize".into() };
+    let lost =
+        || Error::DeviceFailed { device: "cuda:0".into(), reason: "CUDA error 999 from event_synchronize".into() };
     let at_start = Simulated::new(move |number| if number < 3 { Ok(()) } else { Err(lost()) }, |_| Ok(()));
     let at_finish = Simulated::new(|_| Ok(()), move |number| if number < 3 { Ok(()) } else { Err(lost()) });
     for device in [at_start, at_finish] {
@@ -279,7 +280,7 @@ impl Accelerator for Unusable {
     type Pass = Finished;
 
     fn warm_up(&mut self) -> Result<()> {
-        Err(Error::Device { device: "cuda:0".into(), reason: "CUDA out of memory".into() })
+        Err(Error::DeviceFailed { device: "cuda:0".into(), reason: "CUDA out of memory".into() })
     }
 
     fn start(&mut self, pixels: HostMemory, _: usize) -> Result<Finished, (HostMemory, Error)> {
