@@ -29,11 +29,11 @@ pub struct Recipe {
     pub architecture: Architecture,
     /// Loss.
     pub loss: Loss,
-    /// Passes over the data: 30 for one cycle (100 of large batches), else 300.
+    /// Passes over the data: 30 for one cycle (100 on a GPU with batches of 512 and more), else 300.
     pub epochs: Option<usize>,
     /// Rows of a step: 64; 512 for one cycle on a GPU with enough rows.
     pub batch_size: Option<usize>,
-    /// Peak learning rate: 0.1; 0.4 for batches of 512 and more.
+    /// Peak learning rate: 0.1; 0.4 for one cycle on a GPU with batches of 512 and more.
     pub learning_rate: Option<f64>,
     /// L2 penalty: 5e-4 for one cycle, else 1e-4.
     pub weight_decay: Option<f64>,
@@ -111,9 +111,10 @@ impl Recipe {
     pub fn options(&self, stored: &Preprocessing, device: tch::Device, rows: usize) -> Result<TrainOptions> {
         let schedule = self.schedule.unwrap_or(Schedule::OneCycle);
         let one_cycle = schedule == Schedule::OneCycle;
-        let is_large = device.is_cuda() && one_cycle && rows >= LARGE_BATCH * STEPS_OF_LARGE_BATCHES;
+        let suits_large = device.is_cuda() && one_cycle;
+        let is_large = suits_large && rows >= LARGE_BATCH * STEPS_OF_LARGE_BATCHES;
         let batch_size = self.batch_size.unwrap_or(if is_large { LARGE_BATCH } else { SMALL_BATCH });
-        let has_large_batches = one_cycle && batch_size >= LARGE_BATCH;
+        let has_large_batches = suits_large && batch_size >= LARGE_BATCH;
         let size = match stored.resize {
             Resize::Exact => (stored.height, stored.width),
             Resize::ShorterSide { .. } => {
@@ -170,13 +171,15 @@ mod tests {
         let stored = recipe.preprocessing(None)?;
         let (cpu, gpu) = (tch::Device::Cpu, tch::Device::Cuda(0));
         let multi_step = Recipe { schedule: Some(Schedule::MultiStep), ..recipe.clone() };
-        let asked = Recipe { batch_size: Some(256), ..recipe.clone() };
+        let [asked, large] = [256, 512].map(|rows| Recipe { batch_size: Some(rows), ..recipe.clone() });
         for (recipe, device, rows, expected) in [
             (&recipe, cpu, 45_000, (64, 0.1, 30)),
             (&recipe, gpu, 45_000, (512, 0.4, 100)),
             (&recipe, gpu, 10_000, (64, 0.1, 30)),
             (&multi_step, gpu, 45_000, (64, 0.1, 300)),
             (&asked, gpu, 45_000, (256, 0.1, 30)),
+            (&large, cpu, 45_000, (512, 0.1, 30)),
+            (&large, gpu, 1_000, (512, 0.4, 100)),
         ] {
             let options = recipe.options(&stored, device, rows)?;
             let found = (options.batch_size, options.sgd.learning_rate, options.epochs);

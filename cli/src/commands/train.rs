@@ -71,7 +71,8 @@ pub struct Args {
     #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax, help_heading = "Recipe")]
     loss: Loss,
 
-    /// Passes over the training rows [default: 30 for one-cycle, 100 with batches of 512 or more; else 300].
+    /// Passes over the training rows [default: 30 for one-cycle, 100 on a GPU with batches of 512 or more; else
+    /// 300].
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
     epochs: Option<usize>,
 
@@ -79,7 +80,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
     batch_size: Option<usize>,
 
-    /// Peak learning rate [default: 0.1; 0.4 for one-cycle with batches of 512 or more].
+    /// Peak learning rate [default: 0.1; 0.4 for one-cycle on a GPU with batches of 512 or more].
     #[arg(long, value_name = "X", value_parser = positive, help_heading = "Recipe")]
     lr: Option<f64>,
 
