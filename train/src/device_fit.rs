@@ -146,13 +146,17 @@ impl Epochs<'_> {
             rows += batch.pixels.size()[0] as usize;
             plain += batch.labels.size()[0] as usize;
             trainer.step(&batch, step, options)?;
-            let is_last = step + 1 == plan.steps;
-            if (is_last || (step + 1).is_multiple_of(STEPS_BETWEEN_LOOKS)) && !trainer.sums()?.objective.is_finite() {
-                let learning_rate = options.sgd.learning_rate;
-                return Err(TrainError::Diverged { epoch: epoch + 1, learning_rate }.into());
+            if (step + 1).is_multiple_of(STEPS_BETWEEN_LOOKS) {
+                self.finite(trainer.sums()?, epoch)?;
             }
         }
-        Ok((trainer.sums()?, plain))
+        Ok((self.finite(trainer.sums()?, epoch)?, plain))
+    }
+
+    fn finite(&self, sums: Sums, epoch: usize) -> Result<Sums> {
+        let learning_rate = self.options.sgd.learning_rate;
+        let diverged = || TrainError::Diverged { epoch: epoch + 1, learning_rate }.into();
+        sums.objective.is_finite().then_some(sums).ok_or_else(diverged)
     }
 
     fn upload(&self, batch: &TrainingBatch) -> Result<DeviceBatch> {

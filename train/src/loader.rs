@@ -56,6 +56,11 @@ impl BatchPlan {
         Self { rows: rows / plan.steps * plan.steps, ..plan }
     }
 
+    /// Where step `step` begins in the epoch.
+    pub fn first_row(&self, step: usize) -> usize {
+        self.rows * step / self.steps
+    }
+
     /// Rows of worker `worker` in step `step`.
     pub fn rows_of(&self, step: usize, worker: usize) -> usize {
         let batch = share(self.rows, self.steps, step);

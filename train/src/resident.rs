@@ -59,8 +59,11 @@ impl ResidentImages {
     pub(super) fn try_new(images: &InMemory, target: (u32, u32), device: Device) -> Result<Self> {
         let images = images.images();
         let labels: Vec<i64> = images.labels.iter().map(|&label| i64::from(label)).collect();
-        let black = Tensor::f_zeros([1, 3], (Kind::Uint8, device))?;
-        let pixels = Tensor::f_from_slice(&images.pixels)?.f_view([-1, 3])?.f_to_device(device)?;
+        let stored = Tensor::f_from_slice(&images.pixels)?.f_view([-1, 3])?;
+        let count = stored.size()[0];
+        // Copied to its place at once: joining two tensors there would take the memory twice.
+        let pixels = Tensor::f_zeros([count + 1, 3], (Kind::Uint8, device))?;
+        pixels.f_narrow(0, 0, count)?.f_copy_(&stored)?;
         let (height, width) = (i64::from(target.0), i64::from(target.1));
         let numbers = |value: &dyn Fn(i64, i64) -> i64| -> Result<Tensor> {
             let all: Vec<i64> =
@@ -68,7 +71,7 @@ impl ResidentImages {
             Ok(Tensor::f_from_slice(&all)?.f_to_device(device)?)
         };
         Ok(Self {
-            pixels: Tensor::f_cat(&[pixels, black], 0)?,
+            pixels,
             labels: Tensor::f_from_slice(&labels)?.f_to_device(device)?,
             size: (i64::from(images.height), i64::from(images.width)),
             target: (height, width),
@@ -105,16 +108,14 @@ impl ResidentImages {
             .collect::<Option<_>>()
             .ok_or_else(|| Error::Internal("images that are resized are not gathered".into()))?;
         let mut sources: Vec<i64> = Vec::with_capacity(plan.rows * QUADRANTS * FIELDS);
-        let mut first = 0;
         for step in 0..plan.steps {
             let rows = plan.rows_of(step, 0);
-            let batch = &drawn[first..first + rows];
+            let batch = &drawn[plan.first_row(step)..][..rows];
             let (plain, mixed) = batch.split_at(if fractional_probability { rows / 2 } else { rows });
             sources.extend(plain.iter().flat_map(|source| [source; QUADRANTS]).flatten());
             let before = |row: usize, back: usize| &mixed[(row + 3 * mixed.len() - back) % mixed.len()];
             let quadrants = (0..mixed.len()).flat_map(|row| (0..QUADRANTS).map(move |back| before(row, back)));
             sources.extend(quadrants.flatten());
-            first += rows;
         }
         let sources = Tensor::f_from_slice(&sources)?.f_view([-1, QUADRANTS as i64, FIELDS as i64])?;
         Ok(EpochSources { sources: sources.f_to_device(self.pixels.device())?, plan, fractional_probability })
@@ -126,8 +127,7 @@ impl ResidentImages {
     /// Whatever libtorch refuses.
     pub(super) fn batch(&self, epoch: &EpochSources, step: usize) -> Result<DeviceBatch> {
         let rows = epoch.plan.rows_of(step, 0) as i64;
-        let first: usize = (0..step).map(|step| epoch.plan.rows_of(step, 0)).sum();
-        let sources = epoch.sources.f_narrow(0, first as i64, rows)?;
+        let sources = epoch.sources.f_narrow(0, epoch.plan.first_row(step) as i64, rows)?;
         let ((height, width), (target_height, target_width)) = (self.size, self.target);
         // `[B, H' * W', 4]`: what its quadrant says for each pixel.
         let each = sources.f_index_select(1, &self.quadrants)?;
