@@ -153,9 +153,9 @@ mod tests {
             thread::sleep(std::time::Duration::from_micros(if item.is_multiple_of(7) { 300 } else { 1 }));
             item * 2
         };
-        let mut map = ordered_map(items, 3, slow_first).unwrap();
+        let mut map = ordered_map(items, 3, slow_first).expect("threads");
         for expected in 0..1000 {
-            assert_eq!(map.next().unwrap().unwrap(), expected * 2);
+            assert_eq!(map.next().expect("an item").expect("no panic"), expected * 2);
             assert!(read.load(Ordering::SeqCst) <= expected + 1 + 6);
         }
         assert!(map.next().is_none());
@@ -169,16 +169,16 @@ mod tests {
         let (go, gate) = bounded::<()>(100);
         // The first item goes through, the next two are held at work, and the fourth is queued behind them.
         let mut map = ordered_map(0..100, 2, move |item| {
-            begun.send(()).unwrap();
+            begun.send(()).expect("the test listens");
             if item > 0 {
                 let _ = gate.recv();
             }
             counter.fetch_add(1, Ordering::SeqCst);
             item
         })
-        .unwrap();
-        assert_eq!(map.next().unwrap().unwrap(), 0);
-        (0..3).for_each(|_| at_work.recv().unwrap());
+        .expect("threads");
+        assert_eq!(map.next().expect("an item").expect("no panic"), 0);
+        (0..3).for_each(|_| at_work.recv().expect("a thread at work"));
         let stopped = Arc::clone(&map.stopped);
         let opener = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
@@ -187,7 +187,7 @@ mod tests {
             drop(go);
         });
         drop(map);
-        opener.join().unwrap();
+        opener.join().expect("no panic");
         assert_eq!(done.load(Ordering::SeqCst), 3, "the queued item was worked on");
     }
 
@@ -199,26 +199,29 @@ mod tests {
             let _ = &held;
             counter.fetch_add(1, Ordering::SeqCst);
         });
-        let mut ahead = read_ahead(items, 3).unwrap();
+        let mut ahead = read_ahead(items, 3).expect("a thread");
         for expected in 0..100 {
-            assert_eq!(ahead.next().unwrap().unwrap(), expected);
+            assert_eq!(ahead.next().expect("an item").expect("no panic"), expected);
             assert!(read.load(Ordering::SeqCst) <= expected + 1 + 3 + 1, "one in hand, three waiting");
         }
         drop(ahead);
         while Arc::strong_count(&ends) > 1 {
             thread::yield_now();
         }
-        let mut ahead = read_ahead((0..3).inspect(|item| assert!(*item != 2, "two")), 1).unwrap();
-        assert_eq!((ahead.next().unwrap().unwrap(), ahead.next().unwrap().unwrap()), (0, 1));
+        let mut ahead = read_ahead((0..3).inspect(|item| assert!(*item != 2, "two")), 1).expect("a thread");
+        assert_eq!(
+            (ahead.next().expect("an item").expect("no panic"), ahead.next().expect("an item").expect("no panic")),
+            (0, 1)
+        );
         assert!(matches!(ahead.next(), Some(Err(Error::Internal(_)))) && ahead.next().is_none());
     }
 
     #[test]
     fn a_panic_becomes_an_error_and_dropping_early_ends_the_threads() {
-        let mut map = ordered_map(0..10, 1, |item| assert!(item != 2, "two")).unwrap();
-        assert!(map.next().unwrap().is_ok());
-        assert!(map.next().unwrap().is_ok());
-        assert!(matches!(map.next().unwrap(), Err(Error::Internal(_))));
+        let mut map = ordered_map(0..10, 1, |item| assert!(item != 2, "two")).expect("threads");
+        assert!(map.next().is_some_and(|item| item.is_ok()));
+        assert!(map.next().is_some_and(|item| item.is_ok()));
+        assert!(matches!(map.next(), Some(Err(Error::Internal(_)))));
         drop(map);
     }
 }

@@ -35,7 +35,7 @@ pub fn prepare() {
 }
 
 /// A libtorch message without tch's prefix and the stack trace.
-pub(crate) fn first_lines(message: &str) -> String {
+pub fn first_lines(message: &str) -> String {
     let message = message.trim_start_matches("Internal torch error: ");
     let end = message.find("\nException raised from").unwrap_or(message.len());
     message[..end].lines().map(str::trim).collect::<Vec<_>>().join(" ")
@@ -96,20 +96,20 @@ mod tests {
         assert_eq!(folder_in_maps(maps), Some(PathBuf::from("/opt/my torch/lib")));
         assert_eq!(folder_in_maps("7f0000000000-7f0000001000 rw-p 00000000 00:00 0 [heap]\n"), None);
         let _uses_libtorch = tch::Tensor::from_slice(&[0.0f32]);
-        assert!(libtorch_folder().unwrap().join("libtorch_cpu.so").exists());
+        assert!(libtorch_folder().expect("libtorch in this process").join("libtorch_cpu.so").exists());
     }
 
     #[test]
     fn cuda_libraries_are_found_in_both_layouts() {
-        let root = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir().expect("a folder");
         let lib = root.path().join("lib");
         let message = find_cuda_library(&lib).unwrap_err();
         assert!(message.contains("lib-cuda"), "{message}");
         for folder in ["lib-cuda", "lib"] {
             let library = root.path().join(folder).join("libtorch_cuda.so");
-            fs::create_dir(root.path().join(folder)).unwrap();
-            fs::write(&library, "").unwrap();
-            assert_eq!(find_cuda_library(&lib).unwrap(), library);
+            fs::create_dir(root.path().join(folder)).expect("a folder");
+            fs::write(&library, "").expect("a file");
+            assert_eq!(find_cuda_library(&lib).expect("the library"), library);
         }
     }
 

@@ -74,6 +74,16 @@ enum Slot {
     Away,
 }
 
+impl Slot {
+    fn as_filling(&mut self) -> Option<&mut Filling> {
+        if let Self::Filling(filling) = self { Some(filling) } else { None }
+    }
+
+    fn into_filling(self) -> Option<Filling> {
+        if let Self::Filling(filling) = self { Some(filling) } else { None }
+    }
+}
+
 #[derive(Debug)]
 struct Filling {
     memory: LentMemory,
@@ -227,11 +237,8 @@ impl Slots {
 
     /// A closed slot whose parts are all back is ready for a device.
     fn fill(&self, state: &mut State, slot: usize) {
-        let Slot::Filling(Filling { memory, untaken, back, .. }) =
-            std::mem::replace(&mut state.slots[slot], Slot::Away)
-        else {
-            unreachable!("a slot is filled once")
-        };
+        let filling = std::mem::replace(&mut state.slots[slot], Slot::Away).into_filling();
+        let Filling { memory, untaken, back, .. } = filling.expect("a slot is filled once");
         drop(untaken);
         let pixels = memory.rejoin().expect("all parts are back");
         let rows = back.iter().map(|part| part.first + part.rows.len()).max().expect("a slot closes with rows in it");
@@ -287,9 +294,6 @@ impl Slots {
 
 impl State {
     fn filling(&mut self, slot: usize) -> &mut Filling {
-        match &mut self.slots[slot] {
-            Slot::Filling(filling) => filling,
-            other => unreachable!("slot {slot} has parts out and is {other:?}"),
-        }
+        self.slots[slot].as_filling().expect("an open slot, and one with parts out, is being filled")
     }
 }

@@ -40,6 +40,15 @@ pub struct Window {
     pub flip: bool,
 }
 
+impl Window {
+    /// A window of an image with `padding` pixels around it, mirrored in half of the draws if `flip`.
+    fn draw(padding: u32, flip: bool, rng: &mut impl Rng) -> Self {
+        let mut offset = || rng.random_range(0..=2 * i64::from(padding)) - i64::from(padding);
+        let (top, left) = (offset(), offset());
+        Self { top, left, flip: flip && rng.random::<bool>() }
+    }
+}
+
 impl Augmentation {
     /// Whether pixels only move.
     pub fn only_crops(self) -> bool {
@@ -50,11 +59,7 @@ impl Augmentation {
     pub fn window(self, rng: &mut impl Rng) -> Option<Window> {
         match self {
             Self::None => Some(Window::default()),
-            Self::Crop { padding, flip } => {
-                let mut offset = || rng.random_range(0..=2 * i64::from(padding)) - i64::from(padding);
-                let (top, left) = (offset(), offset());
-                Some(Window { top, left, flip: flip && rng.random::<bool>() })
-            }
+            Self::Crop { padding, flip } => Some(Window::draw(padding, flip, rng)),
             Self::ResizedCrop { .. } => None,
         }
     }
@@ -85,16 +90,20 @@ impl Augmenter {
         if image.len() != self.source.0 * self.source.1 * 3 || out.len() != height * width * 3 {
             return Err(Error::Internal("an image in training has another size than announced".into()));
         }
-        let flip = match (self.augmentation.window(rng), self.augmentation) {
-            (Some(Window { top, left, flip }), _) => {
-                self.crop(image, top, left, out);
-                flip
+        let flip = match self.augmentation {
+            Augmentation::None => {
+                self.crop(image, Window::default(), out);
+                false
             }
-            (None, Augmentation::ResizedCrop { flip }) => {
+            Augmentation::Crop { padding, flip } => {
+                let window = Window::draw(padding, flip, rng);
+                self.crop(image, window, out);
+                window.flip
+            }
+            Augmentation::ResizedCrop { flip } => {
                 self.resized_crop(image, rng, out)?;
                 flip && rng.random::<bool>()
             }
-            (None, other) => unreachable!("{other:?} is a window"),
         };
         if flip {
             out.chunks_exact_mut(width * 3).for_each(mirror);
@@ -102,8 +111,8 @@ impl Augmenter {
         Ok(())
     }
 
-    /// Copies the window that begins at (`dy`, `dx`) in the image, black where it reaches beyond.
-    fn crop(&self, image: &[u8], dy: i64, dx: i64, out: &mut [u8]) {
+    /// Copies the window, unmirrored, black where it reaches beyond the image.
+    fn crop(&self, image: &[u8], Window { top: dy, left: dx, .. }: Window, out: &mut [u8]) {
         let (height, width) = (self.source.0 as i64, self.source.1 as i64);
         out.fill(0);
         for (y, row) in (dy..).zip(out.chunks_exact_mut(self.target.1 * 3)) {

@@ -36,6 +36,23 @@ pub enum Reply {
     Logits(Vec<f32>),
 }
 
+impl Reply {
+    /// The result of a step.
+    pub fn step(self) -> Option<StepResult> {
+        if let Self::Step(result) = self { Some(result) } else { None }
+    }
+
+    /// Buffers `[Q]`.
+    pub fn buffers(self) -> Option<Tensor> {
+        if let Self::Buffers(buffers) = self { Some(buffers) } else { None }
+    }
+
+    /// Logits `[N, C]`.
+    pub fn logits(self) -> Option<Vec<f32>> {
+        if let Self::Logits(logits) = self { Some(logits) } else { None }
+    }
+}
+
 /// One worker's part of a step.
 #[derive(Debug)]
 pub struct StepResult {

@@ -77,21 +77,16 @@ impl Team {
             // Workers only read the shared parameters, and all are done before the next step writes them.
             commands.push(Command::Step(batch, parameters.shallow_clone()));
         }
-        let results = self.call(commands)?.into_iter().map(|reply| match reply {
-            Reply::Step(result) => result,
-            other => unreachable!("workers reply to a step with its result, not {other:?}"),
-        });
-        Ok(results.collect())
+        let result = |reply: Reply| reply.step().expect("workers reply to a step with its result");
+        Ok(self.call(commands)?.into_iter().map(result).collect())
     }
 
     /// Mean of the workers' running statistics.
     pub(super) fn mean_buffers(&self) -> Result<Tensor> {
         let mut all = Vec::new();
         for reply in self.call(self.workers.iter().map(|_| Command::Buffers).collect())? {
-            match reply {
-                Reply::Buffers(buffers) => all.push(buffers.f_to_device(Device::Cpu)?),
-                other => unreachable!("workers reply to Buffers with buffers, not {other:?}"),
-            }
+            let buffers = reply.buffers().expect("workers reply to Buffers with buffers");
+            all.push(buffers.f_to_device(Device::Cpu)?);
         }
         Ok(Tensor::f_stack(&all, 0)?.f_mean_dim([0i64].as_slice(), false, None)?)
     }
@@ -106,9 +101,7 @@ impl Team {
         for round in batches.chunks(self.workers.len()) {
             let commands = round.iter().map(|rows| Command::Logits(images.center_crops(rows.clone(), size)));
             for (reply, rows) in self.call(commands.collect())?.into_iter().zip(round) {
-                let Reply::Logits(logits) = reply else {
-                    unreachable!("workers reply to Logits with logits, not {reply:?}");
-                };
+                let logits = reply.logits().expect("workers reply to Logits with logits");
                 for (logits, &label) in logits.chunks_exact(classes).zip(&images.labels[rows.clone()]) {
                     nll += nll_of_row(logits, 1.0, label as usize);
                     correct += usize::from(class_and_confidence(logits, 1.0).0 == label as usize);
