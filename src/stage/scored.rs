@@ -11,7 +11,7 @@ use crate::model::Model;
 pub struct Timing {
     /// Loading, decoding and resizing.
     pub decode: Duration,
-    /// The network; on a GPU this includes the wait for a free device.
+    /// The network; on a GPU this includes the waits for room in a slot and for the device.
     pub network: Duration,
 }
 

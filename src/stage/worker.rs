@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 
@@ -134,7 +134,7 @@ impl Decoder {
         let (mut rows, mut observed) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let (clock, image_bytes) = (Instant::now(), self.model.config().preprocessing.image_bytes());
         let mut pixels = vec![0; slots.part_rows().min(count) * image_bytes];
-        let mut kept = Vec::new();
+        let (mut kept, mut waited) = (Vec::new(), Duration::ZERO);
         for row in 0..count {
             let (outcome, value) =
                 self.prepare(images, row, observer, &mut pixels[kept.len() * image_bytes..][..image_bytes]);
@@ -143,17 +143,18 @@ impl Decoder {
             observed.push(value);
             let is_due = kept.len() == slots.part_rows() || row + 1 == count;
             if is_due && !kept.is_empty() {
-                let filled = kept.len() * image_bytes;
+                let (filled, begun) = (kept.len() * image_bytes, Instant::now());
                 if !slots.put(&pixels[..filled], std::mem::take(&mut kept), &item) {
                     return answer(Err(Error::Internal("the device's thread ended unexpectedly".into())));
                 }
+                waited += begun.elapsed();
             }
         }
         self.counters.decoded(count);
-        let (decode, waits, model) = (clock.elapsed(), Instant::now(), Arc::clone(&self.model));
+        let (decode, decoded, model) = (clock.elapsed() - waited, Instant::now(), Arc::clone(&self.model));
         let scored = rows.iter().filter(|row| row.is_ok()).count();
         item.answer(scored, move |logits| {
-            let timing = Timing { decode, network: waits.elapsed() };
+            let timing = Timing { decode, network: waited + decoded.elapsed() };
             answer(logits.map(|logits| Scored::new(model, rows, logits, observed, timing)));
         });
     }
