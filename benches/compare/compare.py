@@ -257,10 +257,9 @@ def scoring(machine, title, model, data, image, rows, batch, own_batch):
 def scoring_on_gpu(machine, title, model, data, image):
     """Rates after the start, over so many copies of the rows that they take a while."""
     device, copies = machine.arguments.device, machine.folder / f"gpu-{data.stem}"
-    copies.mkdir(exist_ok=True)
+    copies.mkdir()
     for copy in range(machine.arguments.gpu_copies):
-        link = copies / f"{copy:04}.parquet"
-        link.exists() or os.symlink(data.resolve(), link)
+        os.symlink(data.resolve(), copies / f"{copy:04}.parquet")
     ends = Contest(f"{title}, after the start", device=device)
     ends.add("dismax score", machine.rate(machine.score(model, copies, image)))
     script = careful(machine, model, data, image, rows_of(machine, data))

@@ -15,10 +15,15 @@ use serde::{Deserialize, Serialize};
 use tch::Kind;
 
 pub(crate) use self::host_memory::{HostMemory, HostPart, LentMemory};
+use self::libraries::first_lines;
 #[doc(hidden)]
 pub use self::libraries::load as load_cuda_libraries;
-pub(crate) use self::libraries::{first_lines, prepare};
+pub(crate) use self::libraries::prepare;
 use crate::error::{Error, Result};
+use crate::panic::caught;
+
+/// What stands before libtorch's message in the words of tch's panics, which quote it.
+const TCH_PANIC: &str = "Torch(\"";
 
 /// The device asked for, as text `auto`, `cpu`, `cuda` or `cuda:1`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -152,6 +157,29 @@ fn kinds_of(capability: (i32, i32)) -> &'static [Kind] {
     }
 }
 
+/// Does `work` on `device`. What libtorch says of a GPU becomes [`Error::DeviceFailed`], without its page of stack
+/// frames; other errors stay what they are.
+///
+/// # Errors
+/// Those of `work`.
+#[doc(hidden)]
+pub fn on_device<T>(device: tch::Device, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let tch::Device::Cuda(index) = device else { return work() };
+    let failed = |words: &str| {
+        let device = Device::Cuda(index).to_string();
+        Err(Error::DeviceFailed { device, reason: first_lines(words) })
+    };
+    match caught(work) {
+        Ok(Err(Error::Tensor(error))) => failed(&error.to_string()),
+        Ok(result) => result,
+        // tch panics instead of returning an error where one of an operator's arguments is a scalar.
+        Err(words) => match words.split_once(TCH_PANIC) {
+            Some((_, quoted)) => failed(&quoted.replace("\\n", "\n")),
+            None => Err(Error::Internal(words)),
+        },
+    }
+}
+
 /// GPU 0, or the CPU. Loading the CUDA libraries takes seconds, so a machine without driver is not made to wait.
 fn first_gpu() -> tch::Device {
     if !libraries::has_driver() {
@@ -200,13 +228,36 @@ mod tests {
             ("cuda:3", Device::Cuda(3)),
             ("cuda:all", Device::AllCuda),
         ] {
-            assert_eq!(text.parse::<Device>().unwrap(), device);
+            assert_eq!(text.parse::<Device>().expect("a device"), device);
             assert_eq!(device.to_string(), text);
-            let json = serde_json::to_string(&device).unwrap();
+            let json = serde_json::to_string(&device).expect("JSON");
             assert_eq!(json, format!("\"{text}\""));
-            assert_eq!(serde_json::from_str::<Device>(&json).unwrap(), device);
+            assert_eq!(serde_json::from_str::<Device>(&json).expect("a device"), device);
         }
-        assert_eq!("cuda".parse::<Device>().unwrap(), Device::Cuda(0));
+        assert_eq!("cuda".parse::<Device>().expect("a device"), Device::Cuda(0));
+    }
+
+    /// On the CPU cuDNN's operators throw, as on a GPU that fails; one with a scalar argument makes tch panic.
+    #[test]
+    fn failures_of_a_gpu_are_one_kind_of_error() {
+        let image = tch::Tensor::ones([1, 3, 4, 4], (Kind::Float, tch::Device::Cpu));
+        let filter = tch::Tensor::ones([3, 3, 1, 1], (Kind::Float, tch::Device::Cpu));
+        let none = None::<tch::Tensor>;
+        let error = || Ok(image.f_cudnn_convolution_relu(&filter, none.as_ref(), [1, 1], [0, 0], [1, 1], 1)?);
+        let scalar = || {
+            let bias = none.as_ref();
+            Ok(image.f_cudnn_convolution_add_relu(&filter, &image, 1.0, bias, [1, 1], [0, 0], [1, 1], 1)?)
+        };
+        let gpu = tch::Device::Cuda(1);
+        for result in [on_device(gpu, error), on_device(gpu, scalar)] {
+            let message = result.expect_err("there is no cuDNN on a CPU").to_string();
+            assert!(message.starts_with("device `cuda:1` failed: ") && message.contains("Could not run"), "{message}");
+            assert!(!message.contains("frame #"), "{message}");
+        }
+        assert!(matches!(on_device(tch::Device::Cpu, error), Err(Error::Tensor(_))));
+        assert!(matches!(on_device::<()>(gpu, || Err(Error::Cancelled)), Err(Error::Cancelled)));
+        let index = std::hint::black_box(7);
+        assert!(matches!(on_device(gpu, || Ok([1, 2, 3][index])), Err(Error::Internal(_))));
     }
 
     #[test]
@@ -228,8 +279,8 @@ mod tests {
 
     #[test]
     fn cpu_and_auto_always_resolve() {
-        assert_eq!(Device::Cpu.resolve().unwrap(), tch::Device::Cpu);
-        Device::Auto.resolve().unwrap();
+        assert_eq!(Device::Cpu.resolve().expect("the CPU"), tch::Device::Cpu);
+        Device::Auto.resolve().expect("a device");
     }
 
     #[test]

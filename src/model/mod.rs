@@ -37,7 +37,7 @@ pub use self::self_check::SelfCheck;
 #[doc(hidden)]
 pub use self::weights_file::NamedTensors;
 use crate::calibration::{Calibrated, Calibration, CalibrationOptions};
-use crate::device::kinds_on;
+use crate::device::{kinds_on, on_device};
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
 use crate::network::{Network, Scorer};
@@ -203,7 +203,7 @@ impl Model {
     /// A network with this model's weights on `device`, ready to score.
     ///
     /// # Errors
-    /// Whatever libtorch refuses, for example too little memory on the device.
+    /// [`Error::DeviceFailed`] for a GPU with too little memory, on a CPU whatever libtorch refuses.
     #[doc(hidden)]
     pub fn scorer(&self, device: Device) -> Result<Scorer> {
         let weights =
@@ -213,8 +213,10 @@ impl Model {
             network.weights().load(&weights).map_err(|error| Error::model(&self.path, error))?;
             Ok::<_, Error>(network)
         };
-        let networks = kinds_on(device).iter().map(|&kind| Ok((network()?, kind))).collect::<Result<Vec<_>>>()?;
-        Scorer::with_kinds(networks, &self.contents.config.preprocessing)
+        on_device(device, || {
+            let networks = kinds_on(device).iter().map(|&kind| Ok((network()?, kind))).collect::<Result<Vec<_>>>()?;
+            Scorer::with_kinds(networks, &self.contents.config.preprocessing)
+        })
     }
 }
 

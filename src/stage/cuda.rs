@@ -10,11 +10,10 @@ use super::accelerator::{Accelerator, Finished, PASSES_IN_FLIGHT, Pass};
 use super::pass_rows::{PassRows, bucket};
 use super::slots::SlotShape;
 use crate::device::cuda::{Event, Stream, use_device};
-use crate::device::{HostMemory, first_lines};
+use crate::device::{HostMemory, on_device};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::network::Scorer;
-use crate::panic::caught;
 
 /// What one pass needs on the device and for its way back.
 #[derive(Debug)]
@@ -52,13 +51,13 @@ impl Cuda {
     /// # Errors
     /// [`Error::DeviceFailed`] where the device has too little memory or is lost.
     pub fn try_new(index: usize, model: &Arc<Model>, mut scorer: Scorer, shape: SlotShape) -> Result<Self> {
-        let lost = |reason| device_error(index, reason);
+        let (lost, device) = (|reason| device_error(index, reason), Device::Cuda(index));
         use_device(index).map_err(lost)?;
         let (sender, receiver) = bounded(PASSES_IN_FLIGHT);
         for _ in 0..PASSES_IN_FLIGHT {
             let lane = Lane {
                 // Zeros: a pass may read rows that no image was copied to yet.
-                pixels: Tensor::f_zeros([shape.bytes() as i64], (Kind::Uint8, Device::Cuda(index)))?,
+                pixels: on_device(device, || Ok(Tensor::f_zeros([shape.bytes() as i64], (Kind::Uint8, device))?))?,
                 logits: HostMemory::pinned_or_pageable(shape.rows * model.classes().len() * size_of::<f32>()),
                 copied: Event::try_new().map_err(lost)?,
                 begun: Event::try_new().map_err(lost)?,
@@ -83,13 +82,12 @@ impl Cuda {
     fn compute(&mut self, pixels: &Tensor, rows: usize) -> Result<Tensor> {
         // Only the usual size is worth a search for the fastest kernels: a search takes longer than many passes.
         tch::Cuda::cudnn_set_benchmark(rows == self.shape.rows);
-        let (scorer, image_bytes) = (&self.scorer, self.shape.image_bytes as i64);
+        let (scorer, image_bytes, device) = (&self.scorer, self.shape.image_bytes as i64, Device::Cuda(self.index));
         let parts = self.limit.in_parts(rows, |first, count| {
             let part = pixels.f_narrow(0, first as i64 * image_bytes, count as i64 * image_bytes)?;
-            // tch panics instead of returning an error where one of the arguments is a scalar.
-            caught(|| scorer.logits_on_device(&part)).map_err(Error::Internal)?
+            on_device(device, || scorer.logits_on_device(&part))
         })?;
-        Ok(Tensor::f_cat(&parts, 0)?.f_contiguous()?)
+        on_device(device, || Ok(Tensor::f_cat(&parts, 0)?.f_contiguous()?))
     }
 
     fn queue(&mut self, lane: &mut Lane, pixels: &HostMemory, rows: usize) -> Result<Tensor> {
@@ -122,7 +120,7 @@ impl Accelerator for Cuda {
         // Kernels are searched for, and chosen between, in a pass of full size.
         let warm = self.compute(&lane.pixels, self.shape.rows);
         let _ = self.free.0.send(lane);
-        let _ = warm.map_err(|error| in_words(self.index, error))?;
+        let _ = warm?;
         if let Err(message) = self.model.self_check().verify(&self.scorer) {
             log::warn!("with cuDNN's fused kernels {message}; separate kernels are used");
             self.scorer.without_fused_kernels();
@@ -143,7 +141,7 @@ impl Accelerator for Cuda {
                 // The copy may still read the slot.
                 let _ = lane.copied.wait();
                 let _ = self.free.0.send(lane);
-                Err((pixels, in_words(self.index, error)))
+                Err((pixels, error))
             }
         }
     }
@@ -180,7 +178,8 @@ impl CudaPass {
         let logits = match &self.wider {
             Some(wider) if logits.iter().any(|logit| !logit.is_finite()) => {
                 let pixels = work.lane.pixels.f_narrow(0, 0, (self.rows * self.image_bytes) as i64)?;
-                wider.lock().unwrap_or_else(PoisonError::into_inner).logits_of(&pixels)?
+                let wider = wider.lock().unwrap_or_else(PoisonError::into_inner);
+                on_device(Device::Cuda(self.index), || wider.logits_of(&pixels))?
             }
             _ => logits,
         };
@@ -197,7 +196,7 @@ impl Pass for CudaPass {
         let _ = self.free.send(lane);
         match result {
             Ok((logits, busy)) => Finished { pixels, logits: Ok(logits), busy },
-            Err(error) => Finished { pixels, logits: Err(in_words(self.index, error)), busy: Duration::ZERO },
+            Err(error) => Finished { pixels, logits: Err(error), busy: Duration::ZERO },
         }
     }
 }
@@ -213,12 +212,4 @@ impl Drop for CudaPass {
 
 fn device_error(index: usize, reason: String) -> Error {
     Error::DeviceFailed { device: format!("cuda:{index}"), reason }
-}
-
-/// The device's error without libtorch's page of stack frames.
-fn in_words(index: usize, error: Error) -> Error {
-    match error {
-        device @ Error::DeviceFailed { .. } => device,
-        other => device_error(index, first_lines(&other.to_string())),
-    }
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use dismax::calibration::rows_to_flag;
-use dismax::device::training_kind;
+use dismax::device::{on_device, training_kind};
 use dismax::error::{Error, Result};
 use dismax::image::Preprocessing;
 use dismax::metrics::LabelledLogits;
@@ -64,7 +64,10 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     let TrainingSet { examples, held_out, scoring, .. } = set;
     let inputs = Inputs { examples: examples.as_ref(), held_out: &held_out, device, checkpoint: &checkpoint_file };
     let trained = match device.is_cuda() && state.options.workers == 1 {
-        true => fit_on_device(&inputs, state.clone(), resume, training_kind(device), run, events)?,
+        true => {
+            let kind = training_kind(device);
+            on_device(device, || fit_on_device(&inputs, state.clone(), resume, kind, run, events))?
+        }
         false => fit_on_host(&inputs, state.clone(), resume, run, events)?,
     };
     drop(examples);

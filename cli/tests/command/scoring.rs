@@ -96,7 +96,9 @@ fn batches_and_workers_change_neither_scores_nor_order() {
     for (batch_size, workers) in [("1", "2"), ("720", "1"), ("48", "3"), ("5000", "2")] {
         let out = folder.path(&format!("{batch_size}-{workers}.arrow"));
         let arguments = ["score", &input, "--model", &model, "--out", &out];
-        dismax(&[&arguments[..], &["--batch-size", batch_size, "--workers", workers]].concat()).ok();
+        let more = ["--batch-size", batch_size, "--workers", workers, "--quiet"];
+        let run = dismax(&[&arguments[..], &more].concat()).ok();
+        assert_eq!(run.stderr, "", "nothing is printed for a batch");
         let scored = read(&out);
         let first = expected.get_or_insert_with(|| scored.clone());
         assert_eq!(&first["id"], &scored["id"]);
