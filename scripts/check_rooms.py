@@ -48,6 +48,7 @@ ROOMS = [
     ["error", "text"],
     ["cancel", "parallel", "device"],
     ["run", "disk"],
+    ["location"],
     ["score", "image"],
     ["metrics", "dataset", "network"],
     ["calibration", "loss"],
@@ -72,6 +73,8 @@ class Module:
     def __init__(self, path: Path, name: tuple[str, ...], text: str):
         self.path, self.name = path, name
         code = rust_source.without_strings(rust_source.without_tests(rust_source.without_comments(text)))
+        # It says who may see something, and uses nothing.
+        code = re.sub(r"pub\(in [^)]*\)", "pub", code)
         self.imports = rust_source.imports(code)
         self.body = rust_source.without_imports(code)
 

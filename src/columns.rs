@@ -17,8 +17,9 @@ use crate::model::Model;
 use crate::score::Score;
 use crate::stage::{Scored, Stage};
 
-/// Key of the schema's metadata, after the prefix.
+/// Keys of the schema's metadata, after the prefix.
 const ALPHA_KEY: &str = "alpha";
+const DIGEST_KEY: &str = "model_digest";
 
 /// A column that scoring appends, in the order of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter, strum::IntoStaticStr)]
@@ -130,7 +131,7 @@ impl Columns {
         let fields = ScoredColumn::all()
             .map(|column| Field::new(format!("{prefix}{}", column.name()), column.data_type(classes), true));
         let metadata = [
-            ("model_digest", model.digest().to_owned()),
+            (DIGEST_KEY, model.digest().to_owned()),
             ("temperature", calibration.temperature.to_string()),
             ("score", calibration.score.to_string()),
             (ALPHA_KEY, calibration.alpha.to_string()),
@@ -190,6 +191,21 @@ impl Columns {
     /// As [`Columns::schema`].
     pub fn error_schema(&self, input: &Schema) -> Result<SchemaRef> {
         self.extended(input, std::slice::from_ref(self.field(ScoredColumn::Error)))
+    }
+
+    /// Checks that a dataset has the columns that this model appended to it.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub(crate) fn require_in(&self, schema: &Schema) -> Result<(), String> {
+        if let Some(missing) = self.fields.iter().find(|field| schema.column_with_name(field.name()).is_none()) {
+            return Err(format!("has no column \"{}\"; name the output of an earlier run", missing.name()));
+        }
+        match schema.metadata().get(&metadata_key(&self.prefix, DIGEST_KEY)) {
+            Some(digest) if *digest == self.model.digest() => Ok(()),
+            Some(digest) => Err(format!("comes from model {digest}, not from {}", self.model.digest())),
+            None => Err("does not say which model it comes from".into()),
+        }
     }
 
     fn extended(&self, input: &Schema, added: &[Field]) -> Result<SchemaRef> {

@@ -90,6 +90,14 @@ pub enum Error {
         /// What may be replaced, with its article.
         expected: &'static str,
     },
+    /// A folder of parts comes from another model, or was made with other settings.
+    #[error("{}: the parts in it differ: {differences}", path.display())]
+    PartsDiffer {
+        /// The folder.
+        path: PathBuf,
+        /// What is different, in words.
+        differences: String,
+    },
     /// Two outputs have one name.
     #[error("{path} is named both for {} and for {}", rows[0], rows[1])]
     SameOutput {

@@ -52,6 +52,8 @@ pub mod stage;
 #[doc(hidden)]
 pub mod disk;
 #[doc(hidden)]
+pub mod location;
+#[doc(hidden)]
 pub mod panic;
 #[doc(hidden)]
 pub mod parallel;

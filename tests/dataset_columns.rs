@@ -237,7 +237,7 @@ fn a_named_column_of_paths_is_read_on_request_only() {
     assert!(ImageColumn::find(batch.schema_ref(), None).is_err(), "text is not taken for paths unasked");
     let found = ImageColumn::find(batch.schema_ref(), Some("file")).unwrap();
     let file = folder.path().join("rows.parquet").display().to_string().into();
-    let images = found.images(&Chunk { record_batch: batch, file, first_row: 0 }).unwrap();
+    let images = found.images(&Chunk { record_batch: batch, file, source: 0, first_row: 0 }).unwrap();
     let read = |row: usize, read_paths| {
         let options = LoadOptions { read_paths, ..LoadOptions::default() };
         options.load(&images, row)

@@ -97,14 +97,12 @@ fn columns_that_differ_are_named_with_their_file() {
     };
     let image = || schema().field(0).clone();
     let label = |data_type| Field::new("label", data_type, true);
-    let error = other(vec![image(), label(DataType::Int32)]);
-    assert!(error.contains("b.parquet: column \"label\" is Int32, in ") && error.contains("it is Int64"), "{error}");
+    let error = other(vec![image(), label(DataType::Utf8)]);
+    assert!(error.contains("b.parquet: column \"label\" is Utf8, in ") && error.contains("it is Int64"), "{error}");
     let error = other(vec![image()]);
     assert!(error.contains("b.parquet: has no column \"label\""), "{error}");
     let error = other(vec![image(), label(DataType::Int64), Field::new("x", DataType::Int8, true)]);
     assert!(error.contains("b.parquet: has a column \"x\""), "{error}");
-    let error = other(vec![label(DataType::Int64), image()]);
-    assert!(error.contains("column \"label\" stands where"), "{error}");
 
     let tensor = |name: &str, shape: &str| {
         let item = Field::new("item", DataType::UInt8, false);
@@ -201,7 +199,7 @@ fn altered_parquet_is_never_a_panic() {
 fn what_is_no_dataset_is_refused() {
     let folder = folder();
     let path = folder.path().join("a.parquet");
-    for (content, expected) in [(&b""[..], "is empty"), (b"id,label\n1,2\n", "neither Parquet nor Arrow")] {
+    for (content, expected) in [(&b""[..], "is empty"), (b"id,label\n1,2\n", "neither Parquet, Arrow")] {
         fs::write(&path, content).expect("writes");
         let error = open(&path).expect_err("no dataset").to_string();
         assert!(error.contains("a.parquet") && error.contains(expected), "{error}");
@@ -252,7 +250,7 @@ fn a_cancelled_dataset_reads_no_further() {
     let path = folder.path().join("a.parquet");
     write(&path, &[rows(0..100)], &WriteOptions::default());
     let cancel = Cancel::default();
-    let dataset = Dataset::open_cancellable(&[path.display().to_string()], &cancel).expect("opens");
+    let dataset = Dataset::open_with(&[path.display().to_string()], &cancel).expect("opens");
     let mut read = dataset.read(10, None).expect("begins");
     assert!(read.next().expect("a chunk").is_ok());
     cancel.cancel();

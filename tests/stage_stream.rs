@@ -47,7 +47,7 @@ fn chunks(record_batch: &RecordBatch, size: usize) -> Vec<Result<Chunk>> {
     starts
         .map(|start| {
             let record_batch = record_batch.slice(start, size.min(rows - start));
-            Ok(Chunk { record_batch, file: "made up".into(), first_row: start as u64 })
+            Ok(Chunk { record_batch, file: "made up".into(), source: 0, first_row: start as u64 })
         })
         .collect()
 }

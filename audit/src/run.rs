@@ -60,7 +60,7 @@ pub fn audit(
     let inputs = AnalysisInputs {
         collected: &collected,
         reference: reference_rows,
-        row_groups: &dataset.row_groups()?,
+        row_groups: &dataset.row_groups(),
         classes: model.classes(),
         calibration,
         options,

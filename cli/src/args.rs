@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 use dismax::calibration::{CalibrationOptions, Objective};
-use dismax::dataset::LoadOptions;
+use dismax::cancel::Cancel;
+use dismax::dataset::{LoadOptions, OnBadFile, OpenOptions};
 use dismax::image::Limits;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
@@ -41,6 +42,37 @@ impl ImageArgs {
     /// As the library takes it.
     pub fn load(&self) -> LoadOptions {
         LoadOptions { limits: Limits { max_pixels: self.max_pixels }, read_paths: self.read_paths }
+    }
+}
+
+/// How inputs are read.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Inputs")]
+pub struct InputArgs {
+    /// What happens to input files that are damaged or cannot be read.
+    ///
+    /// With skip, the rows of a damaged file are left out from the damage on, and the file is listed.
+    #[arg(long, value_enum, default_value_t = OnBadFileArg::Fail)]
+    pub on_bad_file: OnBadFileArg,
+}
+
+/// What happens to damaged files.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OnBadFileArg {
+    /// Stop.
+    Fail,
+    /// Go on without them.
+    Skip,
+}
+
+impl InputArgs {
+    /// As the library takes it.
+    pub fn options(&self, cancel: &Cancel) -> OpenOptions {
+        let on_bad_file = match self.on_bad_file {
+            OnBadFileArg::Fail => OnBadFile::Fail,
+            OnBadFileArg::Skip => OnBadFile::Skip,
+        };
+        OpenOptions { cancel: cancel.clone(), on_bad_file }
     }
 }
 

@@ -12,26 +12,36 @@ use crate::{Error, Result};
 const WAITING: usize = 2;
 
 /// Writes what it is given, in order. Errors come with a later call.
-pub(super) struct BackgroundWriter {
-    rows: Option<Sender<RecordBatch>>,
-    /// Gives the writer back once no rows will come.
-    thread: Option<thread::JoinHandle<Result<DatasetWriter>>>,
+pub(crate) struct BackgroundWriter {
+    messages: Option<Sender<Message>>,
+    /// Gives the writer back once no rows will come, unless it was finished.
+    thread: Option<Thread>,
+}
+
+type Thread = thread::JoinHandle<Result<Option<DatasetWriter>>>;
+
+enum Message {
+    Rows(RecordBatch),
+    Finish,
 }
 
 impl BackgroundWriter {
     /// # Errors
     /// [`Error::Io`] if the system gives no more threads.
     pub fn try_new(mut writer: DatasetWriter) -> Result<Self> {
-        let (sender, rows) = bounded::<RecordBatch>(WAITING);
+        let (sender, messages) = bounded(WAITING);
         let write_all = move || {
-            for rows in rows {
-                writer.write(&rows)?;
+            for message in messages {
+                match message {
+                    Message::Rows(rows) => writer.write(&rows)?,
+                    Message::Finish => return writer.finish().map(|()| None),
+                }
             }
-            Ok(writer)
+            Ok(Some(writer))
         };
         let thread = thread::Builder::new().name("dismax-writer".into()).spawn(write_all);
         let thread = thread.map_err(|error| Error::io("starting a thread", error))?;
-        Ok(Self { rows: Some(sender), thread: Some(thread) })
+        Ok(Self { messages: Some(sender), thread: Some(thread) })
     }
 
     /// Hands rows over; waits while the writer is behind.
@@ -39,11 +49,7 @@ impl BackgroundWriter {
     /// # Errors
     /// Those of writing rows that were handed over before.
     pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        let sender = self.rows.as_ref().ok_or_else(gone)?;
-        if sender.send(rows.clone()).is_ok() {
-            return Ok(());
-        }
-        self.join().and(Err(gone()))
+        self.send(Message::Rows(rows.clone()))
     }
 
     /// The writer, once it has written everything.
@@ -51,11 +57,28 @@ impl BackgroundWriter {
     /// # Errors
     /// As [`BackgroundWriter::write`].
     pub fn into_writer(mut self) -> Result<DatasetWriter> {
-        self.join()
+        self.join()?.ok_or_else(gone)
     }
 
-    fn join(&mut self) -> Result<DatasetWriter> {
-        self.rows = None;
+    /// Says that there are no more rows. The output gets its name while the caller goes on.
+    ///
+    /// # Errors
+    /// As [`BackgroundWriter::write`].
+    pub fn finish_later(mut self) -> Result<Finishing> {
+        self.send(Message::Finish)?;
+        Ok(Finishing(self))
+    }
+
+    fn send(&mut self, message: Message) -> Result<()> {
+        let sender = self.messages.as_ref().ok_or_else(gone)?;
+        if sender.send(message).is_ok() {
+            return Ok(());
+        }
+        self.join().and(Err(gone()))
+    }
+
+    fn join(&mut self) -> Result<Option<DatasetWriter>> {
+        self.messages = None;
         self.thread.take().ok_or_else(gone)?.join().map_err(|_| gone())?
     }
 }
@@ -64,6 +87,19 @@ impl Drop for BackgroundWriter {
     fn drop(&mut self) {
         // A file that is not finished is removed by its writer, before anybody goes on.
         let _ = self.join();
+    }
+}
+
+/// An output that has all its rows.
+pub(crate) struct Finishing(BackgroundWriter);
+
+impl Finishing {
+    /// Waits until it has its name.
+    ///
+    /// # Errors
+    /// Those of writing and of [`DatasetWriter::finish`].
+    pub fn wait(mut self) -> Result<()> {
+        self.0.join().map(drop)
     }
 }
 

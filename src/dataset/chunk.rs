@@ -11,6 +11,8 @@ pub struct Chunk {
     pub record_batch: RecordBatch,
     /// The file they come from, as the user named it; `stdin` for standard input.
     pub file: Arc<str>,
+    /// Number of the input among those of the dataset, in reading order.
+    pub source: usize,
     /// Number of the first row within that file, from 0.
     pub first_row: u64,
 }

@@ -140,7 +140,7 @@ mod tests {
         let column = LabelColumn::find(&schema, None).expect("a label column");
         let record_batch = RecordBatch::try_new(schema, vec![labels]).expect("a record batch");
         let classes = ["cat", "dog"].map(String::from);
-        let chunk = Chunk { record_batch, file: "made up".into(), first_row: 0 };
+        let chunk = Chunk { record_batch, file: "made up".into(), source: 0, first_row: 0 };
         ClassMap::new(&column, &classes).given(&chunk).expect("labels")
     }
 

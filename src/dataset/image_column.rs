@@ -25,6 +25,8 @@ pub struct ImageColumn {
     name: String,
     index: usize,
     form: Form,
+    /// Whether the files that rows name are ones that the user named: those of a folder of images.
+    opens_paths: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,12 @@ impl ImageColumn {
     /// When no column fits, several fit, or the named one does not exist or does not fit; the message lists the columns
     /// in question with their types.
     pub fn find(schema: &Schema, wanted: Option<&str>) -> Result<Self> {
-        let column = |(index, field): (usize, &Field), form| Self { name: field.name().clone(), index, form };
+        let column = |(index, field): (usize, &Field), form| Self {
+            name: field.name().clone(),
+            index,
+            form,
+            opens_paths: false,
+        };
         let fields = || schema.fields().iter().map(AsRef::as_ref).enumerate();
         let refused = |message: String| Error::column(ColumnRole::Image, message);
         let refuse = |message: String| Err(refused(message));
@@ -80,12 +87,17 @@ impl ImageColumn {
     pub fn from_field(field: &Field) -> Result<Self> {
         let form = form_of(field).or_else(|| is_text(field.data_type()).then_some(Form::Path));
         match form {
-            Some(form) => Ok(Self { name: field.name().clone(), index: 0, form }),
+            Some(form) => Ok(Self { name: field.name().clone(), index: 0, form, opens_paths: false }),
             None => Err(Error::data(
                 "image column",
                 format!("\"{}\" is {}; {FORMS}, or text (paths)", field.name(), field.data_type()),
             )),
         }
+    }
+
+    /// The same for rows whose paths are those of files that the user named: they may be opened.
+    pub(crate) fn opening_paths(self) -> Self {
+        Self { opens_paths: true, ..self }
     }
 
     /// Name of the column.
@@ -108,8 +120,11 @@ impl ImageColumn {
     /// # Errors
     /// When the chunk lacks the column or has it with another type.
     pub fn images(&self, chunk: &Chunk) -> Result<Images> {
-        let folder = Path::new(&*chunk.file).parent().map(Arc::from);
-        Ok(Images { folder, ..self.images_in(&chunk.record_batch)? })
+        let images = self.images_in(&chunk.record_batch)?;
+        match self.opens_paths {
+            true => Ok(Images { opens_paths: true, ..images }),
+            false => Ok(Images { folder: Path::new(&*chunk.file).parent().map(Arc::from), ..images }),
+        }
     }
 
     /// The images of a record batch that has this column, at any position. Paths start in the current folder.
@@ -160,7 +175,7 @@ impl ImageColumn {
                 Values::Struct(Box::new(StructParts { array: parts.clone(), bytes, path }))
             }
         };
-        Ok(Images { values, rows: array.len(), bytes: used_bytes(array), folder: None })
+        Ok(Images { values, rows: array.len(), bytes: used_bytes(array), folder: None, opens_paths: false })
     }
 }
 
@@ -172,6 +187,7 @@ pub struct Images {
     bytes: usize,
     /// Where relative paths start; the current folder where there is none.
     folder: Option<Arc<Path>>,
+    opens_paths: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -227,6 +243,11 @@ impl Images {
     /// Bytes of the record batch that stay in memory with these images, the other columns included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether the files that rows name are ones that the user named.
+    pub(super) fn opens_paths(&self) -> bool {
+        self.opens_paths
     }
 
     /// Where relative paths start.

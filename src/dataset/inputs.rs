@@ -1,124 +1,229 @@
-//! What a user named, as an ordered list of files and streams.
+//! What a user named, as an ordered list of inputs.
 
-use std::fs;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::pipe::read_once;
-use super::{Format, pattern};
+use super::Format;
+use super::images::{ImageFolder, is_image};
+use super::partitions::Partitions;
+use crate::cancel::Cancel;
+#[cfg(feature = "cloud")]
+use crate::location::ObjectFolder;
+use crate::location::{Entry, Folder, Found, Location, WalkedFile, find, read_once};
 use crate::{Error, Result};
 
-/// One file or stream of a dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// A file; its format is found out from its content.
-    File(PathBuf),
-    /// An Arrow IPC stream on standard input.
-    Stdin,
+/// One input of a dataset.
+#[derive(Debug)]
+pub struct Input {
+    /// What it is.
+    pub kind: InputKind,
+    /// Columns that the names of its folders hold.
+    pub partitions: Partitions,
 }
 
-/// Resolves files, folders, glob patterns and `-` (standard input).
+/// Where the rows of an input lie.
+#[derive(Debug)]
+pub enum InputKind {
+    /// In a file, an object or a stream.
+    One(Location),
+    /// In the image files of a folder.
+    Images(Box<ImageFolder>),
+}
+
+/// Resolves files, folders, addresses, patterns and `-` (standard input).
 ///
 /// The order of the arguments is kept. A folder stands for its files `*.parquet`, `*.pq`, `*.arrow`, `*.arrows`,
-/// `*.feather` and `*.ipc`, sorted by name; hidden files and names that begin with `_` are left out, and so are
+/// `*.feather` and `*.ipc`, else for its `*.tar`, `*.tar.gz` and `*.tgz`, sorted by name, also in folders `name=value`;
+/// else for the images anywhere below it. Hidden files and names that begin with `_` are left out, and so are other
 /// subfolders, because they often hold other splits of the data (`**` in a pattern reaches them). A file that is named
 /// twice is read twice.
 ///
 /// # Errors
-/// An argument that matches nothing, a folder without such files, `-` given twice, or a folder that cannot be read.
-pub fn resolve<S: AsRef<str>>(arguments: &[S]) -> Result<Vec<Input>> {
-    let mut inputs = Vec::new();
+/// An argument that matches nothing, a folder without such files, `-` given twice, a folder that cannot be read.
+pub fn resolve<S: AsRef<str>>(arguments: &[S], cancel: &Cancel) -> Result<Vec<Input>> {
+    let mut inputs: Vec<Input> = Vec::new();
     for argument in arguments {
         let argument = argument.as_ref();
-        let path = Path::new(argument);
-        if argument == "-" {
-            if inputs.contains(&Input::Stdin) {
-                return Err(read_once());
+        match find(argument, cancel)? {
+            Found::One(Location::Stdin) => {
+                if inputs.iter().any(|input| matches!(input.kind, InputKind::One(Location::Stdin))) {
+                    return Err(read_once());
+                }
+                inputs.push(Input::one(Location::Stdin));
             }
-            inputs.push(Input::Stdin);
-        } else if path.is_dir() {
-            inputs.extend(folder(path)?.into_iter().map(Input::File));
-        } else if path.exists() {
-            inputs.push(Input::File(path.to_path_buf()));
-        } else if pattern::is_pattern(argument) {
-            inputs.extend(pattern::files(argument)?.into_iter().map(Input::File));
-        } else {
-            return Err(Error::data(argument, "no such file or folder"));
+            Found::One(location) if is_image(Path::new(&location.file_name())) => {
+                inputs.push(Input::of_images(argument, &folder_of(&location), vec![location])?);
+            }
+            Found::One(location) => inputs.push(Input::one(location)),
+            Found::Matches(root, locations) => of_matches(argument, &root, locations, &mut inputs)?,
+            Found::Folder(folder) => inputs.extend(of_folder(&folder, cancel)?),
         }
     }
     if inputs.is_empty() {
-        return Err(Error::Config("no input given: name Parquet or Arrow files, folders, patterns or `-`".into()));
+        return Err(Error::Config(
+            "no input given: name Parquet or Arrow files, folders, tar files, addresses, patterns or `-`".into(),
+        ));
     }
-    warn_of_partitions(&inputs);
     Ok(inputs)
 }
 
-/// Says which columns lie in the names of folders, as Spark, DuckDB and Polars write them: they are not read.
-fn warn_of_partitions(inputs: &[Input]) {
-    let mut names: Vec<String> = inputs.iter().flat_map(partition_columns).collect();
-    names.sort();
-    names.dedup();
-    if !names.is_empty() {
-        log::warn!(
-            "the columns {} of folders such as {}=VALUE are left out: only the files are read",
-            names.join(", "),
-            names[0]
-        );
-    }
-}
-
-/// The columns that the names of a file's folders hold.
-fn partition_columns(input: &Input) -> Vec<String> {
-    let Input::File(path) = input else { return Vec::new() };
-    let folders = path.parent().into_iter().flat_map(Path::components);
-    let names = folders.filter_map(|folder| folder.as_os_str().to_str()?.split_once('='));
-    names.filter(|(name, _)| !name.is_empty()).map(|(name, _)| name.to_owned()).collect()
-}
-
-fn folder(path: &Path) -> Result<Vec<PathBuf>> {
-    let (mut files, mut subfolders) = (Vec::new(), 0);
-    for entry in fs::read_dir(path).map_err(|source| Error::io(path, source))? {
-        let file = entry.map_err(|source| Error::io(path, source))?.path();
-        let hidden = file.file_name().is_none_or(|name| name.to_string_lossy().starts_with(['.', '_']));
-        if !hidden && file.is_dir() {
-            subfolders += 1;
-        } else if !hidden && Format::of_extension(&file).is_some() && file.is_file() {
-            files.push(file);
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            InputKind::One(location) => location.fmt(f),
+            InputKind::Images(folder) => folder.fmt(f),
         }
     }
-    if files.is_empty() && path.join("config.json").is_file() && path.join("model.safetensors").is_file() {
-        return Err(Error::ModelAsDataset { path: path.to_path_buf() });
+}
+
+impl Input {
+    /// Where it lies, where that is one place.
+    pub fn location(&self) -> Option<&Location> {
+        match &self.kind {
+            InputKind::One(location) => Some(location),
+            InputKind::Images(_) => None,
+        }
     }
-    if subfolders > 0 && !files.is_empty() {
-        log::warn!(
-            "{}: {subfolders} subfolders are not searched; a pattern such as '{}/**/*.parquet' does that",
-            path.display(),
-            path.display()
-        );
+
+    fn one(location: Location) -> Self {
+        let partitions = Partitions::of_path(&location.to_string());
+        Self { kind: InputKind::One(location), partitions }
     }
-    if files.is_empty() {
+
+    /// Image files that lie below one folder.
+    fn of_images(argument: &str, folder: &Folder, locations: Vec<Location>) -> Result<Self> {
+        let mut files = Vec::with_capacity(locations.len());
+        for location in locations {
+            let path = below(folder, &location)
+                .ok_or_else(|| Error::Internal(format!("{location} does not lie in {folder}")))?;
+            let version = location.version()?.ok_or_else(|| Error::data(&location, "is no file"))?;
+            files.push(WalkedFile { path, version });
+        }
+        let images = ImageFolder::of_files(argument, folder, files)?;
+        Ok(Self { kind: InputKind::Images(Box::new(images)), partitions: Partitions::default() })
+    }
+}
+
+/// The folder in which a file or an object lies.
+fn folder_of(location: &Location) -> Folder {
+    match location {
+        Location::File(path) => Folder::Local(path.parent().map(Path::to_path_buf).unwrap_or_default()),
+        #[cfg(feature = "cloud")]
+        Location::Object(object) => Folder::Object(ObjectFolder::around(object)),
+        Location::Stdin => Folder::Local(PathBuf::new()),
+    }
+}
+
+fn below(folder: &Folder, location: &Location) -> Option<PathBuf> {
+    match (folder, location) {
+        (Folder::Local(folder), Location::File(path)) => path.strip_prefix(folder).ok().map(Path::to_path_buf),
+        #[cfg(feature = "cloud")]
+        (Folder::Object(folder), Location::Object(object)) => folder.path_of(object),
+        _ => None,
+    }
+}
+
+/// Images that a pattern matches are one input, where they follow each other.
+fn of_matches(argument: &str, root: &Folder, locations: Vec<Location>, inputs: &mut Vec<Input>) -> Result<()> {
+    let mut images = Vec::new();
+    for location in locations {
+        if is_image(Path::new(&location.file_name())) {
+            images.push(location);
+            continue;
+        }
+        if !images.is_empty() {
+            inputs.push(Input::of_images(argument, root, std::mem::take(&mut images))?);
+        }
+        inputs.push(Input::one(location));
+    }
+    if !images.is_empty() {
+        inputs.push(Input::of_images(argument, root, images)?);
+    }
+    Ok(())
+}
+
+fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
+    let name = folder.to_string();
+    if folder.has_file("_delta_log", cancel)? {
         return Err(Error::data(
-            path.display(),
-            format!(
-                "holds no .parquet, .pq, .arrow, .arrows, .feather or .ipc file; subfolders are not searched, a pattern \
-                 such as '{}/**/*.parquet' does that",
-                path.display()
-            ),
+            &name,
+            "is a Delta table: its log says which of its files count, and this build does not read it; build it with the \
+             feature `delta`",
         ));
     }
-    files.sort();
-    Ok(files)
+    let partitions = Partitions::of_path(&format!("{}/x", name.trim_end_matches('/')));
+    let (mut listed, mut subfolders) = (Vec::new(), 0);
+    list(folder, &partitions, &mut listed, &mut subfolders, cancel)?;
+    for of_kind in [is_table, is_tar] {
+        let chosen: Vec<Input> = listed.extract_if(.., |(file, _)| of_kind(file)).map(to_input).collect();
+        // A table of that name says something about images.
+        let is_about_images =
+            |input: &Input| matches!(&input.kind, InputKind::One(l) if l.file_name() == "metadata.parquet");
+        if chosen.is_empty() || chosen.len() == 1 && is_about_images(&chosen[0]) {
+            continue;
+        }
+        if subfolders > 0 {
+            log::warn!(
+                "{name}: {subfolders} subfolders are not searched; a pattern such as '{name}/**/*.parquet' does that"
+            );
+        }
+        return Ok(chosen);
+    }
+    if folder.has_file("config.json", cancel)? && folder.has_file("model.safetensors", cancel)? {
+        return Err(Error::ModelAsDataset { path: name.into() });
+    }
+    match ImageFolder::open(folder, cancel)? {
+        Some(images) => Ok(vec![Input { kind: InputKind::Images(Box::new(images)), partitions }]),
+        None => Err(Error::data(
+            &name,
+            format!(
+                "holds no .parquet, .pq, .arrow, .arrows, .feather, .ipc or .tar file and no images; subfolders are searched \
+                 for images only, a pattern such as '{name}/**/*.parquet' finds others"
+            ),
+        )),
+    }
+}
+
+fn to_input((location, partitions): (Location, Partitions)) -> Input {
+    Input { kind: InputKind::One(location), partitions }
+}
+
+fn is_table(location: &Location) -> bool {
+    Format::of_extension(Path::new(&location.file_name())).is_some()
+}
+
+fn is_tar(location: &Location) -> bool {
+    let name = location.file_name().to_ascii_lowercase();
+    [".tar", ".tar.gz", ".tgz"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// The files of a folder and of its folders `name=value`, with what their folders say.
+fn list(
+    folder: &Folder,
+    partitions: &Partitions,
+    files: &mut Vec<(Location, Partitions)>,
+    subfolders: &mut usize,
+    cancel: &Cancel,
+) -> Result<()> {
+    for entry in folder.list(cancel)? {
+        match entry {
+            Entry::File(location) => files.push((location, partitions.clone())),
+            Entry::Folder(name, folder) if Partitions::is_partition(&name) => {
+                let mut inner = partitions.clone();
+                inner.push(&name);
+                list(&folder, &inner, files, subfolders, cancel)?;
+            }
+            Entry::Folder(..) => *subfolders += 1,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    #[test]
-    fn folders_of_partitions_are_told_from_others() {
-        let columns = |path: &str| partition_columns(&Input::File(path.into()));
-        assert_eq!(columns("data/label=cat/day=1/part-0.parquet"), ["label", "day"]);
-        assert!(columns("data/photos/a=b.parquet").is_empty() && columns("=x/a.parquet").is_empty());
-    }
+    use super::*;
 
     fn touch(folder: &Path, names: &[&str]) {
         for name in names {
@@ -129,12 +234,13 @@ mod tests {
     }
 
     fn names(arguments: &[String]) -> Vec<String> {
-        resolve(arguments)
+        resolve(arguments, &Cancel::default())
             .expect("resolves")
             .into_iter()
-            .map(|input| match input {
-                Input::File(path) => path.file_name().expect("a file").to_string_lossy().into_owned(),
-                Input::Stdin => "-".into(),
+            .map(|input| match input.kind {
+                InputKind::One(Location::Stdin) => "-".into(),
+                InputKind::One(location) => location.file_name(),
+                InputKind::Images(folder) => format!("{} images", folder.len()),
             })
             .collect()
     }
@@ -144,11 +250,16 @@ mod tests {
         let temporary = tempfile::tempdir().expect("temporary folder");
         let folder = temporary.path();
         touch(folder, &["b.parquet", "a.arrow", "c.txt", "_meta.parquet", ".x.parquet", "test/d.parquet", "[1].pq"]);
+        touch(folder, &["k=2/e.pq", "k=1/l=x/f.pq", "z.tar", "photos/a/1.JPG", "photos/a/2.png", "photos/.a/3.png"]);
+        touch(folder, &["shards/1.tar.gz", "shards/0.tar", "shards/0.jpg"]);
         let root = folder.display().to_string();
-        assert_eq!(names(std::slice::from_ref(&root)), ["[1].pq", "a.arrow", "b.parquet"]);
+        assert_eq!(names(std::slice::from_ref(&root)), ["[1].pq", "a.arrow", "b.parquet", "f.pq", "e.pq"]);
         assert_eq!(names(&[format!("{root}/c.txt"), "-".into(), root.clone()])[..3], ["c.txt", "-", "[1].pq"]);
         assert_eq!(names(&[format!("{root}/**/*.parquet")]).len(), 4);
         assert_eq!(names(&[format!("{root}/[1].pq")]), ["[1].pq"], "an existing file is no pattern");
+        assert_eq!(names(&[format!("{root}/shards")]), ["0.tar", "1.tar.gz"]);
+        assert_eq!(names(&[format!("{root}/photos"), format!("{root}/photos/a/2.png")]), ["2 images", "1 images"]);
+        assert_eq!(names(&[format!("{root}/photos/*/*"), format!("{root}/s*/0.*")]), ["3 images", "1 images", "0.tar"]);
     }
 
     #[test]
@@ -163,7 +274,7 @@ mod tests {
             (vec!["-".to_string(), "-".to_string()], "only once"),
             (vec![], "no input given"),
         ] {
-            let error = resolve(&arguments).expect_err("nothing to read").to_string();
+            let error = resolve(&arguments, &Cancel::default()).expect_err("nothing to read").to_string();
             assert!(error.contains(text), "{error}");
         }
     }

@@ -2,7 +2,6 @@
 //! before 1677 and after 2262 would silently become others; here they are microseconds, and what even those cannot hold
 //! is an error.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
@@ -14,6 +13,7 @@ use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
 
 use super::guard::guarded;
+use crate::location::OpenFile;
 
 /// The metadata, so that INT96 columns are read as times of this unit.
 pub(super) fn read_as(metadata: ArrowReaderMetadata, unit: TimeUnit) -> Result<ArrowReaderMetadata, ParquetError> {
@@ -34,7 +34,7 @@ pub(super) fn read_as(metadata: ArrowReaderMetadata, unit: TimeUnit) -> Result<A
 /// The first INT96 time of the columns in `mask` that microseconds cannot express: its column and row. As seconds no
 /// time overflows, so they are read as those.
 pub(super) fn beyond_microseconds(
-    file: &File,
+    file: &OpenFile,
     metadata: &ArrowReaderMetadata,
     mask: &ProjectionMask,
 ) -> Result<Option<(String, usize)>, ParquetError> {
@@ -47,7 +47,7 @@ pub(super) fn beyond_microseconds(
         return Ok(None);
     }
     let seconds = read_as(metadata.clone(), TimeUnit::Second)?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, seconds)
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), seconds)
         .with_projection(ProjectionMask::roots(columns, read));
     let mut reader = guarded(|| builder.build())?;
     let mut first_row = 0;

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
 
 use super::{Image, ImageColumn, Images};
 use crate::image::{Limits, Pixels, decode, raw};
@@ -51,7 +50,7 @@ impl LoadOptions {
     pub fn open<'a>(&self, images: &'a Images, row: usize) -> Result<OpenedImage<'a>, RowError> {
         match images.get(row)? {
             Image::Encoded(bytes) => Ok(OpenedImage::Encoded(Cow::Borrowed(bytes))),
-            Image::Path(path) => read(path, images.folder(), self).map(|bytes| OpenedImage::Encoded(Cow::Owned(bytes))),
+            Image::Path(path) => read(path, images, self).map(|bytes| OpenedImage::Encoded(Cow::Owned(bytes))),
             Image::Raw { values, height, width, channels, layout } => {
                 self.limits.check(width.into(), height.into())?;
                 raw(values, height, width, channels, layout).map(OpenedImage::Raw)
@@ -79,17 +78,17 @@ impl LoadOptions {
     }
 }
 
-fn read(path: &str, folder: &Path, options: &LoadOptions) -> Result<Vec<u8>, RowError> {
+fn read(path: &str, images: &Images, options: &LoadOptions) -> Result<Vec<u8>, RowError> {
     let refuse = |why: String| RowError::new(RowErrorCode::FileNotReadable, format!("{path}: {why}"));
-    if !options.read_paths {
+    if !options.read_paths && !images.opens_paths() {
         return Err(refuse(
-            "the row holds a path instead of an image, and reading files that rows name is not allowed".into(),
+            "the row holds a path and no image, and reading files that rows name is not allowed".into(),
         ));
     }
     if path.contains("://") {
         return Err(refuse("addresses are not fetched, only files are read".into()));
     }
-    let full = folder.join(path);
+    let full = images.folder().join(path);
     let metadata = fs::metadata(&full).map_err(|error| refuse(error.to_string()))?;
     // A pipe or a device could keep the run waiting for ever.
     if !metadata.is_file() {

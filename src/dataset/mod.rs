@@ -1,9 +1,11 @@
 //! Datasets as streams of Arrow record batches: where they come from, which column holds what, where they go.
 //!
-//! [`Dataset`] opens Parquet and Arrow IPC files, folders, globs and streams as one sequence of [`Chunk`]s whose memory
-//! is bounded by a [`BatchSize`]. This room moves bytes and columns; what is in an image is `image`'s business.
+//! [`Dataset`] opens Parquet and Arrow IPC files, tar files, folders of them or of images, patterns and streams as one
+//! sequence of [`Chunk`]s whose memory is bounded by a [`BatchSize`]. Where bytes lie is the business of `location`, what
+//! is in an image that of `image`; this room makes rows of the first for the second.
 
 mod background;
+mod bad_files;
 mod batch_size;
 mod batches;
 mod bytes;
@@ -15,15 +17,17 @@ mod format;
 mod guard;
 pub(crate) mod huggingface;
 mod image_column;
+mod images;
 mod inputs;
 mod int96;
 mod ipc;
 mod label_column;
+mod layout;
 mod load;
+mod packing;
 mod pair;
 mod parquet;
-mod pattern;
-mod pipe;
+mod partitions;
 mod raw_pixels;
 mod reader;
 mod row_groups;
@@ -31,9 +35,15 @@ mod row_labels;
 mod schema;
 mod sink;
 mod slices;
+mod slicing;
+mod source;
+mod tar;
+mod widths;
 mod write_options;
 mod writer;
 
+pub(crate) use background::{BackgroundWriter, Finishing};
+pub use bad_files::{BadFile, OnBadFile};
 pub use batch_size::BatchSize;
 pub use chunk::Chunk;
 #[doc(hidden)]
@@ -44,19 +54,22 @@ pub(crate) use digest::digest_of_encoded;
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};
 #[doc(hidden)]
-pub use inputs::{Input, resolve};
+pub use inputs::{Input, InputKind, resolve};
 pub use label_column::{LabelColumn, LabelKind, Labels};
 pub use load::LoadOptions;
 #[doc(hidden)]
 pub use load::OpenedImage;
 pub(crate) use pair::PairWriter;
-pub use reader::{Chunks, Dataset};
+#[doc(hidden)]
+pub use partitions::Partitions;
+pub use reader::{Chunks, Dataset, OpenOptions};
 #[doc(hidden)]
 pub use row_labels::RowLabels;
 #[doc(hidden)]
 pub use schema::list_columns;
 #[doc(hidden)]
 pub use slices::used_bytes;
+pub(crate) use slicing::Slice;
 pub use write_options::{Compression, WriteOptions};
 pub use writer::DatasetWriter;
 pub(crate) use writer::is_same_place;

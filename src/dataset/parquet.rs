@@ -1,70 +1,126 @@
 //! Parquet files as record batches.
 
-use std::fs::File;
+use std::io::BufReader;
 use std::iter;
-use std::path::Path;
+use std::ops::Range;
 
 use arrow::datatypes::{SchemaRef, TimeUnit};
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
 
 use super::BatchSize;
 use super::batches::Batches;
 use super::guard::guarded;
 use super::int96;
 use super::row_groups::RowGroups;
+use crate::cancel::Cancel;
+use crate::location::{Location, OpenFile, Sequential};
 use crate::{Error, Result};
 
-/// Schema and number of rows, from the footer.
-pub(super) fn header(path: &Path) -> Result<(SchemaRef, u64)> {
-    let (_, metadata) = open(path)?;
-    // A footer that lies may promise more rows than can be counted; reading will tell.
-    let rows = row_counts(&metadata).fold(0, u64::saturating_add);
-    Ok((metadata.schema().clone(), rows))
+impl Length for OpenFile {
+    fn len(&self) -> u64 {
+        self.len()
+    }
 }
 
-/// Rows of each row group, from the footer.
-pub(super) fn row_groups(path: &Path) -> Result<Vec<u64>> {
-    Ok(row_counts(&open(path)?.1).collect())
+impl ChunkReader for OpenFile {
+    type T = BufReader<Sequential>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(self.reader(start))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        Ok(self.read_at(start, length)?)
+    }
 }
 
-fn row_counts(metadata: &ArrowReaderMetadata) -> impl Iterator<Item = u64> {
+/// What the footer says.
+pub(super) struct Header {
+    pub schema: SchemaRef,
+    /// Rows and stored bytes of each row group.
+    pub row_groups: Vec<(u64, u64)>,
+}
+
+impl Header {
+    pub fn rows(&self) -> u64 {
+        // A footer that lies may promise more rows than can be counted; reading will tell.
+        self.row_groups.iter().map(|(rows, _)| *rows).fold(0, u64::saturating_add)
+    }
+}
+
+/// Reads the footer.
+pub(super) fn header(location: &Location, cancel: &Cancel) -> Result<Header> {
+    let (_, metadata) = open(location, cancel)?;
     // Damaged footers can hold anything; a negative count is none.
-    metadata.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
+    let count = |value: i64| u64::try_from(value).unwrap_or(0);
+    let groups = metadata.metadata().row_groups().iter();
+    let row_groups = groups.map(|group| (count(group.num_rows()), count(group.compressed_size()))).collect();
+    Ok(Header { schema: metadata.schema().clone(), row_groups })
 }
 
-/// The batches of a file. Pages are read as they are needed, so memory does not grow with the row groups.
-pub(super) fn batches(path: &Path, size: BatchSize, projection: Option<&[usize]>) -> Result<Batches> {
-    let origin = path.display().to_string();
-    let (file, metadata) = open(path)?;
+/// The batches of some row groups of a file. Pages are read as they are needed, so memory does not grow with the row
+/// groups.
+pub(super) fn batches(
+    location: &Location,
+    groups: Option<Range<usize>>,
+    size: BatchSize,
+    projection: Option<&[usize]>,
+    cancel: &Cancel,
+) -> Result<Batches> {
+    let origin = location.to_string();
+    let (file, metadata) = open(location, cancel)?;
     let columns = metadata.parquet_schema();
     let mask = match projection {
         Some(roots) => ProjectionMask::roots(columns, roots.iter().copied()),
         None => ProjectionMask::all(),
     };
-    let beyond = int96::beyond_microseconds(&file, &metadata, &mask).map_err(|error| fault(&origin, error))?;
+    let groups = groups.unwrap_or(0..metadata.metadata().num_row_groups());
+    file.will_read(&column_chunks(&metadata, groups.clone(), &mask));
+    let beyond = int96::beyond_microseconds(&file, &metadata, &mask).map_err(|error| fault(&origin, &file, error))?;
     if let Some((column, row)) = beyond {
         return Err(Error::data(
             format!("{origin}, column \"{column}\", row {row}"),
             "holds a time that microseconds since 1970 cannot express; correct it or leave the column out",
         ));
     }
-    let mut groups = RowGroups::new(file, metadata, mask, size);
-    Ok(Box::new(iter::from_fn(move || groups.next_batch().map_err(|error| fault(&origin, error)).transpose())))
+    let mut groups = RowGroups::new(file.clone(), metadata, mask, size, groups);
+    Ok(Box::new(iter::from_fn(move || groups.next_batch().map_err(|error| fault(&origin, &file, error)).transpose())))
 }
 
-fn open(path: &Path) -> Result<(File, ArrowReaderMetadata)> {
-    let origin = path.display().to_string();
-    let file = File::open(path).map_err(|source| Error::io(path, source))?;
+/// Where the columns that are read lie in the file.
+fn column_chunks(metadata: &ArrowReaderMetadata, groups: Range<usize>, mask: &ProjectionMask) -> Vec<Range<u64>> {
+    let groups = metadata.metadata().row_groups().get(groups).unwrap_or_default();
+    let columns = groups.iter().flat_map(|group| group.columns().iter().enumerate());
+    let read = columns.filter(|(leaf, _)| mask.leaf_included(*leaf));
+    // Damaged footers can hold anything.
+    let place = |start: i64, length: i64| {
+        let (start, length) = (u64::try_from(start).ok()?, u64::try_from(length).ok()?);
+        Some(start..start.checked_add(length)?)
+    };
+    read.filter_map(|(_, column)| {
+        let data = column.data_page_offset();
+        place(column.dictionary_page_offset().map_or(data, |dictionary| dictionary.min(data)), column.compressed_size())
+    })
+    .collect()
+}
+
+fn open(location: &Location, cancel: &Cancel) -> Result<(OpenFile, ArrowReaderMetadata)> {
+    let file = location.open(cancel)?;
     let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
         .and_then(|metadata| int96::read_as(metadata, TimeUnit::Microsecond))
-        .map_err(|error| fault(&origin, error))?;
+        .map_err(|error| fault(&location.to_string(), &file, error))?;
     Ok((file, metadata))
 }
 
-/// A codec or an encoding that is not read is no damage.
-fn fault(origin: &str, error: ParquetError) -> Error {
+/// A file that cannot be read is no damage, and neither is a codec or an encoding that is not.
+fn fault(origin: &str, file: &OpenFile, error: ParquetError) -> Error {
+    if let Some(failure) = file.failure() {
+        return failure;
+    }
     match error {
         ParquetError::NYI(what) => Error::data(origin, format!("this Parquet file uses what is not read: {what}")),
         error => Error::data(

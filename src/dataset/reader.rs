@@ -2,95 +2,139 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::bad_files::{BadFiles, is_of_one_file};
 use super::batches::Batches;
-use super::pipe::CancellablePipe;
 use super::slices::used_bytes;
+use super::source::{Source, SourceKind, Taken};
 use super::writer::is_same_place;
-use super::{BatchSize, Chunk, Format, ImageColumn, Input, LabelColumn, ipc, parquet, resolve, schema};
+use super::{BadFile, BatchSize, Chunk, ImageColumn, LabelColumn, OnBadFile, resolve, schema};
 use crate::cancel::Cancel;
+use crate::location::Location;
+use crate::parallel::ordered_map;
 use crate::{Error, Result};
 
-/// Files and streams with one schema, read as one sequence of rows.
+/// Inputs of a store that are opened at a time: each costs a round trip.
+const OPENED_AT_A_TIME: usize = 16;
+
+/// Inputs with one schema, read as one sequence of rows.
 ///
 /// Opening reads only schemas and footers. Files are opened again when their turn comes, so a dataset of many files
 /// needs one file handle, and reading can start over; a stream can be read once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Dataset {
-    sources: Vec<Source>,
+    pub(super) sources: Vec<Source>,
     schema: SchemaRef,
-    rows: Option<u64>,
     cancel: Cancel,
+    on_bad_file: OnBadFile,
+    bad_files: BadFiles,
 }
 
-#[derive(Debug)]
-struct Source {
-    name: Arc<str>,
-    kind: SourceKind,
+/// How a dataset is opened and read.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// Every reading ends with [`Error::Cancelled`] once this is set, also one that waits for standard input, a pipe or a
+    /// server.
+    pub cancel: Cancel,
+    /// What becomes of damaged files.
+    pub on_bad_file: OnBadFile,
 }
 
-#[derive(Debug)]
-enum SourceKind {
-    File(PathBuf, Format),
-    /// Taken by the first reading.
-    Stream(Mutex<Option<Box<ipc::Stream>>>),
+impl From<&Cancel> for OpenOptions {
+    fn from(cancel: &Cancel) -> Self {
+        Self { cancel: cancel.clone(), ..Self::default() }
+    }
 }
 
 impl Dataset {
-    /// Opens files, folders, patterns and `-` (an Arrow IPC stream on standard input), as [`resolve`] finds them.
+    /// Opens files, folders, addresses, patterns and `-` (standard input), as [`resolve`] finds them.
     ///
     /// # Errors
-    /// Inputs that do not exist, are neither Parquet nor Arrow IPC, are cut off, or whose columns differ from those of
-    /// the first: the message names the file, and the column where one is to blame.
+    /// Inputs that do not exist, are of no format that is read, are cut off, or whose columns do not fit to those of the
+    /// first: the message names the file, and the column where one is to blame.
     pub fn open<S: AsRef<str>>(arguments: &[S]) -> Result<Self> {
-        Self::open_cancellable(arguments, &Cancel::default())
+        Self::open_with(arguments, OpenOptions::default())
     }
 
-    /// As [`open`](Self::open); every reading ends with [`Error::Cancelled`] once `cancel` is set, also one that waits
-    /// for standard input or a pipe.
+    /// As [`open`](Self::open), with options.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_cancellable<S: AsRef<str>>(arguments: &[S], cancel: &Cancel) -> Result<Self> {
-        let mut parts = Vec::new();
-        for input in resolve(arguments)? {
-            parts.push(match input {
-                Input::File(path) if path.is_file() => open_file(path)?,
-                // A named pipe or a shell's `<(...)`.
-                Input::File(path) => {
-                    open_pipe(&path.display().to_string(), CancellablePipe::open(&path, cancel)?, cancel)?
+    pub fn open_with<S: AsRef<str>>(arguments: &[S], options: impl Into<OpenOptions>) -> Result<Self> {
+        let OpenOptions { cancel, on_bad_file } = options.into();
+        let (inputs, bad_files) = (resolve(arguments, &cancel)?, BadFiles::default());
+        let threads = match inputs.len() {
+            1 => 1,
+            _ => thread::available_parallelism().map_or(1, usize::from).max(OPENED_AT_A_TIME),
+        };
+        let (mut sources, opening) = (Vec::with_capacity(inputs.len()), cancel.clone());
+        let opened = ordered_map(inputs.into_iter(), threads, move |input| {
+            let (name, location) = (input.to_string(), input.location().cloned());
+            (name, location, Source::open(input, &opening))
+        })?;
+        for opened in opened {
+            cancel.check()?;
+            match opened? {
+                (_, _, Ok(source)) => sources.push(source),
+                (name, location, Err(error))
+                    if on_bad_file == OnBadFile::Skip && is_of_one_file(&error, location.as_ref()) =>
+                {
+                    bad_files.add(&name.into(), &error, 0);
                 }
-                Input::Stdin => open_pipe("stdin", CancellablePipe::stdin(cancel)?, cancel)?,
-            });
+                (_, _, Err(error)) => return Err(error),
+            }
         }
-        Self::join(parts, cancel.clone())
+        Self::join(sources, cancel, on_bad_file, bad_files)
     }
 
-    /// Opens one Arrow IPC stream; `name` stands for it in messages and in [`Chunk::file`].
+    /// Opens one stream of bytes, an Arrow IPC stream or a tar file; `name` stands for it in messages and in
+    /// [`Chunk::file`].
     ///
     /// # Errors
-    /// When the bytes are no Arrow IPC stream.
+    /// When the bytes are neither.
     pub fn from_stream(name: &str, reader: impl Read + Send + 'static) -> Result<Self> {
-        Self::join(vec![open_stream(name, Box::new(reader))?], Cancel::default())
+        let source = Source::of_stream(name, Box::new(reader))?;
+        Self::join(vec![source], Cancel::default(), OnBadFile::Fail, BadFiles::default())
     }
 
-    fn join(parts: Vec<(Source, SchemaRef, Option<u64>)>, cancel: Cancel) -> Result<Self> {
-        let mut parts = parts.into_iter();
-        let Some((first, mut schema, mut rows)) = parts.next() else {
-            return Err(Error::Config("no input given".into()));
+    fn join(mut sources: Vec<Source>, cancel: Cancel, on_bad_file: OnBadFile, bad_files: BadFiles) -> Result<Self> {
+        let Some(first) = sources.first() else {
+            return Err(match bad_files.list().first() {
+                Some(bad) => Error::data(&bad.file, format!("and every other input cannot be read: {}", bad.reason)),
+                None => Error::Config("no input given".into()),
+            });
         };
-        let mut sources = vec![first];
-        for (source, other, count) in parts {
-            schema = schema::merge(&schema, &sources[0].name, &other, &source.name)?;
-            rows = rows.zip(count).map(|(sum, count)| sum.saturating_add(count));
-            sources.push(source);
+        let mut schema = Arc::clone(&first.schema);
+        for number in 1..sources.len() {
+            let (before, rest) = sources.split_at_mut(number);
+            rest[0].share_schemas(&before[number - 1]);
+            schema = schema::merge(&schema, &before[0].name, &rest[0].schema, &rest[0].name)?;
         }
-        Ok(Self { sources, schema, rows, cancel })
+        Ok(Self { sources, schema, cancel, on_bad_file, bad_files })
+    }
+
+    /// The same dataset with other inputs of its schema.
+    pub(super) fn of_sources(&self, sources: Vec<Source>) -> Self {
+        Self { sources, ..self.clone() }
+    }
+
+    /// Files of which rows are left out, as far as they were opened and read; see [`OnBadFile::Skip`].
+    pub fn bad_files(&self) -> Vec<BadFile> {
+        self.bad_files.list()
+    }
+
+    /// Whether rows of the input with this number are left out.
+    pub(crate) fn is_bad(&self, number: usize) -> bool {
+        let source = &self.sources[number];
+        let end = source.rows.map_or(u64::MAX, |rows| source.first_row.saturating_add(rows));
+        let here = |row: u64| row >= source.first_row && row < end.max(source.first_row.saturating_add(1));
+        self.bad_files.list().iter().any(|bad| bad.file == source.name && here(bad.rows))
     }
 
     /// The column with the images: the one that fits by itself, or `wanted`.
@@ -98,7 +142,9 @@ impl Dataset {
     /// # Errors
     /// As [`ImageColumn::find`]; the message begins with the first file's name.
     pub fn image_column(&self, wanted: Option<&str>) -> Result<ImageColumn> {
-        ImageColumn::find(&self.schema, wanted).map_err(|error| self.locate(error))
+        let column = ImageColumn::find(&self.schema, wanted).map_err(|error| self.locate(error))?;
+        let from_folders = self.sources.iter().all(|source| matches!(source.kind, SourceKind::Images { .. }));
+        Ok(if from_folders { column.opening_paths() } else { column })
     }
 
     /// The column with the labels: the one with a usual name, or `wanted`.
@@ -126,9 +172,27 @@ impl Dataset {
         &self.schema
     }
 
-    /// Number of rows, where the inputs tell it beforehand: Parquet does, Arrow IPC does not.
+    /// Number of rows, where the inputs tell it beforehand: Parquet and folders of images do, Arrow IPC and tar files do
+    /// not.
     pub fn rows(&self) -> Option<u64> {
-        self.rows
+        self.sources.iter().try_fold(0u64, |sum, source| Some(sum.saturating_add(source.rows?)))
+    }
+
+    /// The files, also those of folders of images, under the names that they have only once: links resolved, or an address.
+    ///
+    /// # Errors
+    /// A file that is gone.
+    pub fn places(&self) -> Result<Vec<PathBuf>> {
+        let mut places = Vec::with_capacity(self.sources.len());
+        for source in &self.sources {
+            match &source.kind {
+                SourceKind::Images { folder, read } => {
+                    places.extend(read.clone().map(|file| place_of(&folder.location(file))));
+                }
+                _ => places.extend(source.location().map(place_of)),
+            }
+        }
+        places.into_iter().collect()
     }
 
     /// Checks that no file is named twice. Where rows are split or counted, copies do harm: one would be trained on and
@@ -138,14 +202,10 @@ impl Dataset {
     /// [`Error::Config`] naming the file.
     pub fn require_distinct_files(&self) -> Result<()> {
         let mut seen = HashSet::new();
-        for source in &self.sources {
-            let SourceKind::File(path, _) = &source.kind else { continue };
-            let path = path.canonicalize().map_err(|error| Error::io(path, error))?;
-            if !seen.insert(path) {
-                return Err(Error::Config(format!("{} is named twice; name each file once", source.name)));
-            }
+        match self.places()?.into_iter().find(|place| !seen.insert(place.clone())) {
+            None => Ok(()),
+            Some(place) => Err(Error::Config(format!("{} is named twice; name each file once", place.display()))),
         }
-        Ok(())
     }
 
     /// Checks that an output is not one of the files: it would hold other rows and take the place of these.
@@ -165,18 +225,14 @@ impl Dataset {
     }
 
     /// Rows of each row group of a Parquet file, by the file's name as in [`Chunk::file`]; nothing for other files.
-    /// Reads the files' footers again.
-    ///
-    /// # Errors
-    /// A file that can no longer be read.
-    pub fn row_groups(&self) -> Result<HashMap<Arc<str>, Vec<u64>>> {
-        let mut groups = HashMap::new();
-        for source in &self.sources {
-            if let SourceKind::File(path, Format::Parquet) = &source.kind {
-                groups.insert(Arc::clone(&source.name), parquet::row_groups(path)?);
+    pub fn row_groups(&self) -> HashMap<Arc<str>, Vec<u64>> {
+        let groups = self.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Parquet { row_groups, .. } => {
+                Some((Arc::clone(&source.name), row_groups.iter().map(|(rows, _)| *rows).collect()))
             }
-        }
-        Ok(groups)
+            _ => None,
+        });
+        groups.collect()
     }
 
     /// Reads from the beginning, in pieces of at most `size`, or of so many rows; pieces do not reach over the end of a
@@ -204,65 +260,40 @@ impl Dataset {
                 self.schema.project(columns).map_err(|source| Error::Arrow { origin: "projection".into(), source })?,
             ),
         };
-        let mut queue = Vec::with_capacity(self.sources.len());
-        for source in self.sources.iter().rev() {
-            let waiting = match &source.kind {
-                SourceKind::File(path, format) => Waiting::File(path.clone(), *format),
-                SourceKind::Stream(stream) => {
-                    // A panic while the lock was held leaves an option that is whole either way.
-                    let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    Waiting::Stream(taken.ok_or_else(|| {
-                        Error::data(&source.name, "a stream can be read only once; use a file to read several times")
-                    })?)
-                }
-            };
-            queue.push((Arc::clone(&source.name), waiting));
-        }
-        let cancel = self.cancel.clone();
-        Ok(Chunks { queue, schema, columns, size, current: None, cancel, failed: false })
+        let queue = self.sources.iter().enumerate().rev();
+        let queue = queue.map(|(number, source)| Ok((number, source.take()?))).collect::<Result<Vec<_>>>()?;
+        let (cancel, bad_files) = (self.cancel.clone(), self.bad_files.clone());
+        let skip = self.on_bad_file == OnBadFile::Skip;
+        Ok(Chunks { queue, schema, size, current: None, cancel, skip, bad_files, failed: false })
     }
 }
 
-fn open_file(path: PathBuf) -> Result<(Source, SchemaRef, Option<u64>)> {
-    let format = Format::of_file(&path)?;
-    let (schema, rows) = match format {
-        Format::Parquet => parquet::header(&path).map(|(schema, rows)| (schema, Some(rows)))?,
-        Format::IpcFile => (ipc::ArrowFile::open(&path)?.schema(), None),
-        Format::IpcStream => (ipc::open_stream_file(&path)?.schema(), None),
-    };
-    let name = path.display().to_string().into();
-    Ok((Source { name, kind: SourceKind::File(path, format) }, schema, rows))
-}
-
-fn open_pipe(name: &str, pipe: CancellablePipe, cancel: &Cancel) -> Result<(Source, SchemaRef, Option<u64>)> {
-    open_stream(name, Box::new(pipe)).or_else(|error| cancel.check().and(Err(error)))
-}
-
-fn open_stream(name: &str, reader: Box<dyn Read + Send>) -> Result<(Source, SchemaRef, Option<u64>)> {
-    let stream = ipc::open_stream(name, reader)?;
-    let schema = stream.schema();
-    Ok((Source { name: name.into(), kind: SourceKind::Stream(Mutex::new(Some(Box::new(stream)))) }, schema, None))
+/// The one name of a file that several names may stand for.
+fn place_of(location: &Location) -> Result<PathBuf> {
+    match location {
+        Location::File(path) => path.canonicalize().map_err(|error| Error::io(path, error)),
+        other => Ok(PathBuf::from(other.to_string())),
+    }
 }
 
 /// Iterator over a dataset's rows. Ends after the first error.
 pub struct Chunks {
-    /// Inputs not yet begun, the next one last.
-    queue: Vec<(Arc<str>, Waiting)>,
+    /// Inputs not yet begun with their numbers, the next one last.
+    queue: Vec<(usize, Taken)>,
     schema: SchemaRef,
-    columns: Option<Vec<usize>>,
     size: BatchSize,
     current: Option<Current>,
     cancel: Cancel,
+    /// Whether damaged files are skipped.
+    skip: bool,
+    bad_files: BadFiles,
     failed: bool,
 }
 
-enum Waiting {
-    File(PathBuf, Format),
-    Stream(Box<ipc::Stream>),
-}
-
 struct Current {
+    source: usize,
     name: Arc<str>,
+    location: Option<Location>,
     batches: Batches,
     /// Rest of a batch that was larger than `size`, and how many rows of it fit.
     rest: Option<(RecordBatch, usize)>,
@@ -275,56 +306,63 @@ impl Chunks {
         &self.schema
     }
 
-    fn begin(&self, name: Arc<str>, waiting: Waiting) -> Result<Current> {
-        let columns = self.columns.as_deref();
-        let batches = match waiting {
-            Waiting::File(path, format) => self.begin_file(&path, format)?,
-            Waiting::Stream(stream) => stream.batches(columns),
-        };
-        Ok(Current { name, batches, rest: None, next_row: 0 })
+    fn begin(&self, source: usize, taken: Taken) -> Result<Current> {
+        let (name, location) = (Arc::clone(&taken.source.name), taken.source.location().cloned());
+        let next_row = taken.source.first_row;
+        let batches = taken.batches(&self.schema, self.size, &self.cancel)?;
+        Ok(Current { source, name, location, batches, rest: None, next_row })
     }
 
-    fn begin_file(&self, path: &Path, format: Format) -> Result<Batches> {
-        let columns = self.columns.as_deref();
-        match format {
-            Format::Parquet => parquet::batches(path, self.size, columns),
-            Format::IpcFile => ipc::ArrowFile::open(path)?.batches(columns),
-            Format::IpcStream => Ok(ipc::open_stream_file(path)?.batches(columns)),
+    /// Whether the reading goes on with the next file after this error, which is noted then.
+    fn skips(&self, error: &Error, file: (&Arc<str>, Option<&Location>), rows: u64) -> bool {
+        let skips = self.skip && !self.cancel.is_cancelled() && is_of_one_file(error, file.1);
+        if skips {
+            self.bad_files.add(file.0, error, rows);
         }
+        skips
     }
 
     fn advance(&mut self) -> Result<Option<Chunk>> {
         loop {
-            let Some(current) = &mut self.current else {
-                let Some((name, waiting)) = self.queue.pop() else { return Ok(None) };
-                self.current = Some(self.begin(name, waiting)?);
+            let Some(mut current) = self.current.take() else {
+                let Some((source, taken)) = self.queue.pop() else { return Ok(None) };
+                let (name, location) = (Arc::clone(&taken.source.name), taken.source.location().cloned());
+                let first_row = taken.source.first_row;
+                match self.begin(source, taken) {
+                    Ok(begun) => self.current = Some(begun),
+                    Err(error) if self.skips(&error, (&name, location.as_ref()), first_row) => {}
+                    Err(error) => return Err(error),
+                }
                 continue;
             };
             let (batch, fitting) = match current.rest.take() {
                 Some(rest) => rest,
                 None => match current.batches.next() {
-                    Some(batch) => {
-                        let batch = schema::conform(batch?, &self.schema, &current.name)?;
+                    Some(Ok(batch)) => {
                         let bytes = batch.columns().iter().map(used_bytes).sum();
                         let fitting = self.size.rows_of(batch.num_rows(), bytes);
                         (batch, fitting)
                     }
-                    None => {
-                        self.current = None;
+                    Some(Err(error))
+                        if self.skips(&error, (&current.name, current.location.as_ref()), current.next_row) =>
+                    {
                         continue;
                     }
+                    Some(Err(error)) => return Err(error),
+                    None => continue,
                 },
             };
             let rows = batch.num_rows().min(fitting);
-            if rows == 0 {
-                continue;
-            }
-            if batch.num_rows() > rows {
+            if rows > 0 && batch.num_rows() > rows {
                 current.rest = Some((batch.slice(rows, batch.num_rows() - rows), fitting));
             }
             let first_row = current.next_row;
             current.next_row += rows as u64;
-            return Ok(Some(Chunk { record_batch: batch.slice(0, rows), file: Arc::clone(&current.name), first_row }));
+            let (file, source) = (Arc::clone(&current.name), current.source);
+            self.current = Some(current);
+            if rows > 0 {
+                return Ok(Some(Chunk { record_batch: batch.slice(0, rows), file, source, first_row }));
+            }
         }
     }
 }

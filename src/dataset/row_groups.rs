@@ -4,7 +4,7 @@
 //! holds one picture for a thousand rows, and one large picture may stand among small ones. So where a row group could
 //! hold more than fits, its first row tells how many are decoded at a time, a few at most, and these are joined.
 
-use std::fs::File;
+use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -18,18 +18,21 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use super::BatchSize;
 use super::guard::guarded;
 use super::slices::used_bytes;
+use crate::location::OpenFile;
 
 /// Most rows that are decoded at a time where their size is not known.
 const CAUTIOUS_ROWS: usize = 8;
 
 /// Iterator over the record batches of a file.
 pub(super) struct RowGroups {
-    file: File,
+    file: OpenFile,
     metadata: ArrowReaderMetadata,
     mask: ProjectionMask,
     size: BatchSize,
     /// The row group that is read.
     group: usize,
+    /// The one after the last that is read.
+    end: usize,
     /// Its rows that were decoded.
     decoded: usize,
     /// Rows that are decoded at a time.
@@ -40,11 +43,20 @@ pub(super) struct RowGroups {
 }
 
 impl RowGroups {
-    pub(super) fn new(file: File, metadata: ArrowReaderMetadata, mask: ProjectionMask, size: BatchSize) -> Self {
-        Self { file, metadata, mask, size, group: 0, decoded: 0, step: 0, reader: None, pending: Vec::new() }
+    /// For the row groups `groups` of a file.
+    pub(super) fn new(
+        file: OpenFile,
+        metadata: ArrowReaderMetadata,
+        mask: ProjectionMask,
+        size: BatchSize,
+        groups: Range<usize>,
+    ) -> Self {
+        let end = groups.end.min(metadata.metadata().num_row_groups());
+        let group = groups.start;
+        Self { file, metadata, mask, size, group, end, decoded: 0, step: 0, reader: None, pending: Vec::new() }
     }
 
-    /// The next record batch; `None` at the end of the file.
+    /// The next record batch; `None` after the last row group.
     ///
     /// # Errors
     /// Whatever the Parquet reader says, a row group that does not hold the rows that the footer promises, and a value
@@ -88,7 +100,7 @@ impl RowGroups {
 
     /// The next rows, of the next row group where this one has ended; `None` at the end of the file.
     fn decode(&mut self) -> Result<Option<RecordBatch>, ParquetError> {
-        while self.group < self.metadata.metadata().num_row_groups() {
+        while self.group < self.end {
             if self.step == 0 {
                 self.step = self.first_step();
             }
@@ -116,8 +128,7 @@ impl RowGroups {
 
     /// A reader of this row group's rows that were not decoded yet.
     fn begin(&self) -> Result<ParquetRecordBatchReader, ParquetError> {
-        let file = self.file.try_clone()?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
             .with_row_groups(vec![self.group])
             .with_offset(self.decoded)
             .with_batch_size(self.step)

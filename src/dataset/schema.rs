@@ -2,50 +2,48 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::huggingface;
 use super::raw_pixels::tensor_shape;
+use super::{huggingface, widths};
 use crate::{Error, Result};
 
-/// Checks that `other` (of the file `origin`) has the columns of `first` (of the file `first_origin`): same names,
-/// order and types. Metadata and nullability may differ, but not the names of classes and the shape of tensors: the
-/// same values would mean two things. Returns `first`, with columns nullable where one of the two is.
+/// One schema for `first` (of the file `first_origin`) and `other` (of the file `origin`): the columns of `first` in its
+/// order, each of the type that holds the values of both, nullable where one of the two is. Metadata may differ, but
+/// not the names of classes and the shape of tensors: the same values would mean two things.
+///
+/// # Errors
+/// [`Error::Data`] naming the file and the column that does not fit.
 pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, origin: &str) -> Result<SchemaRef> {
+    if first.fields() == other.fields() && first.metadata() == other.metadata() {
+        return Ok(Arc::clone(first));
+    }
     let refuse = |message: String| Err(Error::data(origin, format!("{message}; use files with the same columns")));
-    for field in other.fields() {
-        if first.field_with_name(field.name()).is_err() {
-            return refuse(format!("has a column \"{}\" that {first_origin} has not", field.name()));
-        }
-    }
-    for field in first.fields() {
-        match other.field_with_name(field.name()) {
-            Err(_) => return refuse(format!("has no column \"{}\", which {first_origin} has", field.name())),
-            Ok(found) if plain(found.data_type()) != plain(field.data_type()) => {
-                return refuse(format!(
-                    "column \"{}\" is {}, in {first_origin} it is {}",
-                    field.name(),
-                    found.data_type(),
-                    field.data_type()
-                ));
-            }
-            Ok(_) => {}
-        }
-    }
+    let mut left: Vec<&Arc<Field>> = other.fields().iter().collect();
     let mut fields = Vec::with_capacity(first.fields().len());
-    for (field, found) in first.fields().iter().zip(other.fields()) {
-        if field.name() != found.name() {
-            return refuse(format!("column \"{}\" stands where {first_origin} has \"{}\"", found.name(), field.name()));
-        }
+    for field in first.fields() {
+        // Where a name repeats, the columns keep their order.
+        let Some(found) = left.iter().position(|other| other.name() == field.name()).map(|at| left.remove(at)) else {
+            return refuse(format!("has no column \"{}\", which {first_origin} has", field.name()));
+        };
+        let Some(common) = widths::common_field(field, found) else {
+            return refuse(format!(
+                "column \"{}\" is {}, in {first_origin} it is {}",
+                field.name(),
+                found.data_type(),
+                field.data_type()
+            ));
+        };
         if tensor_shape(field) != tensor_shape(found) {
             return refuse(format!(
                 "the tensors of column \"{}\" have another shape than in {first_origin}",
                 field.name()
             ));
         }
-        fields.push(nullable_where_either_is(field, found));
+        fields.push(common);
+    }
+    if let Some(field) = left.first() {
+        return refuse(format!("has a column \"{}\" that {first_origin} has not", field.name()));
     }
     for field in first.fields() {
         let names = |schema: &Schema| huggingface::class_names(schema, field.name());
@@ -62,50 +60,7 @@ pub(super) fn merge(first: &SchemaRef, first_origin: &str, other: &SchemaRef, or
             ));
         }
     }
-    // Names may repeat in Arrow; then the lookups by name above compared only the first of them.
-    if first.fields().len() != other.fields().len() {
-        return refuse(format!("has {} columns, {first_origin} has {}", other.fields().len(), first.fields().len()));
-    }
     Ok(Arc::new(Schema::new_with_metadata(fields, first.metadata().clone())))
-}
-
-/// `first`, nullable where one of the two is, also inside lists and structs. Both have the same [`plain`] type.
-fn nullable_where_either_is(first: &Field, other: &Field) -> Field {
-    let merged = |first: &Arc<Field>, other: &Arc<Field>| Arc::new(nullable_where_either_is(first, other));
-    let data_type = match (first.data_type(), other.data_type()) {
-        (DataType::List(one), DataType::List(two)) => DataType::List(merged(one, two)),
-        (DataType::LargeList(one), DataType::LargeList(two)) => DataType::LargeList(merged(one, two)),
-        (DataType::FixedSizeList(one, length), DataType::FixedSizeList(two, _)) => {
-            DataType::FixedSizeList(merged(one, two), *length)
-        }
-        (DataType::Struct(one), DataType::Struct(two)) => {
-            DataType::Struct(one.iter().zip(two).map(|(one, two)| merged(one, two)).collect())
-        }
-        (data_type, _) => data_type.clone(),
-    };
-    first.clone().with_data_type(data_type).with_nullable(first.is_nullable() || other.is_nullable())
-}
-
-/// `batch` under the dataset's schema: the same columns, types adjusted where they differ in nested metadata.
-pub(super) fn conform(batch: RecordBatch, schema: &SchemaRef, origin: &str) -> Result<RecordBatch> {
-    if batch.schema_ref() == schema {
-        return Ok(batch);
-    }
-    let wrap = |source| Error::Arrow { origin: origin.to_string(), source };
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let columns: Result<Vec<ArrayRef>, _> = batch
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| {
-            if column.data_type() == field.data_type() {
-                Ok(Arc::clone(column))
-            } else {
-                cast(column, field.data_type())
-            }
-        })
-        .collect();
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns.map_err(wrap)?, &options).map_err(wrap)
 }
 
 /// The column that a user named, with its position.
@@ -135,21 +90,5 @@ pub fn list_columns<'a>(columns: impl Iterator<Item = (usize, &'a Field)>) -> St
             shown.push(format!("and {more} more"));
             shown.join(", ")
         }
-    }
-}
-
-/// A type without nested metadata, nested nullability and the names of list items, which writers choose freely.
-fn plain(data_type: &DataType) -> DataType {
-    let item = |field: &Arc<Field>| Arc::new(Field::new("item", plain(field.data_type()), true));
-    match data_type {
-        DataType::List(field) => DataType::List(item(field)),
-        DataType::LargeList(field) => DataType::LargeList(item(field)),
-        DataType::FixedSizeList(field, length) => DataType::FixedSizeList(item(field), *length),
-        DataType::Struct(fields) => {
-            let fields: Fields =
-                fields.iter().map(|field| Field::new(field.name(), plain(field.data_type()), true)).collect();
-            DataType::Struct(fields)
-        }
-        other => other.clone(),
     }
 }

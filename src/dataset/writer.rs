@@ -11,6 +11,7 @@ use super::sink::Sink;
 use super::slices::used_bytes;
 use super::write_options::WriteOptions;
 use crate::disk::{WholeFile, parent, publish_together};
+use crate::location::{Upload, is_remote};
 use crate::{Error, Result};
 
 /// A piece that is handed to the encoder at once, in bytes, so that the size of row groups is looked at often enough.
@@ -26,11 +27,19 @@ pub struct DatasetWriter {
     origin: String,
     schema: SchemaRef,
     sink: Sink,
-    file: Option<WholeFile>,
+    place: Place,
+}
+
+/// Where the rows go, and how they get their name.
+enum Place {
+    Stream,
+    File(WholeFile),
+    Object(Upload),
 }
 
 impl DatasetWriter {
-    /// Begins a dataset at `target`: a file name, or `-` for an Arrow IPC stream on standard output.
+    /// Begins a dataset at `target`: a file name, the address of an object, or `-` for an Arrow IPC stream on standard
+    /// output.
     ///
     /// # Errors
     /// When the target exists and may not be overwritten, its folder is missing or cannot be written, its extension
@@ -43,11 +52,21 @@ impl DatasetWriter {
             return Self::to_stream("stdout", io::stdout(), schema, options);
         }
         let path = Path::new(target);
+        let format = || {
+            options.format.or_else(|| Format::of_extension(path)).ok_or_else(|| {
+                let formats = "use .parquet, .arrow, .feather or .arrows, or `-`";
+                Error::Config(format!("{target}: the extension stands for no format; {formats}"))
+            })
+        };
+        if is_remote(target) {
+            let format = format()?;
+            let upload = Upload::begin(target, options.overwrite)?;
+            let sink = Sink::try_new(format, Box::new(BufWriter::new(upload.writer())), schema, options)
+                .map_err(|error| error.about(target))?;
+            return Ok(Self { origin: target.to_string(), schema: schema.clone(), sink, place: Place::Object(upload) });
+        }
         let target_path = check_target(path, options.overwrite)?;
-        let format = options.format.or_else(|| Format::of_extension(path)).ok_or_else(|| {
-            let formats = "use .parquet, .arrow, .feather or .arrows, or `-`";
-            Error::Config(format!("{target}: the extension stands for no format; {formats}"))
-        })?;
+        let format = format()?;
         let file = WholeFile::create(&target_path, options.overwrite).map_err(|source| {
             let folder = parent(&target_path).display();
             Error::Config(format!("{target}: the folder {folder} cannot be written to: {source}"))
@@ -55,7 +74,23 @@ impl DatasetWriter {
         let output = file.writer().map_err(|source| Error::io(path, source))?;
         let sink = Sink::try_new(format, Box::new(BufWriter::new(output)), schema, options)
             .map_err(|error| error.about(target))?;
-        Ok(Self { origin: target.to_string(), schema: schema.clone(), sink, file: Some(file) })
+        Ok(Self { origin: target.to_string(), schema: schema.clone(), sink, place: Place::File(file) })
+    }
+
+    /// Begins a Parquet file among many of a folder, or an object; one of that name is replaced.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub(crate) fn create_part(target: &str, schema: &SchemaRef, options: &WriteOptions) -> Result<Self> {
+        if is_remote(target) {
+            return Self::create(target, schema, options);
+        }
+        let about = |source| Error::io(target, source);
+        let file = WholeFile::create_without_cleaning(Path::new(target), options.overwrite).map_err(about)?;
+        let output = BufWriter::new(file.writer().map_err(about)?);
+        let sink =
+            Sink::try_new(Format::Parquet, Box::new(output), schema, options).map_err(|error| error.about(target))?;
+        Ok(Self { origin: target.to_string(), schema: schema.clone(), sink, place: Place::File(file) })
     }
 
     /// Begins an Arrow IPC stream on `output`; `name` stands for it in messages. The format in `options` does not
@@ -71,7 +106,7 @@ impl DatasetWriter {
     ) -> Result<Self> {
         let sink = Sink::try_new(Format::IpcStream, Box::new(BufWriter::new(output)), schema, options)
             .map_err(|error| error.about(name))?;
-        Ok(Self { origin: name.to_string(), schema: schema.clone(), sink, file: None })
+        Ok(Self { origin: name.to_string(), schema: schema.clone(), sink, place: Place::Stream })
     }
 
     /// Appends rows.
@@ -106,18 +141,20 @@ impl DatasetWriter {
     /// # Errors
     /// When the output cannot be written.
     pub fn complete(self) -> Result<Completed> {
-        let Self { origin, schema: _, sink, file } = self;
+        let Self { origin, schema: _, sink, place } = self;
         sink.finish().map_err(|error| error.about(&origin))?;
-        if let Some(file) = &file {
-            file.sync()?;
+        match &place {
+            Place::Stream => {}
+            Place::File(file) => file.sync()?,
+            Place::Object(upload) => upload.complete()?,
         }
-        Ok(Completed(file))
+        Ok(Completed(place))
     }
 }
 
-/// A dataset that is wholly on disk and lacks its name. Dropping it removes the file.
-#[must_use = "the file is removed unless it is published"]
-pub struct Completed(Option<WholeFile>);
+/// A dataset that is wholly on disk, or in its store, and lacks its name. Dropping it removes it.
+#[must_use = "it is removed unless it is published"]
+pub struct Completed(Place);
 
 impl Completed {
     /// Gives the file the target's name.
@@ -125,17 +162,25 @@ impl Completed {
     /// # Errors
     /// When a file appeared at the target meanwhile that may not be overwritten, or the folder cannot be written.
     pub fn publish(self) -> Result<()> {
-        self.0.map_or(Ok(()), WholeFile::publish)
+        match self.0 {
+            Place::Stream => Ok(()),
+            Place::File(file) => file.publish(),
+            Place::Object(upload) => upload.publish(),
+        }
     }
 
-    /// Gives this file and `other` their names, or neither. Rows that went to a stream are out already.
+    /// Gives this file and `other` their names, or neither. Rows that went to a stream are out already, and an object that
+    /// was replaced does not come back.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn publish_together(self, other: Self) -> Result<()> {
         match (self.0, other.0) {
-            (Some(first), Some(second)) => publish_together(first, second),
-            (file, None) | (None, file) => file.map_or(Ok(()), WholeFile::publish),
+            (Place::File(first), Place::File(second)) => publish_together(first, second),
+            (Place::Object(upload), other) | (other, Place::Object(upload)) => {
+                upload.publish_before(|| Self(other).publish())
+            }
+            (Place::Stream, only) | (only, Place::Stream) => Self(only).publish(),
         }
     }
 }

@@ -36,8 +36,17 @@ impl WholeFile {
     /// # Errors
     /// When the folder cannot be written.
     pub fn create(target: &Path, overwrite: bool) -> io::Result<Self> {
+        remove_abandoned(parent(target), |name| name == prefix(target));
+        Self::create_without_cleaning(target, overwrite)
+    }
+
+    /// As [`create`](Self::create), and leaves what killed runs left: with thousands of files in a folder, looking for that
+    /// takes longer than writing. See [`remove_all_abandoned`].
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_without_cleaning(target: &Path, overwrite: bool) -> io::Result<Self> {
         let prefix = prefix(target);
-        remove_abandoned(parent(target), &prefix);
         for _ in 0..MAX_ATTEMPTS {
             let (handle, temporary) = temporary_beside(target, &prefix)?.into_parts();
             // File systems without locks still write; what a kill leaves there is not removed.
@@ -148,14 +157,20 @@ fn temporary_beside(target: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     builder.tempfile_in(parent(target))
 }
 
-/// Removes temporary files that nobody holds a lock on. Best effort: what cannot be removed harms nobody.
-fn remove_abandoned(folder: &Path, prefix: &str) {
+/// Removes what killed runs left of any file of a folder.
+pub fn remove_all_abandoned(folder: &Path) {
+    remove_abandoned(folder, |_| true);
+}
+
+/// Removes temporary files that nobody holds a lock on, of those whose name up to the random part is `wanted`. Best
+/// effort: what cannot be removed harms nobody.
+fn remove_abandoned(folder: &Path, wanted: impl Fn(&str) -> bool) {
+    let is_random = |text: &str| text.len() == RANDOM_CHARS && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let random = name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(SUFFIX));
-        let is_temporary = random
-            .is_some_and(|text| text.len() == RANDOM_CHARS && text.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        let parts = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(SUFFIX)?.rsplit_once('.'));
+        let is_temporary = parts.is_some_and(|(target, random)| is_random(random) && wanted(&format!(".{target}.")))
             && entry.file_type().is_ok_and(|kind| kind.is_file());
         if is_temporary
             && let Ok(file) = File::open(entry.path())

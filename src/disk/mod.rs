@@ -7,7 +7,7 @@ mod file;
 mod folder;
 
 pub use file::WholeFile;
-pub(crate) use file::publish_together;
+pub(crate) use file::{publish_together, remove_all_abandoned};
 pub(crate) use folder::set_aside;
 pub use folder::{FolderKind, WholeFolder};
 

@@ -15,22 +15,29 @@
 //! # Ok::<(), dismax::Error>(())
 //! ```
 
+mod counts;
 mod limit;
+mod parts;
+mod retry;
 mod summary;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 
+use self::counts::Counts;
 pub use self::limit::ErrorLimit;
-pub use self::summary::ScoreSummary;
+pub use self::parts::score_to_parts;
+pub use self::retry::retry_failed;
+pub use self::summary::{PartsSummary, ScoreSummary};
 use crate::columns::{Columns, ScoredColumn, ScoredColumns, with_columns};
 use crate::dataset::{Chunk, Dataset, PairWriter, WriteOptions};
-use crate::error::{Error, Result, RowError, RowErrorCode};
+use crate::error::{Error, Result};
 use crate::run::{Progress, Run};
+use crate::score::Score;
 use crate::stage::Stage;
 
 /// What becomes of a row that cannot be scored.
@@ -76,26 +83,16 @@ pub fn score_to(
     options: &ScoreOptions,
     run: &mut Run<'_>,
 ) -> Result<ScoreSummary> {
-    let mut columns = Columns::try_new(stage, &options.prefix)?;
-    if let Some(alpha) = options.alpha {
-        columns = columns.with_alpha(alpha)?;
-    }
+    let columns = columns_of(stage, options)?;
     stage.image_column(dataset)?;
     let mut outputs = ScoreOutputs::create(dataset, columns, target, options)?;
-    let mut counts = Counts::default();
-    let (start, busy_before) = (Instant::now(), stage.stats().device_busy);
+    let (mut counts, clock) = (Counts::default(), Clock::start(stage));
     for scored in stage.scan(dataset, None, run.cancel.clone())? {
         let (chunk, scored) = scored?;
         let columns = outputs.columns.build(&scored)?;
-        counts.add(&chunk, columns.flagged, &columns.failed);
-        if let (OnError::Fail, Some((row, error))) = (options.on_error, columns.failed.first()) {
-            let origin = format!("{}, row {}", chunk.file, chunk.first_row + *row as u64);
-            return Err(Error::Row { origin, error: error.clone() });
-        }
+        counts.add(&chunk, &columns);
+        check_failures(&chunk, &columns, &counts, options)?;
         outputs.write(&chunk, &columns)?;
-        if let Some(limit) = options.max_errors {
-            limit.check_running(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed))?;
-        }
         let (rows, failed) = (counts.rows, counts.failed);
         run.report(Progress { task: "scoring", rows, of: dataset.rows(), failed })?;
     }
@@ -105,26 +102,73 @@ pub fn score_to(
     }
     let (alpha, score) = (outputs.columns.alpha(), outputs.columns.score());
     outputs.files.finish()?;
-    let seconds = start.elapsed().as_secs_f64();
-    let scored = counts.rows - counts.failed;
-    let gpus = stage.gpus();
-    let busy = (stage.stats().device_busy - busy_before).as_secs_f64();
-    Ok(ScoreSummary {
-        rows: counts.rows,
-        scored,
-        failed: counts.failed,
-        errors: counts.errors.iter().map(|(code, count)| (code.as_str().to_owned(), *count)).collect(),
-        flagged: counts.flagged,
-        flagged_share: (scored > 0).then(|| counts.flagged as f64 / scored as f64),
-        alpha,
-        score,
-        seconds,
-        images_per_second: counts.rows as f64 / seconds.max(f64::MIN_POSITIVE),
-        device_busy_share: (gpus > 0).then(|| busy / (seconds.max(f64::MIN_POSITIVE) * gpus as f64)),
-        output: target.to_owned(),
-        errors_output: options.errors_to.clone(),
-        model_digest: stage.model().digest().to_owned(),
-    })
+    let mut summary = clock.summary(stage, &counts, (alpha, score), target);
+    summary.errors_output = options.errors_to.clone();
+    summary.bad_files = bad_files_of(dataset);
+    Ok(summary)
+}
+
+/// The columns that the options ask for.
+fn columns_of(stage: &Stage, options: &ScoreOptions) -> Result<Columns> {
+    let columns = Columns::try_new(stage, &options.prefix)?;
+    match options.alpha {
+        None => Ok(columns),
+        Some(alpha) => columns.with_alpha(alpha),
+    }
+}
+
+/// Ends the run at a failed row, where that was asked for, or at too many of them.
+fn check_failures(chunk: &Chunk, columns: &ScoredColumns, counts: &Counts, options: &ScoreOptions) -> Result<()> {
+    if let (OnError::Fail, Some((row, error))) = (options.on_error, columns.failed.first()) {
+        let origin = format!("{}, row {}", chunk.file, chunk.first_row + *row as u64);
+        return Err(Error::Row { origin, error: error.clone() });
+    }
+    match options.max_errors {
+        None => Ok(()),
+        Some(limit) => limit.check_running(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed)),
+    }
+}
+
+/// Files of which rows were left out, with the reason of each.
+fn bad_files_of(dataset: &Dataset) -> BTreeMap<String, String> {
+    dataset.bad_files().into_iter().map(|bad| (bad.file.to_string(), bad.reason)).collect()
+}
+
+/// When a run began.
+struct Clock {
+    start: Instant,
+    busy: Duration,
+}
+
+impl Clock {
+    fn start(stage: &Stage) -> Self {
+        Self { start: Instant::now(), busy: stage.stats().device_busy }
+    }
+
+    fn summary(&self, stage: &Stage, counts: &Counts, flags: (f64, Score), target: &str) -> ScoreSummary {
+        let seconds = self.start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
+        let scored = counts.rows - counts.failed;
+        let gpus = stage.gpus();
+        let busy = (stage.stats().device_busy - self.busy).as_secs_f64();
+        ScoreSummary {
+            rows: counts.rows,
+            scored,
+            failed: counts.failed,
+            errors: counts.errors.iter().map(|(code, count)| (code.as_str().to_owned(), *count)).collect(),
+            flagged: counts.flagged,
+            flagged_share: (scored > 0).then(|| counts.flagged as f64 / scored as f64),
+            alpha: flags.0,
+            score: flags.1,
+            seconds,
+            images_per_second: counts.rows as f64 / seconds,
+            device_busy_share: (gpus > 0).then(|| busy / (seconds * gpus as f64)),
+            output: target.to_owned(),
+            errors_output: None,
+            parts: None,
+            bad_files: BTreeMap::new(),
+            model_digest: stage.model().digest().to_owned(),
+        }
+    }
 }
 
 /// The file of all rows and, on request, the one of the failed rows.
@@ -159,35 +203,5 @@ impl ScoreOutputs {
             self.files.write_other(&rows)?;
         }
         self.files.write(&with_columns(&chunk.record_batch, &columns.arrays, &self.schema)?)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    rows: u64,
-    failed: u64,
-    flagged: u64,
-    errors: BTreeMap<RowErrorCode, u64>,
-    /// The first failure with each code, with its place.
-    examples: BTreeMap<RowErrorCode, String>,
-}
-
-impl Counts {
-    fn add(&mut self, chunk: &Chunk, flagged: u64, failed: &[(usize, RowError)]) {
-        self.rows += chunk.record_batch.num_rows() as u64;
-        self.flagged += flagged;
-        self.failed += failed.len() as u64;
-        for (row, error) in failed {
-            *self.errors.entry(error.code).or_default() += 1;
-            self.examples
-                .entry(error.code)
-                .or_insert_with(|| format!("{error} ({}, row {})", chunk.file, chunk.first_row + *row as u64));
-        }
-    }
-
-    fn too_many(&self, allowed: String) -> Error {
-        let most = self.errors.iter().max_by_key(|(_, count)| **count);
-        let example = most.and_then(|(code, _)| self.examples.get(code)).cloned().unwrap_or_default();
-        Error::TooManyRowErrors { failed: self.failed, rows: self.rows, allowed, example }
     }
 }

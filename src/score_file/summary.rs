@@ -35,6 +35,26 @@ pub struct ScoreSummary {
     pub output: String,
     /// Where the failed rows went as well.
     pub errors_output: Option<String>,
+    /// What happened to the parts of a folder; none for other outputs. The counts above are then of the rows that this run
+    /// scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<PartsSummary>,
+    /// Damaged files of which rows are left out, with the reason of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bad_files: BTreeMap<String, String>,
     /// Digest of the model's files.
     pub model_digest: String,
+}
+
+/// What a run did with the parts of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PartsSummary {
+    /// Written by this run.
+    pub written: usize,
+    /// Whole already: their inputs are what they were.
+    pub kept: usize,
+    /// Removed, because their inputs are cut otherwise now.
+    pub removed: usize,
+    /// Rows of all parts.
+    pub rows: u64,
 }

@@ -166,6 +166,11 @@ impl Stage {
         self.gpus
     }
 
+    /// The image column that the options name.
+    pub fn wanted_image_column(&self) -> Option<&str> {
+        self.image.as_deref()
+    }
+
     /// How images are loaded.
     pub fn load_options(&self) -> LoadOptions {
         self.load

@@ -1,7 +1,7 @@
 //! Which rows are held out of training, for validation, calibration and thresholds.
 
 use dismax::cancel::Cancel;
-use dismax::dataset::RowLabels;
+use dismax::dataset::{Dataset, RowLabels};
 use dismax::error::Result;
 use dismax::image::Preprocessing;
 use dismax::run::Run;
@@ -26,7 +26,7 @@ pub(super) struct HeldOutPlan {
 impl HeldOutPlan {
     /// # Errors
     /// A fraction outside (0, 1), files that cannot be used or that are trained on.
-    pub(super) fn try_new(job: &TrainJob, labels: &RowLabels, cancel: &Cancel) -> Result<Self> {
+    pub(super) fn try_new(job: &TrainJob, training: &Dataset, labels: &RowLabels, cancel: &Cancel) -> Result<Self> {
         let rows = labels.classes.len();
         match &job.held_out {
             HeldOut::Fraction(fraction) if *fraction > 0.0 && *fraction < 1.0 => Ok(Self {
@@ -36,8 +36,8 @@ impl HeldOutPlan {
             }),
             HeldOut::Fraction(fraction) => Err(TrainError::HeldOutFraction { fraction: *fraction }.into()),
             HeldOut::Files(files) => {
-                require_disjoint(&job.inputs, files)?;
                 let source = LabelledDataset::open(files, job, cancel)?;
+                require_disjoint(training, &source.dataset)?;
                 let labels = RowLabels::read(&source.dataset, &source.label, Some(&labels.names))?;
                 Ok(Self {
                     is_held_out: vec![false; rows],

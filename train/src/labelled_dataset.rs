@@ -1,11 +1,12 @@
 //! An opened dataset with its image and label column.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::thread;
 
 use dismax::cancel::Cancel;
-use dismax::dataset::{Dataset, ImageColumn, Input, LabelColumn, resolve};
-use dismax::error::{Error, Result};
+use dismax::dataset::{Dataset, ImageColumn, LabelColumn};
+use dismax::error::Result;
 use dismax::image::Preprocessing;
 
 use super::decode::Decoder;
@@ -24,7 +25,7 @@ pub(super) struct LabelledDataset {
 
 impl LabelledDataset {
     pub(super) fn open(inputs: &[String], job: &TrainJob, cancel: &Cancel) -> Result<Self> {
-        let dataset = Dataset::open_cancellable(inputs, cancel)?;
+        let dataset = Dataset::open_with(inputs, cancel)?;
         dataset.require_distinct_files()?;
         let image = dataset.image_column(job.image.as_deref())?;
         job.load.require_paths(&image)?;
@@ -64,16 +65,9 @@ impl LabelledDataset {
 
 /// Refuses a file that is both trained on and held out: a network is more confident on images that it was trained on,
 /// so thresholds from them would promise too much.
-pub(super) fn require_disjoint(training: &[String], held_out: &[String]) -> Result<()> {
-    let paths = |inputs: &[String]| -> Result<Vec<PathBuf>> {
-        let files = resolve(inputs)?.into_iter().filter_map(|input| match input {
-            Input::File(path) => Some(path),
-            Input::Stdin => None,
-        });
-        files.map(|path| path.canonicalize().map_err(|error| Error::io(path, error))).collect()
-    };
-    let training = paths(training)?;
-    match paths(held_out)?.into_iter().find(|path| training.contains(path)) {
+pub(super) fn require_disjoint(training: &Dataset, held_out: &Dataset) -> Result<()> {
+    let training: HashSet<PathBuf> = training.places()?.into_iter().collect();
+    match held_out.places()?.into_iter().find(|place| training.contains(place)) {
         None => Ok(()),
         Some(path) => Err(TrainError::Overlap { path }.into()),
     }

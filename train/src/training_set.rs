@@ -46,7 +46,7 @@ impl TrainingSet {
         let source = LabelledDataset::open(&job.inputs, job, &run.cancel)?;
         let labels = RowLabels::read(&source.dataset, &source.label, None)?;
         require_two_classes(&labels, &source.dataset, &source.label)?;
-        let plan = HeldOutPlan::try_new(job, &labels, &run.cancel)?;
+        let plan = HeldOutPlan::try_new(job, &source.dataset, &labels, &run.cancel)?;
         let scoring = source.preprocessing(job)?;
         let stored = stored_preprocessing(&scoring);
         let decoder = source.decoder(job, &stored);

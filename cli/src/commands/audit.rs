@@ -8,7 +8,7 @@ use dismax::stage::Stage;
 use dismax::{Error, Result};
 use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, Comparison, Kind, Severity, audit, compare};
 
-use crate::args::{ImageArgs, LabelArgs, StageArgs, listing, share};
+use crate::args::{ImageArgs, InputArgs, LabelArgs, StageArgs, listing, share};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::estimate;
@@ -81,6 +81,9 @@ pub struct Args {
     json: bool,
 
     #[command(flatten)]
+    input: InputArgs,
+
+    #[command(flatten)]
     images: ImageArgs,
 
     #[command(flatten)]
@@ -105,10 +108,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         args.model.as_ref().ok_or_else(|| Error::Config("--model is missing; give the model's folder".into()))?;
     let model = Model::read(model)?;
     model.require_calibration()?;
-    let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
+    let dataset = Dataset::open_with(&args.inputs, args.input.options(&context.cancel))?;
     let reference = match args.reference.as_slice() {
         [] => None,
-        files => Some(Dataset::open_cancellable(files, &context.cancel)?),
+        files => Some(Dataset::open_with(files, args.input.options(&context.cancel))?),
     };
     let options = AuditOptions {
         label: args.labels.label.clone(),

@@ -79,7 +79,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     Model::check_place(target, args.out.is_none() || args.force)?;
     let mut model = Model::read(&args.model)?;
     let options = args.calibration.options(options_of(&model));
-    let dataset = Dataset::open_cancellable(&args.data, &context.cancel)?;
+    let dataset = Dataset::open_with(&args.data, &context.cancel)?;
     dataset.require_distinct_files()?;
     let label = dataset.label_column(args.labels.label.as_deref())?;
     require_common_class(&label, model.classes())?;

@@ -12,7 +12,7 @@ use dismax::score::Score;
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 
-use crate::args::{ImageArgs, LabelArgs, StageArgs};
+use crate::args::{ImageArgs, InputArgs, LabelArgs, StageArgs};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::estimate;
@@ -55,6 +55,9 @@ pub struct Args {
     charts: Option<PathBuf>,
 
     #[command(flatten)]
+    input: InputArgs,
+
+    #[command(flatten)]
     images: ImageArgs,
 
     #[command(flatten)]
@@ -68,10 +71,10 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let model = Model::read(&args.model)?;
     model.require_calibration()?;
-    let test = Dataset::open_cancellable(&args.id, &context.cancel)?;
+    let test = Dataset::open_with(&args.id, args.input.options(&context.cancel))?;
     test.require_distinct_files()?;
     let label = test.label_column(args.labels.label.as_deref())?;
-    let open = |set| Dataset::open_cancellable(&[set], &context.cancel);
+    let open = |set| Dataset::open_with(&[set], args.input.options(&context.cancel));
     let others = args.ood.iter().map(open).collect::<Result<Vec<_>>>()?;
     // What can be known now must not be found out after the test set has been scored.
     for dataset in others.iter().chain([&test]) {

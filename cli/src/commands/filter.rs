@@ -13,7 +13,7 @@ use dismax::stage::Stage;
 use dismax::{Error, Result};
 use serde::Serialize;
 
-use crate::args::{ImageArgs, StageArgs, share};
+use crate::args::{ImageArgs, InputArgs, StageArgs, share};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::{text, ui};
@@ -96,6 +96,9 @@ pub struct Args {
     json: bool,
 
     #[command(flatten)]
+    input: InputArgs,
+
+    #[command(flatten)]
     images: ImageArgs,
 
     #[command(flatten)]
@@ -127,7 +130,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     }
     let model = Model::read(&args.model)?;
     model.require_calibration()?;
-    let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
+    let dataset = Dataset::open_with(&args.inputs, args.input.options(&context.cancel))?;
     let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
     let keep = match args.keep {
         KeepArg::InDist => Keep::InDist,

@@ -107,7 +107,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 
 fn classes(args: &Args, context: &Context) -> Result<Vec<String>> {
     if let Some(input) = &args.classes_from {
-        let dataset = Dataset::open_cancellable(&[input], &context.cancel)?;
+        let dataset = Dataset::open_with(&[input], &context.cancel)?;
         let label = dataset.label_column(args.label.as_deref())?;
         return label.class_names().map(<[String]>::to_vec).ok_or_else(|| {
             Error::data(input, format!("its column \"{}\" names no classes; give them with --classes", label.name()))

@@ -9,7 +9,7 @@ use dismax::text::harmless;
 use dismax::{Error, Result};
 use serde::Serialize;
 
-use crate::args::{ImageArgs, LabelArgs, listing};
+use crate::args::{ImageArgs, InputArgs, LabelArgs, listing};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
@@ -37,6 +37,9 @@ pub struct Args {
     /// Print it as JSON to standard output.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    input: InputArgs,
 
     #[command(flatten)]
     images: ImageArgs,
@@ -138,7 +141,7 @@ struct DatasetReport {
 }
 
 fn dataset(args: &Args, inputs: &[String], context: &Context) -> Result<Outcome> {
-    let dataset = Dataset::open_cancellable(inputs, &context.cancel)?;
+    let dataset = Dataset::open_with(inputs, args.input.options(&context.cancel))?;
     let mut report = DatasetReport {
         files: dataset.files().map(str::to_owned).collect(),
         rows: dataset.rows(),

@@ -1,16 +1,16 @@
 //! `dismax score`.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use dismax::dataset::{Dataset, WriteOptions};
 use dismax::model::Model;
-use dismax::score_file::{ErrorLimit, OnError, ScoreOptions, ScoreSummary, score_to};
+use dismax::score_file::{ErrorLimit, OnError, ScoreOptions, ScoreSummary, retry_failed, score_to, score_to_parts};
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 
-use crate::args::{ImageArgs, StageArgs, listing, share};
+use crate::args::{ImageArgs, InputArgs, StageArgs, listing, share};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::{text, ui};
@@ -20,6 +20,9 @@ Examples:
   dismax score new.parquet --model model --out scored.parquet
   # A folder of files; failed rows go to a file of their own, and the run stops if more than 1 % fail
   dismax score images/ --model model --out scored.parquet --errors failed.parquet --max-errors 1%
+  # A folder of photographs into a folder of parts: run it again after an interruption or with new photographs
+  dismax score photos/ --model model --out scored/
+  dismax score 's3://bucket/photos/*.parquet' --model model --out s3://bucket/scored/
   # In the middle of a pipe, as Arrow IPC streams
   export-rows | dismax score - --model model --out - | load-rows
 
@@ -33,7 +36,8 @@ The output has all rows in their order, with all their columns and these new one
   error          why a row could not be scored (`code` or `code: detail`); the other new columns are then null
 
 The extension decides the format: .parquet, .arrow or .feather (IPC file), .arrows (IPC stream). The file appears when it
-is complete; an interrupted run leaves no file.";
+is complete; an interrupted run leaves no file. A folder gets one .parquet for each input, each when it is complete, and
+_dismax.json, which says what they were made of: the next run scores only what is missing or changed.";
 
 /// What happens to rows that cannot be scored.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -47,19 +51,20 @@ enum OnErrorArg {
 /// Flags of `dismax score`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Images to score: files, folders, patterns, or - for an Arrow IPC stream on standard input.
-    #[arg(required = true, value_name = "INPUT")]
+    /// Images to score: files, folders, addresses, patterns, or - for standard input.
+    #[arg(required_unless_present = "retry_failed", value_name = "INPUT")]
     inputs: Vec<String>,
 
     /// The model's folder.
     #[arg(long)]
     model: PathBuf,
 
-    /// The file to write, or - for an Arrow IPC stream on standard output.
-    #[arg(long, value_name = "OUTPUT")]
-    out: String,
+    /// The file to write, a folder (with `/` at its end) for one part per input, or - for an Arrow IPC stream on standard
+    /// output.
+    #[arg(long, value_name = "OUTPUT", required_unless_present = "retry_failed")]
+    out: Option<String>,
 
-    /// Replace files that exist.
+    /// Replace files that exist; start over in a folder of parts.
     #[arg(long)]
     force: bool,
 
@@ -89,6 +94,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Failed rows")]
     errors: Option<String>,
 
+    /// Score the failed rows of this output again, a file or a folder of parts, in their places.
+    #[arg(long, value_name = "OUTPUT", conflicts_with_all = ["inputs", "out", "errors", "on_error", "max_errors"], help_heading = "Failed rows")]
+    retry_failed: Option<String>,
+
+    #[command(flatten)]
+    input: InputArgs,
+
     #[command(flatten)]
     images: ImageArgs,
 
@@ -98,7 +110,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
-    let to_stdout = args.out == "-";
+    let out = args.out.as_deref().unwrap_or_default();
+    let to_stdout = out == "-";
     if to_stdout && io::stdout().is_terminal() {
         return Err(Error::Config(
             "--out - writes bytes that no terminal can show; pipe them to a program, or name a file".into(),
@@ -107,10 +120,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if args.errors.as_deref() == Some("-") {
         return Err(Error::Config("--errors - is not possible; name a file for the failed rows".into()));
     }
+    let into_folder = is_folder(out);
+    if into_folder && args.errors.is_some() {
+        return Err(Error::Config(
+            "--errors is not possible with a folder: the parts keep failed rows, and --retry-failed tries them again"
+                .into(),
+        ));
+    }
     let model = Model::read(&args.model)?;
     model.require_calibration()?;
-    let dataset = Dataset::open_cancellable(&args.inputs, &context.cancel)?;
-    let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
     let options = ScoreOptions {
         prefix: args.prefix.clone(),
         alpha: args.alpha,
@@ -122,7 +140,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         errors_to: args.errors.clone(),
         write: WriteOptions { overwrite: args.force, ..WriteOptions::default() },
     };
-    let summary = context.watch(|run| score_to(&stage, &dataset, &args.out, &options, run))?;
+    let summary = if let Some(output) = &args.retry_failed {
+        let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
+        context.watch(|run| retry_failed(&stage, output, &options, run))?
+    } else {
+        let dataset = Dataset::open_with(&args.inputs, args.input.options(&context.cancel))?;
+        let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
+        let score = if into_folder { score_to_parts } else { score_to };
+        context.watch(|run| score(&stage, &dataset, out, &options, run))?
+    };
     context.ui.note(describe(&summary));
     match args.json {
         false => {}
@@ -135,6 +161,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         return Ok(Outcome::Incomplete);
     }
     Ok(Outcome::Done)
+}
+
+/// Whether an output is a folder of parts.
+fn is_folder(out: &str) -> bool {
+    out.ends_with('/') || Path::new(out).is_dir()
 }
 
 fn describe(summary: &ScoreSummary) -> String {
@@ -160,6 +191,15 @@ fn describe(summary: &ScoreSummary) -> String {
         let by_code = summary.errors.iter().map(|(code, count)| format!("{} {code}", text::count(*count)));
         let aside = summary.errors_output.as_ref().map(|file| format!("; copied to {file}")).unwrap_or_default();
         lines.push(("failed", format!("{} ({}){aside}", text::count(summary.failed), listing(by_code, 20))));
+    }
+    if let Some(parts) = &summary.parts {
+        let removed = if parts.removed > 0 { format!(", {} removed", parts.removed) } else { String::new() };
+        let (written, kept, rows) = (parts.written, parts.kept, text::rows(parts.rows));
+        lines.push(("parts", format!("{written} written, {kept} whole already{removed}; {rows} in all")));
+    }
+    if !summary.bad_files.is_empty() {
+        let files = listing(summary.bad_files.keys(), 5);
+        lines.push(("left out", format!("{} damaged files: {files}", summary.bad_files.len())));
     }
     let output = if summary.output == "-" { "standard output" } else { &summary.output };
     lines.push(("output", output.to_owned()));

@@ -43,7 +43,7 @@ impl fmt::Debug for Stream {
 
 impl Stream {
     /// Reads the schema.
-    pub(super) fn open(origin: &str, mut reader: Box<dyn Read + Send>) -> Result<Self> {
+    pub(in crate::dataset) fn open(origin: &str, mut reader: Box<dyn Read + Send>) -> Result<Self> {
         let damaged = |error: ArrowError| damaged(origin, &error);
         let bytes = match message::read(&mut reader).map_err(damaged)? {
             Next::Message(bytes) => bytes,

@@ -18,14 +18,28 @@ pub(super) fn is_pattern(name: &str) -> bool {
     name.contains(SPECIAL)
 }
 
-/// The files that `pattern` matches, sorted. `*` and `?` stay within a name, `**` is any number of folders, `[a-c]` one
+/// The folder that a pattern begins with, and the rest.
+pub(super) fn split(pattern: &str) -> (&str, &str) {
+    pattern.split_at(pattern.split_inclusive('/').take_while(|part| !is_pattern(part)).map(str::len).sum())
+}
+
+/// Whether a name below the folder that a pattern begins with matches its rest.
+///
+/// # Errors
+/// Text that is no pattern.
+#[cfg(feature = "cloud")]
+pub(super) fn matcher(rest: &str) -> Result<impl Fn(&str) -> bool> {
+    let glob = Pattern::new(rest).map_err(|error| Error::data(rest, format!("not a valid pattern: {error}")))?;
+    Ok(move |name: &str| glob.matches_with(name, OPTIONS))
+}
+
+/// The folder that `pattern` begins with and the files that it matches, sorted. `*` and `?` stay within a name, `**` is any number of folders, `[a-c]` one
 /// character. Links are followed.
 ///
 /// # Errors
 /// Text that is no pattern, no file that matches, a folder that cannot be read.
-pub(super) fn files(pattern: &str) -> Result<Vec<PathBuf>> {
-    let literal = pattern.split_inclusive('/').take_while(|part| !is_pattern(part)).map(str::len).sum();
-    let (root, rest) = pattern.split_at(literal);
+pub(super) fn files(pattern: &str) -> Result<(PathBuf, Vec<PathBuf>)> {
+    let (root, rest) = split(pattern);
     let rest = rest.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>();
     let parse =
         |text: &str| Pattern::new(text).map_err(|error| Error::data(pattern, format!("not a valid pattern: {error}")));
@@ -64,7 +78,7 @@ pub(super) fn files(pattern: &str) -> Result<Vec<PathBuf>> {
         return Err(Error::data(pattern, "the pattern matches no file"));
     }
     files.sort();
-    Ok(files)
+    Ok((PathBuf::from(root), files))
 }
 
 #[cfg(test)]
@@ -91,7 +105,7 @@ mod tests {
         symlink("a.pq", folder.join("link.pq")).expect("a link");
         // The folder's own name is no pattern.
         let name = folder.display().to_string().replace('[', "[[]");
-        let files = files(&format!("{name}/{pattern}")).unwrap_or_default();
+        let (_, files) = files(&format!("{name}/{pattern}")).unwrap_or_default();
         files.iter().map(|file| file.strip_prefix(&folder).expect("below").display().to_string()).collect()
     }
 

@@ -99,7 +99,7 @@ impl Read for CancellablePipe {
 }
 
 /// What a second reader of standard input is told.
-pub(super) fn read_once() -> Error {
+pub fn read_once() -> Error {
     Error::Config("standard input (`-`) can be read only once".into())
 }
 

@@ -1,0 +1,162 @@
+//! Inputs in slices, so that a long run can be done in parts: a slice is an input, or a piece of a large one, that stays
+//! the same as long as the input does.
+
+use std::ops::Range;
+use std::path::{self, Path};
+
+use sha2::{Digest, Sha256};
+
+use super::Dataset;
+use super::images::ImageFolder;
+use super::source::{Source, SourceKind};
+use crate::error::{Error, Result};
+use crate::location::{Version, is_remote};
+
+/// Rows from which a slice of a Parquet file ends with its row group.
+const SLICE_ROWS: u64 = 65_536;
+/// Stored bytes from which it does.
+const SLICE_BYTES: u64 = 512 << 20;
+/// A slice of a folder of images ends with a file whose name says so, on average one in so many: a new file then changes
+/// its own slice, and not those behind it.
+const SLICE_FILES: u64 = 4096;
+/// Files from which it ends in any case.
+const MAX_SLICE_FILES: usize = 4 * SLICE_FILES as usize;
+
+/// What one part of an output is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slice {
+    /// The input's one name: a path from the root, or an address.
+    pub input: String,
+    /// State of the input; none for a stream.
+    pub version: Option<Version>,
+    /// Number among the slices of the input; none where there is one only.
+    pub number: Option<usize>,
+    /// Position in the input of its first row.
+    pub first_row: u64,
+    /// Rows, where they are known beforehand.
+    pub rows: Option<u64>,
+}
+
+impl Dataset {
+    /// The same rows with large inputs cut into slices; each has a number of its own in
+    /// [`Chunk::source`](super::Chunk::source).
+    pub(crate) fn in_slices(&self) -> Self {
+        let sources = self.sources.iter().flat_map(slices_of).collect();
+        self.of_sources(sources)
+    }
+
+    /// The slices, in order.
+    ///
+    /// # Errors
+    /// An input whose state cannot be found out.
+    pub(crate) fn slices(&self) -> Result<Vec<Slice>> {
+        let mut slices: Vec<Slice> = Vec::with_capacity(self.sources.len());
+        for (position, source) in self.sources.iter().enumerate() {
+            let follows = source.first_row > 0;
+            let is_cut = follows || self.sources.get(position + 1).is_some_and(|next| next.first_row > 0);
+            let number = match slices.last() {
+                Some(Slice { number: Some(number), .. }) if follows => number + 1,
+                _ => 0,
+            };
+            slices.push(Slice {
+                input: place_of(&source.name)?,
+                version: version_of(source)?,
+                number: is_cut.then_some(number),
+                first_row: source.first_row,
+                rows: source.rows,
+            });
+        }
+        Ok(slices)
+    }
+
+    /// The inputs with these numbers only.
+    pub(crate) fn only(&self, numbers: &[usize]) -> Self {
+        self.of_sources(numbers.iter().map(|number| self.sources[*number].clone()).collect())
+    }
+}
+
+/// A name that means the same wherever the run is started.
+fn place_of(name: &str) -> Result<String> {
+    if is_remote(name) {
+        return Ok(name.to_owned());
+    }
+    let absolute = path::absolute(name).map_err(|source| Error::io(name, source))?;
+    Ok(absolute.canonicalize().unwrap_or(absolute).display().to_string())
+}
+
+fn version_of(source: &Source) -> Result<Option<Version>> {
+    if let SourceKind::Images { folder, read } = &source.kind {
+        let (mut size, mut digest) = (0, Sha256::new());
+        for (path, version) in folder.versions(read.clone()) {
+            size += version.size;
+            digest.update(format!("{}\0{}\0{}\0", path.display(), version.size, version.tag));
+        }
+        digest.update(folder.metadata_digest());
+        let tag = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        return Ok(Some(Version { size, tag }));
+    }
+    source.location().map_or(Ok(None), |location| location.version())
+}
+
+fn slices_of(source: &Source) -> Vec<Source> {
+    let slice = |kind, first_row, rows| source.slice(kind, first_row, rows);
+    match &source.kind {
+        SourceKind::Parquet { location, row_groups, .. } => {
+            let mut first_row = source.first_row;
+            let ranges = ranges_of(row_groups).into_iter();
+            let slices = ranges.map(|read| {
+                let rows = row_groups[read.clone()].iter().map(|(rows, _)| *rows).fold(0, u64::saturating_add);
+                let kind = SourceKind::Parquet { location: location.clone(), row_groups: row_groups.clone(), read };
+                let slice = slice(kind, first_row, rows);
+                first_row = first_row.saturating_add(rows);
+                slice
+            });
+            slices.collect()
+        }
+        SourceKind::Images { folder, .. } => {
+            let ranges = file_ranges(folder).into_iter();
+            let slices = ranges.map(|read| {
+                let (first_row, rows) = (read.start as u64, read.len() as u64);
+                slice(SourceKind::Images { folder: folder.clone(), read }, first_row, rows)
+            });
+            slices.collect()
+        }
+        _ => vec![source.clone()],
+    }
+}
+
+/// Row groups that follow each other, until there are enough rows or bytes. A file without row groups is one slice.
+fn ranges_of(row_groups: &[(u64, u64)]) -> Vec<Range<usize>> {
+    let (mut ranges, mut start, mut rows, mut bytes) = (Vec::new(), 0, 0u64, 0u64);
+    for (group, (its_rows, its_bytes)) in row_groups.iter().enumerate() {
+        (rows, bytes) = (rows.saturating_add(*its_rows), bytes.saturating_add(*its_bytes));
+        if rows >= SLICE_ROWS || bytes >= SLICE_BYTES {
+            ranges.push(start..group + 1);
+            (start, rows, bytes) = (group + 1, 0, 0);
+        }
+    }
+    if start < row_groups.len() || ranges.is_empty() {
+        ranges.push(start..row_groups.len());
+    }
+    ranges
+}
+
+fn file_ranges(folder: &ImageFolder) -> Vec<Range<usize>> {
+    let (mut ranges, mut start) = (Vec::new(), 0);
+    for (file, (path, _)) in folder.versions(0..folder.len()).enumerate() {
+        if ends_slice(path) || file + 1 - start >= MAX_SLICE_FILES {
+            ranges.push(start..file + 1);
+            start = file + 1;
+        }
+    }
+    if start < folder.len() {
+        ranges.push(start..folder.len());
+    }
+    ranges
+}
+
+fn ends_slice(path: &Path) -> bool {
+    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    let start = digest.first_chunk::<8>().expect("a digest has 32 bytes");
+    u64::from_le_bytes(*start).is_multiple_of(SLICE_FILES)
+}
