@@ -16,6 +16,7 @@ pub fn hint(error: &Error) -> Option<&'static str> {
         Error::PathsNotAllowed { .. } => "--read-paths opens the files that they name",
         Error::Row { .. } => "--on-error null keeps such rows, with nulls",
         Error::OutputExists { .. } => "choose another name, or replace it with --force",
+        Error::PartsDiffer { .. } => "choose another folder, or start over with --force",
         Error::OutputForeign { .. } => "it is not replaced even with --force",
         Error::OutputIsInput { .. } | Error::SameOutput { .. } => "give one of them another name",
         Error::ModelAsDataset { .. } => "--model names the model",

@@ -85,6 +85,14 @@ impl Input {
         }
     }
 
+    /// Whether it is none of the formats of tables, by its name.
+    pub fn is_images_or_tar(&self) -> bool {
+        match &self.kind {
+            InputKind::Images(_) => true,
+            InputKind::One(location) => is_tar(location),
+        }
+    }
+
     fn one(location: Location) -> Self {
         let partitions = Partitions::of_path(&location.to_string());
         Self { kind: InputKind::One(location), partitions }

@@ -119,6 +119,26 @@ impl Dataset {
         Ok(Self { sources, schema, cancel, on_bad_file, bad_files })
     }
 
+    /// The inputs whose folders say nothing against a condition: `may_hold` is asked about the columns that the names of an
+    /// input's folders hold, as one row.
+    ///
+    /// # Errors
+    /// Those of `may_hold`.
+    pub(crate) fn where_folders(&self, mut may_hold: impl FnMut(&RecordBatch) -> Result<bool>) -> Result<Self> {
+        let mut kept = Vec::with_capacity(self.sources.len());
+        for source in &self.sources {
+            if source.partition_row().map_or(Ok(true), |row| may_hold(&row))? {
+                kept.push(source.clone());
+            }
+        }
+        Ok(self.of_sources(kept))
+    }
+
+    /// Number of inputs.
+    pub(crate) fn input_count(&self) -> usize {
+        self.sources.len()
+    }
+
     /// The same dataset with other inputs of its schema.
     pub(super) fn of_sources(&self, sources: Vec<Source>) -> Self {
         Self { sources, ..self.clone() }

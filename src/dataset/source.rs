@@ -4,6 +4,7 @@ use std::io::{Cursor, Read};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::batches::Batches;
@@ -121,6 +122,14 @@ impl Source {
             }
         };
         Self { name: name.into(), kind, partitions, own, schema, rows, first_row: 0 }
+    }
+
+    /// The columns that the names of its folders hold, as one row; none where there are none.
+    pub fn partition_row(&self) -> Option<RecordBatch> {
+        let fields = self.partitions.fields_beside(self.own.fields());
+        let columns: Vec<_> = fields.iter().map(|field| self.partitions.array(field.name(), 1)).collect();
+        let row = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns);
+        row.ok().filter(|row| row.num_columns() > 0)
     }
 
     /// A piece of it.

@@ -65,6 +65,8 @@ impl FilterOptions {
 pub struct FilterSummary {
     /// Rows read.
     pub rows: u64,
+    /// Files that were not read, because the predicate cannot be true for any of their rows.
+    pub files_left_out: u64,
     /// Rows kept.
     pub kept: u64,
     /// Rows scored: those that a predicate on the input's columns left and that could be.

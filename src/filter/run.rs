@@ -40,7 +40,13 @@ pub fn filter_to(
     let extended = columns.schema(dataset.schema())?;
     let decision = Decision { keep: options.keep, predicate: options.predicate.clone(), columns, extended };
     let mut outputs = FilterOutputs::create(dataset, &decision, target, options)?;
-    let mut summary = FilterSummary::default();
+    // Rejected rows are written too, so then every file is read.
+    let needed = match options.predicate.as_ref().filter(|_| options.rejected.is_none()) {
+        Some(predicate) => &dataset.where_folders(|folders| predicate.may_be_true(folders))?,
+        None => dataset,
+    };
+    let files_left_out = (dataset.input_count() - needed.input_count()) as u64;
+    let (dataset, mut summary) = (needed, FilterSummary { files_left_out, ..FilterSummary::default() });
     let cancel = run.cancel.clone();
 
     match options.flag {

@@ -3,29 +3,43 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{DynamicFileCatalog, TableProvider, UrlTableFactory};
-use datafusion::common::{DataFusionError, Result, plan_datafusion_err, plan_err};
+use datafusion::common::{DataFusionError, Result, exec_datafusion_err, plan_datafusion_err, plan_err};
 use datafusion::datasource::dynamic_file::DynamicListTableFactory;
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableConfigExt, ListingTableUrl};
 use datafusion::execution::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::object_store;
 use datafusion::prelude::SessionContext;
 use dismax::Dataset;
-use dismax::dataset::Format;
+use dismax::cancel::Cancel;
+use dismax::dataset::{Format, Input, resolve};
+use dismax::location::web_address;
 use futures::StreamExt;
+use tokio::runtime::Handle;
 use url::Url;
 
-/// A session in which files are tables: `FROM 'photos.parquet'`, `FROM 'photos/*.parquet'`, `FROM 'photos'`.
+use crate::dataset_table::DatasetTable;
+use crate::stores::Stores;
+
+/// A session in which files are tables: `FROM 'photos.parquet'`, `FROM 'photos/*.parquet'`, `FROM 's3://bucket/photos/'`,
+/// also tar files and folders of images.
 ///
 /// Like [`SessionContext::enable_url_table`], but a name that exists is a file or a folder whatever characters it has,
-/// and a file with two columns of one name is refused, of which SQL would drop one.
+/// object stores are made when an address first names them, and a file with two columns of one name is refused, of which
+/// SQL would drop one.
 pub fn with_file_tables(session: SessionContext) -> SessionContext {
     let factory = Arc::new(FileTables::default());
     let tables = Arc::clone(&factory) as Arc<dyn UrlTableFactory>;
     let catalogs = Arc::new(DynamicFileCatalog::new(Arc::clone(session.state().catalog_list()), tables));
     let id = session.session_id();
+    let runtime = session.runtime_env();
+    let stores = Arc::new(Stores::beside(Arc::clone(&runtime.object_store_registry)));
+    let runtime = RuntimeEnv { object_store_registry: stores, ..runtime.as_ref().clone() };
     let builder = session.into_state_builder().with_session_id(id).with_catalog_list(catalogs);
+    let builder = builder.with_runtime_env(Arc::new(runtime));
     let session = SessionContext::new_with_state(builder.build());
     factory.urls.session_store().with_state(session.state_weak_ref());
     session
@@ -41,6 +55,9 @@ struct FileTables {
 #[async_trait]
 impl UrlTableFactory for FileTables {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(dataset) = foreign(name).await? {
+            return Ok(Some(Arc::new(DatasetTable::new(dataset))));
+        }
         let Ok(url) = locate(name) else { return Ok(None) };
         let session = self.urls.session_store().get_session().upgrade();
         let state = session.and_then(|session| session.read().as_any().downcast_ref::<SessionState>().cloned());
@@ -56,11 +73,32 @@ impl UrlTableFactory for FileTables {
     }
 }
 
+/// The dataset of a name that stands for images or tar files; none for names of other things and of nothing.
+///
+/// # Errors
+/// Such inputs that cannot be read.
+pub(crate) async fn foreign(name: &str) -> Result<Option<Dataset>> {
+    let owned = name.to_owned();
+    let open = move || {
+        let Ok(inputs) = resolve(&[&owned], &Cancel::default()) else { return Ok(None) };
+        let is_foreign = inputs.iter().all(Input::is_images_or_tar);
+        if is_foreign { Dataset::open(&[&owned]).map(Some) } else { Ok(None) }
+    };
+    // Stores take their time to answer.
+    let opened = match Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn_blocking(open).await.map_err(|error| exec_datafusion_err!("opening '{name}': {error}"))?
+        }
+        Err(_) => open(),
+    };
+    opened.map_err(|error| DataFusionError::External(Box::new(error)))
+}
+
 /// Where files lie: a name that exists is no pattern and no address.
 pub(crate) fn locate(name: &str) -> Result<ListingTableUrl> {
     let path = Path::new(name);
     if !path.exists() {
-        return ListingTableUrl::parse(name);
+        return ListingTableUrl::parse(web_address(name).as_deref().unwrap_or(name));
     }
     let whole = match (path.parent(), path.file_name()) {
         // An address knows no `..`; a link keeps its own name, which says what kind of file it is.
@@ -100,8 +138,32 @@ pub(crate) async fn open(url: ListingTableUrl, state: &SessionState) -> Result<L
     {
         require_distinct_columns(&format!("/{}", file?))?;
     }
-    let config = ListingTableConfig::new(url).infer_options(state).await?;
-    ListingTable::try_new(config.infer_partitions_from_path(state).await?.infer_schema(state).await?)
+    let config = ListingTableConfig::new(url.clone()).infer_options(state).await?;
+    let config = config.infer_partitions_from_path(state).await?;
+    match config.clone().infer_schema(state).await {
+        Ok(config) => ListingTable::try_new(config),
+        // Files whose columns have several widths.
+        Err(error) => match common_schema(&url, &config) {
+            Some(schema) => ListingTable::try_new(config.with_schema(schema)),
+            None => Err(error),
+        },
+    }
+}
+
+/// The columns of local files whose types differ in width, each of the type that holds all its values; none where they do
+/// not fit.
+fn common_schema(url: &ListingTableUrl, config: &ListingTableConfig) -> Option<SchemaRef> {
+    let name = match (url.scheme(), url.get_glob()) {
+        ("file", None) => format!("/{}", url.prefix()),
+        ("file", Some(glob)) => format!("/{}/{glob}", url.prefix()),
+        _ => return None,
+    };
+    let schema = Arc::clone(Dataset::open(&[name]).ok()?.schema());
+    let partitions = config.options.as_ref().map(|options| &options.table_partition_cols);
+    let is_partition =
+        |field: &Field| partitions.is_some_and(|names| names.iter().any(|(name, _)| name == field.name()));
+    let fields: Vec<_> = schema.fields().iter().filter(|field| !is_partition(field)).cloned().collect();
+    Some(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
 }
 
 /// DataFusion joins columns of one name, and nobody would know that one is gone.

@@ -39,6 +39,7 @@
 
 mod aggregates;
 mod chunks;
+mod dataset_table;
 mod exec;
 mod files;
 mod functions;
@@ -47,6 +48,7 @@ mod output;
 mod plan;
 mod predicate;
 mod register;
+mod stores;
 mod table;
 mod window;
 

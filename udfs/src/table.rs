@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ScalarUDF, lit};
 use dismax::dataset::ImageColumn;
 use tokio::runtime::Handle;
 
+use crate::dataset_table::DatasetTable;
 use crate::files;
 use crate::functions;
 use crate::models::Registry;
@@ -84,18 +85,20 @@ fn open(name: &str, session: &dyn Session) -> Result<Arc<dyn TableProvider>> {
     };
     let url = files::locate(name)?;
     let runtime = Handle::try_current().ok();
-    let found = thread::scope(|scope| {
+    thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             // Object stores over a network need the runtime of the caller.
             let _runtime = runtime.as_ref().map(Handle::enter);
             futures::executor::block_on(async {
+                if let Some(dataset) = files::foreign(name).await? {
+                    return Ok(Arc::new(DatasetTable::new(dataset)) as Arc<dyn TableProvider>);
+                }
                 if files::is_missing(&url, state).await {
                     return plan_err!("{NAME}('{name}'): there is no such file");
                 }
-                files::open(url, state).await
+                Ok(Arc::new(files::open(url, state).await?) as Arc<dyn TableProvider>)
             })
         });
         waiting.join().map_err(|_| exec_datafusion_err!("reading the schema of '{name}' failed"))?
-    });
-    Ok(Arc::new(found?))
+    })
 }

@@ -109,6 +109,7 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     rows: u64,
+    files_left_out: u64,
     kept: u64,
     scored: u64,
     failed: u64,
@@ -155,6 +156,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     context.ui.note(describe(&summary, args));
     let report = Report {
         rows: summary.rows,
+        files_left_out: summary.files_left_out,
         kept: summary.kept,
         scored: summary.scored,
         failed: summary.failed,
@@ -197,6 +199,9 @@ fn describe(summary: &FilterSummary, args: &Args) -> String {
     )];
     if let Some(rejected) = &args.rejected {
         lines.push(("rejected", format!("{}: {rejected}", text::rows(summary.rows - summary.kept))));
+    }
+    if summary.files_left_out > 0 {
+        lines.push(("not read", format!("{} files: --where is true for none of their rows", summary.files_left_out)));
     }
     let by = match (args.fdr, summary.threshold) {
         (Some(fdr), Some(threshold)) => {

@@ -90,7 +90,7 @@ impl Address {
 }
 
 /// The web address of `datasets/OWNER/NAME[@REVISION]/FILE`.
-fn on_the_hub(rest: &str) -> Option<String> {
+pub(in crate::location) fn on_the_hub(rest: &str) -> Option<String> {
     let mut parts = rest.strip_prefix("datasets/")?.splitn(3, '/');
     let (owner, name, file) = (parts.next()?, parts.next()?, parts.next()?);
     let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
