@@ -197,6 +197,8 @@ enum Values {
     Struct(Box<StructParts>),
     Tensor(NestedLists, Shape),
     Nested(NestedLists),
+    /// Those of several record batches one after the other, each with the number of its first row.
+    Joined(Arc<Vec<(usize, Images)>>),
 }
 
 /// Hugging Face's struct. A file may lack either part.
@@ -230,6 +232,31 @@ pub enum Image<'a> {
 }
 
 impl Images {
+    /// The images of several record batches, one after the other.
+    pub(crate) fn joined(parts: Vec<Self>) -> Self {
+        let bytes = parts.iter().map(Self::bytes).sum();
+        let mut rows = 0;
+        let parts = parts.into_iter().map(|part| {
+            let first = rows;
+            rows += part.rows;
+            (first, part)
+        });
+        let values = Values::Joined(Arc::new(parts.collect()));
+        Self { values, rows, bytes, folder: None, opens_paths: false }
+    }
+
+    /// The record batch of a row, and the row's number there.
+    pub(super) fn part_of(&self, row: usize) -> (&Self, usize) {
+        match &self.values {
+            Values::Joined(parts) => {
+                let after = parts.partition_point(|(first, _)| *first <= row);
+                let (first, part) = &parts[after - 1];
+                (part, row - first)
+            }
+            _ => (self, row),
+        }
+    }
+
     /// Number of rows, with and without an image.
     pub fn len(&self) -> usize {
         self.rows
@@ -262,6 +289,10 @@ impl Images {
     /// no rectangle of 1, 3 or 4 channels.
     pub fn get(&self, row: usize) -> Result<Image<'_>, RowError> {
         match &self.values {
+            Values::Joined(_) => {
+                let (part, row) = self.part_of(row);
+                part.get(row)
+            }
             Values::Encoded(bytes) => encoded(bytes.get(row)),
             Values::Path(paths) => path(paths.text(row)),
             Values::Struct(parts) => {
@@ -288,6 +319,10 @@ impl Images {
     /// where there is none.
     pub fn name(&self, row: usize) -> Option<&str> {
         let paths = match &self.values {
+            Values::Joined(_) => {
+                let (part, row) = self.part_of(row);
+                return part.name(row);
+            }
             Values::Path(paths) => paths,
             Values::Struct(parts) if row < parts.array.len() && parts.array.is_valid(row) => parts.path.as_ref()?,
             _ => return None,

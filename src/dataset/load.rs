@@ -48,6 +48,7 @@ impl LoadOptions {
     /// Those of [`Images::get`] and [`raw`], `file_not_readable`, and `too_many_pixels` for unencoded pixels or a file
     /// that exceed the limits.
     pub fn open<'a>(&self, images: &'a Images, row: usize) -> Result<OpenedImage<'a>, RowError> {
+        let (images, row) = images.part_of(row);
         match images.get(row)? {
             Image::Encoded(bytes) => Ok(OpenedImage::Encoded(Cow::Borrowed(bytes))),
             Image::Path(path) => read(path, images, self).map(|bytes| OpenedImage::Encoded(Cow::Owned(bytes))),

@@ -134,6 +134,11 @@ impl Dataset {
         Ok(self.of_sources(kept))
     }
 
+    /// Whether all rows lie in files, so that none has to be waited for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.sources.iter().all(|source| !matches!(source.kind, SourceKind::Stream(_)))
+    }
+
     /// Number of inputs.
     pub(crate) fn input_count(&self) -> usize {
         self.sources.len()

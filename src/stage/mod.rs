@@ -17,6 +17,7 @@ mod cuda;
 #[cfg(test)]
 mod device_tests;
 mod item;
+mod joined;
 mod observer;
 mod options;
 mod pass_rows;

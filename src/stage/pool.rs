@@ -30,7 +30,7 @@ const SLOTS_AT_HOST: usize = 2;
 /// Bytes of one slot at most.
 const MAX_SLOT_BYTES: usize = 1 << 30;
 /// Smallest useful item where bytes allow it: below this the fixed cost of an item shows.
-const MIN_CHUNK_ROWS: usize = 64;
+pub(super) const MIN_CHUNK_ROWS: usize = 64;
 
 /// A model with the threads that score images with it. Dropping it ends the threads.
 #[derive(Debug)]

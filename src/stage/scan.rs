@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::joined::{Joined, apart};
 use super::observer::Observer;
-use super::pool::Stage;
+use super::pool::{MIN_CHUNK_ROWS, Stage};
 use super::scored::Scored;
 use crate::cancel::Cancel;
 use crate::dataset::{Chunk, Dataset, ImageColumn, Images};
@@ -61,7 +62,10 @@ impl Stage {
         let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
         let chunks = read_ahead(dataset.read(self.batch_size(), columns.as_deref())?, CHUNKS_AHEAD)?;
         let items = chunks.map(move |chunk| prepare(chunk??, &image));
-        Ok(self.score_observed(items, observer).map(move |scored| {
+        // A stream's sender may wait for the scores of the rows that it has sent.
+        let rows = if dataset.is_at_rest() { MIN_CHUNK_ROWS } else { 1 };
+        let scored = self.score_observed(Joined::new(items, rows, self.max_chunk_bytes() / 4), observer);
+        Ok(scored.flat_map(apart).map(move |scored| {
             cancel.check()?;
             scored
         }))

@@ -73,6 +73,25 @@ impl<V> Scored<V> {
     }
 }
 
+impl<V> Scored<V> {
+    /// The rows apart, so many for each. The first has the timing of the whole.
+    pub(super) fn split(mut self, lengths: &[usize]) -> Vec<Self> {
+        let classes = self.model.classes().len();
+        let mut parts = Vec::with_capacity(lengths.len());
+        for length in lengths.iter().rev() {
+            let at = self.rows.len() - length;
+            let (rows, observed) = (self.rows.split_off(at), self.observed.split_off(at));
+            let logits = self.logits.split_off(at * classes);
+            parts.push(Self::new(Arc::clone(&self.model), rows, logits, observed, Timing::default()));
+        }
+        parts.reverse();
+        if let Some(first) = parts.first_mut() {
+            first.timing = self.timing;
+        }
+        parts
+    }
+}
+
 impl Scored {
     /// Rows of other items of `model`, in this order, as if they had been scored together. They cost nothing again: the
     /// timing is zero.
