@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::bad_files::{BadFiles, is_of_one_file};
 use super::batches::Batches;
+use super::images::IMAGE;
 use super::slices::used_bytes;
 use super::source::{Source, SourceKind, Taken};
 use super::writer::is_same_place;
@@ -31,6 +32,7 @@ const OPENED_AT_A_TIME: usize = 16;
 pub struct Dataset {
     pub(super) sources: Vec<Source>,
     schema: SchemaRef,
+    rows: Option<u64>,
     cancel: Cancel,
     on_bad_file: OnBadFile,
     bad_files: BadFiles,
@@ -116,7 +118,8 @@ impl Dataset {
             rest[0].share_schemas(&before[number - 1]);
             schema = schema::merge(&schema, &before[0].name, &rest[0].schema, &rest[0].name)?;
         }
-        Ok(Self { sources, schema, cancel, on_bad_file, bad_files })
+        let rows = rows_of(&sources);
+        Ok(Self { sources, schema, rows, cancel, on_bad_file, bad_files })
     }
 
     /// The inputs whose folders say nothing against a condition: `may_hold` is asked about the columns that the names of an
@@ -146,7 +149,7 @@ impl Dataset {
 
     /// The same dataset with other inputs of its schema.
     pub(super) fn of_sources(&self, sources: Vec<Source>) -> Self {
-        Self { sources, ..self.clone() }
+        Self { rows: rows_of(&sources), sources, ..self.clone() }
     }
 
     /// Files of which rows are left out, as far as they were opened and read; see [`OnBadFile::Skip`].
@@ -167,6 +170,9 @@ impl Dataset {
     /// # Errors
     /// As [`ImageColumn::find`]; the message begins with the first file's name.
     pub fn image_column(&self, wanted: Option<&str>) -> Result<ImageColumn> {
+        // Beside it, tar files may hold other columns of bytes.
+        let named = self.sources.iter().all(Source::names_its_images) && self.schema.column_with_name(IMAGE).is_some();
+        let wanted = wanted.or(named.then_some(IMAGE));
         let column = ImageColumn::find(&self.schema, wanted).map_err(|error| self.locate(error))?;
         let from_folders = self.sources.iter().all(|source| matches!(source.kind, SourceKind::Images { .. }));
         Ok(if from_folders { column.opening_paths() } else { column })
@@ -200,7 +206,7 @@ impl Dataset {
     /// Number of rows, where the inputs tell it beforehand: Parquet and folders of images do, Arrow IPC and tar files do
     /// not.
     pub fn rows(&self) -> Option<u64> {
-        self.sources.iter().try_fold(0u64, |sum, source| Some(sum.saturating_add(source.rows?)))
+        self.rows
     }
 
     /// The files, also those of folders of images, under the names that they have only once: links resolved, or an address.
@@ -291,6 +297,10 @@ impl Dataset {
         let skip = self.on_bad_file == OnBadFile::Skip;
         Ok(Chunks { queue, schema, size, current: None, cancel, skip, bad_files, failed: false })
     }
+}
+
+fn rows_of(sources: &[Source]) -> Option<u64> {
+    sources.iter().try_fold(0u64, |sum, source| Some(sum.saturating_add(source.rows?)))
 }
 
 /// The one name of a file that several names may stand for.

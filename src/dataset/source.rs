@@ -146,6 +146,17 @@ impl Source {
         }
     }
 
+    /// Whether its layout says that its images are in the column `image`.
+    pub fn names_its_images(&self) -> bool {
+        match &self.kind {
+            SourceKind::Images { .. } | SourceKind::Tar(_) => true,
+            SourceKind::Stream(stream) => {
+                matches!(*stream.lock().unwrap_or_else(PoisonError::into_inner), Some(Stream::Tar(_)))
+            }
+            _ => false,
+        }
+    }
+
     /// Where it lies, where that is one place.
     pub fn location(&self) -> Option<&Location> {
         match &self.kind {
