@@ -23,6 +23,6 @@ pub use self::object::{Object, ObjectFolder, store_of};
 pub use self::open_file::{OpenFile, Sequential};
 pub use self::pipe::read_once;
 pub use self::place::Location;
-pub use self::remote::{is_remote, web_address};
+pub use self::remote::{address_and_pattern, is_remote};
 pub use self::upload::Upload;
 pub use self::version::Version;

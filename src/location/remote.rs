@@ -6,12 +6,13 @@ pub fn is_remote(name: &str) -> bool {
     !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// The `https` address of a name on the Hugging Face Hub; none for other names.
-pub fn web_address(name: &str) -> Option<String> {
+/// An address without its pattern, and the pattern, where it has one: names on the Hugging Face Hub as `https`. None for
+/// what is no address that is read.
+pub fn address_and_pattern(name: &str) -> Option<(String, Option<String>)> {
     #[cfg(feature = "cloud")]
-    return super::object::on_the_hub(name.strip_prefix("hf://")?);
+    return super::object::address_and_pattern(name);
     #[cfg(not(feature = "cloud"))]
-    return name.strip_prefix("hf://").map(str::to_owned).and(None);
+    return name.is_empty().then(Default::default);
 }
 
 /// What a build without object stores says to an address.

@@ -16,7 +16,7 @@ use datafusion::prelude::SessionContext;
 use dismax::Dataset;
 use dismax::cancel::Cancel;
 use dismax::dataset::{Format, Input, resolve};
-use dismax::location::web_address;
+use dismax::location::{address_and_pattern, is_remote};
 use futures::StreamExt;
 use tokio::runtime::Handle;
 use url::Url;
@@ -62,8 +62,11 @@ impl UrlTableFactory for FileTables {
         let session = self.urls.session_store().get_session().upgrade();
         let state = session.and_then(|session| session.read().as_any().downcast_ref::<SessionState>().cloned());
         let state = state.ok_or_else(|| plan_datafusion_err!("the session of '{name}' has ended"))?;
-        if first_file(&url, &state).await.is_none_or(|file| file.is_err()) {
-            return Ok(None);
+        match first_file(&url, &state).await {
+            Some(Ok(_)) => {}
+            // A store says why it refuses; a name that is no address may just be no table.
+            Some(Err(error)) if is_remote(name) => return Err(error),
+            None | Some(Err(_)) => return Ok(None),
         }
         // A name that is neither a table nor a kind of file that is read.
         if ListingTableConfig::new(url.clone()).infer_options(&state).await.is_err() {
@@ -98,7 +101,11 @@ pub(crate) async fn foreign(name: &str) -> Result<Option<Dataset>> {
 pub(crate) fn locate(name: &str) -> Result<ListingTableUrl> {
     let path = Path::new(name);
     if !path.exists() {
-        return ListingTableUrl::parse(web_address(name).as_deref().unwrap_or(name));
+        return match address_and_pattern(name) {
+            Some((address, Some(pattern))) => ListingTableUrl::parse(address)?.with_glob(&pattern),
+            Some((address, None)) => ListingTableUrl::parse(address),
+            None => ListingTableUrl::parse(name),
+        };
     }
     let whole = match (path.parent(), path.file_name()) {
         // An address knows no `..`; a link keeps its own name, which says what kind of file it is.

@@ -6,6 +6,7 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::location::pattern::split;
 
 /// Where datasets of the Hugging Face Hub lie unless `HF_ENDPOINT` says otherwise.
 const HUB: &str = "https://huggingface.co";
@@ -89,8 +90,22 @@ impl Address {
     }
 }
 
+/// An address without its pattern, and the pattern.
+pub(in crate::location) fn address_and_pattern(name: &str) -> Option<(String, Option<String>)> {
+    let address = Address::parse(name).ok()?;
+    match (address.kind, name.strip_prefix("hf://")) {
+        (Kind::Web, Some(rest)) => Some((on_the_hub(rest)?, None)),
+        (Kind::Web, None) => Some((name.to_owned(), None)),
+        (Kind::Bucket, _) => {
+            let (start, rest) = split(&address.key);
+            let pattern = (!rest.is_empty()).then(|| rest.to_owned());
+            Some((format!("{}{start}", address.root), pattern))
+        }
+    }
+}
+
 /// The web address of `datasets/OWNER/NAME[@REVISION]/FILE`.
-pub(in crate::location) fn on_the_hub(rest: &str) -> Option<String> {
+fn on_the_hub(rest: &str) -> Option<String> {
     let mut parts = rest.strip_prefix("datasets/")?.splitn(3, '/');
     let (owner, name, file) = (parts.next()?, parts.next()?, parts.next()?);
     let (name, revision) = name.split_once('@').unwrap_or((name, "main"));

