@@ -15,7 +15,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dismax::calibration::CalibrationOptions;
 use dismax::columns::Columns;
 use dismax::dataset::ImageColumn;
-use dismax::image::{Limits, Preprocessing, ReusableResizer, decode};
+use dismax::image::{Decoding, Limits, Preprocessing, ReusableResizer, decode};
 use dismax::loss::Loss;
 use dismax::metrics::LabelledLogits;
 use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
@@ -75,13 +75,19 @@ fn logits(rows: usize) -> Vec<f32> {
 fn images(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("image");
     group.throughput(Throughput::Elements(1));
-    for (name, width, height) in [("32x32", 32, 32), ("500x375", 500, 375)] {
+    let reduced = Preprocessing { reduced: true, ..Preprocessing::imagenet() }.decoding();
+    for (name, width, height, decoding) in [
+        ("32x32", 32, 32, reduced),
+        ("500x375", 500, 375, reduced),
+        ("4000x3000", 4000, 3000, Decoding::default()),
+        ("4000x3000 reduced", 4000, 3000, reduced),
+    ] {
         let bytes = jpeg(width, height);
         group.bench_function(format!("decode {name}"), |bencher| {
-            bencher.iter(|| decode(black_box(&bytes), &Limits::default()).unwrap())
+            bencher.iter(|| decode(black_box(&bytes), &Limits::default(), decoding).unwrap())
         });
     }
-    let pixels = decode(&jpeg(500, 375), &Limits::default()).unwrap();
+    let pixels = decode(&jpeg(500, 375), &Limits::default(), Decoding::default()).unwrap();
     let preprocessing = Preprocessing::imagenet();
     let (mut resizer, mut out) = (ReusableResizer::default(), vec![0; preprocessing.image_bytes()]);
     group.bench_function("500x375 to 224x224", |bencher| {

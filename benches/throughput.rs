@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use dismax::dataset::{Dataset, LoadOptions};
-use dismax::image::{Limits, Preprocessing, ReusableResizer};
+use dismax::image::{Preprocessing, ReusableResizer};
 use dismax::model::Model;
 use dismax::{Device, Error, Result};
 use serde_json::json;
@@ -42,7 +42,7 @@ enum What {
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
     },
-    /// Decoding and resizing as ImageNet's networks take it, on one core.
+    /// Decoding and resizing as new networks for photographs take it, on one core.
     Decode {
         input: String,
         #[arg(long)]
@@ -124,8 +124,8 @@ fn network_on(device: Device, model: &PathBuf, batch: usize, seconds: f64) -> Re
 fn decode(input: &str, image: Option<&str>, seconds: f64) -> Result<(usize, Duration)> {
     let data = Dataset::open(&[input])?;
     let column = data.image_column(image)?;
-    let preprocessing = Preprocessing::imagenet();
-    let options = LoadOptions { limits: Limits::default(), read_paths: false };
+    let preprocessing = Preprocessing { orientation: true, reduced: true, ..Preprocessing::imagenet() };
+    let options = LoadOptions { decoding: preprocessing.decoding(), ..LoadOptions::default() };
     let mut chunks = Vec::new();
     for chunk in data.read(64, None)?.take(5) {
         chunks.push(chunk?.record_batch);

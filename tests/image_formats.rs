@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use dismax::RowErrorCode;
-use dismax::image::{Limits, Pixels, Preprocessing, Resize, ReusableResizer, decode};
+use dismax::image::{Decoding, Limits, Needed, Pixels, Preprocessing, Resize, ReusableResizer, decode};
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 
 const LOSSLESS: [ImageFormat; 5] =
@@ -24,11 +24,11 @@ fn data(name: &str) -> Vec<u8> {
 }
 
 fn decoded(bytes: &[u8]) -> Pixels {
-    decode(bytes, &Limits::default()).expect("decodes")
+    decode(bytes, &Limits::default(), Decoding::default()).expect("decodes")
 }
 
 fn code(bytes: &[u8]) -> RowErrorCode {
-    decode(bytes, &Limits::default()).expect_err("should be refused").code
+    decode(bytes, &Limits::default(), Decoding::default()).expect_err("should be refused").code
 }
 
 /// 20 x 14 with 35 colours: few enough for a GIF's palette.
@@ -98,7 +98,8 @@ fn sixteen_bits_keep_the_high_byte() {
 #[test]
 fn floating_point_pixels_are_refused() {
     let image = ImageBuffer::<Rgb<f32>, _>::from_raw(1, 1, vec![0.5f32, 0.5, 0.5]).expect("fits");
-    let error = decode(&encode(image, ImageFormat::Tiff), &Limits::default()).expect_err("no scale is known");
+    let error = decode(&encode(image, ImageFormat::Tiff), &Limits::default(), Decoding::default())
+        .expect_err("no scale is known");
     assert!(error.to_string().contains("floating-point"), "{error}");
 }
 
@@ -150,7 +151,8 @@ fn promising_png(width: u32, height: u32) -> Vec<u8> {
 
 #[test]
 fn too_many_pixels_are_refused_by_the_header() {
-    let error = decode(&promising_png(30_000, 30_000), &Limits::default()).expect_err("900 million pixels");
+    let error = decode(&promising_png(30_000, 30_000), &Limits::default(), Decoding::default())
+        .expect_err("900 million pixels");
     assert_eq!(error.to_string(), "too_many_pixels: 30000 x 30000 = 900000000 pixels, the limit is 100000000");
     assert_eq!(code(&promising_png(u32::MAX >> 1, u32::MAX >> 1)), RowErrorCode::TooManyPixels);
     // The same check with a limit that the user chose, in every format.
@@ -158,10 +160,10 @@ fn too_many_pixels_are_refused_by_the_header() {
     formats.push(ImageFormat::Jpeg);
     for format in formats {
         let bytes = encode(picture(), format);
-        let error = decode(&bytes, &Limits { max_pixels: 279 }).expect_err("280 pixels");
+        let error = decode(&bytes, &Limits { max_pixels: 279 }, Decoding::default()).expect_err("280 pixels");
         assert_eq!(error.code, RowErrorCode::TooManyPixels, "{format:?}: {error}");
         assert!(error.detail.contains("20 x 14 = 280 pixels, the limit is 279"), "{format:?}: {error}");
-        assert!(decode(&bytes, &Limits { max_pixels: 280 }).is_ok(), "{format:?}");
+        assert!(decode(&bytes, &Limits { max_pixels: 280 }, Decoding::default()).is_ok(), "{format:?}");
     }
 }
 
@@ -174,7 +176,7 @@ fn files_that_were_cut_off_are_refused() {
     }
     for (name, bytes) in files {
         for length in 0..bytes.len() {
-            match decode(&bytes[..length], &Limits::default()) {
+            match decode(&bytes[..length], &Limits::default(), Decoding::default()) {
                 // The very end holds what a decoder can do without: checksums, trailers, padding.
                 Ok(_) => assert!(length + 16 >= bytes.len() && !name.ends_with("jpg"), "{name} cut at {length}"),
                 Err(error) => assert!(!error.detail.contains("panicked"), "{name} cut at {length}: {error}"),
@@ -195,7 +197,7 @@ fn altered_bytes_never_stop_the_run() {
             for value in [0, 0x7F, 0xFF, bytes[position] ^ 0x10] {
                 let mut altered = bytes.clone();
                 altered[position] = value;
-                if let Ok(pixels) = decode(&altered, &limits) {
+                if let Ok(pixels) = decode(&altered, &limits, Decoding::default()) {
                     assert_eq!(pixels.data.len(), pixels.width as usize * pixels.height as usize * 3);
                 }
             }
@@ -222,4 +224,97 @@ fn resizing_is_pillows_bilinear() {
         // Both round to u8 between the two passes, in another order of passes: a level or two apart, seldom.
         assert!(difference < 0.2 && worst <= Some(2), "{name}: mean {difference}, largest {worst:?}");
     }
+}
+
+/// A JPEG file whose EXIF data hold this orientation.
+fn turned(picture: &RgbImage, orientation: u8) -> Vec<u8> {
+    let plain = encode(picture.clone(), ImageFormat::Jpeg);
+    // One entry, 0x0112 of type SHORT, in big-endian TIFF.
+    let mut exif = b"Exif\0\0MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
+    let length = u16::try_from(exif.len() + 2).expect("short").to_be_bytes();
+    [&plain[..2], &[0xFF, 0xE1], &length, &exif, &plain[2..]].concat()
+}
+
+#[test]
+fn all_eight_orientations_show_the_same_picture() {
+    // Red above left, green above right, blue below left; not square.
+    let upright = RgbImage::from_fn(64, 48, |x, y| match (x < 32, y < 24) {
+        (true, true) => Rgb([250, 0, 0]),
+        (false, true) => Rgb([0, 250, 0]),
+        (true, false) => Rgb([0, 0, 250]),
+        (false, false) => Rgb([0, 0, 0]),
+    });
+    use image::imageops::{flip_horizontal, flip_vertical, rotate90, rotate180, rotate270};
+    // What a camera that was held so stores, by the value of the tag.
+    let stored = [
+        upright.clone(),
+        flip_horizontal(&upright),
+        rotate180(&upright),
+        flip_vertical(&upright),
+        flip_horizontal(&rotate90(&upright)),
+        rotate270(&upright),
+        flip_horizontal(&rotate270(&upright)),
+        rotate90(&upright),
+    ];
+    let corners = |pixels: &Pixels| {
+        let at = |x: u32, y: u32| {
+            let place = 3 * (y * pixels.width + x) as usize;
+            pixels.data[place..place + 3].iter().map(|value| *value > 125).collect::<Vec<_>>()
+        };
+        let (right, below) = (pixels.width - pixels.width / 8, pixels.height - pixels.height / 8);
+        [at(pixels.width / 8, pixels.height / 8), at(right, pixels.height / 8), at(pixels.width / 8, below)]
+    };
+    let wanted = [[true, false, false], [false, true, false], [false, false, true]].map(Vec::from);
+    for (number, picture) in stored.iter().enumerate() {
+        let bytes = turned(picture, number as u8 + 1);
+        for needed in [None, Some(Needed::Sides { width: 32, height: 24 }), Some(Needed::ShorterSide(12))] {
+            let decoding = Decoding { orientation: true, needed };
+            let pixels = decode(&bytes, &Limits::default(), decoding).expect("decodes");
+            assert_eq!(pixels.stored, (64, 48), "orientation {}", number + 1);
+            let size = match needed {
+                None => (64, 48),
+                Some(Needed::Sides { .. }) => (32, 24),
+                Some(Needed::ShorterSide(_)) => (16, 12),
+            };
+            assert_eq!((pixels.width, pixels.height), size, "orientation {}", number + 1);
+            assert_eq!(corners(&pixels), wanted, "orientation {} {needed:?}", number + 1);
+        }
+        let as_stored = decode(&bytes, &Limits::default(), Decoding::default()).expect("decodes");
+        assert_eq!((as_stored.width, as_stored.height), picture.dimensions(), "old models do not turn");
+    }
+}
+
+#[test]
+fn a_reduced_picture_is_the_picture_made_small() {
+    let picture = RgbImage::from_fn(800, 600, |x, y| {
+        let wave = |value: u32, period: f32| (127.0 + 120.0 * (value as f32 / period).sin()) as u8;
+        Rgb([wave(x, 60.0), wave(y, 45.0), wave(x + y, 90.0)])
+    });
+    let bytes = encode(picture, ImageFormat::Jpeg);
+    for (divisor, side) in [(2, 300), (4, 150), (8, 75)] {
+        let preprocessing = Preprocessing {
+            resize: Resize::ShorterSide { pixels: side },
+            reduced: true,
+            ..Preprocessing::new(side, side)
+        };
+        let apply = |decoding| {
+            let pixels = decode(&bytes, &Limits::default(), decoding).expect("decodes");
+            let mut out = vec![0; preprocessing.image_bytes()];
+            preprocessing.apply_into(&pixels, &mut ReusableResizer::default(), &mut out).expect("fits");
+            (pixels, out)
+        };
+        let (reduced, small) = apply(preprocessing.decoding());
+        assert_eq!((reduced.width, reduced.height), (800 / divisor, 600 / divisor));
+        assert_eq!(reduced.stored, (800, 600));
+        let (_, expected) = apply(Decoding::default());
+        let difference = mean_difference(&small, &expected);
+        assert!(difference < 2.5, "1/{divisor}: {difference}");
+    }
+    // Damage is an error as in full.
+    let decoding = Decoding { needed: Some(Needed::ShorterSide(75)), ..Decoding::default() };
+    let limits = Limits::default();
+    assert_eq!(decode(&bytes[..bytes.len() / 2], &limits, decoding).expect_err("cut").code, RowErrorCode::DecodeFailed);
+    let png = encode(RgbImage::from_pixel(640, 640, Rgb([1, 2, 3])), ImageFormat::Png);
+    assert_eq!(decode(&png, &limits, decoding).expect("decodes").width, 640, "other formats are decoded in full");
 }

@@ -75,9 +75,9 @@ fn damage_is_named() {
 #[test]
 fn a_newer_format_is_refused_before_anything_else_is_read() {
     let (_folder, path) = written();
-    edit(&path, "config.json", "\"format_version\": 1", "\"format_version\": 2, \"unknown\": true");
+    edit(&path, "config.json", "\"format_version\": 2", "\"format_version\": 3, \"unknown\": true");
     let message = refusal(&path);
-    assert!(message.contains("format version 2") && message.contains("update dismax"), "{message}");
+    assert!(message.contains("format version 3") && message.contains("update dismax"), "{message}");
 }
 
 #[test]

@@ -196,6 +196,8 @@ impl Inspector {
         let sharpness = laplacian_variance(&luma, working.width as usize, working.height as usize);
         let grey =
             Image::from_vec_u8(working.width, working.height, luma, PixelType::U8).map_err(|error| wrong(&error))?;
+        // Of the file, also where it was decoded at a part of its size.
+        let (width, height) = image.stored;
         Ok(Inspection {
             width,
             height,
@@ -214,7 +216,7 @@ impl Inspector {
         let mut target = Image::new(width, height, PixelType::U8x3);
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         self.resizer.resize(&source, &mut target, &options).map_err(|error| wrong(&error))?;
-        Ok(Pixels { width, height, data: target.into_vec() })
+        Ok(Pixels::new(width, height, target.into_vec()))
     }
 
     fn hash(&mut self, grey: &Image<'_>, window: Window) -> Result<PerceptualHash, RowError> {
@@ -251,7 +253,7 @@ pub fn sample(image: &Pixels, window: Window, side: u32, resizer: &mut Resizer) 
     let mut target = Image::new(side, side, PixelType::U8x3);
     let options = cut(window, image.width, image.height);
     resizer.resize(&source, &mut target, &options).map_err(|error| wrong(&error))?;
-    Ok(Pixels { width: side, height: side, data: target.into_vec() })
+    Ok(Pixels::new(side, side, target.into_vec()))
 }
 
 fn cut(window: Window, width: u32, height: u32) -> ResizeOptions {
@@ -331,7 +333,7 @@ mod tests {
 
     fn image(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Pixels {
         let data = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| pixel(x, y)).collect();
-        Pixels { width, height, data }
+        Pixels::new(width, height, data)
     }
 
     /// Soft waves, unlike one another for different seeds.
@@ -371,7 +373,7 @@ mod tests {
                 image::load_from_memory_with_format(&inspection.thumbnail, ImageFormat::Jpeg).expect("JPEG");
             assert_eq!((thumbnail.width(), thumbnail.height()), shown);
         }
-        let short = Pixels { width: 300, height: 300, data: vec![0; 5] };
+        let short = Pixels::new(300, 300, vec![0; 5]);
         assert!(Inspector::default().inspect(&short).is_err());
     }
 

@@ -2,7 +2,7 @@
 
 use fast_image_resize::Resizer;
 
-use dismax::image::{Limits, Pixels, decode};
+use dismax::image::{Decoding, Limits, Pixels, decode};
 
 use super::inspection::{Window, luma, sample};
 
@@ -33,7 +33,7 @@ struct Part {
 impl Likeness {
     /// Of a thumbnail as JPEG; none where it cannot be decoded.
     pub fn new(jpeg: &[u8], resizer: &mut Resizer) -> Option<Self> {
-        let image = decode(jpeg, &Limits::default()).ok()?;
+        let image = decode(jpeg, &Limits::default(), Decoding::default()).ok()?;
         let mut part = |window| Part::new(&image, window, resizer);
         Some(Self { middle: part(Window::MIDDLE)?, windows: Window::all().map(part).collect::<Option<_>>()? })
     }
@@ -88,7 +88,7 @@ mod tests {
         let data = (0..width)
             .flat_map(|y| (0..width).map(move |x| (x, y)))
             .flat_map(|(x, y)| pixel(x as f32 / side, y as f32 / side).map(|value| value.clamp(0.0, 255.0) as u8));
-        let image = Pixels { width, height: width, data: data.collect() };
+        let image = Pixels::new(width, width, data.collect());
         Inspector::default().inspect(&image).expect("a whole image").thumbnail
     }
 

@@ -147,7 +147,7 @@ mod tests {
 
     fn inspection(seed: u8) -> Inspection {
         let data = (0..48).map(|value: u8| value.wrapping_mul(seed)).collect();
-        let image = dismax::image::Pixels { width: 4, height: 4, data };
+        let image = dismax::image::Pixels::new(4, 4, data);
         crate::inspection::Inspector::default().inspect(&image).expect("a whole image")
     }
 

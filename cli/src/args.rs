@@ -41,7 +41,11 @@ pub struct ImageArgs {
 impl ImageArgs {
     /// As the library takes it.
     pub fn load(&self) -> LoadOptions {
-        LoadOptions { limits: Limits { max_pixels: self.max_pixels }, read_paths: self.read_paths }
+        LoadOptions {
+            limits: Limits { max_pixels: self.max_pixels },
+            read_paths: self.read_paths,
+            ..LoadOptions::default()
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 
 use super::{Image, ImageColumn, Images};
-use crate::image::{Limits, Pixels, decode, raw};
+use crate::image::{Decoding, Limits, Pixels, decode, raw};
 use crate::{Error, Result, RowError, RowErrorCode};
 
 /// What may be done to get at an image.
@@ -16,6 +16,8 @@ pub struct LoadOptions {
     /// Whether files that rows name are opened. A dataset from elsewhere could name any file of this machine, so this
     /// is off unless the user asks for it.
     pub read_paths: bool,
+    /// How files are decoded. A stage and a training take this from the preprocessing of their network.
+    pub decoding: Decoding,
 }
 
 impl LoadOptions {
@@ -64,7 +66,7 @@ impl LoadOptions {
     /// # Errors
     /// Those of [`decode`].
     pub fn decode(&self, bytes: &[u8]) -> Result<Pixels, RowError> {
-        decode(bytes, &self.limits)
+        decode(bytes, &self.limits, self.decoding)
     }
 
     /// The pixels of a row's image.

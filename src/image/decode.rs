@@ -2,15 +2,20 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::metadata::Orientation;
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 
-use super::foreign;
+use super::decoding::Decoding;
 use super::jpeg_end::has_end_marker;
+use super::{foreign, reduced};
 use crate::panic::caught;
 use crate::{RowError, RowErrorCode};
 
 /// Memory that a decoder may take for headers, palettes and colour profiles, in bytes.
 const HEADER_BYTES: u64 = 64 << 20;
+
+/// The first EXIF orientation that exchanges width and height; so do all after it.
+const FIRST_TURNED: u8 = 5;
 
 /// An RGB image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +26,15 @@ pub struct Pixels {
     pub height: u32,
     /// `height * width * 3` values: rows, then columns, then red, green, blue.
     pub data: Vec<u8>,
+    /// Width and height of the picture as it is stored: larger where it was decoded at a part of its size.
+    pub stored: (u32, u32),
+}
+
+impl Pixels {
+    /// A picture that was not made smaller: `height * width * 3` values.
+    pub fn new(width: u32, height: u32, data: Vec<u8>) -> Self {
+        Self { width, height, data, stored: (width, height) }
+    }
 }
 
 /// What an image may cost. Guards against files of a few bytes that unfold to gigabytes.
@@ -62,19 +76,20 @@ pub enum Layout {
 
 /// Decodes JPEG, PNG, WebP, GIF, BMP or TIFF, recognised by content, to RGB.
 ///
-/// Grey, palette, CMYK, 16-bit and transparent images are converted as the [module](super) says.
+/// Grey, palette, CMYK, 16-bit and transparent images are converted as the [module](super) says; `decoding` says whether
+/// a picture is turned and made smaller.
 ///
 /// # Errors
 /// `empty_image` for zero bytes, `unknown_format`, `too_many_pixels` (found out from the header, before memory for the
 /// pixels is taken) and `decode_failed`, also for files that were cut off.
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels, RowError> {
+pub fn decode(bytes: &[u8], limits: &Limits, decoding: Decoding) -> Result<Pixels, RowError> {
     if bytes.is_empty() {
         return Err(RowError::new(RowErrorCode::EmptyImage, ""));
     }
     let format = format_of(bytes)?;
     // A decoder gets bytes from anywhere, and a panic in it would take the whole run for one row. It is safe to go on:
     // the closure borrows only the input, and everything that the decoder built is dropped while unwinding.
-    caught(|| decode_as(format, bytes, limits))
+    caught(|| decode_as(format, bytes, limits, decoding))
         .unwrap_or_else(|words| Err(failed(format, &format!("the decoder gave up: {words}"))))
 }
 
@@ -107,7 +122,7 @@ pub fn raw(bytes: &[u8], height: u32, width: u32, channels: u32, layout: Layout)
             rgb(red.iter().zip(green).zip(rest).map(|((&r, &g), &b)| [r, g, b]), plane)
         }
     };
-    Ok(Pixels { width, height, data })
+    Ok(Pixels::new(width, height, data))
 }
 
 fn format_of(bytes: &[u8]) -> Result<ImageFormat, RowError> {
@@ -129,7 +144,7 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat, RowError> {
     }
 }
 
-fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits) -> Result<Pixels, RowError> {
+fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits, decoding: Decoding) -> Result<Pixels, RowError> {
     let wrap = |error: ImageError| failed(format, &error.to_string());
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allocation = image::Limits::no_limits();
@@ -156,8 +171,33 @@ fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits) -> Result<Pixel
     if format == ImageFormat::Jpeg && !has_end_marker(bytes) {
         return Err(failed(format, "the file is cut off: no end-of-image marker"));
     }
-    let image = DynamicImage::from_decoder(decoder).map_err(wrap)?;
-    Ok(Pixels { width, height, data: to_rgb(format, image)? })
+    let orientation = match decoding.orientation {
+        true => decoder.orientation().map_err(wrap)?,
+        false => Orientation::NoTransforms,
+    };
+    let is_turned = orientation.to_exif() >= FIRST_TURNED;
+    let divisor = match format == ImageFormat::Jpeg && is_grey_or_colour(&decoder) {
+        true => decoding.divisor(width, height, is_turned),
+        false => 1,
+    };
+    let mut image = match divisor {
+        1 => DynamicImage::from_decoder(decoder).map_err(wrap)?,
+        _ => {
+            let (width, height, data) =
+                reduced::decode(bytes, divisor).map_err(|error| failed(format, &error.to_string()))?;
+            RgbImage::from_raw(width, height, data)
+                .map(DynamicImage::ImageRgb8)
+                .ok_or_else(|| failed(format, "the decoder gave too few pixels"))?
+        }
+    };
+    image.apply_orientation(orientation);
+    let stored = if is_turned { (height, width) } else { (width, height) };
+    Ok(Pixels { width: image.width(), height: image.height(), data: to_rgb(format, image)?, stored })
+}
+
+/// Whether the file holds what the reducing decoder makes RGB of: no inks.
+fn is_grey_or_colour(decoder: &impl ImageDecoder) -> bool {
+    matches!(decoder.original_color_type(), ExtendedColorType::Rgb8 | ExtendedColorType::L8)
 }
 
 /// RGB values of a decoded image: alpha dropped, high byte of 16-bit channels.
@@ -230,11 +270,12 @@ mod tests {
 
     #[test]
     fn formats_that_are_not_read_are_named() {
-        let error = decode(b"farbfeld\0\0\0\x01\0\0\0\x01", &Limits::default()).expect_err("not read");
+        let error =
+            decode(b"farbfeld\0\0\0\x01\0\0\0\x01", &Limits::default(), Decoding::default()).expect_err("not read");
         assert_eq!(error.code, RowErrorCode::UnknownFormat);
         assert!(error.detail.starts_with("Farbfeld"), "{error}");
-        let error = decode(b"hello", &Limits::default()).expect_err("no image");
+        let error = decode(b"hello", &Limits::default(), Decoding::default()).expect_err("no image");
         assert!(error.detail.contains("5 bytes that begin with 68 65 6c 6c 6f"), "{error}");
-        assert_eq!(code(decode(b"", &Limits::default())), "empty_image");
+        assert_eq!(code(decode(b"", &Limits::default(), Decoding::default())), "empty_image");
     }
 }

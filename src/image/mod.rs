@@ -8,18 +8,23 @@
 //!
 //! - alpha is dropped, not composited on a background;
 //! - 16-bit channels keep their high byte;
-//! - the EXIF orientation is not applied (Pillow and torchvision leave it alone as well; Hugging Face's `datasets`
-//!   applies it);
+//! - the EXIF orientation is applied where the network was trained so ([`Preprocessing::orientation`]); Pillow and
+//!   torchvision leave it alone, Hugging Face's `datasets` applies it;
+//! - large JPEG files are decoded at a part of their size where the network was trained so
+//!   ([`Preprocessing::reduced`]), as Pillow does with `draft`;
 //! - of animated or multi-page files the first picture counts.
 
 mod decode;
+mod decoding;
 mod foreign;
 mod jpeg_end;
 mod preprocessing;
+mod reduced;
 
 #[doc(hidden)]
 pub use decode::{Layout, raw};
 pub use decode::{Limits, Pixels, decode};
+pub use decoding::{Decoding, Needed};
 #[doc(hidden)]
 pub use jpeg_end::has_end_marker;
 #[doc(hidden)]

@@ -4,7 +4,8 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
-use super::Pixels;
+use super::decode::Pixels;
+use super::decoding::{Decoding, Needed};
 use crate::{Error, Result, RowError, RowErrorCode};
 
 /// How an image of any size reaches the network's size. The filter is bilinear with antialiasing, as in Pillow.
@@ -36,17 +37,42 @@ pub struct Preprocessing {
     pub mean: [f32; 3],
     /// Standard deviation of red, green and blue over the training data, on the scale 0 to 1; each above 0.
     pub std: [f32; 3],
+    /// Whether pictures are turned as their EXIF orientation says.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub orientation: bool,
+    /// Whether large JPEG files are decoded at a part of their size.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reduced: bool,
+}
+
+/// Bundles of before have neither key, and keep their digests.
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Preprocessing {
     /// CIFAR-10: 32 x 32, the reference's mean and standard deviation.
     pub const fn cifar10() -> Self {
-        Self { height: 32, width: 32, resize: Resize::Exact, mean: [0.491, 0.482, 0.446], std: [0.247, 0.243, 0.261] }
+        Self {
+            height: 32,
+            width: 32,
+            resize: Resize::Exact,
+            mean: [0.491, 0.482, 0.446],
+            std: [0.247, 0.243, 0.261],
+            ..Self::new(32, 32)
+        }
     }
 
     /// CIFAR-100: 32 x 32, the reference's mean and standard deviation.
     pub const fn cifar100() -> Self {
-        Self { height: 32, width: 32, resize: Resize::Exact, mean: [0.507, 0.486, 0.440], std: [0.267, 0.256, 0.276] }
+        Self {
+            height: 32,
+            width: 32,
+            resize: Resize::Exact,
+            mean: [0.507, 0.486, 0.440],
+            std: [0.267, 0.256, 0.276],
+            ..Self::new(32, 32)
+        }
     }
 
     /// ImageNet: shorter side to 256, 224 x 224 from the centre, torchvision's mean and standard deviation.
@@ -57,12 +83,23 @@ impl Preprocessing {
             resize: Resize::ShorterSide { pixels: 256 },
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
+            ..Self::new(224, 224)
         }
     }
 
     /// The whole image to `height` x `width`, with mean 0.5 and standard deviation 0.25 until the data's own are known.
     pub const fn new(height: u32, width: u32) -> Self {
-        Self { height, width, resize: Resize::Exact, mean: [0.5; 3], std: [0.25; 3] }
+        let (mean, std) = ([0.5; 3], [0.25; 3]);
+        Self { height, width, resize: Resize::Exact, mean, std, orientation: false, reduced: false }
+    }
+
+    /// How files are decoded for it.
+    pub const fn decoding(&self) -> Decoding {
+        let needed = match self.resize {
+            Resize::Exact => Needed::Sides { width: self.width, height: self.height },
+            Resize::ShorterSide { pixels } => Needed::ShorterSide(pixels),
+        };
+        Decoding { orientation: self.orientation, needed: if self.reduced { Some(needed) } else { None } }
     }
 
     /// Bytes of one preprocessed image: `height * width * 3`.
@@ -76,7 +113,7 @@ impl Preprocessing {
     /// [`Error::Config`] for a side of 0, a shorter side below the target's, a standard deviation that is not above 0,
     /// or a mean that is not finite.
     pub fn validate(&self) -> Result<()> {
-        let Self { height, width, resize, mean, std } = self;
+        let Self { height, width, resize, mean, std, orientation: _, reduced: _ } = self;
         if *height == 0 || *width == 0 {
             return Err(Error::Config(format!("preprocessing: {height} x {width} has no pixels")));
         }
@@ -179,7 +216,7 @@ mod tests {
     use super::*;
 
     fn plain(width: u32, height: u32, colour: [u8; 3]) -> Pixels {
-        Pixels { width, height, data: colour.repeat(width as usize * height as usize) }
+        Pixels::new(width, height, colour.repeat(width as usize * height as usize))
     }
 
     #[test]
@@ -214,7 +251,7 @@ mod tests {
     #[test]
     fn same_size_is_untouched() {
         let rule = Preprocessing::new(2, 3);
-        let image = Pixels { width: 3, height: 2, data: (0..18).collect() };
+        let image = Pixels::new(3, 2, (0..18).collect());
         let mut out = vec![0; 18];
         rule.apply_into(&image, &mut ReusableResizer::new(), &mut out).expect("copies");
         assert_eq!(out, image.data);
@@ -224,10 +261,10 @@ mod tests {
     fn lengths_are_checked() {
         let rule = Preprocessing::new(2, 2);
         let mut resizer = ReusableResizer::new();
-        let short = Pixels { width: 2, height: 2, data: vec![0; 11] };
+        let short = Pixels::new(2, 2, vec![0; 11]);
         assert!(rule.apply_into(&short, &mut resizer, &mut [0; 12]).is_err());
         assert!(rule.apply_into(&plain(2, 2, [0; 3]), &mut resizer, &mut [0; 11]).is_err());
-        let short = Pixels { width: 4, height: 4, data: vec![0; 11] };
+        let short = Pixels::new(4, 4, vec![0; 11]);
         assert!(rule.apply_into(&short, &mut resizer, &mut [0; 12]).is_err());
     }
 

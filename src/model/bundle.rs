@@ -53,15 +53,18 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
     })?;
     let mut files = Files { folder, contents: verified(folder, &listing)? };
 
+    const NEWEST: u64 = FORMAT_VERSION as u64;
     // The version first: a newer layout may have other keys.
     let config: serde_json::Value = files.json(CONFIG)?;
     let version = config.get("format_version").and_then(serde_json::Value::as_u64);
     match version {
-        Some(version) if version == u64::from(FORMAT_VERSION) => {}
+        Some(1..=NEWEST) => {}
         Some(version) => {
             return Err(Error::model(
                 folder,
-                format!("format version {version}, but this program reads version {FORMAT_VERSION}; update dismax"),
+                format!(
+                    "format version {version}, but this program reads versions 1 to {FORMAT_VERSION}; update dismax"
+                ),
             ));
         }
         None => return Err(Error::model(folder, format!("{CONFIG} has no format_version"))),

@@ -7,8 +7,9 @@ use crate::image::Preprocessing;
 use crate::loss::Loss;
 use crate::network::Architecture;
 
-/// Version of the bundle's layout that this crate writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the bundle's layout that this crate writes. It reads all from 1 on: in version 2 preprocessing may turn and
+/// reduce pictures, of which releases before know nothing.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Contents of `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -84,13 +84,13 @@ impl Stage {
     pub(super) fn without_workers(model: Arc<Model>, options: &StageOptions, gpus: usize) -> Self {
         let batch_rows = options.batch_rows_on(gpus > 0, model.config());
         Self {
-            model,
             jobs: None,
             workers: Vec::new(),
             slots: None,
             device_threads: Vec::new(),
             image: options.image.clone(),
-            load: options.load,
+            load: LoadOptions { decoding: model.config().preprocessing.decoding(), ..options.load },
+            model,
             batch_rows,
             gpus,
             counters: Arc::new(StatsCounters::default()),

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::thread;
 
 use dismax::cancel::Cancel;
-use dismax::dataset::{Dataset, ImageColumn, LabelColumn};
+use dismax::dataset::{Dataset, ImageColumn, LabelColumn, LoadOptions};
 use dismax::error::Result;
-use dismax::image::Preprocessing;
+use dismax::image::{Decoding, Preprocessing};
 
 use super::decode::Decoder;
 use super::error::TrainError;
@@ -35,7 +35,8 @@ impl LabelledDataset {
 
     pub(super) fn decoder(&self, job: &TrainJob, stored: &Preprocessing) -> Decoder {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        Decoder { column: self.image.clone(), load: job.load, preprocessing: stored.clone(), threads }
+        let load = LoadOptions { decoding: stored.decoding(), ..job.load };
+        Decoder { column: self.image.clone(), load, preprocessing: stored.clone(), threads }
     }
 
     /// The recipe's preprocessing. Small networks take the images' own size if all of the first rows agree on one.
@@ -54,8 +55,10 @@ impl LabelledDataset {
         };
         let chunk = chunk?;
         let images = self.image.images(&chunk)?;
+        let decoding = Decoding { orientation: true, ..Decoding::default() };
+        let load = LoadOptions { decoding, ..job.load };
         let mut sizes = (0..chunk.record_batch.num_rows()).filter_map(|row| {
-            let image = job.load.load(&images, row).ok()?;
+            let image = load.load(&images, row).ok()?;
             Some((image.height, image.width))
         });
         let first = sizes.next();

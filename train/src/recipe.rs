@@ -100,7 +100,7 @@ impl Recipe {
             let Preprocessing { height, width, .. } = preprocessing;
             return Err(TrainError::ImageTooSmall { architecture: self.architecture, smallest, height, width }.into());
         }
-        Ok(preprocessing)
+        Ok(Preprocessing { orientation: true, reduced: true, ..preprocessing })
     }
 
     /// Every option of a training on `rows` rows. `stored` has the size of the stored images and the statistics of the
