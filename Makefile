@@ -10,7 +10,7 @@ DEMO_OUTPUT ?= demo-output
 # The commands that the demo does not use are left out of its build: DataFusion alone takes several minutes.
 DISMAX = -p dismax-cli --bin dismax --no-default-features --features train --profile $(PROFILE) $(CARGO_FLAGS)
 
-.PHONY: help setup demo test lint report-test fault-test clean
+.PHONY: help setup demo test lint report-test fault-test cloud-test parts-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,14 @@ report-test: demo ## audit the demo's digits and use the report as a reader woul
 	cargo run --quiet $(DISMAX) --features audit -- --quiet audit examples/data/digits/mixed.parquet --model $(DEMO_OUTPUT)/model --label digit \
 	    --group-by source --out $(DEMO_OUTPUT)/audit --force
 	cd tests/report && npm ci --silent && node drive.mjs $(abspath $(DEMO_OUTPUT))/audit/report.html
+
+cloud-test: setup ## object stores on this machine, with faults (fetches SeaweedFS and Azurite; needs Node 20 with npm)
+	cargo build -p dismax-cli --bin dismax --profile $(PROFILE) $(CARGO_FLAGS)
+	scripts/cloud_test.py target/debug/dismax
+
+parts-test: setup ## kill runs that score into a folder, and fill their disk
+	cargo build -p dismax-cli --bin dismax --profile $(PROFILE) $(CARGO_FLAGS)
+	scripts/parts_test.py target/debug/dismax
 
 fault-test: demo ## kill and fail every call that puts results on disk (needs strace)
 	cargo build $(DISMAX) --features audit

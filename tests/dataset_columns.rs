@@ -331,3 +331,11 @@ fn a_changed_type_is_an_error_not_a_panic() {
     let label = LabelColumn::find(&schema(&[("x", DataType::Int64)]), Some("x")).unwrap();
     assert!(label.labels(&binary).is_err() && label.labels(&other).is_err());
 }
+
+#[test]
+fn lists_of_images_say_the_way_out() {
+    let item = Arc::new(Field::new("item", DataType::Binary, true));
+    let schema = Schema::new(vec![Field::new("views", DataType::List(item), true)]);
+    let message = ImageColumn::find(&schema, None).unwrap_err().to_string();
+    assert!(message.contains("\"views\"") && message.contains("unnest(\"views\") AS image"), "{message}");
+}

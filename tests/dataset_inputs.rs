@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, LargeBinaryArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, LargeBinaryArray, RecordBatch, StringArray};
 use arrow::array::{StringViewArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema};
 use common::datasets::{chunks, folder, labels, open, rows, write};

@@ -72,7 +72,16 @@ impl ImageColumn {
         let mut fitting = fields().filter_map(|found| Some(column(found, form_of(found.1)?)));
         match (fitting.next(), fitting.next()) {
             (Some(only), None) => Ok(only),
-            (None, _) => refuse(format!("no column fits: {FORMS}; the columns are {}", list_columns(fields()))),
+            (None, _) => match fields().find(|(_, field)| holds_several(field)) {
+                Some((_, field)) => refuse(format!(
+                    "\"{}\" ({}) holds several images a row; give each a row of its own first, in SQL with \
+                     SELECT *, unnest(\"{}\") AS image",
+                    field.name(),
+                    field.data_type(),
+                    field.name()
+                )),
+                None => refuse(format!("no column fits: {FORMS}; the columns are {}", list_columns(fields()))),
+            },
             (Some(_), Some(_)) => refuse(format!(
                 "several columns fit: {}; name one of them",
                 list_columns(fields().filter(|(_, field)| form_of(field).is_some()))
@@ -354,6 +363,14 @@ fn raw(values: &[u8], shape: Shape) -> Result<Image<'_>, RowError> {
 
 fn values_of(shape: Shape) -> i64 {
     i64::from(shape.height).saturating_mul(shape.width.into()).saturating_mul(shape.channels.into())
+}
+
+/// Whether each row is a list of what could be images.
+fn holds_several(field: &Field) -> bool {
+    match field.data_type() {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => form_of(item).is_some(),
+        _ => false,
+    }
 }
 
 /// How a column holds images, as far as its type tells; `None` when it does not look like one.

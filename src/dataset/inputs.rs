@@ -152,11 +152,10 @@ fn of_matches(argument: &str, root: &Folder, locations: Vec<Location>, inputs: &
 
 fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
     let name = folder.to_string();
-    if folder.has_file("_delta_log", cancel)? {
+    if folder.has_folder("_delta_log", cancel)? {
         return Err(Error::data(
             &name,
-            "is a Delta table: its log says which of its files count, and this build does not read it; build it with the \
-             feature `delta`",
+            "is a Delta table: its log says which of its files count, and is not read; name these files",
         ));
     }
     let partitions = Partitions::of_path(&format!("{}/x", name.trim_end_matches('/')));

@@ -88,6 +88,22 @@ impl Folder {
         Ok(files)
     }
 
+    /// Whether it holds a folder of this name.
+    ///
+    /// # Errors
+    /// A store that refuses.
+    pub fn has_folder(
+        &self,
+        name: &str,
+        #[cfg_attr(not(feature = "cloud"), expect(unused_variables))] cancel: &Cancel,
+    ) -> Result<bool> {
+        match self {
+            Self::Local(path) => Ok(path.join(name).is_dir()),
+            #[cfg(feature = "cloud")]
+            Self::Object(folder) => folder.inner(name).is_empty(cancel).map(|empty| !empty),
+        }
+    }
+
     /// The file at a path below it.
     pub fn file(&self, path: &Path) -> Location {
         match self {

@@ -22,7 +22,7 @@ use crate::network::Scorer;
 /// Items that a stream keeps in flight for each worker: one being scored, one waiting.
 const IN_FLIGHT_PER_WORKER: usize = 2;
 /// Bytes that a stream keeps in flight, not counting the newest item: with photographs fewer rows than with thumbnails.
-pub(super) const MAX_IN_FLIGHT_BYTES: usize = 256 << 20;
+pub(super) const MAX_IN_FLIGHT_BYTES: usize = 96 << 20;
 /// Passes through the network that one item should feed.
 const PASSES_PER_ITEM: usize = 2;
 /// Slots besides those that a device has: one that is filled, one that waits for the device.
@@ -193,7 +193,7 @@ impl Stage {
     }
 
     /// How large the record batches of a dataset should be: enough rows to keep a worker busy, few enough that
-    /// everything in flight stays within 256 MiB.
+    /// everything in flight stays within 96 MiB.
     pub fn batch_size(&self) -> BatchSize {
         BatchSize { rows: self.max_chunk_rows(), bytes: self.max_chunk_bytes() }
     }
@@ -203,7 +203,7 @@ impl Stage {
         self.batch_rows.saturating_mul(PASSES_PER_ITEM).max(MIN_CHUNK_ROWS)
     }
 
-    /// Bytes that an item should not exceed, so that everything in flight stays within 256 MiB.
+    /// Bytes that an item should not exceed, so that everything in flight stays within 96 MiB.
     pub fn max_chunk_bytes(&self) -> usize {
         MAX_IN_FLIGHT_BYTES / self.items_in_flight()
     }

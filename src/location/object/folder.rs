@@ -55,8 +55,13 @@ impl ObjectFolder {
         Self { address }
     }
 
+    /// A folder in it.
+    pub(in crate::location) fn inner(&self, name: &str) -> Self {
+        Self::new(self.address.with_key(&format!("{}{name}", self.address.key)))
+    }
+
     /// Whether there are no objects in it.
-    pub(super) fn is_empty(&self, cancel: &Cancel) -> Result<bool> {
+    pub(in crate::location) fn is_empty(&self, cancel: &Cancel) -> Result<bool> {
         let (store, prefix) = (store_of(&self.address.base)?, self.prefix()?);
         let first = async move { store.list(prefix.as_ref()).try_next().await };
         Ok(self.answer(runtime::wait(first, cancel)?)?.is_none())

@@ -6,6 +6,7 @@ mod behaviour;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
 mod filter;
+mod inputs;
 mod logic;
 mod score_once;
 mod support;
