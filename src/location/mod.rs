@@ -2,7 +2,7 @@
 //! the rooms above.
 //!
 //! A [`Location`] is one of these; a [`Folder`] holds several, whether it is a folder of the disk or a prefix of a store.
-//! [`find`] turns what a user named into one or the other. Objects need the feature `cloud`.
+//! The function `find` turns what a user named into one or the other. Objects need the feature `cloud`.
 
 mod find;
 mod folder;
