@@ -42,6 +42,12 @@ enum What {
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
     },
+    /// Reading a dataset's rows on one thread.
+    Read {
+        input: String,
+        #[arg(long, default_value_t = 5.0)]
+        seconds: f64,
+    },
     /// Decoding and resizing as new networks for photographs take it, on one core.
     Decode {
         input: String,
@@ -58,6 +64,7 @@ fn main() -> Result<()> {
             network(&model, batch, workers, seconds)?
         }
         What::Network { model, batch, device, seconds, .. } => network_on(device, &model, batch, seconds)?,
+        What::Read { input, seconds } => read(&input, seconds)?,
         What::Decode { input, image, seconds } => decode(&input, image.as_deref(), seconds)?,
     };
     println!("{}", json!({ "images": images, "seconds": elapsed.as_secs_f64() }));
@@ -119,6 +126,18 @@ fn network_on(device: Device, model: &PathBuf, batch: usize, seconds: f64) -> Re
     passes()?;
     let (times, elapsed) = until(seconds, passes)?;
     Ok((times * QUEUED * batch, elapsed))
+}
+
+fn read(input: &str, seconds: f64) -> Result<(usize, Duration)> {
+    let data = Dataset::open(&[input])?;
+    let mut rows = 0;
+    let (_, elapsed) = until(seconds, || {
+        for chunk in data.read(64, None)? {
+            rows += chunk?.record_batch.num_rows();
+        }
+        Ok(())
+    })?;
+    Ok((rows, elapsed))
 }
 
 fn decode(input: &str, image: Option<&str>, seconds: f64) -> Result<(usize, Duration)> {

@@ -155,7 +155,8 @@ fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
     if folder.has_folder("_delta_log", cancel)? {
         return Err(Error::data(
             &name,
-            "is a Delta table: its log says which of its files count, and is not read; name these files",
+            "is a Delta table: its log says which of its files count, and is not read; name these files, or pipe the \
+             table's rows in as an Arrow stream",
         ));
     }
     let partitions = Partitions::of_path(&format!("{}/x", name.trim_end_matches('/')));
