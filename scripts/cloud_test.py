@@ -13,17 +13,21 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -69,6 +73,18 @@ def fetch_tools():
     if not azurite.exists():
         subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", TOOLS, AZURITE], check=True)
     return weed, azurite
+
+
+def png(seed):
+    """A grey picture of 32 x 32 pixels."""
+    draw = random.Random(seed)
+    rows = b"".join(b"\0" + draw.randbytes(32) for _ in range(32))
+
+    def chunk(kind, contents):
+        return struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", zlib.crc32(kind + contents))
+
+    header = struct.pack(">IIBBBBB", 32, 32, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 class Seaweed:
@@ -277,21 +293,24 @@ class Test:
         self.check(self.seaweed.get(f"/buckets/{BUCKET}/out/sql.parquet")[:4] == b"PAR1", "COPY TO wrote no Parquet")
 
     def test_images_and_tar(self):
-        import tarfile
-
-        images = self.path("images")
-        self.run("sql", f"COPY (SELECT image['bytes'] AS image FROM '{self.local[1]}' LIMIT 20) TO '{self.path('b.arrow')}'")
-        archive = self.path("shard.tar")
-        pictures = (ROOT / "examples/data").rglob("*.png")
-        images.mkdir()
+        archive, folder = self.path("0.tar"), self.path("images")
         with tarfile.open(archive, "w") as tar:
-            for number, picture in enumerate(sorted(pictures)):
-                tar.add(picture, f"{number:03}.png")
-                self.seaweed.put(f"/buckets/{BUCKET}/images/a/{number:03}.png", picture.read_bytes())
+            for number in range(20):
+                picture = folder / f"{'ab'[number % 2]}/{number:02}.png"
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                picture.write_bytes(png(number))
+                tar.add(picture, f"{picture.parent.name}/{picture.name}")
+                self.seaweed.put(f"/buckets/{BUCKET}/images/{picture.parent.name}/{picture.name}", png(number))
         self.seaweed.put(f"/buckets/{BUCKET}/shards/0.tar", archive.read_bytes())
-        if list((ROOT / "examples/data").rglob("*.png")):
-            self.run("info", f"s3://{BUCKET}/images/", says="path (Utf8)")
-            self.run("info", f"s3://{BUCKET}/shards/0.tar", says="image")
+        local = self.path("images.parquet")
+        self.score(folder, local)
+        for name, source in [("folder", f"s3://{BUCKET}/images/"), ("tar", f"s3://{BUCKET}/shards/*.tar"), ("disk", archive)]:
+            out = self.path(f"images-{name}.parquet")
+            self.score(source, out)
+            query = f"SELECT count(*) AS same FROM '{local}' a JOIN '{out}' b ON a.path = b.path AND a.prediction = b.prediction " \
+                "AND a.ood_score = b.ood_score AND a.image['bytes'] = b.image['bytes']"
+            same = self.run("sql", query, "--format", "csv").split()
+            self.check(same == ["same", "20"], f"{name}: {same} of 20 rows are equal")
 
     def test_refusals(self):
         url = f"s3://{BUCKET}/digits/1-test.parquet"

@@ -243,7 +243,8 @@ fn list(folder: &Path) -> Result<Vec<Entry>> {
     paths.sort();
     let entry = |(path, name): (PathBuf, String)| match path.is_dir() {
         true => Some(Entry::Folder(name, Folder::Local(path))),
-        false => path.is_file().then(|| Entry::File(Location::File(path))),
+        false if path.is_file() => Some(Entry::File(Location::File(path))),
+        false => None,
     };
     Ok(paths.into_iter().filter_map(entry).collect())
 }
