@@ -3,6 +3,7 @@
 //! [`Cli`] says what can be asked for; a file per command in [`commands`] resolves it into what the library takes, runs
 //! it and prints what came out. Anything a program would want as well is in the library.
 
+mod allocator;
 mod args;
 mod charts;
 mod commands;
@@ -63,6 +64,7 @@ pub(crate) struct Cli {
 }
 
 fn main() -> ExitCode {
+    allocator::limit_pools();
     dismax::panic::silence_caught();
     let cli = Cli::parse();
     let ui = Ui::new(cli.quiet);
