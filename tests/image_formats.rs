@@ -175,8 +175,10 @@ fn files_that_were_cut_off_are_refused() {
         files.push((name.into(), data(name)));
     }
     for (name, bytes) in files {
-        for length in 0..bytes.len() {
-            match decode(&bytes[..length], &Limits::default(), Decoding::default()) {
+        let reduced = Decoding { orientation: true, needed: Some(Needed::ShorterSide(2)) };
+        for (length, decoding) in (0..bytes.len()).flat_map(|length| [(length, Decoding::default()), (length, reduced)])
+        {
+            match decode(&bytes[..length], &Limits::default(), decoding) {
                 // The very end holds what a decoder can do without: checksums, trailers, padding.
                 Ok(_) => assert!(length + 16 >= bytes.len() && !name.ends_with("jpg"), "{name} cut at {length}"),
                 Err(error) => assert!(!error.detail.contains("panicked"), "{name} cut at {length}: {error}"),
@@ -197,8 +199,10 @@ fn altered_bytes_never_stop_the_run() {
             for value in [0, 0x7F, 0xFF, bytes[position] ^ 0x10] {
                 let mut altered = bytes.clone();
                 altered[position] = value;
-                if let Ok(pixels) = decode(&altered, &limits, Decoding::default()) {
-                    assert_eq!(pixels.data.len(), pixels.width as usize * pixels.height as usize * 3);
+                for needed in [None, Some(Needed::ShorterSide(2))] {
+                    if let Ok(pixels) = decode(&altered, &limits, Decoding { orientation: true, needed }) {
+                        assert_eq!(pixels.data.len(), pixels.width as usize * pixels.height as usize * 3);
+                    }
                 }
             }
         }

@@ -155,6 +155,15 @@ fn other_settings_and_foreign_folders_are_refused() {
     assert_eq!(parts, Some(PartsSummary { written: 1, kept: 0, removed: 0, rows: 10 }));
     assert_ne!(contents(&setup.path("out")), before);
 
+    // Scoring the parts into their own folder, from the beginning, would remove what is read.
+    let dataset = open(&setup.path("out")).expect("parts");
+    let again = ScoreOptions { prefix: "again_".into(), ..over.clone() };
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| {} };
+    let parts = contents(&setup.path("out"));
+    let error = score_to_parts(&setup.stage, &dataset, &setup.path("out").display().to_string(), &again, &mut run);
+    assert!(matches!(error, Err(Error::OutputIsInput { .. })));
+    assert_eq!(contents(&setup.path("out")), parts);
+
     let error = setup.score("in", &over, &Cancel::default(), u64::MAX).expect_err("holds inputs");
     assert!(matches!(error, Error::OutputForeign { .. }), "{error}");
     assert_eq!(names(&setup.path("in")), ["a.parquet"]);

@@ -43,6 +43,25 @@ impl PartsFolder {
         Ok(opened)
     }
 
+    /// Checks that none of these inputs lies in it: parts are replaced and removed.
+    ///
+    /// # Errors
+    /// [`Error::OutputIsInput`].
+    pub fn require_not_read<'a>(&self, inputs: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let mut place = match &self.folder {
+            Folder::Local(path) => path.canonicalize().map_err(|source| Error::io(path, source))?.display().to_string(),
+            #[cfg(feature = "cloud")]
+            folder @ Folder::Object(_) => folder.to_string(),
+        };
+        if !place.ends_with('/') {
+            place.push('/');
+        }
+        match inputs.into_iter().find(|input| input.starts_with(&place) || format!("{input}/") == place) {
+            None => Ok(()),
+            Some(input) => Err(Error::OutputIsInput { path: input.to_owned() }),
+        }
+    }
+
     /// What it says about itself; none where it is new.
     pub fn manifest(&self, cancel: &Cancel) -> Result<Option<Manifest>> {
         let bytes = self.folder.read_file(MANIFEST, cancel)?;

@@ -10,6 +10,8 @@ use crate::location::Version;
 
 /// Name of the file in the folder. Readers of datasets leave names with `_` out.
 pub(in crate::score_file) const MANIFEST: &str = "_dismax.json";
+/// Ending of the parts' names.
+pub(super) const PART_EXTENSION: &str = ".parquet";
 const FORMAT: &str = "dismax parts";
 const FORMAT_VERSION: u32 = 1;
 
@@ -75,7 +77,13 @@ impl Manifest {
         let manifest: Self = serde_json::from_slice(bytes)
             .map_err(|error| Error::data(origin, format!("is not the manifest of a folder of parts ({error})")))?;
         match (manifest.format.as_str(), manifest.format_version) {
-            (FORMAT, FORMAT_VERSION) => Ok(manifest),
+            (FORMAT, FORMAT_VERSION) => match manifest.parts.iter().find(|entry| !is_part_name(&entry.part)) {
+                None => Ok(manifest),
+                // Parts are replaced and removed by these names.
+                Some(entry) => {
+                    Err(Error::data(origin, format!("{:?} is no name of a part; it was altered", entry.part)))
+                }
+            },
             (FORMAT, version) => Err(Error::data(
                 origin,
                 format!(
@@ -111,6 +119,11 @@ impl Manifest {
     }
 }
 
+/// Whether a name is that of a file in the folder itself, as parts are called.
+fn is_part_name(name: &str) -> bool {
+    name.ends_with(PART_EXTENSION) && !name.starts_with(['.', '_']) && !name.contains(['/', '\\', '\0'])
+}
+
 impl PartEntry {
     /// A part that is not written yet.
     pub fn planned(part: String, slice: &Slice, version: &Version) -> Self {
@@ -130,5 +143,25 @@ impl PartEntry {
     pub fn is_done_for(&self, slice: &Slice, version: &Version) -> bool {
         let same = self.first_row == slice.first_row && self.size == version.size && self.tag == version.tag;
         same && self.rows.is_some_and(|rows| slice.rows.is_none_or(|known| known == rows))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_out_of_the_folder_are_refused() {
+        let manifest = |part: &str| {
+            let mut manifest = Manifest::new("m", BTreeMap::new());
+            let slice = Slice { input: "/x".into(), version: None, number: None, first_row: 0, rows: None };
+            manifest.parts.push(PartEntry::planned(part.into(), &slice, &Version { size: 1, tag: "1".into() }));
+            Manifest::parse("_dismax.json", &manifest.to_bytes())
+        };
+        assert!(manifest("a.parquet").is_ok());
+        for name in ["../a.parquet", "/etc/a.parquet", "a/b.parquet", ".a.parquet", "_a.parquet", "notes.txt", ""] {
+            let error = manifest(name).expect_err("no part").to_string();
+            assert!(error.contains("no name of a part"), "{error}");
+        }
     }
 }

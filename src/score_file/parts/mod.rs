@@ -49,6 +49,7 @@ pub fn score_to_parts(
     let dataset = dataset.in_slices();
     let slices = dataset.slices()?;
     let folder = PartsFolder::open(target, &run.cancel)?;
+    folder.require_not_read(slices.iter().map(|slice| slice.input.as_str()))?;
     let settings = settings_of(stage, options, columns.alpha());
     let manifest = begin(&folder, stage.model().digest(), settings, options.write.overwrite, run)?;
     let plan = Plan::new(&slices, &manifest, &folder.files(&run.cancel)?)?;

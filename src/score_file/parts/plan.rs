@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::manifest::{Manifest, PartEntry};
+use super::manifest::{Manifest, PART_EXTENSION, PartEntry};
 use crate::dataset::Slice;
 use crate::error::{Error, Result};
 
 /// Endings that a part's name does not take over from its input.
 const ENDINGS: [&str; 10] =
     [".tar.gz", ".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc", ".tar", ".tgz", ".gz"];
-const EXTENSION: &str = ".parquet";
 
 /// What is to be done.
 #[derive(Debug)]
@@ -103,7 +102,7 @@ fn new_name(slice: &Slice, names: &mut HashSet<String>) -> String {
     // `day=1/part-0.parquet` and `day=2/part-0.parquet` get names of their own from their folders.
     let with_folders = (1..=folders.len()).map(|count| stem(&folders[folders.len() - count..].join("-")));
     let numbered = (2..).map(|copy| format!("{}-{copy}", stem(folders.last().unwrap_or(&"part"))));
-    let mut candidates = with_folders.chain(numbered).map(|stem| format!("{stem}{number}{EXTENSION}"));
+    let mut candidates = with_folders.chain(numbered).map(|stem| format!("{stem}{number}{PART_EXTENSION}"));
     let name = candidates.find(|name| !names.contains(name)).expect("numbers do not end");
     names.insert(name.clone());
     name
