@@ -202,7 +202,13 @@ impl Columns {
             return Err(format!("has no column \"{}\"; name the output of an earlier run", missing.name()));
         }
         match schema.metadata().get(&metadata_key(&self.prefix, DIGEST_KEY)) {
-            Some(digest) if *digest == self.model.digest() => Ok(()),
+            Some(digest) if *digest == self.model.digest() => {
+                let alpha = schema.metadata().get(&metadata_key(&self.prefix, ALPHA_KEY));
+                match alpha.filter(|alpha| **alpha != self.alpha().to_string()) {
+                    None => Ok(()),
+                    Some(alpha) => Err(format!("was flagged at alpha {alpha}, not at {}", self.alpha())),
+                }
+            }
             Some(digest) => Err(format!("comes from model {digest}, not from {}", self.model.digest())),
             None => Err("does not say which model it comes from".into()),
         }

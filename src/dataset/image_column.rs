@@ -25,8 +25,9 @@ pub struct ImageColumn {
     name: String,
     index: usize,
     form: Form,
-    /// Whether the files that rows name are ones that the user named: those of a folder of images.
-    opens_paths: bool,
+    /// Where the files that rows name may lie, because the user named that folder; empty for anywhere, where the names
+    /// come from our own listing of it.
+    opens_below: Option<Arc<Path>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +53,8 @@ impl ImageColumn {
     /// When no column fits, several fit, or the named one does not exist or does not fit; the message lists the columns
     /// in question with their types.
     pub fn find(schema: &Schema, wanted: Option<&str>) -> Result<Self> {
-        let column = |(index, field): (usize, &Field), form| Self {
-            name: field.name().clone(),
-            index,
-            form,
-            opens_paths: false,
-        };
+        let column =
+            |(index, field): (usize, &Field), form| Self { name: field.name().clone(), index, form, opens_below: None };
         let fields = || schema.fields().iter().map(AsRef::as_ref).enumerate();
         let refused = |message: String| Error::column(ColumnRole::Image, message);
         let refuse = |message: String| Err(refused(message));
@@ -96,7 +93,7 @@ impl ImageColumn {
     pub fn from_field(field: &Field) -> Result<Self> {
         let form = form_of(field).or_else(|| is_text(field.data_type()).then_some(Form::Path));
         match form {
-            Some(form) => Ok(Self { name: field.name().clone(), index: 0, form, opens_paths: false }),
+            Some(form) => Ok(Self { name: field.name().clone(), index: 0, form, opens_below: None }),
             None => Err(Error::data(
                 "image column",
                 format!("\"{}\" is {}; {FORMS}, or text (paths)", field.name(), field.data_type()),
@@ -104,9 +101,9 @@ impl ImageColumn {
         }
     }
 
-    /// The same for rows whose paths are those of files that the user named: they may be opened.
-    pub(crate) fn opening_paths(self) -> Self {
-        Self { opens_paths: true, ..self }
+    /// The same for rows whose files may be opened where they lie below `folder`, or anywhere where that is empty.
+    pub(crate) fn opening_below(self, folder: &Path) -> Self {
+        Self { opens_below: Some(folder.into()), ..self }
     }
 
     /// Name of the column.
@@ -130,9 +127,9 @@ impl ImageColumn {
     /// When the chunk lacks the column or has it with another type.
     pub fn images(&self, chunk: &Chunk) -> Result<Images> {
         let images = self.images_in(&chunk.record_batch)?;
-        match self.opens_paths {
-            true => Ok(Images { opens_paths: true, ..images }),
-            false => Ok(Images { folder: Path::new(&*chunk.file).parent().map(Arc::from), ..images }),
+        match &self.opens_below {
+            Some(_) => Ok(Images { opens_below: self.opens_below.clone(), ..images }),
+            None => Ok(Images { folder: Path::new(&*chunk.file).parent().map(Arc::from), ..images }),
         }
     }
 
@@ -184,7 +181,7 @@ impl ImageColumn {
                 Values::Struct(Box::new(StructParts { array: parts.clone(), bytes, path }))
             }
         };
-        Ok(Images { values, rows: array.len(), bytes: used_bytes(array), folder: None, opens_paths: false })
+        Ok(Images { values, rows: array.len(), bytes: used_bytes(array), folder: None, opens_below: None })
     }
 }
 
@@ -196,7 +193,8 @@ pub struct Images {
     bytes: usize,
     /// Where relative paths start; the current folder where there is none.
     folder: Option<Arc<Path>>,
-    opens_paths: bool,
+    /// Where files may be opened without being allowed to; anywhere where it is empty.
+    opens_below: Option<Arc<Path>>,
 }
 
 #[derive(Debug, Clone)]
@@ -251,7 +249,7 @@ impl Images {
             (first, part)
         });
         let values = Values::Joined(Arc::new(parts.collect()));
-        Self { values, rows, bytes, folder: None, opens_paths: false }
+        Self { values, rows, bytes, folder: None, opens_below: None }
     }
 
     /// The record batch of a row, and the row's number there.
@@ -281,9 +279,9 @@ impl Images {
         self.bytes
     }
 
-    /// Whether the files that rows name are ones that the user named.
-    pub(super) fn opens_paths(&self) -> bool {
-        self.opens_paths
+    /// Where the files that rows name may be opened; anywhere where it is empty.
+    pub(super) fn opens_below(&self) -> Option<&Path> {
+        self.opens_below.as_deref()
     }
 
     /// Where relative paths start.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read;
+use std::path::Path;
 
 use super::{Image, ImageColumn, Images};
 use crate::image::{Decoding, Limits, Pixels, decode, raw};
@@ -83,7 +84,12 @@ impl LoadOptions {
 
 fn read(path: &str, images: &Images, options: &LoadOptions) -> Result<Vec<u8>, RowError> {
     let refuse = |why: String| RowError::new(RowErrorCode::FileNotReadable, format!("{path}: {why}"));
-    if !options.read_paths && !images.opens_paths() {
+    let full = images.folder().join(path);
+    let is_below = |folder: &Path| {
+        folder.as_os_str().is_empty()
+            || folder.canonicalize().is_ok_and(|folder| full.canonicalize().is_ok_and(|full| full.starts_with(folder)))
+    };
+    if !options.read_paths && !images.opens_below().is_some_and(is_below) {
         return Err(refuse(
             "the row holds a path and no image, and reading files that rows name is not allowed".into(),
         ));
@@ -91,7 +97,6 @@ fn read(path: &str, images: &Images, options: &LoadOptions) -> Result<Vec<u8>, R
     if path.contains("://") {
         return Err(refuse("addresses are not fetched, only files are read".into()));
     }
-    let full = images.folder().join(path);
     let metadata = fs::metadata(&full).map_err(|error| refuse(error.to_string()))?;
     // A pipe or a device could keep the run waiting for ever.
     if !metadata.is_file() {

@@ -175,7 +175,7 @@ impl Dataset {
         let wanted = wanted.or(named.then_some(IMAGE));
         let column = ImageColumn::find(&self.schema, wanted).map_err(|error| self.locate(error))?;
         let from_folders = self.sources.iter().all(|source| matches!(source.kind, SourceKind::Images { .. }));
-        Ok(if from_folders { column.opening_paths() } else { column })
+        Ok(if from_folders { column.opening_below("".as_ref()) } else { column })
     }
 
     /// The column with the labels: the one with a usual name, or `wanted`.

@@ -1,6 +1,6 @@
 //! Rows that could not be scored, tried again where they stand: in an output of before.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
@@ -64,7 +64,7 @@ fn retry_file(
     }
     let write = WriteOptions { overwrite: true, ..WriteOptions::default() };
     let mut writer = BackgroundWriter::try_new(DatasetWriter::create(file, dataset.schema(), &write)?)?;
-    let from_folder = input.is_some_and(|input| Path::new(input).is_dir());
+    let images_below = input.filter(|input| Path::new(input).is_dir()).map(PathBuf::from);
     let place: Arc<str> = input.unwrap_or(file).into();
     let prepare = move |chunk: Chunk, image: &ImageColumn| {
         let failed: BooleanArray = (0..chunk.record_batch.num_rows())
@@ -72,8 +72,11 @@ fn retry_file(
             .collect();
         let rows = filter_record_batch(&chunk.record_batch, &failed)
             .map_err(|source| Error::Arrow { origin: "choosing the failed rows".into(), source })?;
-        // Files of a folder that the user named may be opened, also later.
-        let image = if from_folder { image.clone().opening_paths() } else { image.clone() };
+        // Files of a folder that was scored may be opened, and no others: the rows may come from elsewhere by now.
+        let image = match &images_below {
+            Some(folder) => image.clone().opening_below(folder),
+            None => image.clone(),
+        };
         let images = image.images(&Chunk { record_batch: rows, file: Arc::clone(&place), ..chunk.clone() })?;
         Ok((images, (chunk, failed)))
     };

@@ -179,6 +179,10 @@ fn describe(summary: &ScoreSummary) -> String {
             text::rate(summary.images_per_second)
         ),
     )];
+    if summary.rows == 0 && summary.parts.is_some_and(|parts| parts.written == 0 && parts.kept > 0) {
+        // Everything is there already; the line about parts says so.
+        lines.clear();
+    }
     if let Some(share) = summary.flagged_share {
         let flagged = text::count(summary.flagged);
         let alpha = text::percent(summary.alpha);

@@ -9,10 +9,12 @@ use tar::{Archive, Entry};
 
 use crate::error::{Error, Result};
 
-/// Members that are read ahead.
-const AHEAD: usize = 16;
-/// A larger member is no part of a sample.
-const MAX_MEMBER_BYTES: u64 = 512 << 20;
+/// Groups of members that are read ahead.
+const AHEAD: usize = 2;
+/// Bytes from which members make a group, so that what is read ahead is bounded in bytes and small ones cost little.
+const GROUP_BYTES: usize = 1 << 20;
+/// A larger member is no part of a sample, and neither are members that are larger together.
+const MAX_SAMPLE_BYTES: u64 = 256 << 20;
 const GZIP: [u8; 2] = [0x1F, 0x8B];
 
 /// A file in the tar file.
@@ -50,7 +52,9 @@ impl Sample {
 pub(super) struct Samples {
     origin: String,
     /// Ends with `None`: a thread that panicked must not look like the end.
-    members: Receiver<Option<io::Result<Member>>>,
+    groups: Receiver<Option<io::Result<Vec<Member>>>>,
+    /// Members of the last group that were not taken yet.
+    group: std::vec::IntoIter<Member>,
     /// The first member of the next sample.
     next: Option<Member>,
     ended: bool,
@@ -67,22 +71,28 @@ impl Samples {
         reader.by_ref().take(GZIP.len() as u64).read_to_end(&mut start).map_err(about)?;
         let is_packed = start == GZIP;
         let whole = io::Cursor::new(start).chain(reader);
-        let (sender, members) = bounded(AHEAD);
+        let (sender, groups) = bounded(AHEAD);
         let unpack: Box<dyn Read + Send> =
             if is_packed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
         thread::Builder::new().name("dismax-tar".into()).spawn(move || send_all(unpack, &sender)).map_err(about)?;
-        Ok(Self { origin: origin.to_owned(), members, next: None, ended: false })
+        Ok(Self { origin: origin.to_owned(), groups, group: Vec::new().into_iter(), next: None, ended: false })
     }
 
     fn member(&mut self) -> Result<Option<Member>> {
+        if let Some(member) = self.group.next() {
+            return Ok(Some(member));
+        }
         if self.ended {
             return Ok(None);
         }
-        let member = self.members.recv();
-        self.ended = !matches!(member, Ok(Some(Ok(_))));
-        match member {
+        let group = self.groups.recv();
+        self.ended = !matches!(group, Ok(Some(Ok(_))));
+        match group {
             Ok(None) => Ok(None),
-            Ok(Some(Ok(member))) => Ok(Some(member)),
+            Ok(Some(Ok(members))) => {
+                self.group = members.into_iter();
+                Ok(self.group.next())
+            }
             Ok(Some(Err(error))) => Err(Error::data(
                 &self.origin,
                 format!(
@@ -95,10 +105,16 @@ impl Samples {
 
     fn sample(&mut self) -> Result<Option<Sample>> {
         let mut members: Vec<Member> = self.next.take().into_iter().collect();
+        let mut bytes: u64 = members.iter().map(|member| member.bytes.len() as u64).sum();
         while let Some(member) = self.member()? {
             if members.first().is_some_and(|first| first.key != member.key) {
                 self.next = Some(member);
                 break;
+            }
+            bytes += member.bytes.len() as u64;
+            if bytes > MAX_SAMPLE_BYTES {
+                let message = format!("its sample has more than {} MiB, which none has", MAX_SAMPLE_BYTES >> 20);
+                return Err(Error::data(format!("{}, {}", self.origin, member.name), message));
             }
             members.push(member);
         }
@@ -114,14 +130,25 @@ impl Iterator for Samples {
     }
 }
 
-fn send_all(reader: impl Read, sender: &Sender<Option<io::Result<Member>>>) {
+fn send_all(reader: impl Read, sender: &Sender<Option<io::Result<Vec<Member>>>>) {
     let mut archive = Archive::new(reader);
+    let (mut group, mut bytes) = (Vec::new(), 0);
     let outcome = archive.entries().and_then(|mut entries| {
-        entries.try_for_each(|entry| match entry.and_then(read_member)? {
-            Some(member) => sender.send(Some(Ok(member))).map_err(|_| io::ErrorKind::BrokenPipe.into()),
-            None => Ok(()),
+        entries.try_for_each(|entry| {
+            let Some(member) = entry.and_then(read_member)? else { return Ok(()) };
+            bytes += member.bytes.len();
+            group.push(member);
+            if bytes < GROUP_BYTES {
+                return Ok(());
+            }
+            bytes = 0;
+            sender.send(Some(Ok(std::mem::take(&mut group)))).map_err(|_| io::ErrorKind::BrokenPipe.into())
         })
     });
+    // What is whole comes before the damage.
+    if !group.is_empty() {
+        let _ = sender.send(Some(Ok(group)));
+    }
     // Nobody listens any more once reading was given up.
     let _ = match outcome {
         Ok(()) => sender.send(None),
@@ -138,8 +165,8 @@ fn read_member(mut entry: Entry<'_, impl Read>) -> io::Result<Option<Member>> {
         return Ok(None);
     }
     let size = entry.size();
-    if size > MAX_MEMBER_BYTES {
-        return Err(io::Error::other(format!("{name} has {size} bytes, the limit is {MAX_MEMBER_BYTES}")));
+    if size > MAX_SAMPLE_BYTES {
+        return Err(io::Error::other(format!("{name} has {size} bytes, the limit is {MAX_SAMPLE_BYTES}")));
     }
     // Memory follows what arrives: the size may lie.
     let mut bytes = Vec::new();

@@ -72,7 +72,13 @@ fn answer(text: &str) -> Option<String> {
 /// Without the page that an answer came with, which [`answer`] sums up.
 fn short(text: &str) -> String {
     let end = text.find("<?xml").or_else(|| text.find('<')).unwrap_or(text.len());
-    text[..end].split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches([':', ',', ' ']).to_owned()
+    // The query of an address may hold a key.
+    let without_query = |word: &str| match word.split_once('?') {
+        Some((address, _)) if address.contains("://") => address.to_owned(),
+        _ => word.to_owned(),
+    };
+    let words: Vec<String> = text[..end].split_whitespace().map(without_query).collect();
+    words.join(" ").trim_end_matches([':', ',', ' ']).to_owned()
 }
 
 #[cfg(test)]
@@ -92,6 +98,8 @@ mod tests {
         assert!(error.to_string().ends_with("(the server says SignatureDoesNotMatch: No match.)"), "{error}");
         let error = as_io(&generic("GET failed: 503: <html>busy</html>")).to_string();
         assert_eq!(error, "Generic S3 error: GET failed: 503");
+        let error = as_io(&generic("performing GET https://x.org/a?sig=secret in 2s")).to_string();
+        assert_eq!(error, "Generic S3 error: performing GET https://x.org/a in 2s");
     }
 
     #[test]

@@ -82,7 +82,8 @@ fn amazon(url: &Url) -> AmazonS3Builder {
     let mut builder = AmazonS3Builder::from_env().with_url(url.as_str());
     let profile = Profile::read();
     let lacks = |builder: &AmazonS3Builder, key: AmazonS3ConfigKey| builder.get_config_value(&key).is_none();
-    let from_elsewhere = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"];
+    let from_elsewhere =
+        ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
     if lacks(&builder, AmazonS3ConfigKey::AccessKeyId) && from_elsewhere.iter().all(|name| env::var_os(name).is_none())
     {
         let keys = [
