@@ -15,7 +15,7 @@ use super::images::IMAGE;
 use super::slices::used_bytes;
 use super::source::{Source, SourceKind, Taken};
 use super::writer::is_same_place;
-use super::{BadFile, BatchSize, Chunk, ImageColumn, LabelColumn, OnBadFile, resolve, schema};
+use super::{BadFile, BatchSize, Chunk, ImageColumn, Input, LabelColumn, OnBadFile, resolve, schema};
 use crate::cancel::Cancel;
 use crate::location::Location;
 use crate::parallel::ordered_map;
@@ -69,8 +69,18 @@ impl Dataset {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with<S: AsRef<str>>(arguments: &[S], options: impl Into<OpenOptions>) -> Result<Self> {
-        let OpenOptions { cancel, on_bad_file } = options.into();
-        let (inputs, bad_files) = (resolve(arguments, &cancel)?, BadFiles::default());
+        let options = options.into();
+        Self::of_inputs(resolve(arguments, &options.cancel)?, options)
+    }
+
+    /// As [`open_with`](Self::open_with), of inputs that were resolved.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[doc(hidden)]
+    pub fn of_inputs(inputs: Vec<Input>, options: OpenOptions) -> Result<Self> {
+        let OpenOptions { cancel, on_bad_file } = options;
+        let bad_files = BadFiles::default();
         let threads = match inputs.len() {
             1 => 1,
             _ => thread::available_parallelism().map_or(1, usize::from).max(OPENED_AT_A_TIME),

@@ -15,7 +15,7 @@ use datafusion::object_store;
 use datafusion::prelude::SessionContext;
 use dismax::Dataset;
 use dismax::cancel::Cancel;
-use dismax::dataset::{Format, Input, resolve};
+use dismax::dataset::{Format, Input, OpenOptions, resolve};
 use dismax::location::{address_and_pattern, is_remote};
 use futures::StreamExt;
 use tokio::runtime::Handle;
@@ -81,11 +81,14 @@ impl UrlTableFactory for FileTables {
 /// # Errors
 /// Such inputs that cannot be read.
 pub(crate) async fn foreign(name: &str) -> Result<Option<Dataset>> {
+    if Format::of_extension(Path::new(name)).is_some() {
+        return Ok(None);
+    }
     let owned = name.to_owned();
     let open = move || {
         let Ok(inputs) = resolve(&[&owned], &Cancel::default()) else { return Ok(None) };
         let is_foreign = inputs.iter().all(Input::is_images_or_tar);
-        if is_foreign { Dataset::open(&[&owned]).map(Some) } else { Ok(None) }
+        if is_foreign { Dataset::of_inputs(inputs, OpenOptions::default()).map(Some) } else { Ok(None) }
     };
     // Stores take their time to answer.
     let opened = match Handle::try_current() {

@@ -4,6 +4,7 @@
 //! reader that goes forward waits for the first alone; a few segments are kept, because the columns of a Parquet file
 //! are read side by side.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
@@ -48,11 +49,12 @@ struct Source {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What will be read, in order, cut into segments.
+    /// What will be read, in order. Segments are cut from it as they are needed: a server may claim any size.
     plan: Vec<Range<u64>>,
-    segments: BTreeMap<usize, Segment>,
-    /// Numbers of segments, the one that was asked for longest ago first.
-    used: VecDeque<usize>,
+    /// By their first byte.
+    segments: BTreeMap<u64, Segment>,
+    /// First bytes of segments, the one that was asked for longest ago first.
+    used: VecDeque<u64>,
     tail: Option<Bytes>,
 }
 
@@ -86,9 +88,9 @@ impl ObjectReader {
     pub fn read_at(&self, start: u64, length: usize) -> io::Result<Bytes> {
         let end = start + length as u64;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = match state.planned(start) {
-            Some(first) if state.covers(first, end) => state.planned_bytes(first, start..end, &self.source),
-            _ => state.other_bytes(start..end, &self.source),
+        let read = match state.is_planned(start..end) {
+            true => state.planned_bytes(start..end, &self.source),
+            false => state.other_bytes(start..end, &self.source),
         };
         read.map_err(|error| match error {
             Error::Io { source, .. } => source,
@@ -98,64 +100,68 @@ impl ObjectReader {
 }
 
 impl State {
-    /// The segment in which a place lies.
-    fn planned(&self, at: u64) -> Option<usize> {
-        let after = self.plan.partition_point(|segment| segment.end <= at);
-        self.plan.get(after).filter(|segment| segment.start <= at).map(|_| after)
+    /// Whether all of a part will be read.
+    fn is_planned(&self, range: Range<u64>) -> bool {
+        self.planned(range.start).is_some_and(|planned| range.end <= planned.end)
     }
 
-    /// Whether the segments from `first` on reach to `end` without a gap.
-    fn covers(&self, first: usize, end: u64) -> bool {
-        let mut reached = self.plan[first].end;
-        for segment in &self.plan[first + 1..] {
-            if reached >= end || segment.start != reached {
-                break;
-            }
-            reached = segment.end;
-        }
-        reached >= end
+    /// The planned part in which a place lies.
+    fn planned(&self, at: u64) -> Option<&Range<u64>> {
+        let after = self.plan.partition_point(|planned| planned.end <= at);
+        self.plan.get(after).filter(|planned| planned.start <= at)
     }
 
-    fn planned_bytes(&mut self, first: usize, range: Range<u64>, source: &Source) -> Result<Bytes> {
+    /// The segment in which a place lies, or the first one after it.
+    fn segment_from(&self, at: u64) -> Option<Range<u64>> {
+        let planned = self.plan.get(self.plan.partition_point(|planned| planned.end <= at))?;
+        let number = at.saturating_sub(planned.start) / SEGMENT_BYTES;
+        let start = planned.start + number * SEGMENT_BYTES;
+        Some(start..planned.end.min(start.saturating_add(SEGMENT_BYTES)))
+    }
+
+    fn planned_bytes(&mut self, range: Range<u64>, source: &Source) -> Result<Bytes> {
         let mut joined = Vec::new();
-        for number in first.. {
-            let segment = self.plan[number].clone();
-            let bytes = self.segment(number, source)?;
+        let mut at = range.start;
+        loop {
+            let segment = self.segment_from(at).expect("the part is planned");
+            let bytes = self.segment(&segment, source)?;
             let within = |at: u64| usize::try_from(at - segment.start).expect("a segment fits into memory");
-            let part = within(range.start.max(segment.start))..within(range.end.min(segment.end));
-            if range.start >= segment.start && range.end <= segment.end {
+            let part = within(at)..within(range.end.min(segment.end));
+            if at == range.start && range.end <= segment.end {
                 return Ok(bytes.slice(part));
             }
             joined.extend_from_slice(&bytes[part]);
             if range.end <= segment.end {
-                break;
+                return Ok(joined.into());
             }
+            at = segment.end;
         }
-        Ok(joined.into())
     }
 
     /// A segment, with the requests for those after it begun.
-    fn segment(&mut self, number: usize, source: &Source) -> Result<Bytes> {
-        for ahead in number..(number + 1 + AHEAD).min(self.plan.len()) {
-            if !self.segments.contains_key(&ahead) {
-                let request = Pending::start(source.clone().fetch(self.plan[ahead].clone()))?;
-                self.segments.insert(ahead, Segment::Coming(request));
-                self.used.push_back(ahead);
+    fn segment(&mut self, wanted: &Range<u64>, source: &Source) -> Result<Bytes> {
+        let mut ahead = Some(wanted.clone());
+        for _ in 0..=AHEAD {
+            let Some(segment) = ahead else { break };
+            if let Entry::Vacant(place) = self.segments.entry(segment.start) {
+                place.insert(Segment::Coming(Pending::start(source.clone().fetch(segment.clone()))?));
+                self.used.push_back(segment.start);
             }
+            ahead = self.segment_from(segment.end);
         }
-        let bytes = match &self.segments[&number] {
+        let bytes = match &self.segments[&wanted.start] {
             Segment::There(bytes) => bytes.clone(),
             Segment::Coming(request) => {
                 let answer = request.wait(&source.cancel);
                 // A request that failed is made anew when the part is asked for again.
                 let bytes = answer.and_then(|answer| answer.map_err(|error| fault::about(&source.url, &error)));
-                let bytes = bytes.inspect_err(|_| drop(self.segments.remove(&number)))?;
-                self.segments.insert(number, Segment::There(bytes.clone()));
+                let bytes = bytes.inspect_err(|_| drop(self.segments.remove(&wanted.start)))?;
+                self.segments.insert(wanted.start, Segment::There(bytes.clone()));
                 bytes
             }
         };
-        self.used.retain(|used| *used != number && self.segments.contains_key(used));
-        self.used.push_back(number);
+        self.used.retain(|used| *used != wanted.start && self.segments.contains_key(used));
+        self.used.push_back(wanted.start);
         while self.used.len() > KEPT {
             let oldest = self.used.pop_front().expect("there are some");
             self.segments.remove(&oldest);
@@ -192,7 +198,7 @@ impl Source {
     }
 }
 
-/// The parts in order, joined where they are near each other, and cut into segments.
+/// The parts in order, joined where they are near each other.
 fn plan(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> = ranges
         .iter()
@@ -203,15 +209,11 @@ fn plan(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match joined.last_mut() {
-            Some(last) if range.start <= last.end + MAX_GAP_BYTES => last.end = last.end.max(range.end),
+            Some(last) if range.start <= last.end.saturating_add(MAX_GAP_BYTES) => last.end = last.end.max(range.end),
             _ => joined.push(range),
         }
     }
-    let cut = |range: Range<u64>| {
-        let starts = range.clone().step_by(usize::try_from(SEGMENT_BYTES).expect("some MiB"));
-        starts.map(move |start| start..(start + SEGMENT_BYTES).min(range.end))
-    };
-    joined.into_iter().flat_map(cut).collect()
+    joined
 }
 
 #[cfg(test)]
@@ -275,8 +277,18 @@ mod tests {
     #[test]
     fn segments_follow_what_is_wanted() {
         let mib = |from: u64, to: u64| from << 20..to << 20;
-        assert_eq!(plan(&[mib(0, 1), mib(1, 6)], 100 << 20), [mib(0, 4), mib(4, 6)]);
-        assert_eq!(plan(&[mib(50, 51), mib(0, 1)], 100 << 20), [mib(0, 1), mib(50, 51)]);
-        assert_eq!(plan(&[mib(0, 1), mib(200, 201)], 100 << 20), [mib(0, 1)]);
+        let segments = |ranges: &[Range<u64>]| {
+            let state = State { plan: plan(ranges, 100 << 20), ..State::default() };
+            let mut found: Vec<Range<u64>> = state.segment_from(0).into_iter().collect();
+            while let Some(next) = found.last().and_then(|last| state.segment_from(last.end)) {
+                found.push(next);
+            }
+            found
+        };
+        assert_eq!(segments(&[mib(0, 1), mib(1, 6)]), [mib(0, 4), mib(4, 6)]);
+        assert_eq!(segments(&[mib(50, 51), mib(0, 1)]), [mib(0, 1), mib(50, 51)]);
+        assert_eq!(segments(&[mib(0, 1), mib(200, 201)]), [mib(0, 1)]);
+        // However large a server says that the object is, the plan is one part.
+        assert_eq!(plan(std::slice::from_ref(&(0..u64::MAX)), u64::MAX).len(), 1);
     }
 }
