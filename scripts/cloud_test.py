@@ -110,16 +110,22 @@ class Seaweed:
         self.process = subprocess.Popen([self.program, "server", *flags], stdout=log, stderr=log)
         wait_for(self.ports["s3.port"], self.process)
         wait_for(self.ports["filer.port"], self.process)
-        for _ in range(100):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             with contextlib.suppress(OSError, urllib.error.URLError):
-                self.put(f"/buckets/{BUCKET}/.ready", b"1")
+                self.put(f"/buckets/{BUCKET}/.ready", b"1", timeout=5)
                 return
             time.sleep(0.2)
-        sys.exit("SeaweedFS takes no files")
+        sys.exit("SeaweedFS takes no files; is the disk full?")
 
     def kill(self):
-        self.process.kill()
-        self.process.wait()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        # It leaves these in the folder for temporary files.
+        for port in self.ports.values():
+            for socket_file in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+                socket_file.unlink(missing_ok=True)
 
     @property
     def filer(self):
@@ -129,10 +135,10 @@ class Seaweed:
     def endpoint(self):
         return f"http://127.0.0.1:{self.ports['s3.port']}"
 
-    def put(self, path, contents):
+    def put(self, path, contents, timeout=30):
         request = urllib.request.Request(self.filer + path, data=contents, method="PUT")
         request.add_header("Content-Type", "application/octet-stream")
-        urllib.request.urlopen(request, timeout=30).read()
+        urllib.request.urlopen(request, timeout=timeout).read()
 
     def get(self, path):
         with urllib.request.urlopen(self.filer + path, timeout=30) as answer:
@@ -208,6 +214,8 @@ class Test:
         self.program, self.folder, self.failures = program, folder, []
         weed, self.azurite = fetch_tools()
         self.seaweed = Seaweed(weed, folder)
+
+    def start_servers(self):
         self.seaweed.start()
         self.proxy = Proxy(self.seaweed.ports["s3.port"])
         for number, name in enumerate(FILES):
@@ -484,7 +492,10 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="dismax-cloud-"))
     test = Test(arguments.dismax.resolve(), folder)
     failed = 0
+    # Ended by a signal, the servers end too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
+        test.start_servers()
         for name in [name for name in dir(Test) if name.startswith("test_")]:
             if arguments.only and not any(part in name for part in arguments.only):
                 continue
