@@ -41,6 +41,8 @@ AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZ
 BUCKET = "photos"
 # Files of the digits that have the same columns.
 FILES = ["train", "test", "validation"]
+IMAGE = [{"name": name, "type": kind, "nullable": True, "metadata": {}} for name, kind in [("bytes", "binary"), ("path", "string")]]
+DELTA_COLUMNS = [("image", {"type": "struct", "fields": IMAGE}), ("label", "long"), ("split", "string")]
 
 
 def free_ports(count):
@@ -319,6 +321,29 @@ class Test:
                 "AND a.ood_score = b.ood_score AND a.image['bytes'] = b.image['bytes']"
             same = self.run("sql", query, "--format", "csv").split()
             self.check(same == ["same", "20"], f"{name}: {same} of 20 rows are equal")
+
+    def test_a_delta_table(self):
+        columns = [{"name": name, "type": kind, "nullable": True, "metadata": {}} for name, kind in DELTA_COLUMNS]
+        table = {"id": "t", "format": {"provider": "parquet", "options": {}}, "configuration": {}, "createdTime": 0,
+                 "schemaString": json.dumps({"type": "struct", "fields": columns}), "partitionColumns": ["split"]}
+        versions = [[{"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}, {"metaData": table}], []]
+        for number, name in enumerate(FILES):
+            path = f"split={name}/part.parquet"
+            self.seaweed.put(f"/buckets/{BUCKET}/delta/{path}", self.local[number].read_bytes())
+            versions[0].append({"add": {"path": path, "partitionValues": {"split": name}, "size": self.local[number].stat().st_size,
+                                        "modificationTime": 0, "dataChange": True}})
+        versions[1].append({"remove": {"path": f"split={FILES[0]}/part.parquet", "deletionTimestamp": 0, "dataChange": True}})
+        for number, actions in enumerate(versions):
+            log = "\n".join(map(json.dumps, actions)).encode()
+            self.seaweed.put(f"/buckets/{BUCKET}/delta/_delta_log/{number:020}.json", log)
+        query = f"SELECT DISTINCT split FROM 's3://{BUCKET}/delta' ORDER BY 1"
+        splits = self.run("sql", query, "--format", "csv").split()[1:]
+        self.check(splits == sorted(FILES[1:]), f"splits: {splits}")
+        self.score(f"s3://{BUCKET}/delta/", self.path("delta.parquet"))
+        count = self.run("sql", f"SELECT count(*) FROM '{self.path('delta.parquet')}'", "--format", "csv").split()[1:]
+        files = " UNION ALL ".join(f"SELECT 1 FROM '{path}'" for path in self.local[1:])
+        local = self.run("sql", f"SELECT count(*) FROM ({files})", "--format", "csv").split()[1:]
+        self.check(count == local, f"{count} rows of the table, {local} in its files")
 
     def test_refusals(self):
         url = f"s3://{BUCKET}/digits/1-test.parquet"

@@ -118,6 +118,14 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A Delta table whose rows cannot be told from its files, or whose log cannot be read.
+    #[error("{}: is a Delta table; {message}", path.display())]
+    DeltaTable {
+        /// The folder or its address.
+        path: PathBuf,
+        /// Why it cannot be read.
+        message: String,
+    },
     /// The model has no temperature and no thresholds yet.
     #[error("model {}: not calibrated", path.display())]
     NotCalibrated {

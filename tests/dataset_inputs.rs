@@ -312,12 +312,3 @@ fn damaged_files_are_left_out_on_request_and_listed() {
     write(&path("e.parquet"), &[other], &WriteOptions::default());
     assert!(Dataset::open_with(&name, options).is_err());
 }
-
-#[test]
-fn a_delta_table_is_no_folder_of_files() {
-    let folder = folder();
-    fs::create_dir(folder.path().join("_delta_log")).expect("a folder");
-    write(&folder.path().join("removed.parquet"), &[rows(0..5)], &WriteOptions::default());
-    let error = open(folder.path()).expect_err("its log is not read").to_string();
-    assert!(error.contains("is a Delta table") && error.contains("Arrow stream"), "{error}");
-}

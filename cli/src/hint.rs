@@ -20,6 +20,7 @@ pub fn hint(error: &Error) -> Option<&'static str> {
         Error::OutputForeign { .. } => "it is not replaced even with --force",
         Error::OutputIsInput { .. } | Error::SameOutput { .. } => "give one of them another name",
         Error::ModelAsDataset { .. } => "--model names the model",
+        Error::DeltaTable { .. } => "its rows can also be piped in as an Arrow stream (docs/data.md)",
         Error::NotCalibrated { .. } => "first run: dismax calibrate MODEL --data VALIDATION",
         Error::Device { .. } => "--device cpu works without",
         Error::DeviceFailed { .. } => "a smaller --batch-size takes less of its memory, --device cpu none",

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::Format;
+#[cfg(feature = "delta")]
+use super::delta::live_files;
 use super::images::{ImageFolder, is_image};
 use super::partitions::Partitions;
 use crate::cancel::Cancel;
@@ -19,6 +21,8 @@ pub struct Input {
     pub kind: InputKind,
     /// Columns that the names of its folders hold.
     pub partitions: Partitions,
+    /// Whether a table's log named it: files beside it may hold rows that were removed.
+    pub from_log: bool,
 }
 
 /// Where the rows of an input lie.
@@ -35,8 +39,8 @@ pub enum InputKind {
 /// The order of the arguments is kept. A folder stands for its files `*.parquet`, `*.pq`, `*.arrow`, `*.arrows`,
 /// `*.feather` and `*.ipc`, else for its `*.tar`, `*.tar.gz` and `*.tgz`, sorted by name, also in folders `name=value`;
 /// else for the images anywhere below it. Hidden files and names that begin with `_` are left out, and so are other
-/// subfolders, because they often hold other splits of the data (`**` in a pattern reaches them). A file that is named
-/// twice is read twice.
+/// subfolders, because they often hold other splits of the data (`**` in a pattern reaches them). A Delta table stands for
+/// the files of its newest version. A file that is named twice is read twice.
 ///
 /// # Errors
 /// An argument that matches nothing, a folder without such files, `-` given twice, a folder that cannot be read.
@@ -85,17 +89,17 @@ impl Input {
         }
     }
 
-    /// Whether it is none of the formats of tables, by its name.
-    pub fn is_images_or_tar(&self) -> bool {
+    /// Whether more than its name is needed to read it as a table: images, tar files, files of a table with a log.
+    pub fn is_no_plain_table(&self) -> bool {
         match &self.kind {
             InputKind::Images(_) => true,
-            InputKind::One(location) => is_tar(location),
+            InputKind::One(location) => self.from_log || is_tar(location),
         }
     }
 
     fn one(location: Location) -> Self {
         let partitions = Partitions::of_path(&location.to_string());
-        Self { kind: InputKind::One(location), partitions }
+        to_input((location, partitions))
     }
 
     /// Image files that lie below one folder.
@@ -108,7 +112,7 @@ impl Input {
             files.push(WalkedFile { path, version });
         }
         let images = ImageFolder::of_files(argument, folder, files)?;
-        Ok(Self { kind: InputKind::Images(Box::new(images)), partitions: Partitions::default() })
+        Ok(Self { kind: InputKind::Images(Box::new(images)), partitions: Partitions::default(), from_log: false })
     }
 }
 
@@ -153,11 +157,7 @@ fn of_matches(argument: &str, root: &Folder, locations: Vec<Location>, inputs: &
 fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
     let name = folder.to_string();
     if folder.has_folder("_delta_log", cancel)? {
-        return Err(Error::data(
-            &name,
-            "is a Delta table: its log says which of its files count, and is not read; name these files, or pipe the \
-             table's rows in as an Arrow stream",
-        ));
+        return of_delta_table(folder, cancel);
     }
     let partitions = Partitions::of_path(&format!("{}/x", name.trim_end_matches('/')));
     let (mut listed, mut subfolders) = (Vec::new(), 0);
@@ -181,7 +181,7 @@ fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
         return Err(Error::ModelAsDataset { path: name.into() });
     }
     match ImageFolder::open(folder, cancel)? {
-        Some(images) => Ok(vec![Input { kind: InputKind::Images(Box::new(images)), partitions }]),
+        Some(images) => Ok(vec![Input { kind: InputKind::Images(Box::new(images)), partitions, from_log: false }]),
         None => Err(Error::data(
             &name,
             format!(
@@ -192,8 +192,23 @@ fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
     }
 }
 
+#[cfg(feature = "delta")]
+fn of_delta_table(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
+    let files = live_files(folder, cancel)?;
+    if files.is_empty() {
+        return Err(Error::DeltaTable { path: folder.to_string().into(), message: "it has no rows".into() });
+    }
+    Ok(files.into_iter().map(|file| Input { from_log: true, ..to_input(file) }).collect())
+}
+
+#[cfg(not(feature = "delta"))]
+fn of_delta_table(folder: &Folder, _: &Cancel) -> Result<Vec<Input>> {
+    let message = "this build was made without the feature `delta`, which reads its log".into();
+    Err(Error::DeltaTable { path: folder.to_string().into(), message })
+}
+
 fn to_input((location, partitions): (Location, Partitions)) -> Input {
-    Input { kind: InputKind::One(location), partitions }
+    Input { kind: InputKind::One(location), partitions, from_log: false }
 }
 
 fn is_table(location: &Location) -> bool {

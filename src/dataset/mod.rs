@@ -12,6 +12,8 @@ mod bytes;
 mod chunk;
 mod class_map;
 mod class_names;
+#[cfg(feature = "delta")]
+mod delta;
 mod digest;
 mod format;
 mod guard;

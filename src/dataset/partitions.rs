@@ -22,6 +22,12 @@ impl Partitions {
         found
     }
 
+    /// Those that something else than a path says, outermost first.
+    #[cfg(feature = "delta")]
+    pub fn of_values(values: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
+        Self(values.into_iter().collect())
+    }
+
     /// Adds what a folder's name holds, if it does.
     pub fn push(&mut self, folder: &str) {
         if let Some((name, value)) = parse(folder) {

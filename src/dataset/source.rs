@@ -67,7 +67,7 @@ impl Source {
     /// # Errors
     /// Bytes of no format that is read, damage, the system's or the store's answer.
     pub fn open(input: Input, cancel: &Cancel) -> Result<Self> {
-        let Input { kind, partitions } = input;
+        let Input { kind, partitions, .. } = input;
         let location = match kind {
             InputKind::Images(folder) => {
                 let (name, own, rows) = (folder.to_string(), Arc::clone(folder.schema()), folder.len());

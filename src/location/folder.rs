@@ -4,7 +4,13 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "delta")]
+use std::sync::Arc;
 
+#[cfg(feature = "delta")]
+use object_store::{ObjectStore, local::LocalFileSystem};
+#[cfg(feature = "delta")]
+use url::Url;
 use walkdir::{DirEntry, WalkDir};
 
 #[cfg(feature = "cloud")]
@@ -101,6 +107,22 @@ impl Folder {
             Self::Local(path) => Ok(path.join(name).is_dir()),
             #[cfg(feature = "cloud")]
             Self::Object(folder) => folder.inner(name).is_empty(cancel).map(|empty| !empty),
+        }
+    }
+
+    /// A store that holds it, and its address there.
+    ///
+    /// # Errors
+    /// A folder that is not there, a store that cannot be used.
+    #[cfg(feature = "delta")]
+    pub fn in_store(&self) -> Result<(Arc<dyn ObjectStore>, Url)> {
+        match self {
+            Self::Local(path) => {
+                let whole = path.canonicalize().map_err(|source| Error::io(path, source))?;
+                let url = Url::from_directory_path(whole).expect("a canonical path is absolute");
+                Ok((Arc::new(LocalFileSystem::new()), url))
+            }
+            Self::Object(folder) => folder.in_store(),
         }
     }
 

@@ -18,6 +18,8 @@ mod version;
 
 pub use self::find::{Found, find};
 pub use self::folder::{Entry, Folder, WalkedFile};
+#[cfg(feature = "delta")]
+pub use self::object::blocking;
 #[cfg(feature = "cloud")]
 pub use self::object::{Object, ObjectFolder, store_of};
 pub use self::open_file::{OpenFile, Sequential};

@@ -3,5 +3,6 @@
 #![allow(clippy::panic, reason = "a missing golden value is a broken test")]
 
 pub mod datasets;
+pub mod delta;
 pub mod golden;
 pub mod models;

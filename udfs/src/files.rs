@@ -25,7 +25,7 @@ use crate::dataset_table::DatasetTable;
 use crate::stores::Stores;
 
 /// A session in which files are tables: `FROM 'photos.parquet'`, `FROM 'photos/*.parquet'`, `FROM 's3://bucket/photos/'`,
-/// also tar files and folders of images.
+/// also tar files, folders of images and Delta tables.
 ///
 /// Like [`SessionContext::enable_url_table`], but a name that exists is a file or a folder whatever characters it has,
 /// object stores are made when an address first names them, and a file with two columns of one name is refused, of which
@@ -76,7 +76,8 @@ impl UrlTableFactory for FileTables {
     }
 }
 
-/// The dataset of a name that stands for images or tar files; none for names of other things and of nothing.
+/// The dataset of a name that stands for images, tar files or a Delta table; none for names of other things and of
+/// nothing.
 ///
 /// # Errors
 /// Such inputs that cannot be read.
@@ -86,8 +87,13 @@ pub(crate) async fn foreign(name: &str) -> Result<Option<Dataset>> {
     }
     let owned = name.to_owned();
     let open = move || {
-        let Ok(inputs) = resolve(&[&owned], &Cancel::default()) else { return Ok(None) };
-        let is_foreign = inputs.iter().all(Input::is_images_or_tar);
+        let inputs = match resolve(&[&owned], &Cancel::default()) {
+            Ok(inputs) => inputs,
+            // Its folder would be read with the files that the log removed.
+            Err(error @ dismax::Error::DeltaTable { .. }) => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let is_foreign = inputs.iter().all(Input::is_no_plain_table);
         if is_foreign { Dataset::of_inputs(inputs, OpenOptions::default()).map(Some) } else { Ok(None) }
     };
     // Stores take their time to answer.

@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
+#[cfg(feature = "delta")]
+use std::sync::Arc;
 
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
+#[cfg(feature = "delta")]
+use url::Url;
 
 use super::address::{Address, Kind};
 use super::one::{Object, version_of};
@@ -53,6 +57,14 @@ impl ObjectFolder {
             address.key.push('/');
         }
         Self { address }
+    }
+
+    /// Its store, and its address there.
+    #[cfg(feature = "delta")]
+    pub(in crate::location) fn in_store(&self) -> Result<(Arc<dyn ObjectStore>, Url)> {
+        let mut url = self.address.base.clone();
+        url.set_path(&self.address.key);
+        Ok((store_of(&self.address.base)?, url))
     }
 
     /// A folder in it.

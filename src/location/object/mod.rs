@@ -17,5 +17,7 @@ pub(super) use self::folder::Listed;
 pub use self::folder::ObjectFolder;
 pub use self::one::Object;
 pub(super) use self::reader::ObjectReader;
+#[cfg(feature = "delta")]
+pub use self::runtime::blocking;
 pub use self::store::store_of;
 pub(super) use self::write::ObjectUpload;

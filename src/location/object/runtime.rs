@@ -70,6 +70,16 @@ impl<T> Drop for Pending<T> {
     }
 }
 
+/// Does work that itself waits for requests, on a thread that may be left behind.
+///
+/// # Errors
+/// [`Error::Cancelled`] once `cancel` is set: the work goes on, and nobody waits for it.
+#[cfg(feature = "delta")]
+pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static, cancel: &Cancel) -> Result<T> {
+    // Only inside of the runtime can such a thread be had.
+    wait(async { tokio::task::spawn_blocking(work).await }, cancel)?.map_err(|error| Error::Internal(error.to_string()))
+}
+
 /// Does a request and waits for it.
 ///
 /// # Errors
