@@ -4,6 +4,7 @@ mod audit;
 mod filter;
 mod interrupt;
 mod names;
+mod packings;
 mod refusals;
 mod scoring;
 mod sql;
