@@ -55,7 +55,8 @@ impl ImageArgs {
 pub struct InputArgs {
     /// What happens to input files that are damaged or cannot be read.
     ///
-    /// With skip, the rows of a damaged file are left out from the damage on, and the file is listed.
+    /// With skip, the rows of a damaged file are left out from the damage on (in a training all of its rows), and the file
+    /// is listed.
     #[arg(long, value_enum, default_value_t = OnBadFileArg::Fail)]
     pub on_bad_file: OnBadFileArg,
 }
@@ -72,11 +73,15 @@ pub enum OnBadFileArg {
 impl InputArgs {
     /// As the library takes it.
     pub fn options(&self, cancel: &Cancel) -> OpenOptions {
-        let on_bad_file = match self.on_bad_file {
+        OpenOptions { cancel: cancel.clone(), on_bad_file: self.on_bad_file() }
+    }
+
+    /// As the trainer takes it.
+    pub fn on_bad_file(&self) -> OnBadFile {
+        match self.on_bad_file {
             OnBadFileArg::Fail => OnBadFile::Fail,
             OnBadFileArg::Skip => OnBadFile::Skip,
-        };
-        OpenOptions { cancel: cancel.clone(), on_bad_file }
+        }
     }
 }
 

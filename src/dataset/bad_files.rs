@@ -41,6 +41,14 @@ impl BadFiles {
         }
     }
 
+    /// What to say where no file can be read.
+    pub fn nothing_left(&self) -> Error {
+        match self.list().first() {
+            Some(bad) => Error::data(&bad.file, format!("and every other input cannot be read: {}", bad.reason)),
+            None => Error::Config("no input given".into()),
+        }
+    }
+
     pub fn list(&self) -> Vec<BadFile> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -40,6 +40,7 @@ mod slices;
 mod slicing;
 mod source;
 mod tar;
+mod whole_files;
 mod widths;
 mod write_options;
 mod writer;

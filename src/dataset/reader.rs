@@ -33,9 +33,9 @@ pub struct Dataset {
     pub(super) sources: Vec<Source>,
     schema: SchemaRef,
     rows: Option<u64>,
-    cancel: Cancel,
+    pub(super) cancel: Cancel,
     on_bad_file: OnBadFile,
-    bad_files: BadFiles,
+    pub(super) bad_files: BadFiles,
 }
 
 /// How a dataset is opened and read.
@@ -117,10 +117,7 @@ impl Dataset {
 
     fn join(mut sources: Vec<Source>, cancel: Cancel, on_bad_file: OnBadFile, bad_files: BadFiles) -> Result<Self> {
         let Some(first) = sources.first() else {
-            return Err(match bad_files.list().first() {
-                Some(bad) => Error::data(&bad.file, format!("and every other input cannot be read: {}", bad.reason)),
-                None => Error::Config("no input given".into()),
-            });
+            return Err(bad_files.nothing_left());
         };
         let mut schema = Arc::clone(&first.schema);
         for number in 1..sources.len() {
@@ -160,6 +157,16 @@ impl Dataset {
     /// The same dataset with other inputs of its schema.
     pub(super) fn of_sources(&self, sources: Vec<Source>) -> Self {
         Self { rows: rows_of(&sources), sources, ..self.clone() }
+    }
+
+    /// Whether damaged files are skipped.
+    pub(super) fn skips_bad_files(&self) -> bool {
+        self.on_bad_file == OnBadFile::Skip
+    }
+
+    /// The same dataset, whose readings end at a damaged file.
+    pub(super) fn failing(self) -> Self {
+        Self { on_bad_file: OnBadFile::Fail, ..self }
     }
 
     /// Files of which rows are left out, as far as they were opened and read; see [`OnBadFile::Skip`].
@@ -304,7 +311,7 @@ impl Dataset {
         let queue = self.sources.iter().enumerate().rev();
         let queue = queue.map(|(number, source)| Ok((number, source.take()?))).collect::<Result<Vec<_>>>()?;
         let (cancel, bad_files) = (self.cancel.clone(), self.bad_files.clone());
-        let skip = self.on_bad_file == OnBadFile::Skip;
+        let skip = self.skips_bad_files();
         Ok(Chunks { queue, schema, size, current: None, cancel, skip, bad_files, failed: false })
     }
 }

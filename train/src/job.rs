@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dismax::calibration::CalibrationOptions;
-use dismax::dataset::LoadOptions;
+use dismax::dataset::{LoadOptions, OnBadFile};
 use dismax::device::Device;
 use dismax::error::Error;
 use dismax::loss::Loss;
@@ -46,6 +46,8 @@ pub struct TrainJob {
     pub resume: bool,
     /// Whether to replace an existing bundle or checkpoint.
     pub force: bool,
+    /// What becomes of damaged files: with [`OnBadFile::Skip`] they are left out whole, which takes one more reading.
+    pub on_bad_file: OnBadFile,
     /// How images are loaded.
     pub load: LoadOptions,
     /// Bytes that decoded training images may take; a larger dataset is read again in every epoch.
@@ -67,6 +69,7 @@ impl TrainJob {
             device: Device::Auto,
             resume: false,
             force: false,
+            on_bad_file: OnBadFile::default(),
             load: LoadOptions::default(),
             memory_bytes: 8 << 30,
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use dismax::cancel::Cancel;
-use dismax::dataset::{Dataset, ImageColumn, LabelColumn, LoadOptions};
+use dismax::dataset::{Dataset, ImageColumn, LabelColumn, LoadOptions, OpenOptions};
 use dismax::error::Result;
 use dismax::image::{Decoding, Preprocessing};
 
@@ -25,11 +25,14 @@ pub(super) struct LabelledDataset {
 
 impl LabelledDataset {
     pub(super) fn open(inputs: &[String], job: &TrainJob, cancel: &Cancel) -> Result<Self> {
-        let dataset = Dataset::open_with(inputs, cancel)?;
+        let options = OpenOptions { cancel: cancel.clone(), on_bad_file: job.on_bad_file };
+        let dataset = Dataset::open_with(inputs, options)?;
         dataset.require_distinct_files()?;
         let image = dataset.image_column(job.image.as_deref())?;
         job.load.require_paths(&image)?;
         let label = dataset.label_column(job.label.as_deref())?;
+        // Labels, images and epochs are read one after the other, and must be those of the same rows.
+        let dataset = dataset.whole_files(&[image.index(), label.index()])?;
         Ok(Self { dataset, image, label })
     }
 

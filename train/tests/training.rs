@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use dismax::cancel::Cancel;
-use dismax::dataset::{DatasetWriter, WriteOptions};
+use dismax::dataset::{DatasetWriter, OnBadFile, WriteOptions};
 use dismax::loss::Loss;
 use dismax::model::Model;
 use dismax::network::Architecture;
@@ -96,6 +96,30 @@ fn a_dataset_that_does_not_fit_in_memory_streams() {
     assert_eq!(streams, Some((true, 866)));
     let accuracy = model.expect("trained").history().expect("trained here").epochs[5].validation_accuracy;
     assert!(accuracy > 0.8, "it must learn: {accuracy}");
+}
+
+#[test]
+fn damaged_files_are_left_out_whole_on_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| folder.path().join(name);
+    fs::create_dir(place("data")).expect("a folder");
+    fs::copy(TRAIN, place("data/a.parquet")).expect("a copy");
+    let mut damaged = fs::read(VALIDATION).expect("a file");
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 4000].fill(0xFF);
+    fs::write(place("data/b.parquet"), damaged).expect("a file");
+    let data = place("data").display().to_string();
+    let job = |out: &str| TrainJob { inputs: vec![data.clone()], ..job(&place(out), Loss::Dismax, 1) };
+    let message = run(&job("no")).expect_err("a refusal").to_string();
+    assert!(message.contains("b.parquet"), "{message}");
+
+    run(&TrainJob { on_bad_file: OnBadFile::Skip, ..job("skipped") }).expect("trained");
+    run(&TrainJob { inputs: vec![TRAIN.into()], ..job("without") }).expect("trained");
+    assert_eq!(weights(&place("skipped")), weights(&place("without")));
+
+    fs::remove_file(place("data/a.parquet")).expect("it was there");
+    let message = run(&TrainJob { on_bad_file: OnBadFile::Skip, ..job("no") }).expect_err("a refusal").to_string();
+    assert!(message.contains("b.parquet") && message.contains("every other input"), "{message}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use dismax::model::Model;
 use dismax::stage::Stage;
 use serde::Serialize;
 
-use crate::args::{CalibrationArgs, ImageArgs, LabelArgs, StageArgs, listing};
+use crate::args::{CalibrationArgs, ImageArgs, InputArgs, LabelArgs, StageArgs, listing};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
@@ -54,6 +54,9 @@ pub struct Args {
     calibration: CalibrationArgs,
 
     #[command(flatten)]
+    input: InputArgs,
+
+    #[command(flatten)]
     images: ImageArgs,
 
     #[command(flatten)]
@@ -79,7 +82,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     Model::check_place(target, args.out.is_none() || args.force)?;
     let mut model = Model::read(&args.model)?;
     let options = args.calibration.options(options_of(&model));
-    let dataset = Dataset::open_with(&args.data, &context.cancel)?;
+    let dataset = Dataset::open_with(&args.data, args.input.options(&context.cancel))?;
     dataset.require_distinct_files()?;
     let label = dataset.label_column(args.labels.label.as_deref())?;
     require_common_class(&label, model.classes())?;

@@ -14,7 +14,7 @@ use dismax_train::{HeldOut, Recipe, Schedule, TrainEvent, TrainJob, TrainingPlan
 use serde::Serialize;
 
 use crate::args::{
-    self, CalibrationArgs, ImageArgs, LabelArgs, Rgb, architectures, at_least_one, losses, named, positive,
+    self, CalibrationArgs, ImageArgs, InputArgs, LabelArgs, Rgb, architectures, at_least_one, losses, named, positive,
 };
 use crate::context::Context;
 use crate::exit::Outcome;
@@ -121,6 +121,9 @@ pub struct Args {
     calibration: CalibrationArgs,
 
     #[command(flatten)]
+    input: InputArgs,
+
+    #[command(flatten)]
     images: ImageArgs,
 
     #[command(flatten)]
@@ -206,6 +209,7 @@ fn job(args: &Args) -> Result<TrainJob> {
         device: args.device,
         resume: args.resume,
         force: args.force,
+        on_bad_file: args.input.on_bad_file(),
         load: args.images.load(),
         memory_bytes: args.memory,
         ..TrainJob::new(args.inputs.iter().map(String::as_str), &args.out)
