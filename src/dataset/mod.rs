@@ -34,6 +34,7 @@ mod raw_pixels;
 mod reader;
 mod row_groups;
 mod row_labels;
+mod row_slices;
 mod schema;
 mod sink;
 mod slices;

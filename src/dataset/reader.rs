@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 use super::bad_files::{BadFiles, is_of_one_file};
 use super::batches::Batches;
 use super::images::IMAGE;
+use super::row_slices::row_slices;
 use super::slices::used_bytes;
 use super::source::{Source, SourceKind, Taken};
 use super::writer::is_same_place;
@@ -147,6 +148,11 @@ impl Dataset {
     /// Whether all rows lie in files, so that none has to be waited for.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.sources.iter().all(|source| !matches!(source.kind, SourceKind::Stream(_)))
+    }
+
+    /// Whether a file of it lies in a store or on a server.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.sources.iter().any(|source| source.location().is_some_and(Location::is_remote))
     }
 
     /// Number of inputs.
@@ -356,6 +362,32 @@ impl Chunks {
     /// Schema of the record batches: the dataset's, after the projection.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The same reading as several that follow each other, for threads of their own: one for each input and each slice of
+    /// a large Parquet file. Where damaged files are skipped, a file is not cut: nothing is read behind its damage.
+    pub(crate) fn apart(self) -> Vec<Self> {
+        let Self { queue, schema, size, cancel, skip, bad_files, .. } = self;
+        let inputs = queue.into_iter().rev();
+        let pieces = inputs.flat_map(|(number, taken)| {
+            let slices = if skip { Vec::new() } else { row_slices(&taken.source) };
+            let pieces = match slices.len() {
+                0 | 1 => vec![taken],
+                _ => slices.iter().map(|slice| slice.take().expect("only streams come once")).collect(),
+            };
+            pieces.into_iter().map(move |taken| (number, taken))
+        });
+        let piece = |piece| Self {
+            queue: vec![piece],
+            schema: Arc::clone(&schema),
+            size,
+            current: None,
+            cancel: cancel.clone(),
+            skip,
+            bad_files: bad_files.clone(),
+            failed: false,
+        };
+        pieces.map(piece).collect()
     }
 
     fn begin(&self, source: usize, taken: Taken) -> Result<Current> {

@@ -8,14 +8,11 @@ use sha2::{Digest, Sha256};
 
 use super::Dataset;
 use super::images::ImageFolder;
+use super::row_slices::row_slices;
 use super::source::{Source, SourceKind};
 use crate::error::{Error, Result};
 use crate::location::{Version, is_remote};
 
-/// Rows from which a slice of a Parquet file ends with its row group.
-const SLICE_ROWS: u64 = 65_536;
-/// Stored bytes from which it does.
-const SLICE_BYTES: u64 = 512 << 20;
 /// A slice of a folder of images ends with a file whose name says so, on average one in so many: a new file then changes
 /// its own slice, and not those behind it.
 const SLICE_FILES: u64 = 4096;
@@ -101,18 +98,7 @@ fn version_of(source: &Source) -> Result<Option<Version>> {
 fn slices_of(source: &Source) -> Vec<Source> {
     let slice = |kind, first_row, rows| source.slice(kind, first_row, rows);
     match &source.kind {
-        SourceKind::Parquet { location, row_groups, .. } => {
-            let mut first_row = source.first_row;
-            let ranges = ranges_of(row_groups).into_iter();
-            let slices = ranges.map(|read| {
-                let rows = row_groups[read.clone()].iter().map(|(rows, _)| *rows).fold(0, u64::saturating_add);
-                let kind = SourceKind::Parquet { location: location.clone(), row_groups: row_groups.clone(), read };
-                let slice = slice(kind, first_row, rows);
-                first_row = first_row.saturating_add(rows);
-                slice
-            });
-            slices.collect()
-        }
+        SourceKind::Parquet { .. } => row_slices(source),
         SourceKind::Images { folder, .. } => {
             let ranges = file_ranges(folder).into_iter();
             let slices = ranges.map(|read| {
@@ -123,22 +109,6 @@ fn slices_of(source: &Source) -> Vec<Source> {
         }
         _ => vec![source.clone()],
     }
-}
-
-/// Row groups that follow each other, until there are enough rows or bytes. A file without row groups is one slice.
-fn ranges_of(row_groups: &[(u64, u64)]) -> Vec<Range<usize>> {
-    let (mut ranges, mut start, mut rows, mut bytes) = (Vec::new(), 0, 0u64, 0u64);
-    for (group, (its_rows, its_bytes)) in row_groups.iter().enumerate() {
-        (rows, bytes) = (rows.saturating_add(*its_rows), bytes.saturating_add(*its_bytes));
-        if rows >= SLICE_ROWS || bytes >= SLICE_BYTES {
-            ranges.push(start..group + 1);
-            (start, rows, bytes) = (group + 1, 0, 0);
-        }
-    }
-    if start < row_groups.len() || ranges.is_empty() {
-        ranges.push(start..row_groups.len());
-    }
-    ranges
 }
 
 fn file_ranges(folder: &ImageFolder) -> Vec<Range<usize>> {

@@ -36,6 +36,15 @@ impl Location {
         }
     }
 
+    /// Whether every answer about it takes a round trip.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Stdin => false,
+            #[cfg(feature = "cloud")]
+            Self::Object(_) => true,
+        }
+    }
+
     /// The name without its folder.
     pub fn file_name(&self) -> String {
         let name = self.to_string();
