@@ -52,9 +52,9 @@ impl Header {
     }
 }
 
-/// Reads the footer.
-pub(super) fn header(location: &Location, cancel: &Cancel) -> Result<Header> {
-    let (_, metadata) = open(location, cancel)?;
+/// Reads the footer of a file that is called `origin`.
+pub(super) fn header(origin: &str, file: &OpenFile) -> Result<Header> {
+    let metadata = metadata_of(origin, file)?;
     // Damaged footers can hold anything; a negative count is none.
     let count = |value: i64| u64::try_from(value).unwrap_or(0);
     let groups = metadata.metadata().row_groups().iter();
@@ -72,7 +72,8 @@ pub(super) fn batches(
     cancel: &Cancel,
 ) -> Result<Batches> {
     let origin = location.to_string();
-    let (file, metadata) = open(location, cancel)?;
+    let file = location.open(cancel)?;
+    let metadata = metadata_of(&origin, &file)?;
     let columns = metadata.parquet_schema();
     let mask = match projection {
         Some(roots) => ProjectionMask::roots(columns, roots.iter().copied()),
@@ -108,12 +109,10 @@ fn column_chunks(metadata: &ArrowReaderMetadata, groups: Range<usize>, mask: &Pr
     .collect()
 }
 
-fn open(location: &Location, cancel: &Cancel) -> Result<(OpenFile, ArrowReaderMetadata)> {
-    let file = location.open(cancel)?;
-    let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))
+fn metadata_of(origin: &str, file: &OpenFile) -> Result<ArrowReaderMetadata> {
+    guarded(|| ArrowReaderMetadata::load(file, ArrowReaderOptions::new()))
         .and_then(|metadata| int96::read_as(metadata, TimeUnit::Microsecond))
-        .map_err(|error| fault(&location.to_string(), &file, error))?;
-    Ok((file, metadata))
+        .map_err(|error| fault(origin, file, error))
 }
 
 /// A file that cannot be read is no damage, and neither is a codec or an encoding that is not.

@@ -82,10 +82,12 @@ impl Dataset {
     pub fn of_inputs(inputs: Vec<Input>, options: OpenOptions) -> Result<Self> {
         let OpenOptions { cancel, on_bad_file } = options;
         let bad_files = BadFiles::default();
-        let threads = match inputs.len() {
-            1 => 1,
-            _ => thread::available_parallelism().map_or(1, usize::from).max(OPENED_AT_A_TIME),
+        let is_remote = inputs.iter().any(|input| input.location().is_some_and(Location::is_remote));
+        let at_a_time = match is_remote {
+            true => OPENED_AT_A_TIME,
+            false => thread::available_parallelism().map_or(1, usize::from),
         };
+        let threads = at_a_time.min(inputs.len());
         let (mut sources, opening) = (Vec::with_capacity(inputs.len()), cancel.clone());
         let opened = ordered_map(inputs.into_iter(), threads, move |input| {
             let (name, location) = (input.to_string(), input.location().cloned());

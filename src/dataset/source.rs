@@ -16,7 +16,7 @@ use super::partitions::Partitions;
 use super::tar::TarRows;
 use super::{BatchSize, Format, ipc, parquet};
 use crate::cancel::Cancel;
-use crate::location::Location;
+use crate::location::{Location, OpenFile};
 use crate::{Error, Result};
 
 /// An input whose columns are known.
@@ -83,9 +83,10 @@ impl Source {
             let (stream, own) = opened.or_else(|error| cancel.check().and(Err(error)))?;
             return Ok(Self::new(name, stream, partitions, own, None));
         }
-        let (kind, own, rows) = match Packing::of_start(&name, &start_of(&location, cancel)?)? {
+        let file = location.open(cancel)?;
+        let (kind, own, rows) = match Packing::of_start(&name, &start_of(&name, &file)?)? {
             Packing::Table(Format::Parquet) => {
-                let header = parquet::header(&location, cancel)?;
+                let header = parquet::header(&name, &file)?;
                 let (rows, groups) = (header.rows(), header.row_groups.len());
                 let row_groups = Arc::new(header.row_groups);
                 (SourceKind::Parquet { location, row_groups, read: 0..groups }, header.schema, Some(rows))
@@ -224,11 +225,10 @@ impl Taken {
     }
 }
 
-fn start_of(location: &Location, cancel: &Cancel) -> Result<Vec<u8>> {
-    let file = location.open(cancel)?;
+fn start_of(name: &str, file: &OpenFile) -> Result<Vec<u8>> {
     let length = usize::try_from(file.len()).unwrap_or(usize::MAX).min(MAGIC_BYTES);
     let start = file.read_at(0, length);
-    Ok(start.map_err(|error| file.failure().unwrap_or_else(|| Error::io(location.to_string(), error)))?.to_vec())
+    Ok(start.map_err(|error| file.failure().unwrap_or_else(|| Error::io(name, error)))?.to_vec())
 }
 
 fn open_stream(name: &str, mut reader: Box<dyn Read + Send>) -> Result<(SourceKind, SchemaRef)> {
