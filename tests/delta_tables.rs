@@ -24,6 +24,14 @@ fn the_newest_version_counts() {
 }
 
 #[test]
+fn a_partition_of_a_table_is_not_read_alone() {
+    let folder = folder();
+    table(folder.path());
+    let error = open(&folder.path().join("day=a b")).expect_err("it holds a removed file");
+    assert!(matches!(error, Error::DeltaTable { .. }) && error.to_string().contains("not read alone"), "{error}");
+}
+
+#[test]
 fn tables_whose_rows_are_not_those_of_their_files_are_refused() {
     let vectors = r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]}}"#;
     let marked = r#"{"add":{"path":"x.parquet","partitionValues":{"day":"a"},"size":1,"modificationTime":0,"dataChange":true,"deletionVector":{"storageType":"u","pathOrInlineDv":"ab^-aqEH.-t@S}K{vb[*k^","offset":4,"sizeInBytes":40,"cardinality":6}}}"#;
@@ -32,12 +40,15 @@ fn tables_whose_rows_are_not_those_of_their_files_are_refused() {
     with_vectors[0] = vectors.into();
     with_vectors.push(marked.into());
     let elsewhere = [creation(""), vec![add("s3://other/x.parquet", Some("a"))]].concat();
+    let absolute = [creation(""), vec![add("/other/x.parquet", Some("a"))]].concat();
+    let renamed = [creation(mapping), vec![add("x.parquet", Some("a"))]].concat();
     for (actions, text) in [
         (creation(""), "has no rows"),
         (with_vectors, "deletion vectors"),
         (elsewhere, "outside of its folder"),
         (vec!["{\"protocol\":".into()], "is a Delta table"),
-        (creation(mapping), "is a Delta table"),
+        (renamed, "column mapping"),
+        (absolute, "outside of its folder"),
     ] {
         let folder = folder();
         commit(folder.path(), 0, &actions);

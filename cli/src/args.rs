@@ -1,5 +1,6 @@
 //! Flags that several commands share, and the text forms of their values.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -7,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use dismax::calibration::{CalibrationOptions, Objective};
 use dismax::cancel::Cancel;
-use dismax::dataset::{LoadOptions, OnBadFile, OpenOptions};
+use dismax::dataset::{BadFile, LoadOptions, OnBadFile, OpenOptions};
 use dismax::image::Limits;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
@@ -83,6 +84,11 @@ impl InputArgs {
             OnBadFileArg::Skip => OnBadFile::Skip,
         }
     }
+}
+
+/// Damaged files that are left out, with the reason of each.
+pub fn reasons(bad_files: &[BadFile]) -> BTreeMap<String, String> {
+    bad_files.iter().map(|bad| (bad.file.to_string(), bad.reason.clone())).collect()
 }
 
 /// Where labels are.

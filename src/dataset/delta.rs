@@ -8,8 +8,10 @@ use delta_kernel::scan::state::ScanFile;
 use delta_kernel::table_features::ColumnMappingMode;
 use delta_kernel::{KernelResult, Snapshot};
 use delta_kernel_default_engine::DefaultEngineBuilder;
+use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use object_store::ObjectStore;
 use object_store::path::Path as Key;
+use tokio::runtime::Handle;
 use url::Url;
 
 use super::partitions::Partitions;
@@ -40,10 +42,13 @@ pub(super) fn live_files(folder: &Folder, cancel: &Cancel) -> Result<Vec<(Locati
             )));
         }
         // The log writes paths as in addresses: `%20` is a blank.
-        let key = (!file.path.contains("://")).then(|| Key::from_url_path(&file.path).ok()).flatten();
+        let is_below = Url::parse(&file.path).is_err() && !file.path.starts_with('/');
+        let key = is_below.then(|| Key::from_url_path(&file.path).ok()).flatten();
         let key = key.ok_or_else(|| refuse(format!("{} lies outside of its folder, which is not read", file.path)))?;
         let mut values = file.partition_values;
-        let columns = partition_columns.iter().map(|name| (name.clone(), values.remove(name)));
+        // The protocol writes null as an empty text.
+        let mut value = |name: &String| values.remove(name).filter(|value| !value.is_empty());
+        let columns: Vec<_> = partition_columns.iter().map(|name| (name.clone(), value(name))).collect();
         found.push((folder.file(Path::new(key.as_ref())), Partitions::of_values(columns)));
     }
     Ok(found)
@@ -58,7 +63,9 @@ struct Log {
 }
 
 fn read_log(store: Arc<dyn ObjectStore>, root: Url) -> KernelResult<Log> {
-    let engine = DefaultEngineBuilder::new(store).build();
+    // The store's connections belong to the runtime that runs this.
+    let executor = TokioMultiThreadExecutor::new(Handle::current());
+    let engine = DefaultEngineBuilder::new(store).with_task_executor(Arc::new(executor)).build();
     let snapshot = Snapshot::builder_for(root).build(&engine)?;
     let mapping = snapshot.table_properties().column_mapping_mode;
     let renames = mapping.is_some_and(|mode| mode != ColumnMappingMode::None);

@@ -90,7 +90,7 @@ impl Input {
     }
 
     /// Whether more than its name is needed to read it as a table: images, tar files, files of a table with a log.
-    pub fn is_no_plain_table(&self) -> bool {
+    pub fn needs_dataset_reader(&self) -> bool {
         match &self.kind {
             InputKind::Images(_) => true,
             InputKind::One(location) => self.from_log || is_tar(location),
@@ -160,6 +160,7 @@ fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
         return of_delta_table(folder, cancel);
     }
     let partitions = Partitions::of_path(&format!("{}/x", name.trim_end_matches('/')));
+    require_no_partition_of_a_table(&name, cancel)?;
     let (mut listed, mut subfolders) = (Vec::new(), 0);
     list(folder, &partitions, &mut listed, &mut subfolders, cancel)?;
     for of_kind in [is_table, is_tar] {
@@ -190,6 +191,19 @@ fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
             ),
         )),
     }
+}
+
+/// The folder of one partition of a Delta table holds removed files too, and no log.
+fn require_no_partition_of_a_table(name: &str, cancel: &Cancel) -> Result<()> {
+    let mut table = name.trim_end_matches('/');
+    while Partitions::is_partition(table.rsplit('/').next().unwrap_or_default()) {
+        table = table.rfind('/').map_or(".", |slash| &table[..slash]);
+    }
+    if table == name.trim_end_matches('/') || !Folder::named(table)?.has_folder("_delta_log", cancel)? {
+        return Ok(());
+    }
+    let message = format!("{name} is a part of it, which is not read alone; name the table, with a condition");
+    Err(Error::DeltaTable { path: table.into(), message })
 }
 
 #[cfg(feature = "delta")]

@@ -55,18 +55,22 @@ impl Header {
 /// Reads the footer of a file that is called `origin`.
 pub(super) fn header(origin: &str, file: &OpenFile) -> Result<Header> {
     let metadata = metadata_of(origin, file)?;
+    Ok(Header { schema: metadata.schema().clone(), row_groups: row_groups_of(&metadata) })
+}
+
+fn row_groups_of(metadata: &ArrowReaderMetadata) -> Vec<(u64, u64)> {
     // Damaged footers can hold anything; a negative count is none.
     let count = |value: i64| u64::try_from(value).unwrap_or(0);
     let groups = metadata.metadata().row_groups().iter();
-    let row_groups = groups.map(|group| (count(group.num_rows()), count(group.compressed_size()))).collect();
-    Ok(Header { schema: metadata.schema().clone(), row_groups })
+    groups.map(|group| (count(group.num_rows()), count(group.compressed_size()))).collect()
 }
 
-/// The batches of some row groups of a file. Pages are read as they are needed, so memory does not grow with the row
-/// groups.
+/// The batches of the row groups `groups` of a file whose header promised `row_groups`. Pages are read as they are needed,
+/// so memory does not grow with the row groups.
 pub(super) fn batches(
     location: &Location,
-    groups: Option<Range<usize>>,
+    row_groups: &[(u64, u64)],
+    groups: Range<usize>,
     size: BatchSize,
     projection: Option<&[usize]>,
     cancel: &Cancel,
@@ -74,12 +78,15 @@ pub(super) fn batches(
     let origin = location.to_string();
     let file = location.open(cancel)?;
     let metadata = metadata_of(&origin, &file)?;
+    // Other slices of the file may have been read already.
+    if row_groups_of(&metadata) != row_groups {
+        return Err(Error::data(&origin, "was replaced while it was read; run again"));
+    }
     let columns = metadata.parquet_schema();
     let mask = match projection {
         Some(roots) => ProjectionMask::roots(columns, roots.iter().copied()),
         None => ProjectionMask::all(),
     };
-    let groups = groups.unwrap_or(0..metadata.metadata().num_row_groups());
     file.will_read(&column_chunks(&metadata, groups.clone(), &mask));
     let beyond = int96::beyond_microseconds(&file, &metadata, &mask).map_err(|error| fault(&origin, &file, error))?;
     if let Some((column, row)) = beyond {

@@ -24,6 +24,8 @@ use crate::{Error, Result};
 
 /// Inputs of a store that are opened at a time: each costs a round trip.
 const OPENED_AT_A_TIME: usize = 16;
+/// Stored bytes of a small object.
+const SMALL_OBJECT_BYTES: u64 = 8 << 20;
 
 /// Inputs with one schema, read as one sequence of rows.
 ///
@@ -152,9 +154,15 @@ impl Dataset {
         self.sources.iter().all(|source| !matches!(source.kind, SourceKind::Stream(_)))
     }
 
-    /// Whether a file of it lies in a store or on a server.
-    pub(crate) fn is_remote(&self) -> bool {
-        self.sources.iter().any(|source| source.location().is_some_and(Location::is_remote))
+    /// Whether all inputs are small Parquet files in a store or on a server, so that several can be held in memory.
+    pub(crate) fn is_small_objects(&self) -> bool {
+        self.sources.iter().all(|source| match &source.kind {
+            SourceKind::Parquet { location, row_groups, .. } => {
+                let bytes = row_groups.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
+                location.is_remote() && bytes <= SMALL_OBJECT_BYTES
+            }
+            _ => false,
+        })
     }
 
     /// Number of inputs.

@@ -83,6 +83,7 @@ impl Source {
             let (stream, own) = opened.or_else(|error| cancel.check().and(Err(error)))?;
             return Ok(Self::new(name, stream, partitions, own, None));
         }
+        let location = location.looked_up(cancel)?;
         let file = location.open(cancel)?;
         let (kind, own, rows) = match Packing::of_start(&name, &start_of(&name, &file)?)? {
             Packing::Table(Format::Parquet) => {
@@ -207,8 +208,8 @@ impl Taken {
         let batches = match (source.kind, stream) {
             (_, Some(Stream::Ipc(stream))) => stream.batches(columns),
             (_, Some(Stream::Tar(rows))) => rows.batches(size, columns),
-            (SourceKind::Parquet { location, read, .. }, _) => {
-                parquet::batches(&location, Some(read), size, columns, cancel)?
+            (SourceKind::Parquet { location, row_groups, read }, _) => {
+                parquet::batches(&location, &row_groups, read, size, columns, cancel)?
             }
             (SourceKind::IpcFile(location), _) => ipc::ArrowFile::open(&location, cancel)?.batches(columns)?,
             (SourceKind::IpcStream(location), _) => {

@@ -77,7 +77,7 @@ pub fn filter_to(
             // No p-value is negative.
             let threshold = summary.threshold.unwrap_or(-1.0);
             let mut all = all.into_iter();
-            for chunk in dataset.read(stage.batch_size(), None)? {
+            for chunk in stage.read(dataset, None)? {
                 cancel.check()?;
                 let chunk = chunk?;
                 let (scored, wanted) = all.next().ok_or_else(|| changed(&chunk))?;

@@ -51,6 +51,21 @@ impl Location {
         name.rsplit('/').next().unwrap_or_default().to_owned()
     }
 
+    /// The same, with what a store says about an object: it is asked once.
+    ///
+    /// # Errors
+    /// The store's answer.
+    pub fn looked_up(
+        self,
+        #[cfg_attr(not(feature = "cloud"), expect(unused_variables))] cancel: &Cancel,
+    ) -> Result<Self> {
+        match self {
+            #[cfg(feature = "cloud")]
+            Self::Object(object) => Ok(Self::Object(Box::new(object.with_meta(cancel)?))),
+            other => Ok(other),
+        }
+    }
+
     /// Opens a file or an object for reading anywhere. Once `cancel` is set, reading an object ends with an error.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::parallel::read_ahead;
 
 /// Chunks that are read before the workers have room for them.
 const CHUNKS_AHEAD: usize = 1;
-/// Threads that read a dataset from a store: each small object costs a few round trips.
+/// Threads that read small objects of a store: each costs a few round trips. Large ones are fetched ahead as it is.
 const READERS_OF_STORES: usize = 8;
 /// Items in flight, two for each worker, that one thread more reads for. One thread reads 965,000 small images a second,
 /// but rows of raw pixels are a hundred times as large.
@@ -22,10 +22,32 @@ const ITEMS_PER_READER: usize = 32;
 impl Stage {
     /// Threads that read a dataset.
     fn readers_of(&self, dataset: &Dataset) -> usize {
-        match dataset.is_remote() {
+        match dataset.is_small_objects() {
             true => READERS_OF_STORES,
             false => 1 + self.items_in_flight() / ITEMS_PER_READER,
         }
+    }
+
+    /// The chunks that a scan of `dataset` scores: the same each time, as long as the files stay the same.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn read(
+        &self,
+        dataset: &Dataset,
+        columns: Option<&[usize]>,
+    ) -> Result<impl Iterator<Item = Result<Chunk>> + use<>> {
+        let readers = self.readers_of(dataset);
+        let BatchSize { rows, bytes } = self.batch_size();
+        let chunks = dataset.read(BatchSize { rows, bytes: (bytes / readers).max(1) }, columns)?;
+        let parts = if readers > 1 { chunks.apart() } else { vec![chunks] };
+        let mut failed = false;
+        // Nothing comes after an error.
+        Ok(read_ahead(parts.into_iter(), readers, CHUNKS_AHEAD)?.map(Result::flatten).take_while(move |chunk| {
+            let begun = !failed;
+            failed = chunk.is_err();
+            begun
+        }))
     }
 
     /// Scores every row of `dataset`: yields its chunks in order, each with its scores.
@@ -73,18 +95,7 @@ impl Stage {
     ) -> Result<impl Iterator<Item = Result<(T, Scored<O::Value>)>>> {
         let image = self.image_column(dataset)?;
         let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
-        let readers = self.readers_of(dataset);
-        let BatchSize { rows, bytes } = self.batch_size();
-        let chunks = dataset.read(BatchSize { rows, bytes: (bytes / readers).max(1) }, columns.as_deref())?;
-        let parts = if readers > 1 { chunks.apart() } else { vec![chunks] };
-        let mut failed = false;
-        // Nothing comes after an error.
-        let chunks =
-            read_ahead(parts.into_iter(), readers, CHUNKS_AHEAD)?.map(Result::flatten).take_while(move |chunk| {
-                let begun = !failed;
-                failed = chunk.is_err();
-                begun
-            });
+        let chunks = self.read(dataset, columns.as_deref())?;
         let items = chunks.map(move |chunk| prepare(chunk?, &image));
         // A stream's sender may wait for the scores of the rows that it has sent.
         let rows = if dataset.is_at_rest() { MIN_CHUNK_ROWS } else { 1 };

@@ -30,7 +30,7 @@ pub fn creation(configuration: &str) -> Vec<String> {
 
 /// The action that adds a file.
 pub fn add(path: &str, day: Option<&str>) -> String {
-    let day = day.map_or("null".into(), |day| format!("\"{day}\""));
+    let day = day.map_or("\"\"".into(), |day| format!("\"{day}\""));
     format!(
         r#"{{"add":{{"path":"{path}","partitionValues":{{"day":{day}}},"size":1,"modificationTime":0,"dataChange":true}}}}"#
     )

@@ -1,7 +1,7 @@
 //! Which rows are held out of training, for validation, calibration and thresholds.
 
 use dismax::cancel::Cancel;
-use dismax::dataset::{Dataset, RowLabels};
+use dismax::dataset::{BadFile, Dataset, RowLabels};
 use dismax::error::Result;
 use dismax::image::Preprocessing;
 use dismax::run::Run;
@@ -80,6 +80,10 @@ pub(super) struct HeldOutFiles {
 }
 
 impl HeldOutFiles {
+    pub(super) fn bad_files(&self) -> Vec<BadFile> {
+        self.source.dataset.bad_files()
+    }
+
     pub(super) fn read(
         &self,
         job: &TrainJob,

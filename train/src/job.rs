@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dismax::calibration::CalibrationOptions;
-use dismax::dataset::{LoadOptions, OnBadFile};
+use dismax::dataset::{BadFile, LoadOptions, OnBadFile};
 use dismax::device::Device;
 use dismax::error::Error;
 use dismax::loss::Loss;
@@ -90,6 +90,8 @@ pub struct TrainingPlan<'a> {
     pub min_calibration_rows: usize,
     /// Rows without a label or a usable image.
     pub left_out: &'a LeftOut,
+    /// Damaged files, of which no row is used.
+    pub bad_files: &'a [BadFile],
     /// Classes that no row is trained on.
     pub unseen_classes: &'a [String],
     /// Whether images are read again in every epoch.

@@ -54,6 +54,7 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         held_out_rows: set.held_out.len(),
         min_calibration_rows: rows_to_flag(job.calibration.alpha),
         left_out: &set.left_out,
+        bad_files: &set.bad_files,
         unseen_classes: &set.unseen_classes,
         streaming: set.fingerprint.shuffle_buffer.is_some(),
         finished_epochs,

@@ -1,6 +1,6 @@
 //! Everything that a training reads from its datasets.
 
-use dismax::dataset::RowLabels;
+use dismax::dataset::{BadFile, RowLabels};
 use dismax::error::{Error, Result};
 use dismax::image::{Preprocessing, Resize};
 use dismax::run::Run;
@@ -9,7 +9,7 @@ use super::checkpoint::TrainingData;
 use super::collector::{ImageCollector, LeftOut};
 use super::data::{Examples, InMemory, LabelledImages};
 use super::error::TrainError;
-use super::held_out::HeldOutPlan;
+use super::held_out::{HeldOutFiles, HeldOutPlan};
 use super::job::TrainJob;
 use super::labelled_dataset::LabelledDataset;
 use super::labels::{digest, require_two_classes};
@@ -32,6 +32,8 @@ pub(super) struct TrainingSet {
     pub(super) held_out: LabelledImages,
     /// The rows that cannot be used.
     pub(super) left_out: LeftOut,
+    /// Files that are left out whole.
+    pub(super) bad_files: Vec<BadFile>,
     /// Size of the stored images and the statistics of their channels.
     pub(super) stored: Preprocessing,
     /// The preprocessing that the bundle scores with, without channel statistics.
@@ -60,6 +62,8 @@ impl TrainingSet {
             images.held_out = held_out;
             images.left_out.add(left_out);
         }
+        let mut bad_files = source.dataset.bad_files();
+        bad_files.extend(plan.files.iter().flat_map(HeldOutFiles::bad_files));
         require_rows(&images, job)?;
         let ImageCollector { training, held_out, training_classes, statistics, left_out, .. } = images;
         let fingerprint = TrainingData {
@@ -85,6 +89,7 @@ impl TrainingSet {
             },
             held_out,
             left_out,
+            bad_files,
             stored: Preprocessing { mean, std, ..stored },
             scoring,
             fingerprint,

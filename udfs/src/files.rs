@@ -82,18 +82,24 @@ impl UrlTableFactory for FileTables {
 /// # Errors
 /// Such inputs that cannot be read.
 pub(crate) async fn foreign(name: &str) -> Result<Option<Dataset>> {
-    if Format::of_extension(Path::new(name)).is_some() {
+    let is_folder = name.ends_with('/') || Path::new(name).is_dir();
+    if Format::of_extension(Path::new(name)).is_some() && !is_folder {
         return Ok(None);
     }
+    // A query that is given up waits for no store.
+    let cancel = CancelledWhenDropped::default();
+    let asked = cancel.0.clone();
     let owned = name.to_owned();
     let open = move || {
-        let inputs = match resolve(&[&owned], &Cancel::default()) {
+        let inputs = match resolve(&[&owned], &asked) {
             Ok(inputs) => inputs,
             // Its folder would be read with the files that the log removed.
             Err(error @ dismax::Error::DeltaTable { .. }) => return Err(error),
+            // Nor is it known whether there is a log where the store does not answer.
+            Err(error @ dismax::Error::Io { .. }) if is_remote(&owned) => return Err(error),
             Err(_) => return Ok(None),
         };
-        let is_foreign = inputs.iter().all(Input::is_no_plain_table);
+        let is_foreign = inputs.iter().all(Input::needs_dataset_reader);
         if is_foreign { Dataset::of_inputs(inputs, OpenOptions::default()).map(Some) } else { Ok(None) }
     };
     // Stores take their time to answer.
@@ -104,6 +110,16 @@ pub(crate) async fn foreign(name: &str) -> Result<Option<Dataset>> {
         Err(_) => open(),
     };
     opened.map_err(|error| DataFusionError::External(Box::new(error)))
+}
+
+/// Stops what waits in its name once nobody wants it any more.
+#[derive(Default)]
+struct CancelledWhenDropped(Cancel);
+
+impl Drop for CancelledWhenDropped {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 /// Where files lie: a name that exists is no pattern and no address.

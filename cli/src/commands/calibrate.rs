@@ -1,5 +1,6 @@
 //! `dismax calibrate`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use dismax::Result;
@@ -10,7 +11,7 @@ use dismax::model::Model;
 use dismax::stage::Stage;
 use serde::Serialize;
 
-use crate::args::{CalibrationArgs, ImageArgs, InputArgs, LabelArgs, StageArgs, listing};
+use crate::args::{CalibrationArgs, ImageArgs, InputArgs, LabelArgs, StageArgs, listing, reasons};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::CalibrationReport;
@@ -72,6 +73,8 @@ struct Summary<'a> {
     model_digest: &'a str,
     /// Rows that could not be used: no label or no usable image.
     left_out: u64,
+    /// Damaged files, with the reason of each.
+    bad_files: BTreeMap<String, String>,
     #[serde(flatten)]
     calibration: Option<CalibrationReport>,
 }
@@ -98,7 +101,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         let reasons = listing(reasons.chain(unlabelled), 10);
         context.ui.warn(format!("{} left out: {reasons}", text::rows(left_out)));
     }
-    let source = listing(dataset.files(), 10);
+    let bad_files = reasons(&dataset.bad_files());
+    let source = listing(dataset.files().filter(|file| !bad_files.contains_key(*file)), 10);
     model.calibrate(&rows, &options, &source)?;
     context.cancel.check()?;
     model.write(target, args.out.is_none() || args.force)?;
@@ -112,7 +116,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     context.ui.note(text::list(&lines));
     if args.json {
         let digest = model.digest();
-        ui::print(&ui::json(&Summary { model: &name, model_digest: digest, left_out, calibration: report })?)?;
+        ui::print(&ui::json(&Summary {
+            model: &name,
+            model_digest: digest,
+            left_out,
+            bad_files,
+            calibration: report,
+        })?)?;
     }
     Ok(Outcome::Done)
 }

@@ -1,5 +1,6 @@
 //! `dismax train`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -158,6 +159,8 @@ struct Summary<'a> {
     last_epoch: Option<&'a EpochRecord>,
     calibration: Option<CalibrationReport>,
     uncalibrated_because: Option<&'a str>,
+    /// Damaged files that were left out, with the reason of each.
+    bad_files: &'a BTreeMap<String, String>,
 }
 
 /// Runs the command.
@@ -181,6 +184,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             last_epoch: model.history().and_then(|history| history.epochs.last()),
             calibration: CalibrationReport::of(&model),
             uncalibrated_because: narrator.uncalibrated_because.as_deref(),
+            bad_files: &narrator.bad_files,
         })?)?;
     }
     Ok(if model.calibration().is_some() { Outcome::Done } else { Outcome::Incomplete })
@@ -250,11 +254,19 @@ struct Narrator<'a> {
     epochs: usize,
     finished_before: usize,
     uncalibrated_because: Option<String>,
+    bad_files: BTreeMap<String, String>,
 }
 
 impl<'a> Narrator<'a> {
     fn new(context: &'a Context) -> Self {
-        Self { context, start: Instant::now(), epochs: 0, finished_before: 0, uncalibrated_because: None }
+        Self {
+            context,
+            start: Instant::now(),
+            epochs: 0,
+            finished_before: 0,
+            uncalibrated_because: None,
+            bad_files: BTreeMap::new(),
+        }
     }
 
     fn tell(&mut self, event: TrainEvent<'_>) {
@@ -272,6 +284,7 @@ impl<'a> Narrator<'a> {
         let TrainingPlan { options, train_rows, held_out_rows, min_calibration_rows, finished_epochs, .. } = *plan;
         let ui = &self.context.ui;
         let held_out = text::rows(held_out_rows as u64);
+        self.bad_files = args::reasons(plan.bad_files);
         if let Some(example) = &plan.left_out.example {
             ui.warn(format!("{} left out; the first: {example}", text::rows(plan.left_out.rows)));
         }

@@ -63,7 +63,10 @@ impl ObjectFolder {
     #[cfg(feature = "delta")]
     pub(in crate::location) fn in_store(&self) -> Result<(Arc<dyn ObjectStore>, Url)> {
         let mut url = self.address.base.clone();
-        url.set_path(&self.address.key);
+        // Each part is escaped, also a `%` in it.
+        let mut parts = url.path_segments_mut().map_err(|()| Error::Internal(format!("{self} has no path")))?;
+        parts.pop_if_empty().extend(self.address.key.split('/'));
+        drop(parts);
         Ok((store_of(&self.address.base)?, url))
     }
 

@@ -47,7 +47,7 @@ impl Object {
     ///
     /// # Errors
     /// The store's answer.
-    pub(super) fn with_meta(self, cancel: &Cancel) -> Result<Self> {
+    pub(in crate::location) fn with_meta(self, cancel: &Cancel) -> Result<Self> {
         Ok(Self { meta: Some(self.known(cancel)?), ..self })
     }
 
