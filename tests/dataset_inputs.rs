@@ -15,6 +15,9 @@ use common::datasets::{chunks, folder, labels, open, rows, write};
 use dismax::dataset::{Chunk, Dataset, LoadOptions, OnBadFile, OpenOptions, WriteOptions};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
 
 /// A column of text, over all chunks.
 fn texts(chunks: &[Chunk], name: &str) -> Vec<Option<String>> {
@@ -306,6 +309,19 @@ fn damaged_files_are_left_out_on_request_and_listed() {
     assert_eq!(bad.len(), 2, "{bad:?}");
     assert!(bad[0].0.contains("b.parquet") && bad[0].1 == 0, "{bad:?}");
     assert!(bad[1].0.contains("c.arrows") && bad[1].1 == 2, "{bad:?}");
+
+    // Rows of the row groups before the damage come, though they fill no record batch.
+    let groups = WriterProperties::builder().set_max_row_group_row_count(Some(5)).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows(0..15).schema(), Some(groups)).expect("a writer");
+    writer.write(&rows(0..15)).expect("rows");
+    let mut file = writer.into_inner().expect("a file");
+    let footer = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file.clone())).expect("a footer");
+    let last = usize::try_from(footer.metadata().row_group(2).column(0).data_page_offset()).expect("in the file");
+    file[last..last + 20].fill(0xFF);
+    fs::write(path("f.parquet"), file).expect("a file");
+    let dataset = Dataset::open_with(&[path("f.parquet").display().to_string()], options.clone()).expect("a footer");
+    assert_eq!(labels(&chunks(&dataset, 100, None)), (0..10).collect::<Vec<_>>());
+    assert_eq!(dataset.bad_files()[0].rows, 10);
 
     // Columns that do not fit are no damage.
     let other = RecordBatch::new_empty(Arc::new(Schema::new(vec![Field::new("x", DataType::Int8, true)])));

@@ -27,8 +27,10 @@ fn the_newest_version_counts() {
 fn a_partition_of_a_table_is_not_read_alone() {
     let folder = folder();
     table(folder.path());
-    let error = open(&folder.path().join("day=a b")).expect_err("it holds a removed file");
-    assert!(matches!(error, Error::DeltaTable { .. }) && error.to_string().contains("not read alone"), "{error}");
+    for part in ["day=a b", "**/*.parquet", "day=a b/*.parquet"] {
+        let error = open(&folder.path().join(part)).expect_err("it holds a removed file");
+        assert!(matches!(error, Error::DeltaTable { .. }) && error.to_string().contains("not read alone"), "{error}");
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use common::datasets::{chunks, folder, names, open, rows, write};
 use dismax::cancel::Cancel;
 use dismax::dataset::{Dataset, LoadOptions, OnBadFile, OpenOptions, WriteOptions};
 use dismax::run::Run;
-use dismax::score_file::{PartsSummary, ScoreOptions, ScoreSummary, retry_failed, score_to, score_to_parts};
+use dismax::score_file::{
+    ErrorLimit, PartsSummary, ScoreOptions, ScoreSummary, retry_failed, score_to, score_to_parts,
+};
 use dismax::stage::StageOptions;
 use dismax::{Device, Error, Result, Stage};
 use tempfile::TempDir;
@@ -184,11 +186,15 @@ fn a_damaged_file_has_no_part() {
     let out = setup.path("out").display().to_string();
     let summary = score_to_parts(&setup.stage, &dataset, &out, &ScoreOptions::default(), &mut run).expect("scores");
     assert_eq!(summary.parts, Some(PartsSummary { written: 2, kept: 0, removed: 0, rows: 20 }));
-    assert_eq!(summary.bad_files.len(), 1);
+    assert_eq!((summary.bad_files.len(), summary.rows, summary.scored + summary.failed), (1, 20, 20));
     assert_eq!(names(out.as_ref()), ["_dismax.json", "a.parquet", "c.parquet"]);
     // Once it is whole again, it is the only one that is scored.
     fs::write(&path, whole).expect("written");
     assert_eq!(setup.parts("out"), PartsSummary { written: 1, kept: 2, removed: 0, rows: 210 });
+    // A limit is for the rows of earlier runs too.
+    let limited = ScoreOptions { max_errors: Some(ErrorLimit::Rows(209)), ..ScoreOptions::default() };
+    let error = setup.score("out", &limited, &Cancel::default(), u64::MAX).expect_err("no row is an image");
+    assert!(matches!(error, Error::TooManyRowErrors { failed: 210, rows: 210, .. }), "{error}");
 }
 
 #[test]

@@ -163,6 +163,7 @@ fn summarise(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: options.command.clone(),
         inputs: files(dataset),
+        bad_files: dataset.bad_files().into_iter().map(|bad| (bad.file.to_string(), bad.reason)).collect(),
         reference: reference.map(files),
         model: ModelSummary {
             path: model.path().display().to_string(),

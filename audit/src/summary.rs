@@ -34,6 +34,9 @@ pub struct AuditSummary {
     pub command: String,
     /// Files that were audited.
     pub inputs: Vec<String>,
+    /// Damaged files among them of which rows are left out, with the reason of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bad_files: BTreeMap<String, String>,
     /// Files of the reference; none without.
     pub reference: Option<Vec<String>>,
     /// The model.

@@ -32,8 +32,8 @@ From nothing to flagged images, with training rows in train.parquet:
   dismax evaluate --model model --id test.parquet --ood other.parquet
   dismax score new.parquet --model model --out scored.parquet
 
-Datasets are Parquet or Arrow IPC: files, folders, quoted patterns such as 'data/**/*.parquet', or - for an Arrow IPC
-stream on standard input. Images are encoded (JPEG, PNG, WebP, GIF, BMP, TIFF) or pixels as uint8.
+Datasets are Parquet, Arrow IPC or tar: files, folders, addresses (s3://, gs://, az://, https://, hf://), quoted patterns
+such as 'data/**/*.parquet', or - for standard input; also folders of images, and Delta tables. Images are encoded (JPEG, PNG, WebP, GIF, BMP, TIFF) or pixels as uint8.
 
 Exit codes:
   0    done; also where the reader of a pipe went away

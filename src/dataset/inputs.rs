@@ -59,7 +59,10 @@ pub fn resolve<S: AsRef<str>>(arguments: &[S], cancel: &Cancel) -> Result<Vec<In
                 inputs.push(Input::of_images(argument, &folder_of(&location), vec![location])?);
             }
             Found::One(location) => inputs.push(Input::one(location)),
-            Found::Matches(root, locations) => of_matches(argument, &root, locations, &mut inputs)?,
+            Found::Matches(root, locations) => {
+                require_no_part_of_a_table(argument, &root.to_string(), cancel)?;
+                of_matches(argument, &root, locations, &mut inputs)?;
+            }
             Found::Folder(folder) => inputs.extend(of_folder(&folder, cancel)?),
         }
     }
@@ -160,7 +163,9 @@ fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
         return of_delta_table(folder, cancel);
     }
     let partitions = Partitions::of_path(&format!("{}/x", name.trim_end_matches('/')));
-    require_no_partition_of_a_table(&name, cancel)?;
+    if Partitions::is_partition(name.trim_end_matches('/').rsplit('/').next().unwrap_or_default()) {
+        require_no_part_of_a_table(&name, &name, cancel)?;
+    }
     let (mut listed, mut subfolders) = (Vec::new(), 0);
     list(folder, &partitions, &mut listed, &mut subfolders, cancel)?;
     for of_kind in [is_table, is_tar] {
@@ -186,24 +191,25 @@ fn of_folder(folder: &Folder, cancel: &Cancel) -> Result<Vec<Input>> {
         None => Err(Error::data(
             &name,
             format!(
-                "holds no .parquet, .pq, .arrow, .arrows, .feather, .ipc or .tar file and no images; subfolders are searched \
-                 for images only, a pattern such as '{name}/**/*.parquet' finds others"
+                "holds no .parquet, .pq, .arrow, .arrows, .feather, .ipc or .tar file and no images; of subfolders only those \
+                 of partitions are searched for tables, a pattern such as '{name}/**/*.parquet' finds others"
             ),
         )),
     }
 }
 
-/// The folder of one partition of a Delta table holds removed files too, and no log.
-fn require_no_partition_of_a_table(name: &str, cancel: &Cancel) -> Result<()> {
-    let mut table = name.trim_end_matches('/');
+/// Files of a Delta table may be removed ones: only its log says so, which lies in the table's own folder.
+fn require_no_part_of_a_table(argument: &str, folder: &str, cancel: &Cancel) -> Result<()> {
+    let mut table = folder.trim_end_matches('/');
     while Partitions::is_partition(table.rsplit('/').next().unwrap_or_default()) {
         table = table.rfind('/').map_or(".", |slash| &table[..slash]);
     }
-    if table == name.trim_end_matches('/') || !Folder::named(table)?.has_folder("_delta_log", cancel)? {
+    let table = Folder::named(table)?;
+    if !table.has_folder("_delta_log", cancel)? {
         return Ok(());
     }
-    let message = format!("{name} is a part of it, which is not read alone; name the table, with a condition");
-    Err(Error::DeltaTable { path: table.into(), message })
+    let message = format!("{argument} is a part of it, which is not read alone; name the table, with a condition");
+    Err(Error::DeltaTable { path: table.to_string().into(), message })
 }
 
 #[cfg(feature = "delta")]

@@ -40,6 +40,8 @@ pub(super) struct RowGroups {
     reader: Option<ParquetRecordBatchReader>,
     /// Decoded rows that make no whole record batch yet.
     pending: Vec<RecordBatch>,
+    /// Ended the last record batch early.
+    failure: Option<ParquetError>,
 }
 
 impl RowGroups {
@@ -53,7 +55,19 @@ impl RowGroups {
     ) -> Self {
         let end = groups.end.min(metadata.metadata().num_row_groups());
         let group = groups.start;
-        Self { file, metadata, mask, size, group, end, decoded: 0, step: 0, reader: None, pending: Vec::new() }
+        Self {
+            file,
+            metadata,
+            mask,
+            size,
+            group,
+            end,
+            decoded: 0,
+            step: 0,
+            reader: None,
+            pending: Vec::new(),
+            failure: None,
+        }
     }
 
     /// The next record batch; `None` after the last row group.
@@ -72,7 +86,16 @@ impl RowGroups {
                 self.pending.extend((rest > 0).then(|| last.slice(fitting, rest)));
                 return Ok(batch);
             }
-            let Some(batch) = self.decode()? else { return Ok(self.take_pending()) };
+            let batch = match self.failure.take().map_or_else(|| self.decode(), Err) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(self.take_pending()),
+                // What was decoded before the damage comes first.
+                Err(error) if !self.pending.is_empty() => {
+                    self.failure = Some(error);
+                    return Ok(self.take_pending());
+                }
+                Err(error) => return Err(error),
+            };
             let bytes = bytes_of(&batch);
             self.choose_step(batch.num_rows(), bytes);
             let waiting: usize = self.pending.iter().map(bytes_of).sum();

@@ -98,7 +98,7 @@ pub fn score_to(
     }
     run.cancel.check()?;
     if let Some(limit) = options.max_errors {
-        limit.check(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed))?;
+        counts.check(limit, true)?;
     }
     let (alpha, score) = (outputs.columns.alpha(), outputs.columns.score());
     outputs.files.finish()?;
@@ -125,7 +125,7 @@ fn check_failures(chunk: &Chunk, columns: &ScoredColumns, counts: &Counts, optio
     }
     match options.max_errors {
         None => Ok(()),
-        Some(limit) => limit.check_running(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed)),
+        Some(limit) => counts.check(limit, false),
     }
 }
 

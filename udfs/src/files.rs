@@ -55,10 +55,13 @@ struct FileTables {
 #[async_trait]
 impl UrlTableFactory for FileTables {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if let Some(dataset) = foreign(name).await? {
-            return Ok(Some(Arc::new(DatasetTable::new(dataset))));
+        if locate(name).is_err() {
+            return Ok(None);
         }
-        let Ok(url) = locate(name) else { return Ok(None) };
+        let url = match named(name).await? {
+            Named::Dataset(dataset) => return Ok(Some(Arc::new(DatasetTable::new(dataset)))),
+            Named::Files(url) => url,
+        };
         let session = self.urls.session_store().get_session().upgrade();
         let state = session.and_then(|session| session.read().as_any().downcast_ref::<SessionState>().cloned());
         let state = state.ok_or_else(|| plan_datafusion_err!("the session of '{name}' has ended"))?;
@@ -76,20 +79,26 @@ impl UrlTableFactory for FileTables {
     }
 }
 
-/// The dataset of a name that stands for images, tar files or a Delta table; none for names of other things and of
-/// nothing.
+/// What a name stands for.
+pub(crate) enum Named {
+    /// Inputs that DataFusion has no reader for: images, tar files, a Delta table.
+    Dataset(Dataset),
+    /// Files that DataFusion lists, if there are any.
+    Files(ListingTableUrl),
+}
+
+/// Finds out what a name stands for.
 ///
 /// # Errors
-/// Such inputs that cannot be read.
-pub(crate) async fn foreign(name: &str) -> Result<Option<Dataset>> {
+/// Such inputs that cannot be read, a store that does not answer, a name that is no address.
+pub(crate) async fn named(name: &str) -> Result<Named> {
     let is_folder = name.ends_with('/') || Path::new(name).is_dir();
     if Format::of_extension(Path::new(name)).is_some() && !is_folder {
-        return Ok(None);
+        return locate(name).map(Named::Files);
     }
     // A query that is given up waits for no store.
     let cancel = CancelledWhenDropped::default();
-    let asked = cancel.0.clone();
-    let owned = name.to_owned();
+    let (owned, asked) = (name.to_owned(), cancel.0.clone());
     let open = move || {
         let inputs = match resolve(&[&owned], &asked) {
             Ok(inputs) => inputs,
@@ -97,10 +106,14 @@ pub(crate) async fn foreign(name: &str) -> Result<Option<Dataset>> {
             Err(error @ dismax::Error::DeltaTable { .. }) => return Err(error),
             // Nor is it known whether there is a log where the store does not answer.
             Err(error @ dismax::Error::Io { .. }) if is_remote(&owned) => return Err(error),
-            Err(_) => return Ok(None),
+            Err(_) => return Ok((None, None)),
         };
-        let is_foreign = inputs.iter().all(Input::needs_dataset_reader);
-        if is_foreign { Dataset::of_inputs(inputs, OpenOptions::default()).map(Some) } else { Ok(None) }
+        let extension = inputs.first().and_then(Input::location).map(|location| location.file_name());
+        let extension = extension.and_then(|name| Some(Path::new(&name).extension()?.to_str()?.to_owned()));
+        match inputs.iter().all(Input::needs_dataset_reader) {
+            true => Dataset::of_inputs(inputs, OpenOptions::default()).map(|dataset| (Some(dataset), None)),
+            false => Ok((None, extension)),
+        }
     };
     // Stores take their time to answer.
     let opened = match Handle::try_current() {
@@ -109,7 +122,12 @@ pub(crate) async fn foreign(name: &str) -> Result<Option<Dataset>> {
         }
         Err(_) => open(),
     };
-    opened.map_err(|error| DataFusionError::External(Box::new(error)))
+    Ok(match opened.map_err(|error| DataFusionError::External(Box::new(error)))? {
+        (Some(dataset), _) => Named::Dataset(dataset),
+        // Beside its tables a folder may hold a manifest and the like.
+        (None, Some(extension)) if is_folder => Named::Files(locate(name)?.with_glob(&format!("**/*.{extension}"))?),
+        (None, _) => Named::Files(locate(name)?),
+    })
 }
 
 /// Stops what waits in its name once nobody wants it any more.

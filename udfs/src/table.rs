@@ -16,7 +16,7 @@ use dismax::dataset::ImageColumn;
 use tokio::runtime::Handle;
 
 use crate::dataset_table::DatasetTable;
-use crate::files;
+use crate::files::{self, Named};
 use crate::functions;
 use crate::models::Registry;
 use crate::output::Output;
@@ -83,16 +83,18 @@ fn open(name: &str, session: &dyn Session) -> Result<Arc<dyn TableProvider>> {
     let Some(state) = session.as_any().downcast_ref::<datafusion::execution::SessionState>() else {
         return plan_err!("{NAME} needs a session of DataFusion's own kind");
     };
-    let url = files::locate(name)?;
     let runtime = Handle::try_current().ok();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             // Object stores over a network need the runtime of the caller.
             let _runtime = runtime.as_ref().map(Handle::enter);
             futures::executor::block_on(async {
-                if let Some(dataset) = files::foreign(name).await? {
-                    return Ok(Arc::new(DatasetTable::new(dataset)) as Arc<dyn TableProvider>);
-                }
+                let url = match files::named(name).await? {
+                    Named::Dataset(dataset) => {
+                        return Ok(Arc::new(DatasetTable::new(dataset)) as Arc<dyn TableProvider>);
+                    }
+                    Named::Files(url) => url,
+                };
                 if files::is_missing(&url, state).await {
                     return plan_err!("{NAME}('{name}'): there is no such file");
                 }

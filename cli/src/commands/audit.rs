@@ -34,7 +34,8 @@ findings.parquet; its columns file and row join it to the data.";
 /// Flags of `dismax audit`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Images to audit: files, folders or patterns, or - for an Arrow IPC stream on standard input.
+    /// Images to audit: Parquet, Arrow or tar files, folders of these or of images, addresses, patterns, or - for
+    /// an Arrow IPC stream or a tar file on standard input.
     #[arg(required_unless_present = "compare", conflicts_with = "compare", value_name = "INPUT")]
     inputs: Vec<String>,
 

@@ -1,5 +1,6 @@
 //! `dismax evaluate`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,9 @@ use dismax::model::Model;
 use dismax::score::Score;
 use dismax::stage::Stage;
 use dismax::{Error, Result};
+use serde::Serialize;
 
-use crate::args::{ImageArgs, InputArgs, LabelArgs, StageArgs};
+use crate::args::{ImageArgs, InputArgs, LabelArgs, StageArgs, reasons};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::estimate;
@@ -96,7 +98,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     }
     let evaluation = Evaluation::try_new(&in_dist, &ood)?;
     match args.json {
-        true => ui::print(&ui::json(&evaluation)?)?,
+        true => {
+            let bad_files: Vec<_> = others.iter().chain([&test]).flat_map(Dataset::bad_files).collect();
+            ui::print(&ui::json(&Report { evaluation: &evaluation, bad_files: reasons(&bad_files) })?)?;
+        }
         false => ui::print_text(&describe(&evaluation))?,
     }
     // Last: the figures must not be lost where pictures cannot be written.
@@ -104,6 +109,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         draw(&evaluation, folder, context)?;
     }
     Ok(Outcome::Done)
+}
+
+/// The figures for programs.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+    /// Damaged files of which rows are left out, with the reason of each.
+    bad_files: BTreeMap<String, String>,
 }
 
 fn draw(evaluation: &Evaluation, folder: &Path, context: &Context) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `dismax filter`.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use dismax::stage::Stage;
 use dismax::{Error, Result};
 use serde::Serialize;
 
-use crate::args::{ImageArgs, InputArgs, StageArgs, share};
+use crate::args::{ImageArgs, InputArgs, StageArgs, reasons, share};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::{text, ui};
@@ -44,7 +45,8 @@ enum KeepArg {
 /// Flags of `dismax filter`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Images to filter: files, folders or patterns, or - for an Arrow IPC stream on standard input.
+    /// Images to filter: Parquet, Arrow or tar files, folders of these or of images, addresses, patterns, or - for
+    /// an Arrow IPC stream or a tar file on standard input.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 
@@ -116,6 +118,8 @@ struct Report<'a> {
     flagged: u64,
     p_value_threshold: Option<f64>,
     seconds: f64,
+    /// Damaged files of which rows are left out, with the reason of each.
+    bad_files: BTreeMap<String, String>,
     output: &'a str,
     rejected_output: Option<&'a str>,
 }
@@ -163,6 +167,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         flagged: summary.flagged,
         p_value_threshold: summary.threshold,
         seconds: summary.seconds,
+        bad_files: reasons(&dataset.bad_files()),
         output: &args.out,
         rejected_output: args.rejected.as_deref(),
     };

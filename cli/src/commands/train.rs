@@ -39,7 +39,7 @@ from it; on a CPU the result is the same bit for bit. The model folder holds the
 /// Flags of `dismax train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Labelled training images: files, folders or patterns.
+    /// Labelled training images: Parquet, Arrow or tar files, folders of these or of images, addresses, patterns.
     #[arg(required = true, value_name = "TRAIN")]
     inputs: Vec<String>,
 

@@ -54,7 +54,11 @@ pub fn score_to_parts(
     let manifest = begin(&folder, stage.model().digest(), settings, options.write.overwrite, run)?;
     let plan = Plan::new(&slices, &manifest, &folder.files(&run.cancel)?)?;
     if plan.others > 0 {
-        log::warn!("{target}: {} parts of inputs that are not named here stay as they are", plan.others);
+        log::warn!(
+            "{target}: {} parts of inputs that are not named here stay as they are, also where these inputs are gone; start over to leave \
+             them out",
+            plan.others
+        );
     }
     let numbers: Vec<usize> = plan.todo.iter().map(|(slice, _)| *slice).collect();
     let dataset = dataset.only(&numbers);
@@ -69,7 +73,9 @@ pub fn score_to_parts(
     parts.save()?;
 
     let clock = Clock::start(stage);
-    let mut counts = Counts::default();
+    let noted = parts.manifest.parts.iter().filter_map(|part| Some((part.failed, part.rows?)));
+    let earlier = noted.fold((0, 0), |(failed, rows), part| (failed + part.0, rows + part.1));
+    let mut counts = Counts::after(earlier);
     let outcome = parts.score(stage, &dataset, &columns, options, run, &mut counts);
     // What is complete is noted, also when the run ends early.
     let written = parts.finish();
@@ -151,14 +157,14 @@ impl Parts {
         for scored in stage.scan(dataset, None, run.cancel.clone())? {
             let (chunk, scored) = scored?;
             if let Some((_, part, writer)) = open.take_if(|(input, ..)| *input != chunk.source) {
-                self.end(part, writer, dataset)?;
+                self.end(part, writer, dataset, counts)?;
             }
             // Inputs without rows have parts as well.
             while open.is_none() && self.next <= chunk.source {
                 let (input, writer) = self.begin_next()?;
                 match input == chunk.source {
                     true => open = Some((input, Counts::default(), writer)),
-                    false => self.end(Counts::default(), writer, dataset)?,
+                    false => self.end(Counts::default(), writer, dataset, counts)?,
                 }
             }
             let columns = columns.build(&scored)?;
@@ -173,15 +179,15 @@ impl Parts {
         }
         run.cancel.check()?;
         if let Some((_, part, writer)) = open {
-            self.end(part, writer, dataset)?;
+            self.end(part, writer, dataset, counts)?;
         }
         while self.next < self.entries.len() {
             let (_, writer) = self.begin_next()?;
-            self.end(Counts::default(), writer, dataset)?;
+            self.end(Counts::default(), writer, dataset, counts)?;
         }
         match options.max_errors {
             None => Ok(()),
-            Some(limit) => limit.check(counts.failed, counts.rows).map_err(|allowed| counts.too_many(allowed)),
+            Some(limit) => counts.check(limit, true),
         }
     }
 
@@ -192,10 +198,11 @@ impl Parts {
         Ok((input, BackgroundWriter::try_new(DatasetWriter::create_part(&name, &self.schema, &self.write)?)?))
     }
 
-    /// The part that was begun last has all its rows. That of a damaged file gets no name.
-    fn end(&mut self, part: Counts, writer: BackgroundWriter, dataset: &Dataset) -> Result<()> {
+    /// The part that was begun last has all its rows. That of a damaged file gets no name, and `counts` loses its rows.
+    fn end(&mut self, part: Counts, writer: BackgroundWriter, dataset: &Dataset, counts: &mut Counts) -> Result<()> {
         let input = self.next - 1;
         if dataset.is_bad(input) {
+            counts.remove(&part);
             return Ok(());
         }
         self.ending.push_back((self.entries[input], part, writer.finish_later()?));

@@ -98,6 +98,17 @@ async fn shards_of_several_widths_are_one_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_beside_tables_is_no_table() {
+    let folder = datasets::folder();
+    fs::write(folder.path().join("_dismax.json"), "{}").unwrap();
+    datasets::write(&folder.path().join("z.parquet"), &[datasets::rows(0..5)], &WriteOptions::default());
+    let (session, _) = session();
+    for name in [folder.path().display().to_string(), format!("{}/", folder.path().display())] {
+        assert_eq!(rows(&session, &format!("SELECT count(*), sum(label) FROM '{name}'")).await, ["|5|10|"], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn conditions_on_folders_leave_files_out() {
     let folder = datasets::folder();
     for (label, range) in [("cat", 0..5), ("dog", 5..9)] {
@@ -106,6 +117,7 @@ async fn conditions_on_folders_leave_files_out() {
         let batch = datasets::rows(range).project(&[0]).unwrap();
         datasets::write(&place.join("part-0.parquet"), &[batch], &WriteOptions::default());
     }
+    fs::write(folder.path().join("_SUCCESS"), "").unwrap();
     let (session, stage) = session();
     let name = folder.path().display();
     assert_eq!(
