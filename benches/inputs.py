@@ -27,6 +27,7 @@ from sql_throughput import run
 
 PHOTOS = 40
 PHOTO_SIZE = (4000, 3000)
+NOISE = 4
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -115,12 +116,15 @@ def long_run(options, images, folder):
 
 
 def photographs(options, folder):
-    from PIL import Image
+    from PIL import Image, ImageChops
 
     place = folder / "photographs"
     place.mkdir()
     for number, image in enumerate(images_of(options.photos, None)[:PHOTOS]):
         picture = Image.open(io.BytesIO(image)).convert("RGB").resize(PHOTO_SIZE, Image.BICUBIC)
+        # A camera's noise, which makes the files as large as a camera's.
+        noise = Image.effect_noise(PHOTO_SIZE, NOISE).convert("RGB")
+        picture = ImageChops.add(picture, noise, offset=-128)
         picture.save(place / f"{number:02}.jpg", quality=92)
 
     def pillow():
