@@ -59,7 +59,8 @@ pub struct ScoreOptions {
     pub alpha: Option<f64>,
     /// What becomes of a row that cannot be scored.
     pub on_error: OnError,
-    /// Failed rows that are accepted; any number where none is given.
+    /// Failed rows that are accepted; any number where none is given. Of a folder of parts all rows count, also those that
+    /// earlier runs wrote.
     pub max_errors: Option<ErrorLimit>,
     /// A second file for the failed rows alone: the input's columns and `error`.
     pub errors_to: Option<String>,

@@ -1,5 +1,6 @@
 //! Files by their names as tables.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use datafusion::prelude::SessionContext;
 use dismax::Dataset;
 use dismax::cancel::Cancel;
 use dismax::dataset::{Format, Input, OpenOptions, resolve};
-use dismax::location::{address_and_pattern, is_remote};
+use dismax::location::{Location, address_and_pattern, is_remote};
 use futures::StreamExt;
 use tokio::runtime::Handle;
 use url::Url;
@@ -106,14 +107,14 @@ pub(crate) async fn named(name: &str) -> Result<Named> {
             Err(error @ dismax::Error::DeltaTable { .. }) => return Err(error),
             // Nor is it known whether there is a log where the store does not answer.
             Err(error @ dismax::Error::Io { .. }) if is_remote(&owned) => return Err(error),
-            Err(_) => return Ok((None, None)),
+            Err(_) => return Ok((None, BTreeSet::new())),
         };
-        let extension = inputs.first().and_then(Input::location).map(|location| location.file_name());
-        let extension = extension.and_then(|name| Some(Path::new(&name).extension()?.to_str()?.to_owned()));
-        match inputs.iter().all(Input::needs_dataset_reader) {
-            true => Dataset::of_inputs(inputs, OpenOptions::default()).map(|dataset| (Some(dataset), None)),
-            false => Ok((None, extension)),
+        if inputs.iter().all(Input::needs_dataset_reader) {
+            return Dataset::of_inputs(inputs, OpenOptions::default()).map(|dataset| (Some(dataset), BTreeSet::new()));
         }
+        let names = inputs.iter().filter_map(Input::location).map(Location::file_name);
+        let extensions = names.filter_map(|name| Some(Path::new(&name).extension()?.to_str()?.to_owned()));
+        Ok((None, extensions.collect::<BTreeSet<String>>()))
     };
     // Stores take their time to answer.
     let opened = match Handle::try_current() {
@@ -124,9 +125,20 @@ pub(crate) async fn named(name: &str) -> Result<Named> {
     };
     Ok(match opened.map_err(|error| DataFusionError::External(Box::new(error)))? {
         (Some(dataset), _) => Named::Dataset(dataset),
-        // Beside its tables a folder may hold a manifest and the like.
-        (None, Some(extension)) if is_folder => Named::Files(locate(name)?.with_glob(&format!("**/*.{extension}"))?),
-        (None, _) => Named::Files(locate(name)?),
+        (None, kinds) if is_folder && kinds.len() > 1 => {
+            let kinds: Vec<String> = kinds.iter().map(|kind| format!(".{kind}")).collect();
+            return plan_err!(
+                "'{name}' holds tables of several kinds ({}), of which one query reads one: FROM '{}/*{}'",
+                kinds.join(", "),
+                name.trim_end_matches('/'),
+                kinds[0]
+            );
+        }
+        (None, kinds) => match kinds.first().filter(|_| is_folder) {
+            // Beside its tables a folder may hold a manifest and the like.
+            Some(kind) => Named::Files(locate(name)?.with_glob(&format!("**/[!._]*.{kind}"))?),
+            None => Named::Files(locate(name)?),
+        },
     })
 }
 

@@ -101,11 +101,17 @@ async fn shards_of_several_widths_are_one_table() {
 async fn a_manifest_beside_tables_is_no_table() {
     let folder = datasets::folder();
     fs::write(folder.path().join("_dismax.json"), "{}").unwrap();
-    datasets::write(&folder.path().join("z.parquet"), &[datasets::rows(0..5)], &WriteOptions::default());
+    for name in ["z.parquet", "_hidden.parquet"] {
+        datasets::write(&folder.path().join(name), &[datasets::rows(0..5)], &WriteOptions::default());
+    }
     let (session, _) = session();
     for name in [folder.path().display().to_string(), format!("{}/", folder.path().display())] {
         assert_eq!(rows(&session, &format!("SELECT count(*), sum(label) FROM '{name}'")).await, ["|5|10|"], "{name}");
     }
+    // None of the tables is left out without a word.
+    datasets::write(&folder.path().join("a.arrow"), &[datasets::rows(0..5)], &WriteOptions::default());
+    let error = session.sql(&format!("SELECT * FROM '{}'", folder.path().display())).await.expect_err("two kinds");
+    assert!(error.to_string().contains(".arrow, .parquet"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
