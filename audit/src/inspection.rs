@@ -246,6 +246,14 @@ impl Inspector {
     }
 }
 
+/// A picture as a small JPEG file, as it stands in reports.
+///
+/// # Errors
+/// A picture whose sides do not fit the number of its values.
+pub fn thumbnail(image: &Pixels) -> Result<Vec<u8>, RowError> {
+    Inspector::default().thumbnail(image)
+}
+
 /// A window of a picture as `side` x `side` pixels.
 pub fn sample(image: &Pixels, window: Window, side: u32, resizer: &mut Resizer) -> Result<Pixels, RowError> {
     let source =

@@ -65,6 +65,8 @@ pub use self::confidence::{CalibrationFigures, ConfidenceGap};
 pub use self::drift::{DriftFigures, DriftTest, Quantity};
 pub use self::duplicates::DuplicateFigures;
 pub use self::error::AuditError;
+#[doc(hidden)]
+pub use self::inspection::thumbnail;
 pub use self::kind::{Kind, Severity};
 pub use self::labels::{ClassNoise, JointCell, LabelFigures};
 pub use self::options::{AuditInputs, AuditOptions};

@@ -1,7 +1,6 @@
 //! Exit codes. They are part of the interface: scripts depend on them, and the help of `dismax` lists them.
 
 use std::io::ErrorKind;
-use std::process::ExitCode;
 
 use dismax::Error;
 #[cfg(feature = "audit")]
@@ -18,11 +17,11 @@ pub enum Outcome {
     Incomplete,
 }
 
-impl From<Outcome> for ExitCode {
+impl From<Outcome> for u8 {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Done => Self::SUCCESS,
-            Outcome::Incomplete => Self::from(1),
+            Outcome::Done => 0,
+            Outcome::Incomplete => 1,
         }
     }
 }

@@ -39,6 +39,7 @@ pub struct Dataset {
     pub(super) cancel: Cancel,
     on_bad_file: OnBadFile,
     pub(super) bad_files: BadFiles,
+    image: Option<String>,
 }
 
 /// How a dataset is opened and read.
@@ -131,7 +132,7 @@ impl Dataset {
             schema = schema::merge(&schema, &before[0].name, &rest[0].schema, &rest[0].name)?;
         }
         let rows = rows_of(&sources);
-        Ok(Self { sources, schema, rows, cancel, on_bad_file, bad_files })
+        Ok(Self { sources, schema, rows, cancel, on_bad_file, bad_files, image: None })
     }
 
     /// The inputs whose folders say nothing against a condition: `may_hold` is asked about the columns that the names of an
@@ -198,14 +199,20 @@ impl Dataset {
         self.bad_files.list().iter().any(|bad| bad.file == source.name && here(bad.rows))
     }
 
-    /// The column with the images: the one that fits by itself, or `wanted`.
+    /// The same dataset, with a name for the column with the images where callers want none.
+    #[must_use]
+    pub fn with_image_column(self, name: Option<String>) -> Self {
+        Self { image: name, ..self }
+    }
+
+    /// The column with the images: `wanted`, or the one that the dataset was told of, or the only one that fits.
     ///
     /// # Errors
     /// As [`ImageColumn::find`]; the message begins with the first file's name.
     pub fn image_column(&self, wanted: Option<&str>) -> Result<ImageColumn> {
         // Beside it, tar files may hold other columns of bytes.
         let named = self.sources.iter().all(Source::names_its_images) && self.schema.column_with_name(IMAGE).is_some();
-        let wanted = wanted.or(named.then_some(IMAGE));
+        let wanted = wanted.or(self.image.as_deref()).or(named.then_some(IMAGE));
         let column = ImageColumn::find(&self.schema, wanted).map_err(|error| self.locate(error))?;
         let from_folders = self.sources.iter().all(|source| matches!(source.kind, SourceKind::Images { .. }));
         Ok(if from_folders { column.opening_below("".as_ref()) } else { column })

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam::sync::WaitGroup;
 
 use super::accelerator::{Accelerator, PASSES_IN_FLIGHT, PASSES_WAITING, finish_passes, start_passes};
 use super::cuda::Cuda;
@@ -142,6 +143,9 @@ impl Stage {
         // which may be one of an asynchronous runtime.
         let (jobs, queue) = unbounded();
         self.jobs = Some(jobs);
+        // Each worker limits itself to one thread, which libtorch also takes as the setting of threads to come: those of
+        // whoever else uses libtorch in this process. So it is taken back.
+        let (threads, started) = (tch::get_num_threads(), WaitGroup::new());
         for engine in engines {
             let decoder = Decoder {
                 model: Arc::clone(&self.model),
@@ -151,8 +155,11 @@ impl Stage {
                 resizer: ReusableResizer::default(),
             };
             let (worker, queue): (_, Receiver<Job>) = (Worker { engine, decoder }, queue.clone());
-            self.workers.push(spawn("dismax-worker", move || worker.run(&queue))?);
+            let started = started.clone();
+            self.workers.push(spawn("dismax-worker", move || worker.run(&queue, started))?);
         }
+        started.wait();
+        tch::set_num_threads(threads);
         Ok(())
     }
 

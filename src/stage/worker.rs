@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
+use crossbeam::sync::WaitGroup;
 
 use super::item::ItemScores;
 use super::observer::{Observed, Observer};
@@ -59,9 +60,14 @@ pub(super) struct Decoder {
 
 impl Worker {
     /// Works until the stage is dropped. A panic ends its stream, not the worker: the pool keeps its size.
-    pub fn run(mut self, jobs: &Receiver<Job>) {
+    ///
+    /// `started` is dropped once libtorch computes on this thread alone.
+    pub fn run(mut self, jobs: &Receiver<Job>, started: WaitGroup) {
         // One libtorch thread for each worker: a worker per core beats operators that split themselves over the cores.
+        // Asked first, libtorch does not take up the process's setting later.
+        tch::get_num_threads();
         tch::set_num_threads(1);
+        drop(started);
         for job in jobs.iter().filter(|job| job.stream.strong_count() > 0) {
             // The answer is dropped with the panic, which its stream sees as an error.
             if catch_unwind(AssertUnwindSafe(|| (job.work)(&mut self))).is_err() {

@@ -39,7 +39,7 @@
 
 mod aggregates;
 mod chunks;
-mod dataset_table;
+mod constant;
 mod exec;
 mod files;
 mod functions;
@@ -47,7 +47,10 @@ mod models;
 mod output;
 mod plan;
 mod predicate;
+mod reader_table;
 mod register;
+mod scored;
+mod scoring;
 mod stores;
 mod table;
 mod window;
@@ -56,7 +59,10 @@ pub use self::files::with_file_tables;
 pub use self::models::{Models, NoModel};
 pub use self::plan::ScorePlanner;
 pub use self::predicate::SqlPredicate;
-pub use self::register::{extend, register};
+pub use self::reader_table::{ReaderTable, Reading};
+pub use self::register::{Functions, extend, register};
+pub use self::scored::{ScoredOptions, scored};
+pub use self::scoring::ScoreCache;
 
 // Compiles the programs of the page.
 #[cfg(doctest)]

@@ -11,10 +11,13 @@ use dismax::dataset::ImageColumn;
 use dismax::model::Model;
 use dismax::stage::{Stage, StageOptions};
 
+use crate::scoring::{Remembered, ScoreCache};
+
 /// Models under the names that queries use.
 #[derive(Debug, Default)]
 pub struct Models {
     options: StageOptions,
+    cache: Arc<ScoreCache>,
     entries: Vec<(String, Entry)>,
 }
 
@@ -36,6 +39,14 @@ impl Models {
     #[must_use]
     pub fn with_options(mut self, options: StageOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Scores that are remembered, for sessions that have them in common. Without this call the models have a cache of
+    /// their own; one of 0 bytes keeps nothing.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<ScoreCache>) -> Self {
+        self.cache = cache;
         self
     }
 
@@ -65,7 +76,7 @@ impl Models {
                 Entry::Stage(stage) => stage,
                 Entry::Model(model) => Arc::new(Stage::try_new(*model, &self.options)?),
             };
-            models.push(Arc::new(ScoringModel::try_new(name, stage)?));
+            models.push(Arc::new(ScoringModel::try_new(name, stage, &self.cache)?));
         }
         Ok(Registry { models })
     }
@@ -76,12 +87,14 @@ pub(crate) struct ScoringModel {
     pub name: String,
     pub columns: Columns,
     pub stage: Arc<Stage>,
+    pub remembered: Remembered,
 }
 
 impl ScoringModel {
-    fn try_new(name: String, stage: Arc<Stage>) -> Result<Self, dismax::Error> {
+    fn try_new(name: String, stage: Arc<Stage>, cache: &Arc<ScoreCache>) -> Result<Self, dismax::Error> {
         let columns = Columns::try_new(&stage, "")?;
-        Ok(Self { name, columns, stage })
+        let remembered = Remembered::of(cache, &stage);
+        Ok(Self { name, columns, stage, remembered })
     }
 
     fn digest(&self) -> &str {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableFunction;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionContext;
 
 use crate::aggregates;
-use crate::exec::{LateFilters, ShareScores, SmallBatches};
+use crate::exec::{LateFilters, SmallBatches};
 use crate::functions;
 use crate::models::{Models, Registry};
 use crate::plan::{ScoreOnce, ScoringQueryPlanner};
@@ -36,6 +37,33 @@ pub fn extend(builder: SessionStateBuilder, models: Models) -> Result<SessionSta
     Ok(install(builder, &Arc::new(models.start()?)))
 }
 
+/// The functions on their own, for a session that only takes functions: one behind DataFusion's C interface. Its plans
+/// have no scoring nodes; that an image is scored once is left to the models' cache.
+#[derive(Debug)]
+pub struct Functions {
+    /// Those that score images.
+    pub scalar: Vec<Arc<ScalarUDF>>,
+    /// Those that measure: `ece`, `auroc` and so on.
+    pub aggregate: Vec<Arc<AggregateUDF>>,
+    /// `bh_reject`.
+    pub window: Vec<Arc<WindowUDF>>,
+}
+
+impl Functions {
+    /// All functions, which score with these models.
+    ///
+    /// # Errors
+    /// As [`register`].
+    pub fn try_new(models: Models) -> Result<Self, dismax::Error> {
+        let models = Arc::new(models.start()?);
+        Ok(Self {
+            scalar: functions::all(&models).map(Arc::new).collect(),
+            aggregate: aggregates::all().map(Arc::new).collect(),
+            window: vec![Arc::new(window::bh_reject())],
+        })
+    }
+}
+
 fn install(mut builder: SessionStateBuilder, models: &Arc<Registry>) -> SessionStateBuilder {
     let scalar = builder.scalar_functions().get_or_insert_default();
     scalar.extend(functions::all(models).map(Arc::new));
@@ -50,5 +78,4 @@ fn install(mut builder: SessionStateBuilder, models: &Arc<Registry>) -> SessionS
         .with_optimizer_rule(Arc::new(ScoreOnce))
         .with_physical_optimizer_rule(Arc::new(LateFilters))
         .with_physical_optimizer_rule(Arc::new(SmallBatches))
-        .with_physical_optimizer_rule(Arc::new(ShareScores))
 }

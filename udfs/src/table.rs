@@ -1,25 +1,19 @@
 //! `dismax_score('FILE or glob' [, model])`: files as a table with the scored columns appended.
-//!
-//! The table is a view: the files, and a call of a scoring function for each column. So what a query does not need is
-//! neither read nor computed, and predicates and limits go where they belong.
 
 use std::sync::Arc;
 use std::thread;
 
-use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{Column, DataFusionError, Result, exec_datafusion_err, plan_datafusion_err, plan_err};
-use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ScalarUDF, lit};
+use datafusion::common::{Result, exec_datafusion_err, plan_datafusion_err, plan_err};
+use datafusion::logical_expr::Expr;
 use dismax::dataset::ImageColumn;
 use tokio::runtime::Handle;
 
-use crate::dataset_table::DatasetTable;
 use crate::files::{self, Named};
-use crate::functions;
 use crate::models::Registry;
-use crate::output::Output;
+use crate::reader_table::ReaderTable;
+use crate::scored::{self, ScoredOptions};
 
 /// Name of the function.
 pub(crate) const NAME: &str = "dismax_score";
@@ -46,18 +40,8 @@ impl TableFunctionImpl for ScoreTable {
                 "{NAME}('{files}'): {error}; score a column yourself: SELECT *, dismax(COLUMN) FROM '{files}'"
             )
         })?;
-        scoring.columns.schema(&schema).map_err(|_| taken(&schema, scoring.columns.fields()))?;
-
-        let plan = LogicalPlanBuilder::scan("files", provider_as_source(table), None)?;
-        let column = |name: &str| Expr::Column(Column::new(Some("files"), name));
-        let mut exprs: Vec<Expr> = schema.fields().iter().map(|field| column(field.name())).collect();
-        for (output, field) in Output::COLUMNS.into_iter().zip(scoring.columns.fields()) {
-            let function =
-                Arc::new(ScalarUDF::new_from_impl(functions::ScoreFunction::new(output, Arc::clone(&self.models))));
-            let call = function.call(vec![column(image.name()), lit(scoring.name.clone())]);
-            exprs.push(call.alias(field.name()));
-        }
-        let plan = plan.project(exprs)?.build()?;
+        scored::require_free_names(&schema, scoring)?;
+        let plan = scored::plan(table, &self.models, scoring, image.name(), &ScoredOptions::default())?;
         Ok(Arc::new(ViewTable::new(plan, None)))
     }
 }
@@ -67,15 +51,6 @@ fn text(argument: &Expr) -> Option<&str> {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
         _ => None,
     }
-}
-
-/// Columns that the files have already.
-fn taken(schema: &Schema, added: &[Field]) -> DataFusionError {
-    let taken = added.iter().find(|field| schema.column_with_name(field.name()).is_some());
-    let name = taken.map_or("", |field| field.name());
-    plan_datafusion_err!(
-        "the files already have a column \"{name}\"; name the new ones yourself: SELECT *, dismax_prediction(image) AS mine FROM 'FILE'"
-    )
 }
 
 /// The files as a table. Finding out their schema is asynchronous and planning is not, so a thread waits for it.
@@ -91,7 +66,7 @@ fn open(name: &str, session: &dyn Session) -> Result<Arc<dyn TableProvider>> {
             futures::executor::block_on(async {
                 let url = match files::named(name).await? {
                     Named::Dataset(dataset) => {
-                        return Ok(Arc::new(DatasetTable::new(dataset)) as Arc<dyn TableProvider>);
+                        return Ok(Arc::new(ReaderTable::of_dataset(dataset)) as Arc<dyn TableProvider>);
                     }
                     Named::Files(url) => url,
                 };

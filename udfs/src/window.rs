@@ -10,9 +10,9 @@ use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldA
 use datafusion::logical_expr::{
     DocSection, Documentation, PartitionEvaluator, Signature, TypeSignature, Volatility, WindowUDF, WindowUDFImpl,
 };
-use datafusion::physical_expr::expressions::Literal;
 use dismax::calibration::benjamini_hochberg;
 
+use crate::constant;
 use crate::models::external;
 
 const SECTION: DocSection = DocSection {
@@ -47,9 +47,8 @@ impl WindowUDFImpl for BhReject {
     }
 
     fn partition_evaluator(&self, arguments: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
-        let q = arguments.input_exprs().get(1).and_then(|q| q.downcast_ref::<Literal>());
-        match q.map(Literal::value) {
-            Some(ScalarValue::Float64(Some(q))) => Ok(Box::new(Procedure { q: *q })),
+        match arguments.input_exprs().get(1).and_then(constant::value_of) {
+            Some(ScalarValue::Float64(Some(q))) => Ok(Box::new(Procedure { q })),
             _ => plan_err!("bh_reject(p_value, q): q must be a constant false discovery rate such as 0.05"),
         }
     }

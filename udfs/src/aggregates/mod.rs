@@ -15,11 +15,11 @@ use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, DocSection, Documentation, Signature, TypeSignature, Volatility,
 };
-use datafusion::physical_expr::expressions::Literal;
 use dismax::metrics::DEFAULT_BINS;
 
 use self::calibration::{Brier, Ece};
 use self::ranking::{Figure, Ranking};
+use crate::constant;
 
 /// Share of positive rows that `fpr_at_tpr` accepts where none is given.
 const TPR: f64 = 0.95;
@@ -142,7 +142,7 @@ impl Audit {
     /// The constant after boolean and number.
     fn option(&self, arguments: &AccumulatorArgs) -> Result<Option<f64>> {
         let Some(option) = arguments.exprs.get(2) else { return Ok(None) };
-        let value = option.downcast_ref::<Literal>().map(|literal| literal.value().cast_to(&DataType::Float64));
+        let value = constant::value_of(option).map(|value| value.cast_to(&DataType::Float64));
         match value {
             Some(Ok(ScalarValue::Float64(Some(value)))) => Ok(Some(value)),
             _ => plan_err!("{}: the third argument must be a constant number", self.kind.syntax()),

@@ -55,7 +55,7 @@ fn place(plan: Arc<dyn ExecutionPlan>, producers: &HashSet<u64>) -> Result<Arc<d
     let filter = Arc::new(FilterExec::try_new(conjunction(filters), Arc::clone(&score.input))?);
     let (image, model) = (Arc::clone(&score.image), Arc::clone(&score.model));
     let filtered = ScoreExec::try_new(filter, image, model, score.outputs.clone())?;
-    Ok(Arc::new(ScoreExec { filters_late: true, share: score.share.clone(), ..filtered }))
+    Ok(Arc::new(ScoreExec { filters_late: true, ..filtered }))
 }
 
 /// Whether everything that a filter waits for is among `producers`.

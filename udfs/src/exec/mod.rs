@@ -1,13 +1,9 @@
 //! Scoring as an operator of the execution plan.
 
-mod answer;
 mod late_filters;
 mod metrics;
 mod row_bytes;
-mod share_scores;
-mod shared;
 mod small_batches;
-mod sources;
 mod stream;
 
 use std::collections::HashSet;
@@ -37,8 +33,6 @@ use dismax::dataset::ImageColumn;
 
 pub(crate) use self::late_filters::LateFilters;
 use self::metrics::ScoreMetrics;
-pub(crate) use self::share_scores::ShareScores;
-use self::shared::Share;
 pub(crate) use self::small_batches::SmallBatches;
 use self::stream::{PartitionStream, Scoring};
 use crate::models::ScoringModel;
@@ -61,8 +55,6 @@ pub(crate) struct ScoreExec {
     late_filters: Vec<Arc<dyn PhysicalExpr>>,
     /// Whether the input is such a filter.
     filters_late: bool,
-    /// With other nodes of the plan that read the same images.
-    share: Option<Share>,
     schema: SchemaRef,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
@@ -101,7 +93,6 @@ impl ScoreExec {
             outputs,
             late_filters: Vec::new(),
             filters_late: false,
-            share: None,
             schema,
             metrics: ExecutionPlanMetricsSet::new(),
             properties: Arc::new(properties),
@@ -123,7 +114,6 @@ impl ScoreExec {
             image_column: self.image_column.clone(),
             model: Arc::clone(&self.model),
             outputs: self.outputs.clone(),
-            share: self.share.clone(),
             schema: Arc::clone(&self.schema),
         }
     }
@@ -142,14 +132,12 @@ impl DisplayAs for ScoreExec {
         let outputs = outputs.join(", ");
         match format {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
-                write!(f, "ScoreExec: model={}, image={}, columns=[{outputs}]", self.model.name, self.image)?;
-                self.share.iter().try_for_each(|share| write!(f, ", shared_scores={}", share.group()))
+                write!(f, "ScoreExec: model={}, image={}, columns=[{outputs}]", self.model.name, self.image)
             }
             DisplayFormatType::TreeRender => {
                 writeln!(f, "model={}", self.model.name)?;
                 writeln!(f, "image={}", self.image)?;
-                writeln!(f, "columns={outputs}")?;
-                self.share.iter().try_for_each(|share| writeln!(f, "shared_scores={}", share.group()))
+                writeln!(f, "columns={outputs}")
             }
         }
     }
@@ -203,8 +191,7 @@ impl ExecutionPlan for ScoreExec {
             ChildrenPropertiesMode::Recompute => {
                 let (image, model) = (Arc::clone(&self.image), Arc::clone(&self.model));
                 let new = Self::try_new(input, image, model, self.outputs.clone())?;
-                let (late_filters, share) = (self.late_filters.clone(), self.share.clone());
-                Self { late_filters, filters_late: self.filters_late, share, ..new }
+                Self { late_filters: self.late_filters.clone(), filters_late: self.filters_late, ..new }
             }
         }))
     }
@@ -228,9 +215,6 @@ impl ExecutionPlan for ScoreExec {
             context.runtime_env(),
         );
         let input = self.input.execute(partition, Arc::new(small))?;
-        if let Some(share) = &self.share {
-            share.start(partition, context.memory_pool());
-        }
         let partitions = self.properties.output_partitioning().partition_count();
         let metrics = ScoreMetrics::new(&self.metrics, partition);
         Ok(Box::pin(PartitionStream::new(self.scoring(), partitions, input, metrics)))

@@ -5,22 +5,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
-use arrow::compute::take;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use datafusion::physical_expr::PhysicalExpr;
-use dismax::dataset::{ImageColumn, ImageDigest, used_bytes};
-use dismax::stage::Scored;
+use dismax::dataset::{ImageColumn, used_bytes};
 use futures::{Stream, StreamExt};
 
-use super::answer::{Sender, Wanted};
 use super::metrics::{Batch, ScoreMetrics};
-use super::shared::{Claim, Own, Share};
 use crate::chunks::ImageSlices;
 use crate::models::{ScoringModel, external};
 use crate::output::Output;
+use crate::scoring::{Answered, Request};
 
 /// Record batches that each partition may have in flight, however many partitions there are: one at the workers, one to
 /// come.
@@ -34,8 +31,6 @@ pub(super) struct Scoring {
     pub model: Arc<ScoringModel>,
     /// With the names of their columns.
     pub outputs: Vec<(Output, String)>,
-    /// With other nodes of the plan that read the same images.
-    pub share: Option<Share>,
     /// The input's columns, then the appended ones.
     pub schema: SchemaRef,
 }
@@ -66,18 +61,7 @@ struct CurrentBatch {
 struct ChunkInFlight {
     rows: RecordBatch,
     bytes: u64,
-    /// Of the chunk itself and, where scores are shared, of others that have some of its images.
-    answers: Vec<Wanted>,
-    /// For each row which answer has its scores, and in which row; none where that is the only answer, row by row.
-    places: Option<Vec<(usize, usize)>>,
-    /// What was sent to the workers for it.
-    sent: Option<Sent>,
-}
-
-/// Images that a chunk sent to the workers.
-struct Sent {
-    images: usize,
-    answer: usize,
+    request: Request,
 }
 
 impl PartitionStream {
@@ -133,62 +117,20 @@ impl PartitionStream {
         let rows = current.rows.slice(current.start, images.len());
         current.start += images.len();
         let bytes = used_bytes(&images) as u64;
-        let chunk = match &self.scoring.share {
-            Some(share) => self.submit_shared(share, rows, bytes, images)?,
-            None => {
-                let sent = Some(Sent { images: images.len(), answer: 0 });
-                let (sender, answer) = Wanted::new();
-                self.submit(&images, &answer, sender)?;
-                ChunkInFlight { rows, bytes, answers: vec![answer], places: None, sent }
-            }
-        };
+        let request = Request::send(&self.scoring.model, &self.scoring.image_column, &images)?;
         self.metrics.begin();
         self.in_flight_bytes += bytes;
-        self.in_flight.push_back(chunk);
+        self.in_flight.push_back(ChunkInFlight { rows, bytes, request });
         Ok(true)
     }
 
-    /// Sends those images that no other node of the plan sends.
-    fn submit_shared(&self, share: &Share, rows: RecordBatch, bytes: u64, images: ArrayRef) -> Result<ChunkInFlight> {
-        let all = images.len();
-        let values = self.scoring.image_column.images_of(&images).map_err(external)?;
-        let digests: Vec<ImageDigest> = (0..all).map(|row| values.digest(row)).collect();
-        let Claim { answers, places, own } = share.claim(&digests, self.scoring.model.columns.classes());
-        let Some(Own { rows: missing, answer, sender }) = own else {
-            return Ok(ChunkInFlight { rows, bytes, answers, places: Some(places), sent: None });
-        };
-        let sent = Some(Sent { images: missing.len(), answer });
-        let is_whole = missing.len() == all;
-        let images = if is_whole { images } else { take(&images, &UInt64Array::from(missing), None)? };
-        self.submit(&images, &answers[answer], sender)?;
-        Ok(ChunkInFlight { rows, bytes, answers, places: (!is_whole).then_some(places), sent })
-    }
-
-    fn submit(&self, images: &ArrayRef, answer: &Wanted, sender: Sender) -> Result<()> {
-        let images = self.scoring.image_column.images_of(images).map_err(external)?;
-        // The stream may be dropped while its rows are scored.
-        let send = move |scored: dismax::Result<Scored>| sender.send(scored.map_err(external));
-        self.scoring.model.stage.submit(images, answer.token(), send).map_err(external)
-    }
-
-    fn finish(&self, chunk: ChunkInFlight, answers: &[Arc<Scored>]) -> Result<RecordBatch> {
+    fn finish(&self, rows: &RecordBatch, answered: &Answered) -> Result<RecordBatch> {
         let columns = &self.scoring.model.columns;
-        let gathered;
-        let scored = match &chunk.places {
-            None => &*answers[0],
-            Some(places) => {
-                gathered = Scored::gather(
-                    self.scoring.model.stage.model(),
-                    places.iter().map(|(answer, row)| (&*answers[*answer], *row)),
-                );
-                &gathered
-            }
-        };
-        let scored = columns.build(scored).map_err(external)?;
-        let (images, timing) =
-            chunk.sent.map_or_else(Default::default, |sent| (sent.images, answers[sent.answer].timing()));
-        self.metrics.add(Batch { images, shared: chunk.rows.num_rows() - images, errors: scored.failed.len(), timing });
-        let mut arrays = chunk.rows.columns().to_vec();
+        let scored = columns.build(&answered.scored).map_err(external)?;
+        let images = answered.sent;
+        let timing = answered.timing;
+        self.metrics.add(Batch { images, shared: rows.num_rows() - images, errors: scored.failed.len(), timing });
+        let mut arrays = rows.columns().to_vec();
         for (output, _) in &self.scoring.outputs {
             arrays.push(output.array(columns, &scored)?);
         }
@@ -200,13 +142,10 @@ impl PartitionStream {
         let Some(first) = self.in_flight.front() else {
             return if waits_for_input { Poll::Pending } else { Poll::Ready(None) };
         };
-        let mut answers = Vec::with_capacity(first.answers.len());
-        for answer in &first.answers {
-            answers.push(ready!(answer.poll(context))?);
-        }
+        let answered = ready!(first.request.poll(&self.scoring.model, context))?;
         let Some(chunk) = self.in_flight.pop_front() else { return Poll::Ready(None) };
         self.in_flight_bytes -= chunk.bytes;
-        Poll::Ready(Some(self.finish(chunk, &answers)))
+        Poll::Ready(Some(self.finish(&chunk.rows, &answered)))
     }
 }
 

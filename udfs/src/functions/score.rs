@@ -3,6 +3,7 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
+use arrow::array::new_empty_array;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
@@ -68,14 +69,11 @@ impl ScalarUDFImpl for ScoreFunction {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalars: Vec<Option<&ScalarValue>> = arguments
-            .args
-            .iter()
-            .map(|argument| match argument {
-                ColumnarValue::Scalar(value) => Some(value),
-                ColumnarValue::Array(_) => None,
-            })
-            .collect();
+        if arguments.number_rows == 0 {
+            return Ok(ColumnarValue::Array(new_empty_array(arguments.return_field.data_type())));
+        }
+        let options = arguments.args.iter().skip(1).map(constant).collect::<Result<Vec<_>>>()?;
+        let scalars: Vec<Option<&ScalarValue>> = std::iter::once(None).chain(options.iter().map(Some)).collect();
         let (output, model) = resolve(self.output, &self.models, &scalars)?;
         let (Some(images), Some(field)) = (arguments.args.first(), arguments.arg_fields.first()) else {
             return plan_err!("{} needs an image", self.name());
@@ -91,5 +89,14 @@ impl ScalarUDFImpl for ScoreFunction {
 
     fn documentation(&self) -> Option<&Documentation> {
         documentation::of(self.output)
+    }
+}
+
+/// The value of an argument in the first row. That all rows have it was required when the call was planned; by then an
+/// engine behind a C interface has made an array of it.
+fn constant(argument: &ColumnarValue) -> Result<ScalarValue> {
+    match argument {
+        ColumnarValue::Scalar(value) => Ok(value.clone()),
+        ColumnarValue::Array(values) => ScalarValue::try_from_array(values, 0),
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::execution::config::SessionConfig;
-use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::physical_plan::collect;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use dismax::dataset::WriteOptions;
@@ -15,8 +14,9 @@ use futures::StreamExt;
 use crate::common::{datasets, models};
 use crate::support::Fixture;
 
-/// Ten thousand rows: the digits again and again.
+/// Ten thousand rows: the digits again and again, each time to be scored.
 async fn many(fixture: &Fixture) {
+    fixture.cache.set_max_bytes(0);
     let copies = (0..14).map(|copy| format!("SELECT id + {} AS id, image FROM photos", copy * 1000));
     let sql = format!("CREATE TABLE many AS {}", copies.collect::<Vec<_>>().join(" UNION ALL "));
     fixture.run(&sql).await;
@@ -86,31 +86,30 @@ async fn two_models_in_one_query_score_each_image_once_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_memory_for_shared_scores_each_reading_scores_for_itself() {
+async fn without_a_cache_each_reading_scores_for_itself() {
     let sql = "SELECT id, dismax_prediction(image) FROM photos UNION ALL SELECT id, dismax_error(image) FROM photos";
     let fixture = Fixture::new().await;
     let all = fixture.number("SELECT count(*) FROM photos").await;
-    let memory = Arc::new(GreedyMemoryPool::new(100));
-    let poor = Fixture::with_memory(&["a"], SessionConfig::new(), memory).await;
-    assert_eq!(poor.rows(sql).await, fixture.rows(sql).await);
-    assert_eq!(poor.work_of(sql).await[0].decoded, 2 * all);
+    let rows = fixture.rows(sql).await;
     assert!(fixture.work_of(sql).await[0].decoded <= all);
+    fixture.cache.set_max_bytes(0);
+    assert_eq!((fixture.rows(sql).await, fixture.cache.bytes()), (rows, 0));
+    assert_eq!(fixture.work_of(sql).await[0].decoded, 2 * all);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prepared_plan_that_runs_again_scores_again() {
+async fn another_query_finds_the_scores_of_the_first() {
     let fixture = Fixture::new().await;
-    let sql = "SELECT dismax_prediction(image) FROM photos UNION ALL SELECT dismax_error(image) FROM photos";
-    let plan = fixture.session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
-    let mut work = Vec::new();
-    for _ in 0..2 {
-        let before = fixture.stages[0].stats().decoded;
-        let plan = reset_plan_states(Arc::clone(&plan)).unwrap();
-        let rows = collect(plan, fixture.session.task_ctx()).await.unwrap();
-        assert!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>() > 1000);
-        work.push(fixture.stages[0].stats().decoded - before);
-    }
-    assert!(work[0] > 500 && work[0] == work[1], "{work:?}");
+    let decoded = || fixture.stages[0].stats().decoded;
+    let first = fixture.rows("SELECT id, dismax_ood_score(image) FROM photos").await;
+    let before = decoded();
+    assert_eq!(before, fixture.cache.images() as u64);
+    assert_eq!(fixture.rows("SELECT id, dismax_ood_score(image) FROM photos").await, first);
+    fixture.rows("SELECT dismax_prediction(image), count(*) FROM photos WHERE dismax_is_ood(image) GROUP BY 1").await;
+    assert_eq!(decoded(), before);
+    fixture.cache.clear();
+    assert_eq!(fixture.rows("SELECT id, dismax_ood_score(image) FROM photos").await, first);
+    assert_eq!(decoded(), 2 * before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

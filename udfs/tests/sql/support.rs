@@ -6,11 +6,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::config::SessionConfig;
-use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionContext;
 use dismax::stage::{Stage, StageOptions, StageStats};
-use dismax_udfs::Models;
+use dismax_udfs::{Models, ScoreCache};
 
 use crate::common::models;
 
@@ -21,6 +19,7 @@ pub const MIXED: &str = "examples/data/digits/mixed.parquet";
 pub struct Fixture {
     pub session: SessionContext,
     pub stages: [Arc<Stage>; 2],
+    pub cache: Arc<ScoreCache>,
 }
 
 impl Fixture {
@@ -30,21 +29,18 @@ impl Fixture {
     }
 
     pub async fn with(names: &[&str], config: SessionConfig) -> Self {
-        Self::with_memory(names, config, Arc::new(UnboundedMemoryPool::default())).await
-    }
-
-    pub async fn with_memory(names: &[&str], config: SessionConfig, memory: Arc<dyn MemoryPool>) -> Self {
         let model = models::calibrated();
         let options = StageOptions { device: dismax::Device::Cpu, workers: 2, ..StageOptions::default() };
         let stages = [(); 2].map(|()| Arc::new(Stage::try_new(model.clone(), &options).unwrap()));
+        let cache = Arc::new(ScoreCache::default());
+        let models = Models::new().with_cache(Arc::clone(&cache));
         let models = names
             .iter()
             .zip(&stages)
-            .fold(Models::new(), |models, (name, stage)| models.with_stage(*name, Arc::clone(stage)));
-        let runtime = RuntimeEnvBuilder::new().with_memory_pool(memory).build_arc().unwrap();
-        let session = SessionContext::new_with_config_rt(config.with_information_schema(true), runtime);
+            .fold(models, |models, (name, stage)| models.with_stage(*name, Arc::clone(stage)));
+        let session = SessionContext::new_with_config(config.with_information_schema(true));
         dismax_udfs::register(&session, models).unwrap();
-        let fixture = Self { session, stages };
+        let fixture = Self { session, stages, cache };
         fixture.table("photos", MIXED).await;
         fixture
     }
@@ -84,8 +80,9 @@ impl Fixture {
         number.unwrap_or_else(|| panic!("{sql} gives nothing")).unwrap_or_else(|_| panic!("{sql} gives {rows:?}"))
     }
 
-    /// What both models did for a query.
+    /// What both models did for a query, with no scores remembered from before.
     pub async fn work_of(&self, sql: &str) -> [StageStats; 2] {
+        self.cache.clear();
         let before = self.stages.each_ref().map(|stage| stage.stats());
         self.run(sql).await;
         let after = self.stages.each_ref().map(|stage| stage.stats());

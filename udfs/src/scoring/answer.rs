@@ -17,15 +17,15 @@ struct Slot {
 
 /// An answer that is there or will be.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Coming(Arc<Mutex<Slot>>);
+pub(crate) struct Coming(Arc<Mutex<Slot>>);
 
 /// Gives the answer. Dropped without one, it says that the workers ended.
 #[derive(Debug)]
-pub(super) struct Sender(Coming);
+pub(crate) struct Sender(Coming);
 
 /// An answer that somebody wants. Once nobody does, the workers pass over the record batch.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     coming: Coming,
     /// None where the answer is there.
     token: Option<Arc<()>>,

@@ -1,0 +1,143 @@
+"""Audits of datasets."""
+
+import html
+import json
+import os
+from pathlib import Path
+
+from dismax import _native
+from dismax._errors import DataError
+from dismax._progress import bar
+
+
+class Audit:
+    """What an audit found: a folder of three files.
+
+    ``summary`` has the figures as a dict, ``findings`` one row per finding as a relation (file, row, kind, severity, score,
+    evidence and more), ``report`` is the path of a page that needs no other file and no network.
+    """
+
+    def __init__(self, path):
+        """Opens the folder of an audit."""
+        self.path = Path(path)
+        try:
+            self.summary = json.loads((self.path / "summary.json").read_text())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path}: is no audit: {error}") from error
+
+    @property
+    def report(self) -> Path:
+        """The page to look at."""
+        return self.path / "report.html"
+
+    @property
+    def findings(self) -> "_native.Relation":
+        """One row per finding; its columns file and row join it to the data."""
+        return _native.read(self.path / "findings.parquet")
+
+    @property
+    def kinds(self) -> dict:
+        """Number of findings of each kind that was found."""
+        return {kind: count for kind, count in self.summary["kinds"].items() if count}
+
+    def __repr__(self) -> str:
+        rows, findings = self.summary["rows"], self.summary["findings"]
+        return f"<dismax.Audit {self.path}: {findings:,} findings in {rows:,} rows>"
+
+    def _repr_html_(self) -> str:
+        summary = self.summary
+        rows = [
+            ("rows", f"{summary['rows']:,}, {summary['scored']:,} scored"),
+            ("findings", f"{summary['findings']:,} in {summary['rows_with_findings']:,} rows"),
+        ]
+        rows += [(kind.replace("_", " "), f"{count:,}") for kind, count in self.kinds.items()]
+        share = summary["unknown"].get("out_of_distribution")
+        if share:
+            rows.append(("unknown by estimate", f"{share['value']:.1%} of the rows ({share['low']:.1%} to {share['high']:.1%})"))
+        if summary.get("calibration"):
+            rows.append(("ECE", f"{summary['calibration']['ece']['value']:.4f}"))
+        rows += [("warning", warning) for warning in summary["warnings"]]
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in rows
+        )
+        report = html.escape(os.path.relpath(self.report))
+        return f"<table>{cells}</table><p><a href='{report}' target='_blank'>{report}</a></p>"
+
+
+def audit(
+    data,
+    model,
+    *,
+    out,
+    label=None,
+    reference=None,
+    image=None,
+    group_by=(),
+    time=None,
+    fdr=0.05,
+    top=24,
+    overwrite=False,
+    on_bad_file="fail",
+    progress=None,
+) -> Audit:
+    """Looks at every image once and says what is wrong with the dataset.
+
+    Unknown images, labels that are probably wrong, broken and odd files, exact and near duplicates, drift, calibration, and
+    groups of rows in which such findings pile up.
+
+    Parameters
+    ----------
+    data
+        As for ``Model.score``.
+    model : Model
+    out : str or os.PathLike
+        The folder to write: ``report.html``, ``findings.parquet``, ``summary.json``. It appears when the audit is complete.
+    label : str, optional
+        Label column; the one with a usual name unless given, and no labels where there is none.
+    reference : optional
+        Data to compare with, as ``data``: for drift, and for images that are in both.
+    image : str, optional
+        Image column; needed only where several would do.
+    group_by : str or sequence of str
+        Columns whose values divide the rows into groups.
+    time : str, optional
+        Column of dates or timestamps; rows are grouped by day.
+    fdr : float
+        Accepted false discovery rate, in (0, 1), among unknown images, calibration gaps, drift tests and slices.
+    top : int
+        Most thumbnails of each kind in the report.
+    overwrite : bool
+        Whether an audit at ``out`` is replaced.
+    on_bad_file : str
+        ``"fail"``, or ``"skip"`` to leave out what cannot be read of damaged files.
+    progress : bool, optional
+        Whether a bar is shown; in terminals and notebooks unless given.
+
+    Returns
+    -------
+    Audit
+    """
+    shown = bar(progress)
+    groups = [group_by] if isinstance(group_by, str) else list(group_by)
+    try:
+        _native._audit(
+            data,
+            model,
+            os.fspath(out),
+            reference,
+            label,
+            image,
+            groups,
+            time,
+            fdr,
+            top,
+            overwrite,
+            on_bad_file,
+            f"dismax.audit(..., out={os.fspath(out)!r})",
+            shown,
+        )
+    finally:
+        if shown is not None:
+            shown.close()
+    return Audit(out)

@@ -1,0 +1,140 @@
+"""Training."""
+
+import json
+import os
+import warnings
+
+from dismax import _native
+from dismax._progress import bar
+
+
+def train(
+    data,
+    *,
+    out,
+    arch="resnet20",
+    loss="dismax",
+    epochs=None,
+    batch_size=None,
+    lr=None,
+    weight_decay=None,
+    schedule=None,
+    validation=0.1,
+    seed=0,
+    image_size=None,
+    flip=True,
+    crop=True,
+    mean=None,
+    std=None,
+    label=None,
+    image=None,
+    alpha=None,
+    device="auto",
+    workers=None,
+    memory=None,
+    resume=False,
+    overwrite=False,
+    on_event=None,
+    progress=None,
+) -> "_native.Model":
+    """Trains and calibrates a model.
+
+    Parameters
+    ----------
+    data : path, address or pattern, or a list of them
+        Labelled images. It is read many times; tables are first written to a file.
+    out : str or os.PathLike
+        The model's folder, which appears when it is complete. After every epoch a checkpoint is written beside it.
+    arch : str
+        ``resnet20``, ``resnet34``, ``wrn28_10`` or ``densenet_bc100`` for small images, ``resnet18`` for photographs.
+    loss : str
+        ``dismax``, ``dismax-dagger`` (with fractional probability regularization, for large networks and long trainings), or
+        a loss to compare with.
+    epochs, batch_size, lr, weight_decay, schedule : optional
+        The recipe. What is left out follows from network, device and number of rows, as for ``dismax train``.
+    validation : float, path or list of paths
+        Rows for validation, calibration and thresholds: a fraction of every class, or files.
+    seed : int
+        For held-out rows, initial weights, row order and augmentation.
+    image_size : int or (height, width), optional
+        Input size of the network, in pixels.
+    flip, crop : bool
+        Random mirroring (not for digits, text or anything that has a left and a right) and random cropping.
+    mean, std : three floats, optional
+        Of the channels, from 0 to 1; measured on the training images unless given.
+    label, image : str, optional
+        Columns; needed only where they cannot be told by their names and types.
+    alpha : float, optional
+        Share of in-distribution images that ``is_ood`` may flag.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    workers : int, optional
+        Replicas of the network that share each batch.
+    memory : int, optional
+        Bytes that decoded images may take; a larger dataset is read again in every epoch.
+    resume : bool
+        Whether to go on from the checkpoint of an interrupted training.
+    overwrite : bool
+        Whether a model at ``out`` is replaced.
+    on_event : callable, optional
+        Is given a dict for what happens: ``{"event": "begin", ...}``, ``{"event": "epoch", "epoch": 1, ...}``,
+        ``{"event": "uncalibrated", "reason": ...}``. An exception in it stops the training.
+    progress : bool, optional
+        Whether a bar and a line for each epoch are shown; in terminals and notebooks unless given.
+
+    Returns
+    -------
+    Model
+        The trained model, opened on ``device``.
+    """
+    given = dict(locals())
+    options = {name: given[name] for name in _OPTIONS}
+    shown = bar(progress)
+    uncalibrated = []
+
+    def tell(text: str) -> None:
+        event = json.loads(text)
+        if event["event"] == "uncalibrated":
+            uncalibrated.append(event["reason"])
+        if event["event"] == "epoch" and shown is not None:
+            shown.say(
+                f"epoch {event['epoch']:>3}  loss {event['train_objective']:.4f}  accuracy {event['train_accuracy']:.2%}  "
+                f"held out {event['validation_accuracy']:.2%}"
+            )
+        if on_event is not None:
+            on_event(event)
+
+    try:
+        _native._train(data, os.fspath(out), options, tell, shown)
+    finally:
+        if shown is not None:
+            shown.close()
+    if uncalibrated:
+        warnings.warn(f"the model is written without calibration: {uncalibrated[0]}", stacklevel=2)
+    return _native.Model(os.fspath(out), device=device)
+
+
+_OPTIONS = [
+    "arch",
+    "loss",
+    "epochs",
+    "batch_size",
+    "lr",
+    "weight_decay",
+    "schedule",
+    "validation",
+    "seed",
+    "image_size",
+    "flip",
+    "crop",
+    "mean",
+    "std",
+    "label",
+    "image",
+    "alpha",
+    "device",
+    "workers",
+    "memory",
+    "resume",
+    "overwrite",
+]

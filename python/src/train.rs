@@ -1,0 +1,135 @@
+//! Training.
+
+use std::path::PathBuf;
+
+use dismax::Error;
+use dismax::calibration::CalibrationOptions;
+use dismax_train::{HeldOut, Recipe, TrainEvent, TrainJob, TrainingPlan};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::json;
+
+use crate::error::from_dismax;
+use crate::runtime::watch;
+use crate::source::paths;
+
+/// Trains a model into a folder. `dismax.train` says what the arguments are. `on_event` is given JSON.
+#[pyfunction]
+#[pyo3(name = "_train")]
+pub fn train(
+    py: Python<'_>,
+    data: &Bound<'_, PyAny>,
+    out: PathBuf,
+    options: &Bound<'_, PyDict>,
+    on_event: &Bound<'_, PyAny>,
+    progress: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let inputs = paths(data)?.ok_or_else(|| {
+        PyTypeError::new_err("training reads its data many times, so give paths, addresses or patterns; write tables to a \
+                              Parquet file first")
+    })?;
+    let job = job(inputs, out, options)?;
+    watch(py, progress, Some(on_event), |run, tell| {
+        dismax_train::train(&job, run, &mut |event| tell(describe(&event))).map(drop)
+    })
+}
+
+fn job(inputs: Vec<String>, out: PathBuf, options: &Bound<'_, PyDict>) -> PyResult<TrainJob> {
+    /// An option by its name, none where it is left out.
+    fn given<T: for<'a, 'py> FromPyObject<'a, 'py>>(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<T>> {
+        let Some(value) = options.get_item(name)?.filter(|value| !value.is_none()) else { return Ok(None) };
+        match value.extract() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(PyTypeError::new_err(format!("{name}: {} is not of its type", value.repr()?))),
+        }
+    }
+    fn named<T: std::str::FromStr>(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<T>>
+    where
+        T::Err: std::fmt::Display,
+    {
+        let text: Option<String> = given(options, name)?;
+        text.map(|text| text.parse().map_err(|error| PyValueError::new_err(format!("{name}: {error}")))).transpose()
+    }
+    let defaults = TrainJob::new(inputs, out);
+    let seed = given(options, "seed")?.unwrap_or(0);
+    let held_out = match options.get_item("validation")?.filter(|value| !value.is_none()) {
+        None => defaults.held_out.clone(),
+        Some(value) => match paths(&value)? {
+            Some(files) => HeldOut::Files(files),
+            None => HeldOut::Fraction(value.extract()?),
+        },
+    };
+    let mean: Option<[f32; 3]> = given(options, "mean")?;
+    let std: Option<[f32; 3]> = given(options, "std")?;
+    if mean.is_some() != std.is_some() {
+        return Err(PyValueError::new_err("mean and std belong together"));
+    }
+    let size = match options.get_item("image_size")?.filter(|value| !value.is_none()) {
+        None => None,
+        Some(value) => Some(match value.extract::<u32>() {
+            Ok(side) => (side, side),
+            Err(_) => value.extract::<(u32, u32)>()?,
+        }),
+    };
+    let architecture = named(options, "arch")?.unwrap_or(defaults.recipe.architecture);
+    let loss = named(options, "loss")?.unwrap_or(defaults.recipe.loss);
+    let calibration = CalibrationOptions { seed, ..CalibrationOptions::default() };
+    Ok(TrainJob {
+        image: given(options, "image")?,
+        label: given(options, "label")?,
+        held_out,
+        recipe: Recipe {
+            epochs: given(options, "epochs")?,
+            batch_size: given(options, "batch_size")?,
+            learning_rate: given(options, "lr")?,
+            weight_decay: given(options, "weight_decay")?,
+            schedule: named(options, "schedule")?,
+            size,
+            crop: given(options, "crop")?.unwrap_or(true),
+            flip: given(options, "flip")?.unwrap_or(true),
+            normalization: mean.zip(std),
+            seed,
+            workers: given(options, "workers")?,
+            ..Recipe::new(architecture, loss)
+        },
+        calibration: CalibrationOptions { alpha: given(options, "alpha")?.unwrap_or(calibration.alpha), ..calibration },
+        device: named(options, "device")?.unwrap_or(defaults.device),
+        resume: given(options, "resume")?.unwrap_or(false),
+        force: given(options, "overwrite")?.unwrap_or(false),
+        memory_bytes: given(options, "memory")?.unwrap_or(defaults.memory_bytes),
+        ..defaults
+    })
+}
+
+/// An event as JSON.
+fn describe(event: &TrainEvent<'_>) -> String {
+    let value = match event {
+        TrainEvent::Begin(plan) => {
+            let TrainingPlan { options, train_rows, held_out_rows, left_out, finished_epochs, .. } = plan;
+            json!({
+                "event": "begin",
+                "architecture": options.architecture.to_string(),
+                "loss": options.loss.to_string(),
+                "epochs": options.epochs,
+                "finished_epochs": finished_epochs,
+                "rows": train_rows,
+                "held_out_rows": held_out_rows,
+                "left_out_rows": left_out.rows,
+            })
+        }
+        TrainEvent::Epoch(record) => {
+            let mut value = serde_json::to_value(record).expect("a record of numbers is JSON");
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("event".into(), "epoch".into());
+            }
+            value
+        }
+        TrainEvent::Uncalibrated(error) => json!({"event": "uncalibrated", "reason": reason(error)}),
+    };
+    value.to_string()
+}
+
+fn reason(error: &Error) -> String {
+    Python::attach(|py| from_dismax(error).value(py).to_string())
+}

@@ -1,0 +1,119 @@
+//! The images of one chunk, asked of the workers.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::thread::{self, Thread};
+
+use arrow::array::{Array, ArrayRef, UInt64Array};
+use arrow::compute::take;
+use datafusion::common::Result;
+use dismax::dataset::{ImageColumn, ImageDigest};
+use dismax::stage::{Scored, Timing};
+
+use super::answer::{Sender, Wanted};
+use super::cache::{Claim, Own};
+use crate::models::{ScoringModel, external};
+
+/// Images at the workers, or with scores that are remembered. Once it is dropped the workers pass over them, unless
+/// somebody else waits for the same.
+pub(crate) struct Request {
+    /// Of the chunk itself and of others that have some of its images.
+    answers: Vec<Wanted>,
+    /// For each row which answer has its scores, and in which row; none where that is the only answer, row by row.
+    places: Option<Vec<(usize, usize)>>,
+    /// What was sent to the workers for it.
+    sent: Option<Sent>,
+}
+
+/// Images that a chunk sent to the workers.
+#[derive(Clone, Copy)]
+struct Sent {
+    images: usize,
+    answer: usize,
+}
+
+/// Scores of a chunk, row by row.
+pub(crate) struct Answered {
+    pub scored: Arc<Scored>,
+    /// Images that the workers decoded and scored for it.
+    pub sent: usize,
+    pub timing: Timing,
+}
+
+impl Request {
+    /// Asks the model for the scores of `images`, which has the type of `column`.
+    pub fn send(model: &ScoringModel, column: &ImageColumn, images: &ArrayRef) -> Result<Self> {
+        // Of a path only the name would be remembered, and the file may change.
+        if !model.remembered.is_on() || column.holds_paths() {
+            let (sender, answer) = Wanted::new();
+            submit(model, column, images, &answer, sender)?;
+            let sent = Some(Sent { images: images.len(), answer: 0 });
+            return Ok(Self { answers: vec![answer], places: None, sent });
+        }
+        let values = column.images_of(images).map_err(external)?;
+        let digests: Vec<ImageDigest> = (0..images.len()).map(|row| values.digest(row)).collect();
+        let Claim { answers, places, own } = model.remembered.claim(&digests);
+        let Some(Own { rows, answer, sender }) = own else {
+            return Ok(Self { answers, places: Some(places), sent: None });
+        };
+        let sent = Some(Sent { images: rows.len(), answer });
+        if rows.len() == images.len() {
+            submit(model, column, images, &answers[answer], sender)?;
+            return Ok(Self { answers, places: None, sent });
+        }
+        let missing = take(images, &UInt64Array::from(rows), None)?;
+        submit(model, column, &missing, &answers[answer], sender)?;
+        Ok(Self { answers, places: Some(places), sent })
+    }
+
+    /// The scores once they are there, however often it is asked. The model is the one that was asked.
+    pub fn poll(&self, model: &ScoringModel, context: &mut Context<'_>) -> Poll<Result<Answered>> {
+        let mut answers = Vec::with_capacity(self.answers.len());
+        for answer in &self.answers {
+            answers.push(ready!(answer.poll(context))?);
+        }
+        let (sent, timing) =
+            self.sent.map_or_else(Default::default, |sent| (sent.images, answers[sent.answer].timing()));
+        let scored = match &self.places {
+            None => answers.swap_remove(0),
+            Some(places) => {
+                let rows = places.iter().map(|(answer, row)| (&*answers[*answer], *row));
+                Arc::new(Scored::gather(model.stage.model(), rows))
+            }
+        };
+        Poll::Ready(Ok(Answered { scored, sent, timing }))
+    }
+
+    /// The scores, for which this thread waits. The workers are others.
+    pub fn wait(&self, model: &ScoringModel) -> Result<Answered> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            match self.poll(model, &mut Context::from_waker(&waker)) {
+                Poll::Ready(answered) => return answered,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+}
+
+/// Wakes a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn submit(
+    model: &ScoringModel,
+    column: &ImageColumn,
+    images: &ArrayRef,
+    answer: &Wanted,
+    sender: Sender,
+) -> Result<()> {
+    let images = column.images_of(images).map_err(external)?;
+    // Whoever asked may be gone while the images are scored.
+    let send = move |scored: dismax::Result<Scored>| sender.send(scored.map_err(external));
+    model.stage.submit(images, answer.token(), send).map_err(external)
+}
