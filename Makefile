@@ -10,10 +10,13 @@ DEMO_OUTPUT ?= demo-output
 # The commands that the demo does not use are left out of its build: DataFusion alone takes several minutes.
 DISMAX = -p dismax-cli --bin dismax --no-default-features --features train --profile $(PROFILE) $(CARGO_FLAGS)
 
-.PHONY: help setup demo test lint report-test fault-test cloud-test parts-test clean
+# Where cargo puts what it built.
+CARGO_OUTPUT = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
+.PHONY: help setup demo test python-test lint wheel report-test fault-test cloud-test parts-test python-integration-test clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-23s %s\n", $$1, $$2 }' Makefile
 
 setup: ## fetch libtorch into .libtorch (131 MB; 2.3 GB more with an NVIDIA GPU), unless LIBTORCH is set
 	@python3 scripts/setup_libtorch.py
@@ -27,12 +30,25 @@ test: setup ## run every test, the examples, and the commands of README.md and d
 	cargo test --workspace $(CARGO_FLAGS)
 	scripts/run_examples.sh $(CARGO_FLAGS)
 	scripts/run_docs.py -- $(CARGO_FLAGS)
+	$(MAKE) python-test
+
+# With the tests' dependencies the same build serves as for `cargo test`.
+python-test: setup ## the Python package on the real libraries (fetches them into .venv)
+	cargo build --workspace --lib --tests --profile $(PROFILE) $(CARGO_FLAGS)
+	scripts/python_test.sh $(CARGO_OUTPUT)
+
+python-integration-test: setup ## the Python package on local clusters of Spark, Ray and Daft (fetches them; needs Java)
+	cargo build --workspace --lib --tests --profile $(PROFILE) $(CARGO_FLAGS)
+	scripts/python_test.sh $(CARGO_OUTPUT) --integration
 
 lint: setup ## formatting, clippy and rustdoc, warnings denied; which crate, room and file may use which
 	scripts/check_rooms.py
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(CARGO_FLAGS)
+
+wheel: setup ## build the Python package, in release mode, into python/wheels
+	python3 -m pip wheel --no-deps --wheel-dir python/wheels ./python
 
 report-test: demo ## audit the demo's digits and use the report as a reader would (needs Node 20 with npm, and Chromium)
 	cargo run --quiet $(DISMAX) --features audit -- --quiet audit examples/data/digits/mixed.parquet --model $(DEMO_OUTPUT)/model --label digit \

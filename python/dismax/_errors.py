@@ -27,3 +27,8 @@ class DeviceError(Error, RuntimeError):
 
 class ForkError(Error, RuntimeError):
     """The process was forked from one that had used dismax. Start processes with ``spawn``."""
+
+
+for _class in (Error, UsageError, DataError, ModelError, OutputError, DeviceError, ForkError):
+    # Where users find them.
+    _class.__module__ = "dismax"

@@ -122,7 +122,9 @@ fn raised(error: &(dyn StdError + 'static)) -> Option<PyErr> {
 
 fn kind(error: &Error) -> Kind {
     match error {
-        Error::Config(_) | Error::ColumnTaken { .. } | Error::PathsNotAllowed { .. } | Error::Column { .. } => Kind::Usage,
+        Error::Config(_) | Error::ColumnTaken { .. } | Error::PathsNotAllowed { .. } | Error::Column { .. } => {
+            Kind::Usage
+        }
         Error::OutputExists { .. }
         | Error::OutputForeign { .. }
         | Error::SameOutput { .. }
@@ -177,7 +179,9 @@ fn training(error: &TrainError) -> Option<&'static str> {
         TrainError::BatchTooSmall { .. } => "raise batch_size or add rows",
         TrainError::Unfinished { .. } => "resume=True continues it, overwrite=True begins again",
         TrainError::Checkpoint { .. } => "train again with overwrite=True and without resume",
-        TrainError::OtherTraining { .. } => "resume with the same, or begin again with overwrite=True and without resume",
+        TrainError::OtherTraining { .. } => {
+            "resume with the same, or begin again with overwrite=True and without resume"
+        }
         TrainError::Diverged { .. } => "lower lr",
         _ => return None,
     })

@@ -9,7 +9,7 @@
 //! | `audit`, `train`, `command` | what the command does |
 //! | `preview` | what a notebook shows |
 //! | `source`, `stream`, `batch`, `ipc` | data in and out, by the Arrow C interfaces |
-//! | `runtime` | waiting without the interpreter's lock; Ctrl-C, progress, `fork` |
+//! | `runtime`, `lock` | waiting without the interpreter's lock; Ctrl-C, progress, `fork` |
 //! | `error`, `cache` | exceptions; the scores that the process remembers |
 //!
 //! `dismax/__init__.py` loads libtorch before this library, which needs it.
@@ -21,6 +21,7 @@ mod command;
 mod error;
 mod functions;
 mod ipc;
+mod lock;
 mod model;
 mod preview;
 mod provider;

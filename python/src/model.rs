@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use dismax::Device;
 use dismax::dataset::LoadOptions;
 use dismax::image::Limits;
 use dismax::model::Model as Bundle;
 use dismax::stage::{Stage, StageOptions};
-use dismax::Device;
 use dismax_udfs::{ScoredOptions, scored};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -119,12 +119,14 @@ impl Model {
         }
         let source = Source::of(data, on_bad_file)?;
         let image = match source.files.as_slice() {
-            [dataset] => Some(dataset.image_column(image.as_deref()).map_err(|error| from_dismax(&error))?.name().to_owned()),
+            [dataset] => {
+                Some(dataset.image_column(image.as_deref()).map_err(|error| from_dismax(&error))?.name().to_owned())
+            }
             _ => image,
         };
         let options = ScoredOptions { image, prefix: prefix.to_owned(), alpha };
-        let (plan, schema) = scored(Arc::clone(&source.table), Arc::clone(&self.stage), &options)
-            .map_err(|error| from_query(&error))?;
+        let (plan, schema) =
+            scored(Arc::clone(&source.table), Arc::clone(&self.stage), &options).map_err(|error| from_query(&error))?;
         Ok(Relation::of_plan(plan, &schema, source, batch_rows))
     }
 

@@ -29,8 +29,7 @@ impl Preview {
         let mut rows = Vec::new();
         for batch in batches {
             let columns = (0..batch.num_columns()).map(|column| cells(batch, column));
-            let mut columns =
-                columns.map(|cells| cells.map(Vec::into_iter)).collect::<Result<Vec<_>, ArrowError>>()?;
+            let mut columns = columns.map(|cells| cells.map(Vec::into_iter)).collect::<Result<Vec<_>, ArrowError>>()?;
             for _ in 0..batch.num_rows() {
                 rows.push(columns.iter_mut().filter_map(Iterator::next).collect());
             }

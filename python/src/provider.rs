@@ -160,7 +160,9 @@ fn codec(session: &Bound<'_, PyAny>) -> PyResult<FFI_LogicalExtensionCodec> {
     let name = "__datafusion_logical_extension_codec__";
     if !session.hasattr(name)? {
         let ours = datafusion_ffi::version();
-        return Err(PyImportError::new_err(format!("dismax works with datafusion {ours}, and this is another release")));
+        return Err(PyImportError::new_err(format!(
+            "dismax works with datafusion {ours}, and this is another release"
+        )));
     }
     let getter = session.getattr(name)?;
     let capsule = getter.call1((session,)).or_else(|_| getter.call0())?;

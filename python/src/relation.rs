@@ -138,9 +138,8 @@ impl Relation {
         let mut rows = self.read(py)?;
         let schema = rows.schema();
         let options = WriteOptions { overwrite, ..WriteOptions::default() };
-        let mut writer = py
-            .detach(|| DatasetWriter::create(path, &schema, &options))
-            .map_err(|error| from_dismax(&error))?;
+        let mut writer =
+            py.detach(|| DatasetWriter::create(path, &schema, &options)).map_err(|error| from_dismax(&error))?;
         let (mut written, mut told) = (0u64, Instant::now());
         let written = wait(py, async {
             while let Some(batch) = rows.next().await {
@@ -172,7 +171,7 @@ impl Relation {
         let library = py.import(library)?;
         with_bar(py, progress, |bar| {
             let progress = bar.map(|bar| Progress::new(bar.clone_ref(py), self.rows));
-            let reader = Reader::new(self.read(py)?, progress);
+            let mut reader = Reader::new(self.read(py)?, progress);
             let failure = reader.failure();
             let rows = read(&library, Stream(Mutex::new(Some(reader))));
             // The library tells what went wrong in its own way; the error itself says more.
@@ -259,7 +258,9 @@ impl Relation {
                 let plans = batch.column(1);
                 let options = FormatOptions::default();
                 let formatter = ArrayFormatter::try_new(plans, &options);
-                (0..batch.num_rows()).map(move |row| formatter.as_ref().map(|text| text.value(row).to_string()).unwrap_or_default()).collect::<Vec<_>>()
+                (0..batch.num_rows())
+                    .map(move |row| formatter.as_ref().map(|text| text.value(row).to_string()).unwrap_or_default())
+                    .collect::<Vec<_>>()
             });
             Ok(text.collect::<Vec<_>>().join("\n"))
         };
@@ -299,10 +300,7 @@ impl Relation {
 
     /// The rows as texts and thumbnails: names, types, and a list for each row.
     #[pyo3(name = "_preview")]
-    fn preview<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Vec<String>, Vec<String>, Vec<Vec<Bound<'py, PyAny>>>)> {
+    fn preview<'py>(&self, py: Python<'py>) -> PyResult<(Vec<String>, Vec<String>, Vec<Vec<Bound<'py, PyAny>>>)> {
         enter()?;
         let batches = wait(py, self.frame().collect())?.map_err(|error| from_query(&error))?;
         let preview = py.detach(|| Preview::of(&batches)).map_err(|error| from_arrow(&error))?;
@@ -382,7 +380,11 @@ impl Stream {
 }
 
 /// Does something with a bar, if one is to be shown.
-fn with_bar<T>(py: Python<'_>, wanted: Option<bool>, work: impl FnOnce(Option<&Py<PyAny>>) -> PyResult<T>) -> PyResult<T> {
+fn with_bar<T>(
+    py: Python<'_>,
+    wanted: Option<bool>,
+    work: impl FnOnce(Option<&Py<PyAny>>) -> PyResult<T>,
+) -> PyResult<T> {
     let bar = py.import("dismax._progress")?.call_method1("bar", (wanted,))?;
     if bar.is_none() {
         return work(None);

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
 use crate::error::{Kind, from_dismax};
+use crate::lock;
 
 /// How often whoever waits looks for Ctrl-C and tells about progress.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -48,6 +49,29 @@ pub fn runtime() -> PyResult<&'static Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("dismax-query").enable_all().build();
     let runtime = runtime.map_err(|error| Kind::Other.raise(format!("threads for queries: {error}")))?;
     Ok(RUNTIME.get_or_init(|| runtime))
+}
+
+/// Waits for a query on behalf of another library, which may or may not hold the interpreter's lock.
+///
+/// # Errors
+/// What a signal handler raises, and those of [`runtime`].
+pub fn wait_for_library<T>(query: impl Future<Output = T>) -> PyResult<T> {
+    let runtime = match lock::may_be_held() {
+        true => lock::held(|_| runtime())?,
+        false => runtime()?,
+    };
+    lock::released(|| {
+        runtime.block_on(async {
+            let mut query = pin!(query);
+            loop {
+                match tokio::time::timeout(INTERVAL, &mut query).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(_) if lock::may_be_held() => lock::held(|py| py.check_signals())?,
+                    Err(_) => {}
+                }
+            }
+        })
+    })
 }
 
 /// Waits for a query. Other Python threads run meanwhile; Ctrl-C ends it.
@@ -124,7 +148,8 @@ pub fn watch<T: Send>(
                     failure = Some(error);
                 }
             }
-            let result = worker.join().unwrap_or_else(|_| Err(dismax::Error::Internal("the run's thread panicked".into())));
+            let result =
+                worker.join().unwrap_or_else(|_| Err(dismax::Error::Internal("the run's thread panicked".into())));
             match failure {
                 Some(error) => Err(error),
                 None => {

@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 use pyo3_arrow::input::AnyRecordBatch;
 
+use crate::lock::Object;
 use crate::relation::Relation;
 use crate::runtime::watch;
 
@@ -109,7 +110,7 @@ type Reader = Box<dyn RecordBatchReader + Send>;
 
 /// An object of Python that gives record batches, each time anew or once.
 pub struct PythonTable {
-    object: Py<PyAny>,
+    object: Object,
     kind: Kind,
     schema: SchemaRef,
     /// The reading that told the schema.
@@ -143,7 +144,7 @@ impl PythonTable {
             let name = data.get_type().name()?;
             return Err(PyTypeError::new_err(format!("{name} is no data that dismax reads; {EXPECTED}")));
         };
-        let object = data.clone().unbind();
+        let object = data.clone().unbind().into();
         let first = reader(data, kind)?;
         Ok(Self { object, kind, schema: first.schema(), first: Mutex::new(Some(first)) })
     }
@@ -190,7 +191,7 @@ fn reader(data: &Bound<'_, PyAny>, kind: Kind) -> PyResult<Reader> {
 
 /// Record batches, or tables, of a Python iterator.
 struct Batches {
-    iterator: Py<PyAny>,
+    iterator: Object,
     schema: SchemaRef,
     /// Of the last item.
     current: Option<Reader>,
@@ -202,7 +203,7 @@ impl Batches {
             return Err(PyValueError::new_err("the iterator gives no record batch, so the columns are not known"));
         };
         let schema = first.schema();
-        Ok(Self { iterator: iterator.clone().unbind(), schema, current: Some(first) })
+        Ok(Self { iterator: iterator.clone().unbind().into(), schema, current: Some(first) })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arrow::array::{RecordBatch as ArrowBatch, RecordBatchReader};
+use arrow::array::{RecordBatch as ArrowBatch, RecordBatchOptions, RecordBatchReader};
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -11,13 +11,12 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use dismax::dataset::used_bytes;
 use futures::StreamExt;
-use pyo3::exceptions::PyKeyboardInterrupt;
-use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::batch::RecordBatch;
 use crate::error::from_query;
-use crate::runtime::{runtime, wait};
+use crate::lock::{self, Object};
+use crate::runtime::{wait, wait_for_library};
 
 /// Rows of a record batch where the caller names no number.
 const ROWS: usize = 8192;
@@ -52,7 +51,11 @@ impl Rows {
     pub async fn next(&mut self) -> Option<Result<ArrowBatch, DataFusionError>> {
         loop {
             if let Some(batch) = self.coalescer.as_mut().and_then(BatchCoalescer::next_completed_batch) {
-                return Some(batch.with_schema(Arc::clone(&self.schema)).map_err(DataFusionError::from));
+                // Only names, types and nulls must fit: steps of a plan differ in the metadata that they keep.
+                let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                let columns = batch.columns().to_vec();
+                let batch = ArrowBatch::try_new_with_options(Arc::clone(&self.schema), columns, &rows);
+                return Some(batch.map_err(DataFusionError::from));
             }
             if self.ended {
                 return None;
@@ -96,62 +99,57 @@ pub struct Reader {
     done: u64,
     progress: Option<Progress>,
     /// The error that ended it.
-    failure: Arc<Mutex<Option<PyErr>>>,
+    failure: Option<Arc<Mutex<Option<PyErr>>>>,
 }
 
 /// Who is told how many rows were read.
 pub struct Progress {
-    pub call: Py<PyAny>,
-    pub of: Option<u64>,
+    call: Object,
+    of: Option<u64>,
     told: Option<Instant>,
 }
 
 impl Progress {
     pub fn new(call: Py<PyAny>, of: Option<u64>) -> Self {
-        Self { call, of, told: None }
+        Self { call: call.into(), of, told: None }
     }
 
-    /// Tells, if it is time.
-    fn tell(&mut self, rows: u64) -> PyResult<()> {
-        if self.told.is_some_and(|told| told.elapsed() < INTERVAL) {
-            return Ok(());
-        }
+    fn is_due(&self) -> bool {
+        self.told.is_none_or(|told| told.elapsed() >= INTERVAL)
+    }
+
+    fn tell(&mut self, py: Python<'_>, rows: u64) -> PyResult<()> {
         self.told = Some(Instant::now());
-        Python::attach(|py| self.call.call1(py, ("scoring", rows, self.of, 0)).map(drop))
+        self.call.bind(py).call1(("scoring", rows, self.of, 0)).map(drop)
     }
 }
 
 impl Reader {
     pub fn new(rows: Rows, progress: Option<Progress>) -> Self {
-        Self { rows, done: 0, progress, failure: Arc::default() }
+        Self { rows, done: 0, progress, failure: None }
     }
 
-    /// Where the error that ends it will be.
-    pub fn failure(&self) -> Arc<Mutex<Option<PyErr>>> {
-        Arc::clone(&self.failure)
+    /// Where the error that ends it will be, for whoever let the other library read.
+    pub fn failure(&mut self) -> Arc<Mutex<Option<PyErr>>> {
+        Arc::clone(self.failure.get_or_insert_default())
     }
 
     fn wait(&mut self) -> PyResult<Option<ArrowBatch>> {
-        let next = if is_known_to_python() {
-            // Whether this thread holds the lock is not known; attached, it can let go of it while it waits.
-            Python::attach(|py| wait(py, self.rows.next()))?
-        } else {
-            runtime()?.block_on(self.rows.next())
-        };
-        let batch = next.transpose().map_err(|error| from_query(&error))?;
+        let next = wait_for_library(self.rows.next())?;
+        let batch = next.transpose().map_err(|error| {
+            lock::held(move |_| {
+                let raised = from_query(&error);
+                drop(error);
+                raised
+            })
+        })?;
         self.done += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
-        if let Some(progress) = &mut self.progress {
-            progress.tell(self.done)?;
+        match &mut self.progress {
+            Some(progress) if progress.is_due() => lock::held(|py| progress.tell(py, self.done))?,
+            _ => {}
         }
         Ok(batch)
     }
-}
-
-/// Whether this thread has run Python code, so that it may hold the interpreter's lock. To attach the threads of other
-/// libraries would make them wait for whoever computes in Python.
-fn is_known_to_python() -> bool {
-    // SAFETY: the interpreter runs, since it called into this module; the function only looks the thread up.
-    unsafe { !ffi::PyGILState_GetThisThreadState().is_null() }
 }
 
 impl Iterator for Reader {
@@ -161,28 +159,25 @@ impl Iterator for Reader {
         let batch = self.wait();
         batch.transpose().map(|batch| {
             batch.map_err(|error| {
-                let told = Python::attach(|py| error.clone_ref(py));
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
-                for_other_library(error)
+                lock::held(|py| {
+                    let text = text_for_library(py, &error);
+                    if let Some(failure) = &self.failure {
+                        *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    }
+                    ArrowError::ExternalError(text.into())
+                })
             })
         })
     }
 }
 
 /// The library that reads tells the error in its own way, as text.
-fn for_other_library(error: PyErr) -> ArrowError {
-    Python::attach(|py| {
-        if error.is_instance_of::<PyKeyboardInterrupt>(py) {
-            // It may not know what an interrupt is; Python's main thread is to see it as well.
-            // SAFETY: it sets a flag, as the signal's handler does.
-            unsafe { ffi::PyErr_SetInterrupt() };
-        }
-        let text = error.value(py).str().map(|text| text.to_string()).unwrap_or_default();
-        let name = error.get_type(py).name().map(|name| name.to_string()).unwrap_or_default();
-        let text = if text.is_empty() { name } else { text };
-        // A C string ends at its first zero.
-        ArrowError::ExternalError(text.replace('\0', " ").into())
-    })
+fn text_for_library(py: Python<'_>, error: &PyErr) -> String {
+    let text = error.value(py).str().map(|text| text.to_string()).unwrap_or_default();
+    let name = error.get_type(py).name().map(|name| name.to_string()).unwrap_or_default();
+    let text = if text.is_empty() { name } else { text };
+    // A C string ends at its first zero.
+    text.replace('\0', " ")
 }
 
 impl RecordBatchReader for Reader {

@@ -26,8 +26,10 @@ pub fn train(
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let inputs = paths(data)?.ok_or_else(|| {
-        PyTypeError::new_err("training reads its data many times, so give paths, addresses or patterns; write tables to a \
-                              Parquet file first")
+        PyTypeError::new_err(
+            "training reads its data many times, so give paths, addresses or patterns; write tables to a \
+                              Parquet file first",
+        )
     })?;
     let job = job(inputs, out, options)?;
     watch(py, progress, Some(on_event), |run, tell| {

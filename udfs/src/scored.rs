@@ -67,7 +67,8 @@ pub(crate) fn plan(
     let schema = table.schema();
     let plan = LogicalPlanBuilder::scan("files", provider_as_source(table), None)?;
     let column = |name: &str| Expr::Column(Column::new(Some("files"), name));
-    let mut exprs: Vec<Expr> = schema.fields().iter().map(|field| column(field.name())).collect();
+    // The names alone, by which messages and conditions speak of them.
+    let mut exprs: Vec<Expr> = schema.fields().iter().map(|field| column(field.name()).alias(field.name())).collect();
     for (output, field) in Output::COLUMNS.into_iter().zip(model.columns.fields()) {
         let function = Arc::new(ScalarUDF::new_from_impl(ScoreFunction::new(output, Arc::clone(models))));
         let mut arguments = vec![column(image)];

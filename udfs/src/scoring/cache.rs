@@ -192,8 +192,7 @@ impl Remembered {
                     (None, own_answer.take(), place)
                 }
             };
-            let is_it =
-                |known: &Option<Arc<Chunk>>| known.as_ref().map(Arc::as_ptr) == chunk.as_ref().map(Arc::as_ptr);
+            let is_it = |known: &Option<Arc<Chunk>>| known.as_ref().map(Arc::as_ptr) == chunk.as_ref().map(Arc::as_ptr);
             let known = chunks.iter().position(is_it).unwrap_or_else(|| {
                 chunks.push(chunk);
                 answers.extend(answer);

@@ -4,6 +4,6 @@ mod answer;
 mod cache;
 mod request;
 
-pub use self::cache::ScoreCache;
 pub(crate) use self::cache::Remembered;
+pub use self::cache::ScoreCache;
 pub(crate) use self::request::{Answered, Request};

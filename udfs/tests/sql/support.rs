@@ -34,10 +34,8 @@ impl Fixture {
         let stages = [(); 2].map(|()| Arc::new(Stage::try_new(model.clone(), &options).unwrap()));
         let cache = Arc::new(ScoreCache::default());
         let models = Models::new().with_cache(Arc::clone(&cache));
-        let models = names
-            .iter()
-            .zip(&stages)
-            .fold(models, |models, (name, stage)| models.with_stage(*name, Arc::clone(stage)));
+        let models =
+            names.iter().zip(&stages).fold(models, |models, (name, stage)| models.with_stage(*name, Arc::clone(stage)));
         let session = SessionContext::new_with_config(config.with_information_schema(true));
         dismax_udfs::register(&session, models).unwrap();
         let fixture = Self { session, stages, cache };

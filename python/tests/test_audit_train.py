@@ -1,0 +1,86 @@
+"""Audits and trainings, as the command does them."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import DIGITS, MIXED, run_command
+
+import dismax
+
+
+def findings(folder):
+    columns = ["row", "kind", "severity"]
+    return pq.read_table(folder / "findings.parquet", columns=columns).sort_by([(name, "ascending") for name in columns])
+
+
+def test_an_audit_finds_what_the_command_finds(digits, tmp_path):
+    by_command = tmp_path / "by-command"
+    done = run_command("--quiet", "audit", MIXED, "--model", digits.path, "--label", "digit", "--group-by", "source", "--out", by_command)
+    assert done.returncode == 0, done.stderr
+    audit = dismax.audit(MIXED, digits, label="digit", group_by="source", out=tmp_path / "audit")
+    assert findings(audit.path) == findings(by_command)
+    assert audit.findings.count() == audit.summary["findings"] == sum(audit.kinds.values())
+    assert audit.report.read_text().startswith("<!") and "findings" in repr(audit)
+    page = audit._repr_html_()
+    assert "report.html" in page and "undecodable" in page
+    assert dismax.Audit(audit.path).kinds == audit.kinds
+    with pytest.raises(dismax.OutputError, match="overwrite=True"):
+        dismax.audit(MIXED, digits, out=audit.path)
+
+
+def test_an_audit_takes_tables_and_references(digits, table, tmp_path):
+    by_file = dismax.audit(MIXED, digits, label="digit", out=tmp_path / "file")
+    by_table = dismax.audit(table, digits, label="digit", out=tmp_path / "table")
+    assert findings(by_table.path) == findings(by_file.path)
+    beside = dismax.audit(table.slice(0, 50), digits, reference=table.slice(0, 10), out=tmp_path / "beside")
+    assert beside.kinds["leaked"] == 10
+    renamed = table.append_column("other", table["image"]).slice(0, 50)
+    with pytest.raises(dismax.UsageError, match='image="COLUMN"'):
+        dismax.audit(renamed, digits, out=tmp_path / "two")
+    assert dismax.audit(renamed, digits, image="other", out=tmp_path / "two").summary["rows"] == 50
+
+
+def test_what_is_no_audit_says_so(tmp_path):
+    with pytest.raises(dismax.DataError, match="is no audit"):
+        dismax.Audit(tmp_path)
+
+
+def test_a_training_is_the_one_of_the_command(tmp_path):
+    events = []
+    model = dismax.train(
+        DIGITS / "train.parquet", out=tmp_path / "model", epochs=1, flip=False, seed=3, workers=1, device="cpu", on_event=events.append
+    )
+    assert [event["event"] for event in events] == ["begin", "epoch"] and events[1]["epoch"] == 1
+    done = run_command(
+        "--quiet", "train", DIGITS / "train.parquet", "--out", tmp_path / "command", "--epochs", 1, "--no-flip",
+        "--seed", 3, "--workers", 1, "--device", "cpu", "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("model", "command")]
+    assert weights[0] == weights[1]
+    assert model.classes == [str(digit) for digit in range(8)] and 0 < model.alpha < 1 and model.temperature > 0
+    assert "held_out" in model.metrics and json.dumps(model.metrics)
+
+
+def test_a_training_says_what_it_cannot_take(table, tmp_path):
+    out = tmp_path / "model"
+    with pytest.raises(TypeError, match="Parquet"):
+        dismax.train(table, out=out)
+    with pytest.raises(ValueError, match="loss"):
+        dismax.train(DIGITS / "train.parquet", out=out, loss="nothing")
+    with pytest.raises(TypeError, match="epochs"):
+        dismax.train(DIGITS / "train.parquet", out=out, epochs="many")
+    with pytest.raises(dismax.UsageError, match="validation takes"):
+        dismax.train(DIGITS / "train.parquet", out=out, validation=1.5)
+    with pytest.raises(dismax.ModelError, match="dismax calibrate"):
+        with pytest.warns(UserWarning, match="without calibration"):
+            dismax.train(DIGITS / "train.parquet", out=out, epochs=1, validation=0.005, flip=False)
+    stop = RuntimeError("enough")
+
+    def tell(event):
+        raise stop
+
+    with pytest.raises(RuntimeError, match="enough"):
+        dismax.train(DIGITS / "train.parquet", out=tmp_path / "stopped", epochs=50, on_event=tell)
+    assert not (tmp_path / "stopped").exists()
