@@ -35,10 +35,13 @@ CRATES = {
     "audit": "dismax-audit",
     "udfs": "dismax-udfs",
     "cli": "dismax-cli",
+    "python": "dismax-python",
 }
 # Dependencies that only some crates may have: heavy ones, and charts, which loading and scoring do without.
 ONLY_IN = {
-    "datafusion": {"dismax-udfs", "dismax-cli"},
+    "datafusion": {"dismax-udfs", "dismax-cli", "dismax-python"},
+    "datafusion-ffi": {"dismax-python"},
+    "pyo3": {"dismax-python"},
     "plotters": {"dismax-charts"},
     "dismax-charts": {"dismax-train", "dismax-audit", "dismax-cli"},
     "clap": {"dismax-cli"},

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 from dismax._errors import DataError, DeviceError, Error, ForkError, ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
+    import datafusion
+
     from dismax._audit import Audit, audit
     from dismax._native import (
         Model,
@@ -68,7 +70,7 @@ __all__ = [
 ]
 
 
-def register(context, model=None, /, **models) -> None:
+def register(context: "datafusion.SessionContext", model: "Model | None" = None, /, **models: "Model") -> None:
     """Registers the SQL functions in a ``datafusion.SessionContext`` of release 55.
 
     Parameters

@@ -3,6 +3,7 @@
 import html
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from dismax import _native
@@ -66,20 +67,20 @@ class Audit:
 
 
 def audit(
-    data,
-    model,
+    data: "_native.Data",
+    model: "_native.Model",
     *,
-    out,
-    label=None,
-    reference=None,
-    image=None,
-    group_by=(),
-    time=None,
-    fdr=0.05,
-    top=24,
-    overwrite=False,
-    on_bad_file="fail",
-    progress=None,
+    out: "str | os.PathLike[str]",
+    label: "str | None" = None,
+    reference: "_native.Data | None" = None,
+    image: "str | None" = None,
+    group_by: "str | Sequence[str]" = (),
+    time: "str | None" = None,
+    fdr: float = 0.05,
+    top: int = 24,
+    overwrite: bool = False,
+    on_bad_file: str = "fail",
+    progress: "bool | None" = None,
 ) -> Audit:
     """Looks at every image once and says what is wrong with the dataset.
 

@@ -3,39 +3,40 @@
 import json
 import os
 import warnings
+from collections.abc import Callable, Sequence
 
 from dismax import _native
 from dismax._progress import bar
 
 
 def train(
-    data,
+    data: "_native.Path | Sequence[_native.Path]",
     *,
-    out,
-    arch="resnet20",
-    loss="dismax",
-    epochs=None,
-    batch_size=None,
-    lr=None,
-    weight_decay=None,
-    schedule=None,
-    validation=0.1,
-    seed=0,
-    image_size=None,
-    flip=True,
-    crop=True,
-    mean=None,
-    std=None,
-    label=None,
-    image=None,
-    alpha=None,
-    device="auto",
-    workers=None,
-    memory=None,
-    resume=False,
-    overwrite=False,
-    on_event=None,
-    progress=None,
+    out: "str | os.PathLike[str]",
+    arch: str = "resnet20",
+    loss: str = "dismax",
+    epochs: "int | None" = None,
+    batch_size: "int | None" = None,
+    lr: "float | None" = None,
+    weight_decay: "float | None" = None,
+    schedule: "str | None" = None,
+    validation: "float | _native.Path | Sequence[_native.Path]" = 0.1,
+    seed: int = 0,
+    image_size: "int | tuple[int, int] | None" = None,
+    flip: bool = True,
+    crop: bool = True,
+    mean: "tuple[float, float, float] | None" = None,
+    std: "tuple[float, float, float] | None" = None,
+    label: "str | None" = None,
+    image: "str | None" = None,
+    alpha: "float | None" = None,
+    device: str = "auto",
+    workers: "int | None" = None,
+    memory: "int | None" = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_event: "Callable[[dict], object] | None" = None,
+    progress: "bool | None" = None,
 ) -> "_native.Model":
     """Trains and calibrates a model.
 

@@ -8,7 +8,7 @@
 //! | `functions`, `provider` | functions and relations for other DataFusions, by capsules |
 //! | `audit`, `train`, `command` | what the command does |
 //! | `preview` | what a notebook shows |
-//! | `source`, `stream`, `batch`, `ipc` | data in and out, by the Arrow C interfaces |
+//! | `input`, `source`, `stream`, `batch`, `ipc` | data in and out, by the Arrow C interfaces |
 //! | `runtime`, `lock` | waiting without the interpreter's lock; Ctrl-C, progress, `fork` |
 //! | `error`, `cache` | exceptions; the scores that the process remembers |
 //!
@@ -20,6 +20,7 @@ mod cache;
 mod command;
 mod error;
 mod functions;
+mod input;
 mod ipc;
 mod lock;
 mod model;
@@ -48,9 +49,11 @@ mod _native {
     #[pymodule_export]
     use crate::functions::{AggregateFunction, ScalarFunction, WindowFunction, functions};
     #[pymodule_export]
+    use crate::input::read;
+    #[pymodule_export]
     use crate::model::{Model, unpickle};
     #[pymodule_export]
-    use crate::relation::{Relation, Stream, read};
+    use crate::relation::{Relation, Stream};
     #[pymodule_export]
     use crate::session::Session;
     #[pymodule_export]

@@ -14,9 +14,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::{Kind, from_dismax, from_query};
+use crate::input;
 use crate::relation::Relation;
 use crate::runtime::watch;
-use crate::source::Source;
 
 /// How a model was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -117,7 +117,7 @@ impl Model {
         if batch_rows == Some(0) {
             return Err(Kind::Usage.raise("batch_rows is at least 1"));
         }
-        let source = Source::of(data, on_bad_file)?;
+        let source = input::source(data, on_bad_file)?;
         let image = match source.files.as_slice() {
             [dataset] => {
                 Some(dataset.image_column(image.as_deref()).map_err(|error| from_dismax(&error))?.name().to_owned())

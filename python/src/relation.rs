@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, RecordBatchReader, StructArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatchReader, StructArray};
 use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::execution::config::SessionConfig;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::displayable;
@@ -93,9 +93,9 @@ impl Relation {
     }
 
     /// The relation as data for something else.
-    pub fn as_source(&self) -> PyResult<Source> {
+    pub fn as_source(&self) -> Source {
         let table = Arc::new(ViewTable::new(self.plan.clone(), None));
-        Ok(Source { table, files: self.files.to_vec(), rows: self.rows })
+        Source { table, files: self.files.to_vec(), rows: self.rows }
     }
 
     fn frame(&self) -> DataFrame {
@@ -248,23 +248,16 @@ impl Relation {
     fn explain(&self, py: Python<'_>, analyze: bool) -> PyResult<String> {
         enter()?;
         let query = async {
-            let frame = self.frame();
             if !analyze {
-                let plan = frame.create_physical_plan().await?;
+                let plan = self.frame().create_physical_plan().await?;
                 return Ok(displayable(plan.as_ref()).indent(false).to_string());
             }
-            let explained = frame.explain(false, true)?.collect().await?;
-            let text = explained.iter().flat_map(|batch| {
-                let plans = batch.column(1);
-                let options = FormatOptions::default();
-                let formatter = ArrayFormatter::try_new(plans, &options);
-                (0..batch.num_rows())
-                    .map(move |row| formatter.as_ref().map(|text| text.value(row).to_string()).unwrap_or_default())
-                    .collect::<Vec<_>>()
-            });
-            Ok(text.collect::<Vec<_>>().join("\n"))
+            // Columns: what kind of plan, and the plan.
+            let explained = self.frame().explain(false, true)?.collect().await?;
+            let plans = explained.iter().flat_map(|batch| batch.column(1).as_string::<i32>().iter().flatten());
+            Ok(plans.collect::<Vec<_>>().join("\n"))
         };
-        wait(py, query)?.map_err(|error: datafusion::error::DataFusionError| from_query(&error))
+        wait(py, query)?.map_err(|error: DataFusionError| from_query(&error))
     }
 
     /// Writes the rows to a file (``.parquet``, ``.arrow``, ``.feather``, ``.arrows``) or the address of an object. It
@@ -352,13 +345,6 @@ impl Relation {
     fn __len__(&self) -> PyResult<usize> {
         Err(PyTypeError::new_err("a relation has no length before it is read; count() reads it"))
     }
-}
-
-/// Data as a relation, without scores: anything that ``Model.score`` takes.
-#[pyfunction]
-#[pyo3(signature = (data, *, on_bad_file="fail"))]
-pub fn read(data: &Bound<'_, PyAny>, on_bad_file: &str) -> PyResult<Relation> {
-    Relation::of_source(Source::of(data, on_bad_file)?)
 }
 
 /// One reading of a relation, for a library that reads the Arrow C stream interface.

@@ -10,10 +10,10 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::cache;
 use crate::error::{Kind, from_dismax, from_query};
+use crate::input;
 use crate::model::Model;
 use crate::relation::Relation;
 use crate::runtime::{enter, wait};
-use crate::source::Source;
 
 /// SQL over models and tables.
 ///
@@ -74,7 +74,7 @@ impl Session {
         if data.is_instance_of::<Model>() {
             return Err(Kind::Usage.raise("models are given when the session is made: dismax.Session(name=model)"));
         }
-        let source = Source::of(data, "fail")?;
+        let source = input::source(data, "fail")?;
         let name = format!("\"{}\"", name.replace('"', "\"\""));
         self.context.deregister_table(name.as_str()).map_err(|error| from_query(&error))?;
         self.context.register_table(name.as_str(), source.table).map_err(|error| from_query(&error))?;

@@ -1,5 +1,5 @@
-//! What Python gives as data, as a table: paths and addresses, everything that speaks the Arrow C interfaces, iterators
-//! of record batches, datasets of Hugging Face, and relations.
+//! Data as tables: paths and addresses, everything that speaks the Arrow C interfaces, iterators of record batches, and
+//! datasets of Hugging Face.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,6 @@ use pyo3::types::{PyList, PyString, PyTuple};
 use pyo3_arrow::input::AnyRecordBatch;
 
 use crate::lock::Object;
-use crate::relation::Relation;
 use crate::runtime::watch;
 
 /// Rows that a dataset of Hugging Face is asked for at a time.
@@ -39,27 +38,18 @@ const EXPECTED: &str = "give paths, addresses or patterns (one or a list), an ob
                         dataset of Hugging Face, or a relation";
 
 impl Source {
-    /// The table that `data` is.
-    ///
-    /// # Errors
-    /// `TypeError` for anything else, `dismax.DataError` for files that cannot be read.
-    pub fn of(data: &Bound<'_, PyAny>, on_bad_file: &str) -> PyResult<Self> {
-        if let Some(paths) = paths(data)? {
-            return Self::of_dataset(open(data.py(), &paths, on_bad_file)?);
-        }
-        if let Ok(relation) = data.cast::<Relation>() {
-            return relation.get().as_source();
-        }
-        let python = PythonTable::try_new(data)?;
-        let schema = Arc::clone(&python.schema);
-        let table = ReaderTable::new(schema, move |_, _| python.begin());
-        Ok(Self { table: Arc::new(table), files: Vec::new(), rows: None })
-    }
-
-    fn of_dataset(dataset: Dataset) -> PyResult<Self> {
+    /// Files.
+    pub fn of_dataset(dataset: Dataset) -> Self {
         let rows = dataset.rows();
         let table = Arc::new(ReaderTable::of_dataset(dataset.clone()));
-        Ok(Self { table, files: vec![dataset], rows })
+        Self { table, files: vec![dataset], rows }
+    }
+
+    /// Something of Python that gives record batches.
+    pub fn of_python(python: PythonTable) -> Self {
+        let schema = Arc::clone(python.schema());
+        let table = Arc::new(ReaderTable::new(schema, move |_, _| python.begin()));
+        Self { table, files: Vec::new(), rows: None }
     }
 }
 
