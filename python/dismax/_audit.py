@@ -54,7 +54,8 @@ class Audit:
         rows += [(kind.replace("_", " "), f"{count:,}") for kind, count in self.kinds.items()]
         share = summary["unknown"].get("out_of_distribution")
         if share:
-            rows.append(("unknown by estimate", f"{share['value']:.1%} of the rows ({share['low']:.1%} to {share['high']:.1%})"))
+            lower, upper = share["interval"]["lower"], share["interval"]["upper"]
+            rows.append(("unknown by estimate", f"{share['value']:.1%} of the rows (95 %: {lower:.1%} to {upper:.1%})"))
         if summary.get("calibration"):
             rows.append(("ECE", f"{summary['calibration']['ece']['value']:.4f}"))
         rows += [("warning", warning) for warning in summary["warnings"]]

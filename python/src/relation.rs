@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, AsArray, RecordBatchReader, StructArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchReader, StructArray};
 use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
+use crossbeam::channel::bounded;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::dataframe::DataFrame;
@@ -33,6 +35,9 @@ use crate::stream::{Batches, Progress, Reader, Rows};
 
 /// Time between two calls of a progress function.
 const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Record batches that wait to be written.
+const PIECES_TO_WRITE: usize = 4;
 
 /// Where relations are planned that do not come from a session of the user's. One partition keeps their rows in order,
 /// and keeps all workers busy.
@@ -140,24 +145,44 @@ impl Relation {
         let options = WriteOptions { overwrite, ..WriteOptions::default() };
         let mut writer =
             py.detach(|| DatasetWriter::create(path, &schema, &options)).map_err(|error| from_dismax(&error))?;
-        let (mut written, mut told) = (0u64, Instant::now());
-        let written = wait(py, async {
-            while let Some(batch) = rows.next().await {
-                let batch = batch.map_err(|error| from_query(&error))?;
-                written += batch.num_rows() as u64;
-                writer.write(&batch).map_err(|error| from_dismax(&error))?;
-                if let Some(call) = progress.filter(|_| told.elapsed() >= INTERVAL) {
-                    told = Instant::now();
-                    Python::attach(|py| call.call1(py, ("scoring", written, self.rows, 0)))?;
+        let (mut read, mut told) = (0u64, Instant::now());
+        thread::scope(|scope| {
+            // Encoded beside the reading: the workers would wait for this thread otherwise.
+            let (sender, pieces) = bounded::<RecordBatch>(PIECES_TO_WRITE);
+            let writing = scope.spawn(move || {
+                let mut written = 0;
+                for piece in pieces {
+                    written += piece.num_rows() as u64;
+                    writer.write(&piece)?;
                 }
+                Ok((writer, written))
+            });
+            let reading = wait(py, async {
+                while let Some(piece) = rows.next_piece().await {
+                    let piece = piece.map_err(|error| from_query(&error))?;
+                    read += piece.num_rows() as u64;
+                    if sender.send(piece).is_err() {
+                        // The writer says why it ended.
+                        break;
+                    }
+                    if let Some(call) = progress.filter(|_| told.elapsed() >= INTERVAL) {
+                        told = Instant::now();
+                        Python::attach(|py| call.call1(py, ("scoring", read, self.rows, 0)))?;
+                    }
+                }
+                PyResult::Ok(())
+            });
+            drop(sender);
+            let ended = || Err(dismax::Error::Internal("the writing thread ended unexpectedly".into()));
+            let written = py.detach(|| writing.join().unwrap_or_else(|_| ended()));
+            reading??;
+            let (writer, written) = written.map_err(|error| from_dismax(&error))?;
+            py.detach(|| writer.finish()).map_err(|error| from_dismax(&error))?;
+            if let Some(call) = progress {
+                call.call1(py, ("scoring", written, Some(written), 0))?;
             }
-            writer.finish().map_err(|error| from_dismax(&error))?;
-            PyResult::Ok(written)
-        })??;
-        if let Some(call) = progress {
-            call.call1(py, ("scoring", written, Some(written), 0))?;
-        }
-        Ok(written)
+            Ok(written)
+        })
     }
 
     /// Lets a library of Python read all rows.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::array::{RecordBatch as ArrowBatch, RecordBatchOptions, RecordBatchReader};
-use arrow::compute::BatchCoalescer;
+use arrow::compute::{BatchCoalescer, concat_batches};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -30,16 +30,17 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub struct Rows {
     stream: SendableRecordBatchStream,
     schema: SchemaRef,
-    batch_rows: Option<usize>,
+    /// Makes record batches of a size that was asked for.
     coalescer: Option<BatchCoalescer>,
     ended: bool,
 }
 
 impl Rows {
-    /// `schema` has the columns of the stream, perhaps with more metadata. Without `batch_rows` a record batch has 8,192
-    /// rows, or fewer where these take more than 32 MiB.
+    /// `schema` has the columns of the stream, perhaps with more metadata. Without `batch_rows` a record batch has about
+    /// 8,192 rows, or fewer where these take more than 32 MiB.
     pub fn new(stream: SendableRecordBatchStream, schema: SchemaRef, batch_rows: Option<usize>) -> Self {
-        Self { stream, schema, batch_rows, coalescer: None, ended: false }
+        let coalescer = batch_rows.map(|rows| BatchCoalescer::new(Arc::clone(&schema), rows));
+        Self { stream, schema, coalescer, ended: false }
     }
 
     /// Columns and metadata of the record batches.
@@ -49,46 +50,59 @@ impl Rows {
 
     /// The next record batch.
     pub async fn next(&mut self) -> Option<Result<ArrowBatch, DataFusionError>> {
+        match self.coalescer.take() {
+            Some(mut coalescer) => {
+                let next = self.next_of_size(&mut coalescer).await;
+                self.coalescer = Some(coalescer);
+                next.transpose()
+            }
+            None => self.next_gathered().await.transpose(),
+        }
+    }
+
+    /// The next record batch as the query gives it, which may have few rows.
+    pub async fn next_piece(&mut self) -> Option<Result<ArrowBatch, DataFusionError>> {
+        if self.ended {
+            return None;
+        }
+        let piece = self.stream.next().await.map(|piece| {
+            let piece = piece?;
+            // Only names, types and nulls must fit: steps of a plan differ in the metadata that they keep.
+            let rows = RecordBatchOptions::new().with_row_count(Some(piece.num_rows()));
+            Ok(ArrowBatch::try_new_with_options(Arc::clone(&self.schema), piece.columns().to_vec(), &rows)?)
+        });
+        self.ended = !matches!(piece, Some(Ok(_)));
+        piece
+    }
+
+    async fn next_of_size(&mut self, coalescer: &mut BatchCoalescer) -> Result<Option<ArrowBatch>, DataFusionError> {
         loop {
-            if let Some(batch) = self.coalescer.as_mut().and_then(BatchCoalescer::next_completed_batch) {
-                // Only names, types and nulls must fit: steps of a plan differ in the metadata that they keep.
-                let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                let columns = batch.columns().to_vec();
-                let batch = ArrowBatch::try_new_with_options(Arc::clone(&self.schema), columns, &rows);
-                return Some(batch.map_err(DataFusionError::from));
+            if let Some(batch) = coalescer.next_completed_batch() {
+                return Ok(Some(batch));
             }
-            if self.ended {
-                return None;
-            }
-            match self.stream.next().await {
-                Some(Ok(batch)) => {
-                    if let Err(error) = self.push(batch) {
-                        self.ended = true;
-                        return Some(Err(error.into()));
-                    }
-                }
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
+            match self.next_piece().await {
+                Some(piece) => coalescer.push_batch(piece?)?,
                 None => {
-                    self.ended = true;
-                    if let Some(Err(error)) = self.coalescer.as_mut().map(BatchCoalescer::finish_buffered_batch) {
-                        return Some(Err(error.into()));
-                    }
+                    coalescer.finish_buffered_batch()?;
+                    return Ok(coalescer.next_completed_batch());
                 }
             }
         }
     }
 
-    fn push(&mut self, batch: ArrowBatch) -> Result<(), ArrowError> {
-        let batch_rows = self.batch_rows;
-        let coalescer = self.coalescer.get_or_insert_with(|| {
-            let bytes: usize = batch.columns().iter().map(used_bytes).sum();
-            let fitting = BYTES / bytes.div_ceil(batch.num_rows().max(1)).max(1);
-            BatchCoalescer::new(batch.schema(), batch_rows.unwrap_or(fitting.clamp(1, ROWS)))
-        });
-        coalescer.push_batch(batch)
+    async fn next_gathered(&mut self) -> Result<Option<ArrowBatch>, DataFusionError> {
+        let (mut pieces, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        while rows < ROWS && bytes < BYTES {
+            let Some(piece) = self.next_piece().await else { break };
+            let piece = piece?;
+            rows += piece.num_rows();
+            bytes += piece.columns().iter().map(used_bytes).sum::<usize>();
+            pieces.push(piece);
+        }
+        Ok(match pieces.len() {
+            0 => None,
+            _ => Some(concat_batches(&self.schema, &pieces)?),
+        })
     }
 }
 

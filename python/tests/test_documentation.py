@@ -2,16 +2,16 @@
 
 import re
 import runpy
-import shutil
 import warnings
 
 import nbclient
 import nbformat
+import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT
+from conftest import MIXED, ROOT
 
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NOT_RUN = re.compile(r"<!-- not run: .*? -->\n```python\n.*?^```$", re.MULTILINE | re.DOTALL)
+NOT_RUN = re.compile(r"<!-- not run: [^\n]* -->\n```python\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", ["docs/python.md", "README.md", "python/README.md"])
@@ -23,7 +23,8 @@ def test_the_programs_of_a_page_run(page, tmp_path, monkeypatch):
     for folder in ("models", "examples"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     (tmp_path / "photos").mkdir()
-    shutil.copy(ROOT / "examples/data/digits/mixed.parquet", tmp_path / "photos")
+    for row in pq.read_table(MIXED).slice(0, 20).to_pylist():
+        (tmp_path / "photos" / f"{row['id']}.png").write_bytes(row["image"]["bytes"] or b"")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "page.py").write_text("\n".join(programs))
     with warnings.catch_warnings():
