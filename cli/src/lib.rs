@@ -1,6 +1,6 @@
 //! The `dismax` command.
 //!
-//! [`Cli`] says what can be asked for; a file per command in [`commands`] resolves it into what the library takes, runs
+//! `Cli` says what can be asked for; a file per command in `commands` resolves it into what the library takes, runs
 //! it and prints what came out. Anything a program would want as well is in the library.
 
 mod allocator;

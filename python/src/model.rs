@@ -28,8 +28,14 @@ struct Opened {
     read_paths: bool,
 }
 
+/// Stages by how they were opened and by the digests of their models.
+type Stages = HashMap<(Opened, String), Arc<Stage>>;
+
 /// Models that came out of a pickle: a worker process unpickles one for every task.
-static UNPICKLED: LazyLock<Mutex<HashMap<(Opened, String), Arc<Stage>>>> = LazyLock::new(Mutex::default);
+static UNPICKLED: LazyLock<Mutex<Stages>> = LazyLock::new(Mutex::default);
+
+/// What opens a pickled model again, and with what.
+type Reduced<'py> = (Bound<'py, PyAny>, (PathBuf, String, Bound<'py, PyDict>));
 
 /// A trained and calibrated network, ready to score.
 ///
@@ -104,7 +110,6 @@ impl Model {
     ///     out-of-distribution), ``is_ood`` (whether it is at most alpha), and ``error`` (why a row could not be scored;
     ///     the other columns are then null).
     #[pyo3(signature = (data, *, image=None, prefix="", alpha=None, on_bad_file="fail", batch_rows=None))]
-    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn score(
         &self,
         data: &Bound<'_, PyAny>,
@@ -211,7 +216,7 @@ impl Model {
         )
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (PathBuf, String, Bound<'py, PyDict>))> {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         let path = self.opened.path.canonicalize().unwrap_or_else(|_| self.opened.path.clone());
         let options = PyDict::new(py);
         options.set_item("device", &self.opened.device)?;

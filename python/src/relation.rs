@@ -36,6 +36,9 @@ use crate::stream::{Batches, Progress, Reader, Rows};
 /// Time between two calls of a progress function.
 const INTERVAL: Duration = Duration::from_millis(200);
 
+/// Names, types, and the cells of each row.
+type Shown<'py> = (Vec<String>, Vec<String>, Vec<Vec<Bound<'py, PyAny>>>);
+
 /// Record batches that wait to be written.
 const PIECES_TO_WRITE: usize = 4;
 
@@ -318,7 +321,7 @@ impl Relation {
 
     /// The rows as texts and thumbnails: names, types, and a list for each row.
     #[pyo3(name = "_preview")]
-    fn preview<'py>(&self, py: Python<'py>) -> PyResult<(Vec<String>, Vec<String>, Vec<Vec<Bound<'py, PyAny>>>)> {
+    fn preview<'py>(&self, py: Python<'py>) -> PyResult<Shown<'py>> {
         enter()?;
         let batches = wait(py, self.frame().collect())?.map_err(|error| from_query(&error))?;
         let preview = py.detach(|| Preview::of(&batches)).map_err(|error| from_arrow(&error))?;

@@ -248,7 +248,7 @@ impl State {
         while self.bytes() + bytes > max_bytes && !self.images.is_empty() {
             self.evictions += 1;
             let round = self.evictions << 40;
-            self.images.retain(|_, place| mixed(place.chunk.number ^ round) % EVICTED_PART != 0);
+            self.images.retain(|_, place| !mixed(place.chunk.number ^ round).is_multiple_of(EVICTED_PART));
         }
         self.bytes() + bytes <= max_bytes
     }
