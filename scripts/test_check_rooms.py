@@ -5,7 +5,7 @@ import unittest
 from pathlib import Path
 
 import rust_source
-from check_rooms import ROOMS, ROOT, Crate, check_crates, check_files, check_messages, check_rooms, circles, rooms
+from check_rooms import CRATES, ROOMS, ROOT, Crate, check_crates, check_files, check_messages, check_rooms, circles, rooms
 
 
 def write(folder, files):
@@ -109,7 +109,7 @@ class Page(unittest.TestCase):
 class Manifests(unittest.TestCase):
     def check(self, **dependencies):
         with tempfile.TemporaryDirectory() as folder:
-            for crate in ["kernels", ".", "charts", "train", "audit", "udfs", "cli"]:
+            for crate in CRATES:
                 lines = [f'"{name}" = "1"' for name in dependencies.get(crate if crate != "." else "dismax", [])]
                 text = "\n".join(["[dependencies]", *lines, "[workspace]" if crate == "." else ""])
                 text += '\nmembers = ["train"]' if crate == "." else ""

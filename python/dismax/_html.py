@@ -24,7 +24,7 @@ def relation(rows) -> str:
 def _cell(value) -> str:
     if isinstance(value, bytes):
         image = base64.b64encode(value).decode()
-        return f"<td><img src='data:image/jpeg;base64,{image}' style='min-width:48px;image-rendering:pixelated'></td>"
+        return f"<td><img alt='image' src='data:image/jpeg;base64,{image}' style='min-width:48px;image-rendering:pixelated'></td>"
     if value is None:
         return "<td style='color:gray'>null</td>"
     return f"<td style='text-align:left'>{html.escape(_short(value))}</td>"

@@ -6,15 +6,16 @@ import sys
 class Bar:
     """One bar for each task, one after the other. Calling it tells how far the task is."""
 
-    def __init__(self, make):
-        self._make = make
+    def __init__(self, make, delay: float):
+        self._make, self._delay = make, delay
         self._task, self._bar = None, None
 
     def __call__(self, task: str, rows: int, of, failed: int) -> None:
         if task != self._task:
             self.close()
             self._task = task
-            self._bar = self._make(desc=task, total=of, unit=" rows", unit_scale=True, dynamic_ncols=True)
+            options = {"unit": " rows", "unit_scale": True, "dynamic_ncols": True}
+            self._bar = self._make(desc=task, total=of, delay=self._delay, **options)
         self._bar.total = of if of is None or of >= rows else rows
         self._bar.update(rows - self._bar.n)
         if failed:
@@ -34,6 +35,8 @@ class Bar:
 def bar(wanted) -> "Bar | None":
     """A bar if it is wanted; where nobody says (``None``), in a terminal or a notebook."""
     notebook = _in_notebook()
+    # What nobody asked for appears only where it takes long.
+    delay = 1.0 if wanted is None else 0.0
     if wanted is None:
         wanted = notebook or sys.stderr.isatty()
     if not wanted:
@@ -46,7 +49,7 @@ def bar(wanted) -> "Bar | None":
             from tqdm.std import tqdm
     else:
         from tqdm.std import tqdm
-    return Bar(tqdm)
+    return Bar(tqdm, delay)
 
 
 def _in_notebook() -> bool:

@@ -31,7 +31,7 @@ use crate::preview::Preview;
 use crate::provider;
 use crate::runtime::{enter, runtime, wait};
 use crate::source::Source;
-use crate::stream::{Batches, Progress, Reader, Rows};
+use crate::stream::{Batches, Progress, Reader, Rows, TASK};
 
 /// Time between two calls of a progress function.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -170,7 +170,7 @@ impl Relation {
                     }
                     if let Some(call) = progress.filter(|_| told.elapsed() >= INTERVAL) {
                         told = Instant::now();
-                        Python::attach(|py| call.call1(py, ("scoring", read, self.rows, 0)))?;
+                        Python::attach(|py| call.call1(py, (TASK, read, self.rows, 0)))?;
                     }
                 }
                 PyResult::Ok(())
@@ -182,7 +182,7 @@ impl Relation {
             let (writer, written) = written.map_err(|error| from_dismax(&error))?;
             py.detach(|| writer.finish()).map_err(|error| from_dismax(&error))?;
             if let Some(call) = progress {
-                call.call1(py, ("scoring", written, Some(written), 0))?;
+                call.call1(py, (TASK, written, Some(written), 0))?;
             }
             Ok(written)
         })

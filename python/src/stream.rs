@@ -22,6 +22,8 @@ use crate::runtime::{wait, wait_for_library};
 const ROWS: usize = 8192;
 /// Bytes that a record batch should not exceed then.
 const BYTES: usize = 32 << 20;
+/// What a bar calls it.
+pub const TASK: &str = "reading";
 /// Time between two calls of a progress function.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -134,7 +136,7 @@ impl Progress {
 
     fn tell(&mut self, py: Python<'_>, rows: u64) -> PyResult<()> {
         self.told = Some(Instant::now());
-        self.call.bind(py).call1(("scoring", rows, self.of, 0)).map(drop)
+        self.call.bind(py).call1((TASK, rows, self.of, 0)).map(drop)
     }
 }
 

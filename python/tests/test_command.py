@@ -18,4 +18,4 @@ def test_bars_are_for_people():
     quiet = run_program(program.format(""))
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     shown = run_program(program.format("progress=True"))
-    assert "scoring: 100%" in shown.stderr and "721/721" in shown.stderr, shown.stderr
+    assert "reading: 100%" in shown.stderr and "721/721" in shown.stderr, shown.stderr
