@@ -55,7 +55,7 @@ def register(context, models) -> None:
 
     from dismax import _native
 
-    scalar, aggregate, window = _native._functions(models)
+    scalar, aggregate, window = _native._functions(context, models)
     for function in scalar:
         context.register_udf(datafusion.udf(function))
     for function in aggregate:

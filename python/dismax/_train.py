@@ -2,10 +2,10 @@
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Sequence
 
 from dismax import _native
+from dismax._errors import ModelError
 from dismax._progress import bar
 
 
@@ -111,7 +111,10 @@ def train(
         if shown is not None:
             shown.close()
     if uncalibrated:
-        warnings.warn(f"the model is written without calibration: {uncalibrated[0]}", stacklevel=2)
+        raise ModelError(
+            f"{os.fspath(out)}: the model is written, but not calibrated: {uncalibrated[0]}; "
+            f"then: dismax calibrate {os.fspath(out)} --data VALIDATION"
+        )
     return _native.Model(os.fspath(out), device=device)
 
 

@@ -12,6 +12,8 @@ use dismax_udfs::NoModel;
 use pyo3::prelude::*;
 use pyo3::types::PyAnyMethods;
 
+use crate::lock::Raised;
+
 /// The classes of `dismax._errors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -103,7 +105,7 @@ pub fn from_arrow(error: &ArrowError) -> PyErr {
 fn raised(error: &(dyn StdError + 'static)) -> Option<PyErr> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(raised) = error.downcast_ref::<PyErr>() {
+        if let Some(raised) = error.downcast_ref::<Raised>() {
             return Some(Python::attach(|py| raised.clone_ref(py)));
         }
         next = match error.downcast_ref() {

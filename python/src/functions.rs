@@ -12,12 +12,14 @@ use pyo3::types::{PyCapsule, PyDict};
 
 use crate::cache;
 use crate::error::from_dismax;
+use crate::lock::Unlocked;
 use crate::model::Model;
+use crate::provider;
 use crate::runtime::enter;
 
 /// A scoring function of DataFusion: ``ctx.register_udf(datafusion.udf(function))``.
 #[pyclass(frozen, module = "dismax")]
-pub struct ScalarFunction(Arc<ScalarUDF>);
+pub struct ScalarFunction(Unlocked<Arc<ScalarUDF>>);
 
 /// An aggregate of DataFusion: ``ctx.register_udaf(datafusion.udaf(function))``.
 #[pyclass(frozen, module = "dismax")]
@@ -69,11 +71,15 @@ impl WindowFunction {
 /// The three kinds of functions, for models by their names.
 type Functions = (Vec<ScalarFunction>, Vec<AggregateFunction>, Vec<WindowFunction>);
 
-/// All functions, which score with these models.
+/// All functions, which score with these models, for a `datafusion.SessionContext`.
+///
+/// # Errors
+/// `ImportError` for another major release of DataFusion.
 #[pyfunction]
 #[pyo3(name = "_functions")]
-pub fn functions(models: &Bound<'_, PyDict>) -> PyResult<Functions> {
+pub fn functions(context: &Bound<'_, PyAny>, models: &Bound<'_, PyDict>) -> PyResult<Functions> {
     enter()?;
+    provider::codec(context)?;
     let mut named = Models::new().with_cache(cache::shared());
     for (name, model) in models {
         let model = model.cast::<Model>().map_err(PyErr::from)?;
@@ -81,7 +87,7 @@ pub fn functions(models: &Bound<'_, PyDict>) -> PyResult<Functions> {
     }
     let functions = dismax_udfs::Functions::try_new(named).map_err(|error| from_dismax(&error))?;
     Ok((
-        functions.scalar.into_iter().map(ScalarFunction).collect(),
+        functions.scalar.into_iter().map(|function| ScalarFunction(function.into())).collect(),
         functions.aggregate.into_iter().map(AggregateFunction).collect(),
         functions.window.into_iter().map(WindowFunction).collect(),
     ))

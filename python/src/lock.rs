@@ -4,7 +4,9 @@
 //! itself and then asks for our rows, that count is wrong, and nothing of pyo3 that relies on it may be used. So the
 //! few steps that are taken there use the interpreter's own functions.
 
+use std::fmt;
 use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -53,8 +55,96 @@ impl Drop for Object {
     fn drop(&mut self) {
         // SAFETY: it is taken once, here, and not used after.
         let object = unsafe { ManuallyDrop::take(&mut self.0) };
-        held(|_| drop(object));
+        if is_running() {
+            // SAFETY: the lock is held, and the reference that `object` counts for is given up. pyo3 would put that off
+            // where it does not know of the lock, and what the object holds with it.
+            held(|_| unsafe { ffi::Py_DECREF(object.into_ptr()) });
+        } else {
+            std::mem::forget(object);
+        }
     }
+}
+
+/// An exception on its way through other libraries, which may let go of it anywhere.
+pub struct Raised(ManuallyDrop<PyErr>);
+
+impl Raised {
+    pub fn clone_ref(&self, py: Python<'_>) -> PyErr {
+        self.0.clone_ref(py)
+    }
+}
+
+impl From<PyErr> for Raised {
+    fn from(error: PyErr) -> Self {
+        Self(ManuallyDrop::new(error))
+    }
+}
+
+impl fmt::Debug for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&held(|py| self.0.value(py).to_string()))
+    }
+}
+
+impl std::error::Error for Raised {}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        // SAFETY: it is taken once, here, and not used after.
+        let error = unsafe { ManuallyDrop::take(&mut self.0) };
+        if is_running() {
+            held(|_| drop(error));
+        } else {
+            std::mem::forget(error);
+        }
+    }
+}
+
+/// Something whose end may wait for threads that need the lock: it is let go of without.
+pub struct Unlocked<T>(ManuallyDrop<T>);
+
+impl<T> From<T> for Unlocked<T> {
+    fn from(value: T) -> Self {
+        Self(ManuallyDrop::new(value))
+    }
+}
+
+impl<T> Deref for Unlocked<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Unlocked<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T> Drop for Unlocked<T> {
+    fn drop(&mut self) {
+        // SAFETY: it is taken once, here, and not used after.
+        let value = unsafe { ManuallyDrop::take(&mut self.0) };
+        if is_running() {
+            released(|| drop(value));
+        } else {
+            std::mem::forget(value);
+        }
+    }
+}
+
+/// Whether there is an interpreter. At the end of a process it goes before its threads do.
+fn is_running() -> bool {
+    // SAFETY: it may be called at any time.
+    unsafe { ffi::Py_IsInitialized() != 0 }
 }
 
 /// The lock, until it is dropped.

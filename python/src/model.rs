@@ -15,6 +15,7 @@ use pyo3::types::PyDict;
 
 use crate::error::{Kind, from_dismax, from_query};
 use crate::input;
+use crate::lock::Unlocked;
 use crate::relation::Relation;
 use crate::runtime::watch;
 
@@ -57,7 +58,7 @@ type Reduced<'py> = (Bound<'py, PyAny>, (PathBuf, String, Bound<'py, PyDict>));
 /// the same path, which must hold the same model.
 #[pyclass(frozen, module = "dismax")]
 pub struct Model {
-    pub stage: Arc<Stage>,
+    pub stage: Unlocked<Arc<Stage>>,
     opened: Opened,
 }
 
@@ -78,7 +79,7 @@ impl Model {
         }
         let opened = Opened { path, device: device.to_owned(), workers: workers.unwrap_or(0), max_pixels, read_paths };
         let stage = start(py, &opened)?;
-        Ok(Self { stage: Arc::new(stage), opened })
+        Ok(Self { stage: Arc::new(stage).into(), opened })
     }
 
     /// Appends the model's columns to every row of some data: a lazy relation.
@@ -123,11 +124,13 @@ impl Model {
             return Err(Kind::Usage.raise("batch_rows is at least 1"));
         }
         let source = input::source(data, on_bad_file)?;
-        let image = match source.files.as_slice() {
-            [dataset] => {
-                Some(dataset.image_column(image.as_deref()).map_err(|error| from_dismax(&error))?.name().to_owned())
+        let image = match &source.dataset {
+            // Files may say themselves where their images are.
+            Some(dataset) => {
+                let column = dataset.image_column(image.as_deref()).map_err(|error| from_dismax(&error))?;
+                Some(column.name().to_owned())
             }
-            _ => image,
+            None => image,
         };
         let options = ScoredOptions { image, prefix: prefix.to_owned(), alpha };
         let (plan, schema) =
@@ -255,7 +258,7 @@ pub fn unpickle(py: Python<'_>, path: PathBuf, digest: String, options: &Bound<'
     let key = (opened, digest);
     let known = || UNPICKLED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(stage) = known().get(&key) {
-        return Ok(Model { stage: Arc::clone(stage), opened: key.0 });
+        return Ok(Model { stage: Arc::clone(stage).into(), opened: key.0 });
     }
     let stage = Arc::new(start(py, &key.0)?);
     if stage.model().digest() != key.1 {
@@ -263,5 +266,5 @@ pub fn unpickle(py: Python<'_>, path: PathBuf, digest: String, options: &Bound<'
         return Err(Kind::Model.raise(format!("{path}: another model than the one that was pickled ({theirs})")));
     }
     known().insert(key.clone(), Arc::clone(&stage));
-    Ok(Model { stage, opened: key.0 })
+    Ok(Model { stage: stage.into(), opened: key.0 })
 }

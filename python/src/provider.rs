@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
@@ -24,18 +24,22 @@ use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 use tokio::runtime::Handle;
 
+use crate::lock::Unlocked;
+
 /// A plan that is made ready and run in its own session, whoever asks for its rows. So images are scored once in each
 /// reading, after the conditions that the host hands down, and only for the columns that it wants.
 pub struct Planned {
     session: SessionContext,
-    plan: LogicalPlan,
+    plan: Unlocked<LogicalPlan>,
     schema: SchemaRef,
+    runtime: Handle,
 }
 
 impl Planned {
-    pub fn new(session: SessionContext, plan: LogicalPlan) -> Self {
+    /// `runtime` is ours: planning may ask stores, and a host has another.
+    pub fn new(session: SessionContext, plan: LogicalPlan, runtime: Handle) -> Self {
         let schema = Arc::new(plan.schema().as_arrow().clone());
-        Self { session, plan, schema }
+        Self { session, plan: plan.into(), schema, runtime }
     }
 }
 
@@ -66,7 +70,7 @@ impl TableProvider for Planned {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut frame = DataFrame::new(self.session.state(), self.plan.clone());
+        let mut frame = DataFrame::new(self.session.state(), LogicalPlan::clone(&self.plan));
         for filter in filters {
             frame = frame.filter(unnormalize_col(filter.clone()))?;
         }
@@ -78,21 +82,22 @@ impl TableProvider for Planned {
             let columns = columns.iter().map(|column| Expr::Column(schema.qualified_field(*column).into()));
             frame = frame.select(columns.collect::<Vec<_>>())?;
         }
-        let plan = frame.create_physical_plan().await?;
-        Ok(Arc::new(PlannedExec { plan, session: self.session.clone() }))
+        let planning = self.runtime.spawn(async move { frame.create_physical_plan().await });
+        let plan = planning.await.map_err(|error| exec_datafusion_err!("planning ended: {error}"))??;
+        Ok(Arc::new(PlannedExec { plan: plan.into(), session: self.session.clone() }))
     }
 }
 
 /// A plan with the session that runs it: the host's knows neither our files' stores nor our settings. For the host it
 /// is a leaf.
 struct PlannedExec {
-    plan: Arc<dyn ExecutionPlan>,
+    plan: Unlocked<Arc<dyn ExecutionPlan>>,
     session: SessionContext,
 }
 
 impl fmt::Debug for PlannedExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PlannedExec").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("PlannedExec").field("plan", &*self.plan).finish_non_exhaustive()
     }
 }
 
@@ -156,7 +161,11 @@ pub fn capsule<'py>(
     PyCapsule::new_with_value(py, table, c"datafusion_table_provider")
 }
 
-fn codec(session: &Bound<'_, PyAny>) -> PyResult<FFI_LogicalExtensionCodec> {
+/// How to read the expressions of a session of that library, which must be of our release.
+///
+/// # Errors
+/// `ImportError` for another major release of DataFusion.
+pub fn codec(session: &Bound<'_, PyAny>) -> PyResult<FFI_LogicalExtensionCodec> {
     let name = "__datafusion_logical_extension_codec__";
     if !session.hasattr(name)? {
         let ours = datafusion_ffi::version();

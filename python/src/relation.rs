@@ -27,6 +27,7 @@ use pyo3_arrow::ffi::{ArrayIterator, to_stream_pycapsule};
 
 use crate::batch::Schema;
 use crate::error::{Kind, from_arrow, from_dismax, from_query};
+use crate::lock::Unlocked;
 use crate::preview::Preview;
 use crate::provider;
 use crate::runtime::{enter, runtime, wait};
@@ -46,8 +47,6 @@ const PIECES_TO_WRITE: usize = 4;
 /// and keeps all workers busy.
 static SESSION: LazyLock<SessionContext> = LazyLock::new(|| {
     let mut config = SessionConfig::new().with_target_partitions(1);
-    // A column is called what it is called.
-    config.options_mut().sql_parser.enable_ident_normalization = false;
     config.options_mut().execution.parquet.pushdown_filters = true;
     let session = with_file_tables(SessionContext::new_with_config(config));
     register(&session, Models::new()).expect("without models nothing can fail");
@@ -66,12 +65,14 @@ static SESSION: LazyLock<SessionContext> = LazyLock::new(|| {
 #[pyclass(frozen, module = "dismax")]
 pub struct Relation {
     session: SessionContext,
-    plan: LogicalPlan,
+    plan: Unlocked<LogicalPlan>,
     metadata: HashMap<String, String>,
     files: Arc<Vec<Dataset>>,
     /// Rows of the input, if they are known and no condition leaves some out.
     rows: Option<u64>,
     batch_rows: Option<usize>,
+    /// Whether the input can be read one time only.
+    once: bool,
 }
 
 impl Relation {
@@ -79,11 +80,12 @@ impl Relation {
     pub fn of_plan(plan: LogicalPlan, schema: &ArrowSchema, source: Source, batch_rows: Option<usize>) -> Self {
         Self {
             session: SESSION.clone(),
-            plan,
+            plan: plan.into(),
             metadata: schema.metadata().clone(),
             files: Arc::new(source.files),
             rows: source.rows,
             batch_rows,
+            once: source.once,
         }
     }
 
@@ -97,27 +99,39 @@ impl Relation {
 
     /// The answer of a query in `session`.
     pub fn of_query(session: SessionContext, plan: LogicalPlan) -> Self {
-        Self { session, plan, metadata: HashMap::new(), files: Arc::default(), rows: None, batch_rows: None }
+        Self {
+            session,
+            plan: plan.into(),
+            metadata: HashMap::new(),
+            files: Arc::default(),
+            rows: None,
+            batch_rows: None,
+            once: false,
+        }
     }
 
     /// The relation as data for something else.
     pub fn as_source(&self) -> Source {
-        let table = Arc::new(ViewTable::new(self.plan.clone(), None));
-        Source { table, files: self.files.to_vec(), rows: self.rows }
+        let table = Arc::new(ViewTable::new(LogicalPlan::clone(&self.plan), None));
+        Source { table, files: self.files.to_vec(), rows: self.rows, dataset: None, once: self.once }
     }
 
     fn frame(&self) -> DataFrame {
-        DataFrame::new(self.session.state(), self.plan.clone())
+        let mut state = self.session.state();
+        // A column is called what it is called, wherever the relation comes from.
+        state.config_mut().options_mut().sql_parser.enable_ident_normalization = false;
+        DataFrame::new(state, LogicalPlan::clone(&self.plan))
     }
 
     fn with(&self, plan: LogicalPlan, rows: Option<u64>) -> Self {
         Self {
             session: self.session.clone(),
-            plan,
+            plan: plan.into(),
             metadata: self.metadata.clone(),
             files: Arc::clone(&self.files),
             rows,
             batch_rows: self.batch_rows,
+            once: self.once,
         }
     }
 
@@ -331,6 +345,10 @@ impl Relation {
     }
 
     fn _repr_html_<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if this.get().once {
+            // To show rows would take them away.
+            return Ok(this.py().None().into_bound(this.py()));
+        }
         this.py().import("dismax._html")?.call_method1("relation", (this,))
     }
 
@@ -362,7 +380,8 @@ impl Relation {
         py: Python<'py>,
         session: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        let table = provider::Planned::new(self.session.clone(), self.plan.clone());
+        let table =
+            provider::Planned::new(self.session.clone(), LogicalPlan::clone(&self.plan), runtime()?.handle().clone());
         provider::capsule(py, Arc::new(table) as Arc<dyn TableProvider>, runtime()?.handle(), session)
     }
 

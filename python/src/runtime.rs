@@ -61,16 +61,15 @@ pub fn wait_for_library<T>(query: impl Future<Output = T>) -> PyResult<T> {
         false => runtime()?,
     };
     lock::released(|| {
-        runtime.block_on(async {
-            let mut query = pin!(query);
-            loop {
-                match tokio::time::timeout(INTERVAL, &mut query).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(_) if lock::may_be_held() => lock::held(|py| py.check_signals())?,
-                    Err(_) => {}
-                }
+        let mut query = pin!(query);
+        loop {
+            // A handler of a signal may itself ask for rows, so it runs outside of the runtime.
+            match runtime.block_on(async { tokio::time::timeout(INTERVAL, query.as_mut()).await }) {
+                Ok(answer) => return Ok(answer),
+                Err(_) if lock::may_be_held() => lock::held(|py| py.check_signals())?,
+                Err(_) => {}
             }
-        })
+        }
     })
 }
 
@@ -81,15 +80,13 @@ pub fn wait_for_library<T>(query: impl Future<Output = T>) -> PyResult<T> {
 pub fn wait<T: Send>(py: Python<'_>, query: impl Future<Output = T> + Send) -> PyResult<T> {
     let runtime = runtime()?;
     py.detach(|| {
-        runtime.block_on(async {
-            let mut query = pin!(query);
-            loop {
-                match tokio::time::timeout(INTERVAL, &mut query).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(_) => Python::attach(|py| py.check_signals())?,
-                }
+        let mut query = pin!(query);
+        loop {
+            match runtime.block_on(async { tokio::time::timeout(INTERVAL, query.as_mut()).await }) {
+                Ok(answer) => return Ok(answer),
+                Err(_) => Python::attach(|py| py.check_signals())?,
             }
-        })
+        }
     })
 }
 

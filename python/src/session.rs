@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::cache;
 use crate::error::{Kind, from_dismax, from_query};
 use crate::input;
+use crate::lock::Unlocked;
 use crate::model::Model;
 use crate::relation::Relation;
 use crate::runtime::{enter, wait};
@@ -33,7 +34,7 @@ use crate::runtime::{enter, wait};
 /// (``dismax.score_cache()``), so that the next query finds them.
 #[pyclass(frozen, module = "dismax")]
 pub struct Session {
-    context: SessionContext,
+    context: Unlocked<SessionContext>,
 }
 
 #[pymethods]
@@ -62,7 +63,7 @@ impl Session {
         config.options_mut().execution.parquet.coerce_int96 = Some("us".into());
         let context = with_file_tables(SessionContext::new_with_config(config));
         register(&context, models).map_err(|error| from_dismax(&error))?;
-        let session = Self { context };
+        let session = Self { context: context.into() };
         for (name, data) in tables {
             session.register(&name, &data)?;
         }
@@ -86,7 +87,7 @@ impl Session {
     fn sql(&self, py: Python<'_>, query: &str) -> PyResult<Relation> {
         enter()?;
         let frame = wait(py, self.context.sql(query))?.map_err(|error| from_query(&error))?;
-        Ok(Relation::of_query(self.context.clone(), frame.into_unoptimized_plan()))
+        Ok(Relation::of_query(SessionContext::clone(&self.context), frame.into_unoptimized_plan()))
     }
 
     /// The names of the tables that were given or created.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{RecordBatch as ArrowBatch, RecordBatchReader};
+use arrow::array::{RecordBatch as ArrowBatch, RecordBatchOptions, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 use pyo3_arrow::input::AnyRecordBatch;
 
-use crate::lock::Object;
+use crate::lock::{Object, Raised};
 use crate::runtime::watch;
 
 /// Rows that a dataset of Hugging Face is asked for at a time.
@@ -30,6 +30,10 @@ pub struct Source {
     pub files: Vec<Dataset>,
     /// Rows, where that is known without reading.
     pub rows: Option<u64>,
+    /// The files, where the table is nothing else.
+    pub dataset: Option<Dataset>,
+    /// Whether it can be read one time only.
+    pub once: bool,
 }
 
 /// What may be given, for messages.
@@ -42,14 +46,14 @@ impl Source {
     pub fn of_dataset(dataset: Dataset) -> Self {
         let rows = dataset.rows();
         let table = Arc::new(ReaderTable::of_dataset(dataset.clone()));
-        Self { table, files: vec![dataset], rows }
+        Self { table, files: vec![dataset.clone()], rows, dataset: Some(dataset), once: false }
     }
 
     /// Something of Python that gives record batches.
     pub fn of_python(python: PythonTable) -> Self {
-        let schema = Arc::clone(python.schema());
+        let (schema, once) = (Arc::clone(python.schema()), python.kind.is_read_once());
         let table = Arc::new(ReaderTable::new(schema, move |_, _| python.begin()));
-        Self { table, files: Vec::new(), rows: None }
+        Self { table, files: Vec::new(), rows: None, dataset: None, once }
     }
 }
 
@@ -110,11 +114,21 @@ pub struct PythonTable {
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// `__arrow_c_stream__`, which may be called again.
-    Stream,
+    Table,
+    /// `__arrow_c_stream__` of a reader, which is at its end after the first time.
+    Reader,
+    /// A list or tuple of record batches.
+    List,
     /// A dataset of Hugging Face.
     HuggingFace,
     /// An iterator of record batches, which ends.
     Iterator,
+}
+
+impl Kind {
+    fn is_read_once(self) -> bool {
+        matches!(self, Self::Reader | Self::Iterator)
+    }
 }
 
 impl PythonTable {
@@ -124,11 +138,13 @@ impl PythonTable {
         let kind = if data.hasattr("with_format")? && data.hasattr("iter")? && data.hasattr("features")? {
             Kind::HuggingFace
         } else if data.hasattr("__arrow_c_stream__")? || data.hasattr("__arrow_c_array__")? {
-            Kind::Stream
+            if data.hasattr("__next__")? { Kind::Reader } else { Kind::Table }
         } else if data.hasattr("collect")? && data.hasattr("collect_schema")? {
             let message = "a lazy frame has no rows yet; give frame.collect()";
             return Err(PyTypeError::new_err(message));
-        } else if data.hasattr("__next__")? || data.is_instance_of::<PyList>() {
+        } else if data.is_instance_of::<PyList>() || data.is_instance_of::<PyTuple>() {
+            Kind::List
+        } else if data.hasattr("__next__")? {
             Kind::Iterator
         } else {
             let name = data.get_type().name()?;
@@ -152,9 +168,9 @@ impl PythonTable {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         let reader = match first {
             Some(reader) => reader,
-            None if self.kind == Kind::Iterator => {
+            None if self.kind.is_read_once() => {
                 return Err(outer(PyValueError::new_err(
-                    "the input was an iterator, which can be read once; give a table or a list of record batches",
+                    "the input was a reader or an iterator, which can be read once; give a table or a list of record batches",
                 )));
             }
             None => Python::attach(|py| reader(self.object.bind(py), self.kind)).map_err(outer)?,
@@ -164,18 +180,18 @@ impl PythonTable {
 }
 
 fn outer(error: PyErr) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+    DataFusionError::External(Box::new(Raised::from(error)))
 }
 
 fn reader(data: &Bound<'_, PyAny>, kind: Kind) -> PyResult<Reader> {
     match kind {
-        Kind::Stream => data.extract::<AnyRecordBatch>()?.into_reader(),
+        Kind::Table | Kind::Reader => data.extract::<AnyRecordBatch>()?.into_reader(),
         Kind::HuggingFace => {
             let arrow = data.call_method1("with_format", ("arrow",))?;
             let tables = arrow.call_method1("iter", (ROWS_OF_HUGGING_FACE,))?;
             Ok(Box::new(Batches::try_new(&tables)?))
         }
-        Kind::Iterator => Ok(Box::new(Batches::try_new(data.try_iter()?.as_any())?)),
+        Kind::List | Kind::Iterator => Ok(Box::new(Batches::try_new(data.try_iter()?.as_any())?)),
     }
 }
 
@@ -218,14 +234,18 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.current.as_mut()?.next() {
-                Some(Ok(batch)) if batch.schema_ref() == &self.schema => return Some(Ok(batch)),
-                Some(Ok(batch)) => return Some(batch.with_schema(Arc::clone(&self.schema))),
+                Some(Ok(batch)) => {
+                    // Metadata may differ from one to the next, as those of pandas do.
+                    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                    let columns = batch.columns().to_vec();
+                    return Some(ArrowBatch::try_new_with_options(Arc::clone(&self.schema), columns, &rows));
+                }
                 Some(Err(error)) => return Some(Err(error)),
                 None => match Python::attach(|py| next_item(self.iterator.bind(py))) {
                     Ok(next) => self.current = next,
                     Err(error) => {
                         self.current = None;
-                        return Some(Err(ArrowError::ExternalError(Box::new(error))));
+                        return Some(Err(ArrowError::ExternalError(Box::new(Raised::from(error)))));
                     }
                 },
             }

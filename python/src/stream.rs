@@ -11,11 +11,13 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use dismax::dataset::used_bytes;
 use futures::StreamExt;
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::batch::RecordBatch;
 use crate::error::from_query;
-use crate::lock::{self, Object};
+use crate::lock::{self, Object, Unlocked};
 use crate::runtime::{wait, wait_for_library};
 
 /// Rows of a record batch where the caller names no number.
@@ -111,7 +113,7 @@ impl Rows {
 /// The same for the Arrow C stream interface: a library may call it on any thread, with or without the interpreter's
 /// lock.
 pub struct Reader {
-    rows: Rows,
+    rows: Unlocked<Rows>,
     done: u64,
     progress: Option<Progress>,
     /// The error that ended it.
@@ -142,7 +144,7 @@ impl Progress {
 
 impl Reader {
     pub fn new(rows: Rows, progress: Option<Progress>) -> Self {
-        Self { rows, done: 0, progress, failure: None }
+        Self { rows: rows.into(), done: 0, progress, failure: None }
     }
 
     /// Where the error that ends it will be, for whoever let the other library read.
@@ -173,10 +175,12 @@ impl Iterator for Reader {
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.wait();
+        // What was gathered is lost with an error, and whoever asks again must not miss it.
+        self.rows.ended |= batch.is_err();
         batch.transpose().map(|batch| {
             batch.map_err(|error| {
                 lock::held(|py| {
-                    let text = text_for_library(py, &error);
+                    let text = text_for_library(py, &error, self.failure.is_none());
                     if let Some(failure) = &self.failure {
                         *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     }
@@ -188,7 +192,12 @@ impl Iterator for Reader {
 }
 
 /// The library that reads tells the error in its own way, as text.
-fn text_for_library(py: Python<'_>, error: &PyErr) -> String {
+fn text_for_library(py: Python<'_>, error: &PyErr, is_last_word: bool) -> String {
+    if is_last_word && error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        // As an error of that library it could be taken for one to try again after.
+        // SAFETY: it sets a flag for Python's main thread, as the signal's handler does.
+        unsafe { ffi::PyErr_SetInterrupt() };
+    }
     let text = error.value(py).str().map(|text| text.to_string()).unwrap_or_default();
     let name = error.get_type(py).name().map(|name| name.to_string()).unwrap_or_default();
     let text = if text.is_empty() { name } else { text };
@@ -205,12 +214,12 @@ impl RecordBatchReader for Reader {
 /// Iterates over the record batches of one reading of a relation.
 #[pyclass(module = "dismax")]
 pub struct Batches {
-    rows: Mutex<Option<Rows>>,
+    rows: Mutex<Option<Unlocked<Rows>>>,
 }
 
 impl Batches {
     pub fn new(rows: Rows) -> Self {
-        Self { rows: Mutex::new(Some(rows)) }
+        Self { rows: Mutex::new(Some(rows.into())) }
     }
 }
 

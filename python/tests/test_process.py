@@ -115,6 +115,50 @@ def test_what_a_generator_raises_arrives_as_it_was_raised(model, table):
         pl.DataFrame(model.score(failing()))
 
 
+def test_an_error_that_nobody_reads_is_let_go_of(model, table):
+    """A limit ends the query while the exception of the generator waits in a queue."""
+
+    def failing():
+        yield table.to_batches(1000)[0]
+        raise ValueError("unseen" * 1000)
+
+    for _ in range(20):
+        assert model.score(failing()).select("id").limit(1).to_arrow().num_rows == 1
+    gc.collect()
+
+
+def test_models_end_while_rows_of_python_are_scored(table):
+    """The last image may be let go of by a worker, which needs the lock for it."""
+    import numpy as np
+
+    pixels = np.zeros((500, 32, 32, 3), dtype=np.uint8)
+
+    def begin():
+        images = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels.copy())
+        rows = iter(dismax.Model(CIFAR10).score(pa.table({"image": images}), batch_rows=8))
+        assert next(rows).num_rows == 8
+
+    for _ in range(3):
+        begin()
+
+
+def test_a_handler_of_a_signal_may_ask_for_rows(model, table):
+    counts = []
+
+    def slow():
+        for batch in table.to_batches(100):
+            time.sleep(0.2)
+            yield batch
+
+    before = signal.signal(signal.SIGALRM, lambda number, frame: counts.append(model.score(MIXED).count()))
+    try:
+        signal.alarm(1)
+        assert model.score(slow()).select("is_ood").to_arrow().num_rows == 721
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert counts == [721]
+
+
 def test_a_relation_can_be_dropped_halfway(model, table):
     closed = threading.Event()
 

@@ -55,6 +55,43 @@ def test_a_relation_is_read_again_and_again(model, expected):
         once.count()
 
 
+def test_what_can_be_read_once_says_so(model, table):
+    for data in (table.to_reader(100), iter(table.to_batches(100))):
+        once = model.score(data).select("id")
+        assert once._repr_html_() is None, "to show rows would take them away"
+        assert once.count() == 721
+        with pytest.raises(ValueError, match="read once"):
+            once.to_arrow()
+    for data in (table.to_batches(100), tuple(table.to_batches(100))):
+        again = model.score(data).select("id")
+        assert [again.count(), again.count()] == [721, 721]
+
+
+def test_tables_of_an_iterator_may_differ_in_metadata(model, table):
+    tables = (table.slice(start, 100).replace_schema_metadata({"part": str(start)}) for start in (0, 100, 200))
+    assert model.score(tables).select("id").to_arrow()["id"].to_pylist() == table["id"].to_pylist()[:300]
+
+
+def test_a_relation_can_be_scored_again(model, table):
+    two = table.append_column("other", table["image"])
+    with pytest.raises(dismax.UsageError, match="image"):
+        model.score(two)
+    chosen = dismax.read(two).select("id", "image AS picture")
+    assert model.score(chosen).select("prediction").limit(3).to_arrow() == model.score(two, image="image").select(
+        "prediction"
+    ).limit(3).to_arrow()
+    from_file = dismax.read(MIXED).select("id", "image AS picture")
+    assert model.score(from_file).select("picture", "prediction").limit(3).count() == 3
+    assert model.score(from_file, image="picture").columns[:2] == ["id", "picture"]
+
+
+def test_two_openings_of_a_model_do_their_own_work(model):
+    other = dismax.Model(model.path, max_pixels=10)
+    both = other.score(model.score(MIXED), prefix="small_").select("error", "small_error").limit(20)
+    errors = both.to_arrow().to_pydict()
+    assert errors["error"] == [None] * 20 and all("too_many_pixels" in error for error in errors["small_error"])
+
+
 def test_columns_and_conditions_are_names_or_sql(model):
     table = pa.table(dismax.read(MIXED)).rename_columns(["Id", "my image", "digit", "source"])
     relation = model.score(table).select("Id", "my image", "1 - confidence AS doubt", "upper(source) AS place")

@@ -57,6 +57,7 @@ def test_queries_remember_scores_within_their_bound(model):
     assert cache["images"] == 721 and 0 < cache["bytes"] < cache["max_bytes"]
     assert dismax.Session(model).sql(query).to_arrow().sort_by("id") == first.sort_by("id")
     assert model.images_scored - before == 715, "another session finds them too"
+    assert dismax.score_cache()["images"] == 722, "a row that names a file is looked at each time"
     try:
         dismax.set_score_cache(0)
         assert dismax.score_cache() == {"images": 0, "bytes": 0, "max_bytes": 0}

@@ -34,6 +34,6 @@ pub use self::options::StageOptions;
 pub use self::pool::Stage;
 pub use self::scored::Scored;
 #[doc(hidden)]
-pub use self::scored::Timing;
+pub use self::scored::{ScoredRows, Timing};
 pub use self::stats::StageStats;
 pub use self::stream::ScoreStream;

@@ -1,6 +1,6 @@
 //! The stage: a pool of workers with one model.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
@@ -145,6 +145,9 @@ impl Stage {
         self.jobs = Some(jobs);
         // Each worker limits itself to one thread, which libtorch also takes as the setting of threads to come: those of
         // whoever else uses libtorch in this process. So it is taken back.
+        // One stage at a time: another must not take this one's setting for the process's.
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let (threads, started) = (tch::get_num_threads(), WaitGroup::new());
         for engine in engines {
             let decoder = Decoder {

@@ -92,27 +92,51 @@ impl<V> Scored<V> {
     }
 }
 
+/// The rows of a [`Scored`] without the model that computed them, for whoever keeps them longer than it.
+#[derive(Debug, Clone)]
+pub struct ScoredRows {
+    classes: usize,
+    rows: Vec<Result<(), RowError>>,
+    logits: Vec<f32>,
+    timing: Timing,
+}
+
+impl ScoredRows {
+    /// What the workers spent on these images.
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+impl From<Scored> for ScoredRows {
+    fn from(scored: Scored) -> Self {
+        let Scored { model, rows, logits, timing, .. } = scored;
+        Self { classes: model.classes().len(), rows, logits, timing }
+    }
+}
+
 impl Scored {
-    /// Rows of other items of `model`, in this order, as if they had been scored together. They cost nothing again: the
-    /// timing is zero.
+    /// Rows of `model`, in this order, as if they had been scored together. They cost nothing again: the timing is zero.
     ///
     /// # Panics
     /// If a row was scored by a model with another number of classes.
-    pub fn gather<'a>(model: &Arc<Model>, rows: impl IntoIterator<Item = (&'a Self, usize)>) -> Self {
+    pub fn gather<'a>(model: &Arc<Model>, rows: impl IntoIterator<Item = (&'a ScoredRows, usize)>) -> Self {
         let classes = model.classes().len();
         let (mut outcomes, mut logits) = (Vec::new(), Vec::new());
         for (from, row) in rows {
-            assert_eq!(from.model.classes().len(), classes, "rows of one model are gathered");
-            match from.logits(row) {
-                Ok(values) => {
-                    logits.extend_from_slice(values);
-                    outcomes.push(Ok(()));
-                }
-                Err(error) => {
-                    logits.resize(logits.len() + classes, 0.0);
-                    outcomes.push(Err(error.clone()));
-                }
-            }
+            assert_eq!(from.classes, classes, "rows of one model are gathered");
+            logits.extend_from_slice(&from.logits[row * classes..(row + 1) * classes]);
+            outcomes.push(from.rows[row].clone());
         }
         let observed = vec![(); outcomes.len()];
         Self::new(Arc::clone(model), outcomes, logits, observed, Timing::default())

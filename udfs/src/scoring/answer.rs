@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
-use dismax::stage::Scored;
+use dismax::stage::{Scored, ScoredRows};
 
-type Answer = Result<Arc<Scored>, Arc<DataFusionError>>;
+/// Rows without their model, which a cache would keep alive.
+type Answer = Result<Arc<ScoredRows>, Arc<DataFusionError>>;
 
 /// A place for an answer and those who wait for it.
 #[derive(Debug, Default)]
@@ -59,7 +60,7 @@ impl Wanted {
     }
 
     /// The scores once they are there, however often it is asked.
-    pub fn poll(&self, context: &mut Context<'_>) -> Poll<Result<Arc<Scored>>> {
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<Result<Arc<ScoredRows>>> {
         let mut slot = self.coming.slot();
         match &slot.answer {
             Some(answer) => Poll::Ready(answer.clone().map_err(DataFusionError::Shared)),
@@ -83,7 +84,7 @@ impl Coming {
 impl Sender {
     /// Wakes everybody who waits.
     pub fn send(self, answer: Result<Scored>) {
-        self.fill(|| answer.map(Arc::new).map_err(Arc::new));
+        self.fill(|| answer.map(|scored| Arc::new(scored.into())).map_err(Arc::new));
     }
 
     fn fill(&self, answer: impl FnOnce() -> Answer) {

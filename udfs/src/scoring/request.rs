@@ -1,13 +1,14 @@
 //! The images of one chunk, asked of the workers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread::{self, Thread};
 
 use arrow::array::{Array, ArrayRef, UInt64Array};
 use arrow::compute::take;
 use datafusion::common::Result;
-use dismax::dataset::{ImageColumn, ImageDigest};
+use dismax::dataset::{Image, ImageColumn, ImageDigest, Images};
 use dismax::stage::{Scored, Timing};
 
 use super::answer::{Sender, Wanted};
@@ -34,7 +35,7 @@ struct Sent {
 
 /// Scores of a chunk, row by row.
 pub(crate) struct Answered {
-    pub scored: Arc<Scored>,
+    pub scored: Scored,
     /// Images that the workers decoded and scored for it.
     pub sent: usize,
     pub timing: Timing,
@@ -43,7 +44,6 @@ pub(crate) struct Answered {
 impl Request {
     /// Asks the model for the scores of `images`, which has the type of `column`.
     pub fn send(model: &ScoringModel, column: &ImageColumn, images: &ArrayRef) -> Result<Self> {
-        // Of a path only the name would be remembered, and the file may change.
         if !model.remembered.is_on() || column.holds_paths() {
             let (sender, answer) = Wanted::new();
             submit(model, column, images, &answer, sender)?;
@@ -51,7 +51,7 @@ impl Request {
             return Ok(Self { answers: vec![answer], places: None, sent });
         }
         let values = column.images_of(images).map_err(external)?;
-        let digests: Vec<ImageDigest> = (0..images.len()).map(|row| values.digest(row)).collect();
+        let digests: Vec<ImageDigest> = (0..images.len()).map(|row| known_by(&values, row)).collect();
         let Claim { answers, places, own } = model.remembered.claim(&digests);
         let Some(Own { rows, answer, sender }) = own else {
             return Ok(Self { answers, places: Some(places), sent: None });
@@ -74,12 +74,10 @@ impl Request {
         }
         let (sent, timing) =
             self.sent.map_or_else(Default::default, |sent| (sent.images, answers[sent.answer].timing()));
+        let stage_model = model.stage.model();
         let scored = match &self.places {
-            None => answers.swap_remove(0),
-            Some(places) => {
-                let rows = places.iter().map(|(answer, row)| (&*answers[*answer], *row));
-                Arc::new(Scored::gather(model.stage.model(), rows))
-            }
+            None => Scored::gather(stage_model, (0..answers[0].len()).map(|row| (&*answers[0], row))),
+            Some(places) => Scored::gather(stage_model, places.iter().map(|(answer, row)| (&*answers[*answer], *row))),
         };
         Poll::Ready(Ok(Answered { scored, sent, timing }))
     }
@@ -102,6 +100,19 @@ struct Unpark(Thread);
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
+    }
+}
+
+/// By what an image is found again. What lies in a file may change, so a row that names one is never found.
+fn known_by(images: &Images, row: usize) -> ImageDigest {
+    static FILES: AtomicU64 = AtomicU64::new(0);
+    match images.get(row) {
+        Ok(Image::Path(_)) => {
+            let mut digest = ImageDigest::default();
+            digest[..8].copy_from_slice(&FILES.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+            digest
+        }
+        _ => images.digest(row),
     }
 }
 
