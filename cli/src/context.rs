@@ -1,5 +1,7 @@
 //! What every command is given.
 
+use std::ffi::OsString;
+
 use dismax::Result;
 use dismax::cancel::Cancel;
 use dismax::run::{Progress, Run};
@@ -13,6 +15,8 @@ pub struct Context {
     pub ui: Ui,
     /// Set by the first Ctrl-C.
     pub cancel: Cancel,
+    /// The words of the command line after the program's name.
+    pub words: Vec<OsString>,
     /// All commands and flags, for completions.
     pub definition: fn() -> clap::Command,
 }

@@ -68,16 +68,18 @@ pub(crate) struct Cli {
 pub fn run<I, T>(words: I) -> u8
 where
     I: IntoIterator<Item = T>,
-    T: Into<OsString> + Clone,
+    T: Into<OsString>,
 {
     allocator::limit_pools();
     dismax::panic::silence_caught();
-    let cli = Cli::parse_from(words);
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    let cli = Cli::parse_from(&words);
     let ui = Ui::new(cli.quiet);
     ui.start_logging(cli.verbose);
     let cancel = Cancel::default();
-    let result =
-        signals::install(&cancel).and_then(|()| cli.command.run(&Context { ui, cancel, definition: Cli::command }));
+    let result = signals::install(&cancel).and_then(|()| {
+        cli.command.run(&Context { ui, cancel, words: words.into_iter().skip(1).collect(), definition: Cli::command })
+    });
     match result {
         Ok(outcome) => outcome.into(),
         Err(error) if exit::is_closed_pipe(&error) => 0,

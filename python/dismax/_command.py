@@ -17,8 +17,9 @@ def main() -> None:
         sys.exit(f"dismax: {error}")
     from dismax import _native
 
-    # The command has handlers of its own, which end what it does in good order.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # The command has handlers of its own, which end what it does in good order. What was ignored stays so, as for nohup.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     code = _native._run_command(["dismax", *sys.argv[1:]])
     sys.stdout.flush()
     sys.exit(code)

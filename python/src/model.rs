@@ -19,6 +19,9 @@ use crate::lock::Unlocked;
 use crate::relation::Relation;
 use crate::runtime::watch;
 
+/// Most rows that a record batch may be asked to have: memory for them is taken at once.
+const MAX_BATCH_ROWS: usize = 1 << 22;
+
 /// How a model was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Opened {
@@ -120,8 +123,8 @@ impl Model {
         on_bad_file: &str,
         batch_rows: Option<usize>,
     ) -> PyResult<Relation> {
-        if batch_rows == Some(0) {
-            return Err(Kind::Usage.raise("batch_rows is at least 1"));
+        if batch_rows.is_some_and(|rows| !(1..=MAX_BATCH_ROWS).contains(&rows)) {
+            return Err(Kind::Usage.raise(format!("batch_rows is at least 1 and at most {MAX_BATCH_ROWS}")));
         }
         let source = input::source(data, on_bad_file)?;
         let image = match &source.dataset {

@@ -235,6 +235,10 @@ impl Iterator for Batches {
         loop {
             match self.current.as_mut()?.next() {
                 Some(Ok(batch)) => {
+                    if let Err(error) = require_same_columns(&self.schema, batch.schema_ref()) {
+                        self.current = None;
+                        return Some(Err(error));
+                    }
                     // Metadata may differ from one to the next, as those of pandas do.
                     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
                     let columns = batch.columns().to_vec();
@@ -251,6 +255,19 @@ impl Iterator for Batches {
             }
         }
     }
+}
+
+/// Checks that a record batch has the columns of the first, in their order.
+fn require_same_columns(first: &SchemaRef, later: &SchemaRef) -> Result<(), ArrowError> {
+    let columns = |schema: &SchemaRef| -> Vec<String> {
+        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
+    };
+    let (first, later) = (columns(first), columns(later));
+    if first == later {
+        return Ok(());
+    }
+    let (first, later) = (first.join(", "), later.join(", "));
+    Err(ArrowError::SchemaError(format!("the first record batch has the columns {first}, a later one {later}")))
 }
 
 impl RecordBatchReader for Batches {

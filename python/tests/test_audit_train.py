@@ -18,6 +18,8 @@ def test_an_audit_finds_what_the_command_finds(digits, tmp_path):
     by_command = tmp_path / "by-command"
     done = run_command("--quiet", "audit", MIXED, "--model", digits.path, "--label", "digit", "--group-by", "source", "--out", by_command)
     assert done.returncode == 0, done.stderr
+    command = dismax.Audit(by_command).summary["command"]
+    assert command.startswith("dismax --quiet audit ") and command.endswith(f"--out {by_command}")
     audit = dismax.audit(MIXED, digits, label="digit", group_by="source", out=tmp_path / "audit")
     assert findings(audit.path) == findings(by_command)
     assert audit.findings.count() == audit.summary["findings"] == sum(audit.kinds.values())

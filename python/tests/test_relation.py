@@ -72,6 +72,14 @@ def test_tables_of_an_iterator_may_differ_in_metadata(model, table):
     assert model.score(tables).select("id").to_arrow()["id"].to_pylist() == table["id"].to_pylist()[:300]
 
 
+def test_batches_of_other_columns_are_refused(model, table):
+    swapped = table.select(["id", "image", "source", "digit"])
+    with pytest.raises(dismax.DataError, match="a later one id .*source .*digit"):
+        model.score([table.slice(0, 5), swapped.slice(5, 5)]).select("id", "source").to_arrow()
+    with pytest.raises(dismax.UsageError, match="at most"):
+        model.score(table, batch_rows=10**12)
+
+
 def test_a_relation_can_be_scored_again(model, table):
     two = table.append_column("other", table["image"])
     with pytest.raises(dismax.UsageError, match="image"):

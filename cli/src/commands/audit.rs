@@ -1,5 +1,6 @@
 //! `dismax audit`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use dismax::dataset::Dataset;
@@ -97,7 +98,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if let Some([old, new]) = args.compare.as_deref() {
-        let comparison = compare(old, new, &args.out, args.force, &command(), &context.cancel)?;
+        let comparison = compare(old, new, &args.out, args.force, &command(&context.words), &context.cancel)?;
         context.ui.note(describe_changes(&comparison, &args.out));
         if args.json {
             ui::print(&ui::json(&comparison)?)?;
@@ -121,7 +122,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         fdr: args.fdr,
         top: args.top,
         force: args.force,
-        command: command(),
+        command: command(&context.words),
     };
     let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
     let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
@@ -139,7 +140,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 }
 
 /// The command as it was typed, quoted for a shell where need be.
-fn command() -> String {
+fn command(words: &[OsString]) -> String {
     let quote = |argument: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%+@".contains(c);
         match !argument.is_empty() && argument.chars().all(plain) {
@@ -147,7 +148,7 @@ fn command() -> String {
             false => format!("'{}'", argument.replace('\'', r"'\''")),
         }
     };
-    let arguments = std::env::args_os().skip(1).map(|argument| quote(argument.to_string_lossy().into_owned()));
+    let arguments = words.iter().map(|argument| quote(argument.to_string_lossy().into_owned()));
     ["dismax".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
