@@ -124,7 +124,14 @@ impl Columns {
     /// # Errors
     /// [`Error::NotCalibrated`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.
     pub fn try_new(stage: &Stage, prefix: &str) -> Result<Self> {
-        let model = stage.model();
+        Self::of_model(stage.model(), prefix)
+    }
+
+    /// The same without a stage: for plans that others carry out.
+    ///
+    /// # Errors
+    /// As [`Columns::try_new`].
+    pub fn of_model(model: &Arc<Model>, prefix: &str) -> Result<Self> {
         let calibration = model.require_calibration()?.clone();
         let classes = i32::try_from(model.classes().len())
             .map_err(|_| Error::Config(format!("{} classes are too many for a column", model.classes().len())))?;

@@ -11,7 +11,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
 use dismax::Dataset;
 use dismax::dataset::{OnBadFile, OpenOptions};
-use dismax_udfs::{ReaderTable, Reading};
+use dismax_udfs::{DatasetTable, ReaderTable, Reading};
 use pyo3::exceptions::{PyStopIteration, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
@@ -45,7 +45,7 @@ impl Source {
     /// Files.
     pub fn of_dataset(dataset: Dataset) -> Self {
         let rows = dataset.rows();
-        let table = Arc::new(ReaderTable::of_dataset(dataset.clone()));
+        let table = Arc::new(DatasetTable::new(dataset.clone()));
         Self { table, files: vec![dataset.clone()], rows, dataset: Some(dataset), once: false }
     }
 

@@ -30,6 +30,7 @@ mod packing;
 mod pair;
 mod parquet;
 mod partitions;
+mod portable;
 mod raw_pixels;
 mod reader;
 mod row_groups;
@@ -66,6 +67,8 @@ pub use load::OpenedImage;
 pub(crate) use pair::PairWriter;
 #[doc(hidden)]
 pub use partitions::Partitions;
+#[doc(hidden)]
+pub use portable::PortableDataset;
 pub use reader::{Chunks, Dataset, OpenOptions};
 #[doc(hidden)]
 pub use row_labels::RowLabels;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field};
+use serde::{Deserialize, Serialize};
 
 /// What stands for null in a folder's name.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Names and values that the folders of a file give all its rows, outermost first. Values are text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partitions(Vec<(String, Option<String>)>);
 
 impl Partitions {

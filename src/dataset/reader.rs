@@ -34,12 +34,12 @@ const SMALL_OBJECT_BYTES: u64 = 8 << 20;
 #[derive(Debug, Clone)]
 pub struct Dataset {
     pub(super) sources: Vec<Source>,
-    schema: SchemaRef,
-    rows: Option<u64>,
+    pub(super) schema: SchemaRef,
+    pub(super) rows: Option<u64>,
     pub(super) cancel: Cancel,
-    on_bad_file: OnBadFile,
+    pub(super) on_bad_file: OnBadFile,
     pub(super) bad_files: BadFiles,
-    image: Option<String>,
+    pub(super) image: Option<String>,
 }
 
 /// How a dataset is opened and read.
@@ -339,7 +339,7 @@ impl Dataset {
     }
 }
 
-fn rows_of(sources: &[Source]) -> Option<u64> {
+pub(super) fn rows_of(sources: &[Source]) -> Option<u64> {
     sources.iter().try_fold(0u64, |sum, source| Some(sum.saturating_add(source.rows?)))
 }
 

@@ -42,6 +42,36 @@ impl Dataset {
         self.of_sources(sources)
     }
 
+    /// The same rows in the same order as `count` datasets with about as many rows each; some may have none. Cuts go
+    /// between row groups of Parquet files and between image files.
+    #[doc(hidden)]
+    pub fn divided(&self, count: usize) -> Vec<Self> {
+        let atoms: Vec<Vec<u64>> = self.sources.iter().map(atoms_of).collect();
+        let all: u64 = atoms.iter().flatten().sum();
+        let mut parts = vec![Vec::new(); count.max(1)];
+        let mut before = 0;
+        for (source, atoms) in self.sources.iter().zip(atoms) {
+            let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+            for (atom, rows) in atoms.iter().enumerate() {
+                let middle = u128::from(before + rows / 2);
+                before += rows;
+                let part = usize::try_from(middle * parts.len() as u128 / u128::from(all.max(1)));
+                let part = part.unwrap_or(usize::MAX).min(parts.len() - 1);
+                match runs.last_mut() {
+                    Some((last, run)) if *last == part => run.end = atom + 1,
+                    _ => runs.push((part, atom..atom + 1)),
+                }
+            }
+            let mut first_row = source.first_row;
+            for (part, run) in runs {
+                let rows = atoms[run.clone()].iter().sum();
+                parts[part].push(run_of(source, run, first_row, rows));
+                first_row = first_row.saturating_add(rows);
+            }
+        }
+        parts.into_iter().map(|sources| self.of_sources(sources)).collect()
+    }
+
     /// The slices, in order.
     ///
     /// # Errors
@@ -109,6 +139,31 @@ fn slices_of(source: &Source) -> Vec<Source> {
         }
         _ => vec![source.clone()],
     }
+}
+
+/// Rows of the smallest pieces of an input that can be read on their own: row groups, image files. Where rows are
+/// unknown, an input counts as one.
+fn atoms_of(source: &Source) -> Vec<u64> {
+    match &source.kind {
+        SourceKind::Parquet { row_groups, read, .. } => {
+            row_groups[read.clone()].iter().map(|(rows, _)| *rows).collect()
+        }
+        SourceKind::Images { read, .. } => vec![1; read.len()],
+        _ => vec![source.rows.unwrap_or(1)],
+    }
+}
+
+/// A run of these pieces.
+fn run_of(source: &Source, run: Range<usize>, first_row: u64, rows: u64) -> Source {
+    let within = |read: &Range<usize>| read.start + run.start..read.start + run.end;
+    let kind = match &source.kind {
+        SourceKind::Parquet { location, row_groups, read } => {
+            SourceKind::Parquet { location: location.clone(), row_groups: row_groups.clone(), read: within(read) }
+        }
+        SourceKind::Images { folder, read } => SourceKind::Images { folder: folder.clone(), read: within(read) },
+        _ => return source.clone(),
+    };
+    source.slice(kind, first_row, rows)
 }
 
 fn file_ranges(folder: &ImageFolder) -> Vec<Range<usize>> {

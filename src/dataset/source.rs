@@ -126,6 +126,28 @@ impl Source {
         Self { name: name.into(), kind, partitions, own, schema, rows, first_row: 0 }
     }
 
+    /// What another process found out about an input; `rows` are the number of its first one and how many there are.
+    pub fn again(
+        name: &str,
+        kind: SourceKind,
+        partitions: Partitions,
+        own: SchemaRef,
+        schema: SchemaRef,
+        rows: (u64, Option<u64>),
+    ) -> Self {
+        Self { name: name.into(), kind, partitions, own, schema, rows: rows.1, first_row: rows.0 }
+    }
+
+    /// The columns that the input itself has.
+    pub fn own(&self) -> &SchemaRef {
+        &self.own
+    }
+
+    /// What the names of its folders hold.
+    pub fn partitions(&self) -> &Partitions {
+        &self.partitions
+    }
+
     /// The columns that the names of its folders hold, as one row; none where there are none.
     pub fn partition_row(&self) -> Option<RecordBatch> {
         let fields = self.partitions.fields_beside(self.own.fields());

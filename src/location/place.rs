@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::object::Object;
 use super::open_file::OpenFile;
 use super::pipe::CancellablePipe;
+use super::remote::is_remote;
 use super::version::Version;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -26,6 +27,20 @@ pub enum Location {
 }
 
 impl Location {
+    /// The file or the object of this name, whether or not it is there.
+    ///
+    /// # Errors
+    /// An address that is none, a store that cannot be used.
+    pub fn named(name: &str) -> Result<Self> {
+        match is_remote(name) {
+            false => Ok(Self::File(PathBuf::from(name))),
+            #[cfg(feature = "cloud")]
+            true => Ok(Self::Object(Box::new(Object::named(name)?))),
+            #[cfg(not(feature = "cloud"))]
+            true => Err(super::remote::without_cloud(name)),
+        }
+    }
+
     /// Whether the bytes come once, in order: standard input, and pipes with a name.
     pub fn is_stream(&self) -> bool {
         match self {

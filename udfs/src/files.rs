@@ -22,7 +22,7 @@ use futures::StreamExt;
 use tokio::runtime::Handle;
 use url::Url;
 
-use crate::reader_table::ReaderTable;
+use crate::dataset_table::DatasetTable;
 use crate::stores::Stores;
 
 /// A session in which files are tables: `FROM 'photos.parquet'`, `FROM 'photos/*.parquet'`, `FROM 's3://bucket/photos/'`,
@@ -60,7 +60,7 @@ impl UrlTableFactory for FileTables {
             return Ok(None);
         }
         let url = match named(name).await? {
-            Named::Dataset(dataset) => return Ok(Some(Arc::new(ReaderTable::of_dataset(dataset)))),
+            Named::Dataset(dataset) => return Ok(Some(Arc::new(DatasetTable::new(dataset)))),
             Named::Files(url) => url,
         };
         let session = self.urls.session_store().get_session().upgrade();

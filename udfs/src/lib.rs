@@ -39,7 +39,10 @@
 
 mod aggregates;
 mod chunks;
+#[cfg(feature = "codec")]
+mod codec;
 mod constant;
+mod dataset_table;
 mod exec;
 mod files;
 mod functions;
@@ -47,20 +50,29 @@ mod models;
 mod output;
 mod plan;
 mod predicate;
+mod projected;
 mod reader_table;
 mod register;
+#[cfg(feature = "codec")]
+mod row_ranges;
 mod scored;
 mod scoring;
 mod stores;
 mod table;
 mod window;
 
+#[cfg(feature = "codec")]
+pub use self::codec::{ScoreCodec, StageSource};
+pub use self::dataset_table::{DatasetExec, DatasetTable, Spread};
+pub use self::exec::{ScoreExec, sized_for_stages};
 pub use self::files::with_file_tables;
-pub use self::models::{Models, NoModel};
+pub use self::models::{ModelName, Models, NoModel};
 pub use self::plan::ScorePlanner;
 pub use self::predicate::SqlPredicate;
 pub use self::reader_table::{ReaderTable, Reading};
-pub use self::register::{Functions, extend, register};
+pub use self::register::{Functions, extend, names_of, register};
+#[cfg(feature = "codec")]
+pub use self::row_ranges::RowRangesExec;
 pub use self::scored::{ScoredOptions, scored};
 pub use self::scoring::ScoreCache;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
@@ -18,6 +18,7 @@ use crate::scoring::{Remembered, ScoreCache};
 pub struct Models {
     options: StageOptions,
     cache: Arc<ScoreCache>,
+    started_late: bool,
     entries: Vec<(String, Entry)>,
 }
 
@@ -50,6 +51,14 @@ impl Models {
         self
     }
 
+    /// Builds the networks when a first image is to be scored, not before: for sessions that plan what others carry out.
+    /// What is wrong with a model or a device is then found as late.
+    #[must_use]
+    pub fn started_late(mut self) -> Self {
+        self.started_late = true;
+        self
+    }
+
     /// Adds a model. A later one with the same name takes its place.
     #[must_use]
     pub fn with(self, name: impl Into<String>, model: Model) -> Self {
@@ -68,13 +77,29 @@ impl Models {
         self
     }
 
-    /// Starts the workers.
+    /// The models by name and digest.
+    pub fn names(&self) -> Vec<ModelName> {
+        let name = |(name, entry): &(String, Entry)| {
+            let digest = match entry {
+                Entry::Model(model) => model.digest(),
+                Entry::Stage(stage) => stage.model().digest(),
+            };
+            ModelName { name: name.clone(), digest: digest.to_owned() }
+        };
+        self.entries.iter().map(name).collect()
+    }
+
+    /// Starts the workers, unless that waits.
     pub(crate) fn start(self) -> Result<Registry, dismax::Error> {
         let mut models = Vec::with_capacity(self.entries.len());
         for (name, entry) in self.entries {
-            let stage = match entry {
-                Entry::Stage(stage) => stage,
-                Entry::Model(model) => Arc::new(Stage::try_new(*model, &self.options)?),
+            let stage = match (entry, self.started_late) {
+                (Entry::Stage(stage), _) => stage,
+                (Entry::Model(model), false) => Arc::new(Stage::try_new(*model, &self.options)?),
+                (Entry::Model(model), true) => {
+                    models.push(Arc::new(ScoringModel::started_late(name, *model, &self.options, &self.cache)?));
+                    continue;
+                }
             };
             models.push(Arc::new(ScoringModel::try_new(name, stage, &self.cache)?));
         }
@@ -82,30 +107,91 @@ impl Models {
     }
 }
 
-/// A model with its workers. Equal where name and workers are.
+/// What a query calls a model, and which model that is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ModelName {
+    /// Its name in queries.
+    pub name: String,
+    /// SHA-256 of its files, as [`Model::digest`] gives it.
+    pub digest: String,
+}
+
+/// A model that images can be scored with. Equal where name and workers are.
 pub(crate) struct ScoringModel {
     pub name: String,
     pub columns: Columns,
+    model: Arc<Model>,
+    options: StageOptions,
+    cache: Arc<ScoreCache>,
+    /// Filled when it was started; what a start failed with stays.
+    working: Arc<OnceLock<Result<Working, Arc<DataFusionError>>>>,
+}
+
+/// A model at work.
+#[derive(Debug)]
+pub(crate) struct Working {
     pub stage: Arc<Stage>,
     pub remembered: Remembered,
 }
 
 impl ScoringModel {
-    fn try_new(name: String, stage: Arc<Stage>, cache: &Arc<ScoreCache>) -> Result<Self, dismax::Error> {
-        let columns = Columns::try_new(&stage, "")?;
+    pub fn try_new(name: String, stage: Arc<Stage>, cache: &Arc<ScoreCache>) -> Result<Self, dismax::Error> {
+        let options = StageOptions { load: stage.load_options(), ..StageOptions::default() };
+        let this = Self::of(name, Arc::clone(stage.model()), &options, cache)?;
         let remembered = Remembered::of(cache, &stage);
-        Ok(Self { name, columns, stage, remembered })
+        this.working.get_or_init(|| Ok(Working { stage, remembered }));
+        Ok(this)
     }
 
-    fn digest(&self) -> &str {
-        self.stage.model().digest()
+    fn started_late(
+        name: String,
+        model: Model,
+        options: &StageOptions,
+        cache: &Arc<ScoreCache>,
+    ) -> Result<Self, dismax::Error> {
+        Self::of(name, Arc::new(model), options, cache)
+    }
+
+    fn of(
+        name: String,
+        model: Arc<Model>,
+        options: &StageOptions,
+        cache: &Arc<ScoreCache>,
+    ) -> Result<Self, dismax::Error> {
+        let columns = Columns::of_model(&model, "")?;
+        let (options, cache) = (options.clone(), Arc::clone(cache));
+        Ok(Self { name, columns, model, options, cache, working: Arc::default() })
+    }
+
+    /// SHA-256 of the model's files.
+    pub fn digest(&self) -> &str {
+        self.model.digest()
+    }
+
+    /// The workers, which are started where they are not.
+    ///
+    /// # Errors
+    /// What [`Stage::try_new`] says.
+    pub fn working(&self) -> Result<&Working> {
+        let working = self.working.get_or_init(|| {
+            let stage = Stage::try_new(Arc::clone(&self.model), &self.options);
+            let stage = Arc::new(stage.map_err(|error| Arc::new(external(error)))?);
+            let remembered = Remembered::of(&self.cache, &stage);
+            Ok(Working { stage, remembered })
+        });
+        working.as_ref().map_err(|error| DataFusionError::Shared(Arc::clone(error)))
+    }
+
+    /// The workers, where there are any.
+    pub fn stage_if_started(&self) -> Option<&Arc<Stage>> {
+        self.working.get()?.as_ref().ok().map(|working| &working.stage)
     }
 
     /// Checks that this argument holds images, and says how the stage finds them in it.
     pub fn image_column(&self, argument: &Field) -> Result<ImageColumn> {
         let field = argument.clone().with_data_type(image_type(argument).clone());
         let column = ImageColumn::from_field(&field).ok();
-        let readable = column.filter(|column| !column.holds_paths() || self.stage.load_options().read_paths);
+        let readable = column.filter(|column| !column.holds_paths() || self.options.load.read_paths);
         readable.ok_or_else(|| {
             plan_datafusion_err!(
                 "\"{}\" has type {}, which holds no images: give a column of encoded images (binary), the struct {{bytes, path}} \
@@ -131,7 +217,11 @@ impl fmt::Debug for ScoringModel {
 impl PartialEq for ScoringModel {
     fn eq(&self, other: &Self) -> bool {
         // Stages of one model may differ in device and limits.
-        self.name == other.name && Arc::ptr_eq(&self.stage, &other.stage)
+        let is_one = match (self.stage_if_started(), other.stage_if_started()) {
+            (Some(stage), Some(other)) => Arc::ptr_eq(stage, other),
+            _ => Arc::ptr_eq(&self.working, &other.working),
+        };
+        self.name == other.name && is_one
     }
 }
 
@@ -156,6 +246,13 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
+    /// The models by name and digest.
+    pub fn names(&self) -> Vec<ModelName> {
+        let name =
+            |model: &Arc<ScoringModel>| ModelName { name: model.name.clone(), digest: model.digest().to_owned() };
+        self.models.iter().map(name).collect()
+    }
+
     /// The model of this name, or the only one where none is named.
     pub fn get(&self, name: Option<&str>) -> Result<&Arc<ScoringModel>> {
         let names = || {

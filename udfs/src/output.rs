@@ -39,6 +39,16 @@ impl Alpha {
     pub fn get(self) -> f64 {
         f64::from_bits(self.0)
     }
+
+    #[cfg(feature = "codec")]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(feature = "codec")]
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
 }
 
 impl Output {

@@ -1,4 +1,4 @@
-//! What is read row by row as a table: datasets that DataFusion has no reader for, and whatever else gives record batches.
+//! Whatever gives record batches, one after the other, as a table.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,10 +13,8 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use dismax::Dataset;
-use dismax::dataset::BatchSize;
 
-use crate::models::external;
+use crate::projected::Projected;
 
 /// Record batches that are read before they are asked for.
 const AHEAD: usize = 2;
@@ -44,14 +42,6 @@ impl ReaderTable {
     ) -> Self {
         Self { schema, begin: Arc::new(begin) }
     }
-
-    /// A dataset.
-    pub fn of_dataset(dataset: Dataset) -> Self {
-        Self::new(Arc::clone(dataset.schema()), move |rows, columns| {
-            let chunks = dataset.read(BatchSize::from(rows), columns).map_err(external)?;
-            Ok(Box::new(chunks.map(|chunk| Ok(chunk.map_err(external)?.record_batch))))
-        })
-    }
 }
 
 impl fmt::Debug for ReaderTable {
@@ -77,16 +67,9 @@ impl TableProvider for ReaderTable {
         _: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = match projection {
-            None => self.schema(),
-            Some(columns) => Arc::new(self.schema.project(columns)?),
-        };
-        let rows = Rows {
-            all: Arc::clone(&self.schema),
-            begin: Arc::clone(&self.begin),
-            columns: projection.cloned(),
-            schema: Arc::clone(&schema),
-        };
+        let projected = Projected::try_new(&self.schema, projection.cloned())?;
+        let schema = Arc::clone(&projected.schema);
+        let rows = Rows { begin: Arc::clone(&self.begin), projected };
         Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(rows)], None, [], false, limit)?))
     }
 }
@@ -94,44 +77,27 @@ impl TableProvider for ReaderTable {
 /// The rows of a scan.
 #[derive(Clone)]
 struct Rows {
-    all: SchemaRef,
     begin: Arc<Begin>,
-    columns: Option<Vec<usize>>,
-    schema: SchemaRef,
-}
-
-impl Rows {
-    /// A record batch with the columns in the order that was asked for: a reading gives them in the table's.
-    fn in_order(&self, read: RecordBatch) -> Result<RecordBatch> {
-        let Some(columns) = &self.columns else { return Ok(read.with_schema(Arc::clone(&self.schema))?) };
-        if read.num_columns() == self.all.fields().len() && columns.len() != read.num_columns() {
-            return Ok(read.project(columns)?.with_schema(Arc::clone(&self.schema))?);
-        }
-        let mut sorted = columns.clone();
-        sorted.sort_unstable();
-        let positions: Vec<usize> =
-            columns.iter().map(|column| sorted.binary_search(column).expect("it is one of them")).collect();
-        Ok(read.project(&positions)?.with_schema(Arc::clone(&self.schema))?)
-    }
+    projected: Projected,
 }
 
 impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("Rows").field("projected", &self.projected).finish_non_exhaustive()
     }
 }
 
 impl PartitionStream for Rows {
     fn schema(&self) -> &SchemaRef {
-        &self.schema
+        &self.projected.schema
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), AHEAD);
+        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.projected.schema), AHEAD);
         let (sender, this) = (builder.tx(), self.clone());
         builder.spawn_blocking(move || {
-            for read in (this.begin)(context.session_config().batch_size(), this.columns.as_deref())? {
-                let rows = read.and_then(|read| this.in_order(read));
+            for read in (this.begin)(context.session_config().batch_size(), this.projected.columns.as_deref())? {
+                let rows = read.and_then(|read| this.projected.in_order(read));
                 let failed = rows.is_err();
                 if sender.blocking_send(rows).is_err() || failed {
                     break;

@@ -10,9 +10,9 @@ use datafusion::logical_expr::Expr;
 use dismax::dataset::ImageColumn;
 use tokio::runtime::Handle;
 
+use crate::dataset_table::DatasetTable;
 use crate::files::{self, Named};
 use crate::models::Registry;
-use crate::reader_table::ReaderTable;
 use crate::scored::{self, ScoredOptions};
 
 /// Name of the function.
@@ -66,7 +66,7 @@ fn open(name: &str, session: &dyn Session) -> Result<Arc<dyn TableProvider>> {
             futures::executor::block_on(async {
                 let url = match files::named(name).await? {
                     Named::Dataset(dataset) => {
-                        return Ok(Arc::new(ReaderTable::of_dataset(dataset)) as Arc<dyn TableProvider>);
+                        return Ok(Arc::new(DatasetTable::new(dataset)) as Arc<dyn TableProvider>);
                     }
                     Named::Files(url) => url,
                 };

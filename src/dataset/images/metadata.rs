@@ -113,6 +113,26 @@ impl Metadata {
         Ok(self)
     }
 
+    /// A table whose rows are those of these files.
+    pub fn of_rows(origin: String, rows: RecordBatch, by_file: HashMap<String, usize>) -> Self {
+        Self { origin, rows, by_file, digest: [0; 32] }
+    }
+
+    /// A row for each of these files, null where the table has none.
+    ///
+    /// # Errors
+    /// None so far: as [`take`].
+    pub fn rows_of(&self, files: &[WalkedFile]) -> Result<RecordBatch> {
+        let schema = Arc::new(Schema::new(self.fields()));
+        let columns = schema.fields().iter().map(|field| self.array(field.name(), files)).collect::<Result<_>>()?;
+        RecordBatch::try_new(schema, columns).map_err(|source| Error::Arrow { origin: self.origin.clone(), source })
+    }
+
+    /// The file that it was read from.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// SHA-256 of the file.
     pub fn digest(&self) -> &[u8] {
         &self.digest

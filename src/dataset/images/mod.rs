@@ -12,6 +12,7 @@
 
 mod layout;
 mod metadata;
+mod portable;
 mod read;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 pub(super) use self::layout::{IMAGE, LABEL, PATH, image_parts, is_image};
 use self::layout::{label_of, partitions_of};
 use self::metadata::Metadata;
+pub(super) use self::portable::PortableImages;
 use super::partitions::Partitions;
 use crate::cancel::Cancel;
 use crate::error::Result;
@@ -34,6 +36,8 @@ pub struct ImageFolder {
     /// As the user named it.
     name: String,
     folder: Folder,
+    /// The same folder as the rows name it: relative where the user's words were, also in another process.
+    shown: Folder,
     files: Vec<WalkedFile>,
     /// Names of the columns that folders `name=value` hold.
     partitions: Vec<String>,
@@ -75,12 +79,27 @@ impl ImageFolder {
         let has_labels = !taken(LABEL)
             && !partitions.iter().any(|name| name == LABEL)
             && files.iter().all(|file| label_of(&file.path).is_some());
+        let places = (folder.clone(), folder);
+        Ok(Self::of_parts(name, places, files, partitions, has_labels, metadata))
+    }
+
+    /// `places` are where it lies and how the rows name it.
+    fn of_parts(
+        name: String,
+        places: (Folder, Folder),
+        files: Vec<WalkedFile>,
+        partitions: Vec<String>,
+        has_labels: bool,
+        metadata: Option<Metadata>,
+    ) -> Self {
+        let (folder, shown) = places;
         let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let mut fields = vec![Field::new(IMAGE, DataType::Struct(image_parts()), true), text(PATH)];
         fields.extend(has_labels.then(|| text(LABEL)));
         fields.extend(partitions.iter().map(|name| text(name)));
         fields.extend(metadata.iter().flat_map(Metadata::fields));
-        Ok(Self { name, folder, files, partitions, has_labels, metadata, schema: Arc::new(Schema::new(fields)) })
+        let schema = Arc::new(Schema::new(fields));
+        Self { name, folder, shown, files, partitions, has_labels, metadata, schema }
     }
 
     /// Its columns.
@@ -106,6 +125,11 @@ impl ImageFolder {
     /// Where a file lies.
     pub fn location(&self, file: usize) -> Location {
         self.folder.file(&self.files[file].path)
+    }
+
+    /// How the rows name a file.
+    fn name_of(&self, file: usize) -> String {
+        self.shown.file(&self.files[file].path).to_string()
     }
 
     /// Whether its files lie on this machine.

@@ -90,7 +90,7 @@ impl ImageFolder {
             .map(|field| {
                 Ok(match field.name().as_str() {
                     IMAGE => {
-                        let names = text(range.clone().map(|file| Some(self.location(file).to_string())).collect());
+                        let names = text(range.clone().map(|file| Some(self.name_of(file))).collect());
                         let bytes = bytes.take().expect("they were read for this column");
                         Arc::new(StructArray::new(image_parts(), vec![bytes, names], None))
                     }

@@ -26,6 +26,14 @@ pub struct Object {
 }
 
 impl Object {
+    /// As [`Object::at`], of an address as text.
+    ///
+    /// # Errors
+    /// What is no address, and as [`Object::at`].
+    pub(in crate::location) fn named(name: &str) -> Result<Self> {
+        Self::at(Address::parse(name)?)
+    }
+
     /// The object that an address names, of which nothing is known yet.
     ///
     /// # Errors

@@ -34,8 +34,9 @@ use dismax::dataset::ImageColumn;
 pub(crate) use self::late_filters::LateFilters;
 use self::metrics::ScoreMetrics;
 pub(crate) use self::small_batches::SmallBatches;
+pub use self::small_batches::sized_for_stages;
 use self::stream::{PartitionStream, Scoring};
-use crate::models::ScoringModel;
+use crate::models::{ModelName, ScoringModel};
 use crate::output::Output;
 
 /// Streams its input through the model's stage and appends the outputs.
@@ -44,7 +45,7 @@ use crate::output::Output;
 /// partition keeps its share of what the stage can hold in flight, so that memory depends neither on rows nor on
 /// partitions.
 #[derive(Debug, Clone)]
-pub(crate) struct ScoreExec {
+pub struct ScoreExec {
     input: Arc<dyn ExecutionPlan>,
     image: Arc<dyn PhysicalExpr>,
     image_field: FieldRef,
@@ -62,7 +63,7 @@ pub(crate) struct ScoreExec {
 
 impl ScoreExec {
     /// `outputs` with the names of their columns.
-    pub fn try_new(
+    pub(crate) fn try_new(
         input: Arc<dyn ExecutionPlan>,
         image: Arc<dyn PhysicalExpr>,
         model: Arc<ScoringModel>,
@@ -99,6 +100,16 @@ impl ScoreExec {
         })
     }
 
+    /// What scores the images: a model by its name in the query and its digest.
+    pub fn model(&self) -> ModelName {
+        ModelName { name: self.model.name.clone(), digest: self.model.digest().to_owned() }
+    }
+
+    /// The images that are scored, and the columns that their scores become.
+    pub(crate) fn scores(&self) -> (&Arc<dyn PhysicalExpr>, &[(Output, String)]) {
+        (&self.image, &self.outputs)
+    }
+
     /// Columns of the input that a filter from above may speak of. Filters are moved by the names of their columns, so
     /// that of two columns with one name neither can be meant.
     fn movable_columns(&self) -> HashSet<usize> {
@@ -118,9 +129,9 @@ impl ScoreExec {
         }
     }
 
-    /// Rows of a record batch that the stage takes at once.
+    /// Rows of a record batch that the stage takes at once; any number where none was started.
     fn batch_rows(&self) -> usize {
-        let stage = &self.model.stage;
+        let Some(stage) = self.model.stage_if_started() else { return usize::MAX };
         let fitting = row_bytes::mean(&self.input).map_or(u64::MAX, |mean| stage.max_chunk_bytes() as u64 / mean);
         usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, stage.max_chunk_rows())
     }
@@ -201,6 +212,7 @@ impl ExecutionPlan for ScoreExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.model.working()?;
         // What is below reads no more than the stage takes: with photographs, batches of the session's size would be
         // gigabytes.
         let rows = self.batch_rows().min(context.session_config().batch_size());
@@ -217,7 +229,7 @@ impl ExecutionPlan for ScoreExec {
         let input = self.input.execute(partition, Arc::new(small))?;
         let partitions = self.properties.output_partitioning().partition_count();
         let metrics = ScoreMetrics::new(&self.metrics, partition);
-        Ok(Box::pin(PartitionStream::new(self.scoring(), partitions, input, metrics)))
+        Ok(Box::pin(PartitionStream::try_new(self.scoring(), partitions, input, metrics)?))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

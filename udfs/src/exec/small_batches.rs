@@ -40,6 +40,15 @@ impl PhysicalOptimizerRule for SmallBatches {
     }
 }
 
+/// A plan whose batches near scoring nodes are as small as the models' workers want them: for a plan that was made where
+/// the models had none.
+///
+/// # Errors
+/// None so far: as plans are rewritten.
+pub fn sized_for_stages(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    SmallBatches.optimize(plan, &ConfigOptions::default())
+}
+
 /// Filters below a scoring node, down to the next node that is neither filter nor hands batches through.
 fn small_below(node: &Arc<dyn ExecutionPlan>, score: &ScoreExec) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
     let rows = score.batch_rows();

@@ -66,10 +66,15 @@ struct ChunkInFlight {
 
 impl PartitionStream {
     /// One of `partitions` streams, each of which may have its share of what the stage takes in flight.
-    pub fn new(scoring: Scoring, partitions: usize, input: SendableRecordBatchStream, metrics: ScoreMetrics) -> Self {
-        let stage = &scoring.model.stage;
+    pub fn try_new(
+        scoring: Scoring,
+        partitions: usize,
+        input: SendableRecordBatchStream,
+        metrics: ScoreMetrics,
+    ) -> Result<Self> {
+        let stage = &scoring.model.working()?.stage;
         let most_in_flight = stage.items_in_flight().div_ceil(partitions.max(1)).max(MIN_IN_FLIGHT);
-        Self {
+        Ok(Self {
             input,
             current: None,
             in_flight: VecDeque::new(),
@@ -79,7 +84,7 @@ impl PartitionStream {
             ended: false,
             metrics,
             scoring,
-        }
+        })
     }
 
     /// Sends chunks to the workers until they have enough or the input has none yet. Says whether the input must be
@@ -103,7 +108,7 @@ impl PartitionStream {
 
     fn cut(&self, rows: RecordBatch) -> Result<CurrentBatch> {
         let images = self.scoring.image.evaluate(&rows)?.into_array(rows.num_rows())?;
-        let images = ImageSlices::try_new(&self.scoring.model.stage, &images, &self.scoring.image_field)?;
+        let images = ImageSlices::try_new(&self.scoring.model.working()?.stage, &images, &self.scoring.image_field)?;
         Ok(CurrentBatch { rows, images, start: 0 })
     }
 

@@ -15,10 +15,11 @@ use crate::scoring::Request;
 /// The output for every image of the array.
 pub(super) fn score(model: &ScoringModel, output: Output, images: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let column = model.image_column(field)?;
-    let mut slices = ImageSlices::try_new(&model.stage, images, field)?;
+    let stage = &model.working()?.stage;
+    let mut slices = ImageSlices::try_new(stage, images, field)?;
     let (mut in_flight, mut parts) = (VecDeque::new(), Vec::new());
     loop {
-        while in_flight.len() < model.stage.items_in_flight()
+        while in_flight.len() < stage.items_in_flight()
             && let Some(slice) = slices.next()
         {
             in_flight.push_back(Request::send(model, &column, &slice)?);

@@ -44,7 +44,8 @@ pub(crate) struct Answered {
 impl Request {
     /// Asks the model for the scores of `images`, which has the type of `column`.
     pub fn send(model: &ScoringModel, column: &ImageColumn, images: &ArrayRef) -> Result<Self> {
-        if !model.remembered.is_on() || column.holds_paths() {
+        let remembered = &model.working()?.remembered;
+        if !remembered.is_on() || column.holds_paths() {
             let (sender, answer) = Wanted::new();
             submit(model, column, images, &answer, sender)?;
             let sent = Some(Sent { images: images.len(), answer: 0 });
@@ -52,7 +53,7 @@ impl Request {
         }
         let values = column.images_of(images).map_err(external)?;
         let digests: Vec<ImageDigest> = (0..images.len()).map(|row| known_by(&values, row)).collect();
-        let Claim { answers, places, own } = model.remembered.claim(&digests);
+        let Claim { answers, places, own } = remembered.claim(&digests);
         let Some(Own { rows, answer, sender }) = own else {
             return Ok(Self { answers, places: Some(places), sent: None });
         };
@@ -74,7 +75,7 @@ impl Request {
         }
         let (sent, timing) =
             self.sent.map_or_else(Default::default, |sent| (sent.images, answers[sent.answer].timing()));
-        let stage_model = model.stage.model();
+        let stage_model = model.working()?.stage.model();
         let scored = match &self.places {
             None => Scored::gather(stage_model, (0..answers[0].len()).map(|row| (&*answers[0], row))),
             Some(places) => Scored::gather(stage_model, places.iter().map(|(answer, row)| (&*answers[*answer], *row))),
@@ -126,5 +127,5 @@ fn submit(
     let images = column.images_of(images).map_err(external)?;
     // Whoever asked may be gone while the images are scored.
     let send = move |scored: dismax::Result<Scored>| sender.send(scored.map_err(external));
-    model.stage.submit(images, answer.token(), send).map_err(external)
+    model.working()?.stage.submit(images, answer.token(), send).map_err(external)
 }
