@@ -16,7 +16,6 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSe
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use dismax::Dataset;
-use dismax::cancel::Cancel;
 use dismax::dataset::{BatchSize, PortableDataset};
 
 use crate::models::external;
@@ -128,6 +127,7 @@ impl DatasetExec {
     }
 
     /// Which columns are read, and how many rows at most.
+    #[cfg(feature = "codec")]
     pub(crate) fn reads(&self) -> (Option<&[usize]>, Option<usize>) {
         (self.projected.columns.as_deref(), self.limit)
     }
@@ -213,6 +213,7 @@ impl ExecutionPlan for DatasetExec {
 ///
 /// # Errors
 /// An input that is not there or not the same.
+#[cfg(feature = "codec")]
 pub(crate) fn opened(pieces: &[PortableDataset]) -> Result<Vec<Dataset>> {
-    pieces.iter().map(|piece| piece.open(&Cancel::default()).map_err(external)).collect()
+    pieces.iter().map(|piece| piece.open(&dismax::cancel::Cancel::default()).map_err(external)).collect()
 }

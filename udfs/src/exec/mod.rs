@@ -106,6 +106,7 @@ impl ScoreExec {
     }
 
     /// The images that are scored, and the columns that their scores become.
+    #[cfg(feature = "codec")]
     pub(crate) fn scores(&self) -> (&Arc<dyn PhysicalExpr>, &[(Output, String)]) {
         (&self.image, &self.outputs)
     }
