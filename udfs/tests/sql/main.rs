@@ -8,5 +8,6 @@ mod common;
 mod filter;
 mod inputs;
 mod logic;
+mod portable_plans;
 mod score_once;
 mod support;
