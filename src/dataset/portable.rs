@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::location::{Location, Version};
 
 /// A dataset, or some of its slices, as another process opens it. It has the same columns and the same rows in the same
-/// order there; an input that changed in between is refused.
+/// order there. A file that changed in between is refused; of a folder of images, each is read as it is by then.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PortableDataset {
     /// Arrow IPC streams without rows: the schemas that the fields below number.
@@ -67,7 +67,8 @@ impl Dataset {
 }
 
 impl PortableDataset {
-    /// Opens it. No input is looked at before it is read, but for whether it is the same as it was.
+    /// Opens it. No input is looked at before it is read, but for whether it is the same as it was. Whoever takes
+    /// datasets from strangers looks at [`places`](Self::places) first.
     ///
     /// # Errors
     /// An input that is not there or changed; bytes that were altered.

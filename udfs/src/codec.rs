@@ -190,6 +190,7 @@ impl ScoreCodec {
         let decoding = PhysicalPlanDecodeContext::new(context, self);
         let image = converter.proto_to_physical_expr(image, &input.schema(), &decoding)?;
         let outputs = message.outputs.iter().map(output).collect::<Result<Vec<_>>>()?;
+        outputs.iter().try_for_each(|(output, _)| output.check(&model.columns))?;
         Ok(Arc::new(ScoreExec::try_new(input, image, Arc::new(model), outputs)?))
     }
 }

@@ -51,8 +51,8 @@ impl Models {
         self
     }
 
-    /// Builds the networks when a first image is to be scored, not before: for sessions that plan what others carry out.
-    /// What is wrong with a model or a device is then found as late.
+    /// Builds the networks when a first image is to be scored, not before: for sessions that plan what others carry
+    /// out. What is wrong with a model or a device is then found as late.
     #[must_use]
     pub fn started_late(mut self) -> Self {
         self.started_late = true;

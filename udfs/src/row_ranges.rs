@@ -59,8 +59,9 @@ impl RowRangesExec {
         Ok(Self { scan, rows, reads })
     }
 
-    /// A scan as `tasks` plans with as many partitions as it has, each of which reads about as many rows. None for scans
-    /// that must be read as they are: of other files, of files whose rows are unknown, or whose order or limit counts.
+    /// A scan as `tasks` plans with as many partitions as it has, each of which reads about as many rows. None for
+    /// scans that must be read as they are: of other files, of files whose rows are unknown, or whose order or limit
+    /// counts.
     ///
     /// # Errors
     /// None so far: as [`RowRangesExec`] is built.

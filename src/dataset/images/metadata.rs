@@ -6,7 +6,7 @@ use std::io::{Cursor, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::{cast, concat_batches, take};
 use arrow::csv;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -125,7 +125,10 @@ impl Metadata {
     pub fn rows_of(&self, files: &[WalkedFile]) -> Result<RecordBatch> {
         let schema = Arc::new(Schema::new(self.fields()));
         let columns = schema.fields().iter().map(|field| self.array(field.name(), files)).collect::<Result<_>>()?;
-        RecordBatch::try_new(schema, columns).map_err(|source| Error::Arrow { origin: self.origin.clone(), source })
+        // It may have no column but the names.
+        let options = RecordBatchOptions::new().with_row_count(Some(files.len()));
+        RecordBatch::try_new_with_options(schema, columns, &options)
+            .map_err(|source| Error::Arrow { origin: self.origin.clone(), source })
     }
 
     /// The file that it was read from.
