@@ -10,6 +10,9 @@ DEMO_OUTPUT ?= demo-output
 # The commands that the demo does not use are left out of its build: DataFusion alone takes several minutes.
 DISMAX = -p dismax-cli --bin dismax --no-default-features --features train --profile $(PROFILE) $(CARGO_FLAGS)
 
+# All crates, also with what no program of ours uses.
+EVERYTHING = --workspace --features dismax-udfs/codec
+
 # Where cargo puts what it built.
 CARGO_OUTPUT = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
@@ -27,25 +30,25 @@ demo: setup ## train, calibrate, score and evaluate on handwritten digits
 
 test: setup ## run every test, the examples, and the commands of README.md and docs/
 	python3 -m unittest discover --start-directory scripts
-	cargo test --workspace $(CARGO_FLAGS)
+	cargo test $(EVERYTHING) $(CARGO_FLAGS)
 	scripts/run_examples.sh $(CARGO_FLAGS)
 	scripts/run_docs.py -- $(CARGO_FLAGS)
 	$(MAKE) python-test
 
 # With the tests' dependencies the same build serves as for `cargo test`.
 python-test: setup ## the Python package on the real libraries (fetches them into .venv)
-	cargo build --workspace --lib --tests --profile $(PROFILE) $(CARGO_FLAGS)
+	cargo build $(EVERYTHING) --lib --tests --profile $(PROFILE) $(CARGO_FLAGS)
 	scripts/python_test.sh $(CARGO_OUTPUT)
 
 python-integration-test: setup ## the Python package on local clusters of Spark, Ray and Daft (fetches them; needs Java)
-	cargo build --workspace --lib --tests --profile $(PROFILE) $(CARGO_FLAGS)
+	cargo build $(EVERYTHING) --lib --tests --profile $(PROFILE) $(CARGO_FLAGS)
 	scripts/python_test.sh $(CARGO_OUTPUT) --integration
 
 lint: setup ## formatting, clippy and rustdoc, warnings denied; which crate, room and file may use which
 	scripts/check_rooms.py
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(CARGO_FLAGS)
+	cargo clippy $(EVERYTHING) --all-targets $(CARGO_FLAGS) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(EVERYTHING) --no-deps $(CARGO_FLAGS)
 
 wheel: setup ## build the Python package, in release mode, into python/wheels
 	python3 -m pip wheel --no-deps --wheel-dir python/wheels ./python

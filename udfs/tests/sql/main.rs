@@ -8,6 +8,7 @@ mod common;
 mod filter;
 mod inputs;
 mod logic;
+#[cfg(feature = "codec")]
 mod portable_plans;
 mod score_once;
 mod support;
