@@ -62,8 +62,8 @@ struct NodeMessage {
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum Node {
-    #[prost(message, tag = "1")]
-    Score(ScoreMessage),
+    #[prost(message, boxed, tag = "1")]
+    Score(Box<ScoreMessage>),
     #[prost(message, tag = "2")]
     Dataset(DatasetMessage),
     #[prost(message, tag = "3")]
@@ -129,7 +129,7 @@ impl PhysicalExtensionCodec for ScoreCodec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
         let node = if let Some(score) = node.downcast_ref::<ScoreExec>() {
-            Node::Score(self.of_score(score, converter)?)
+            Node::Score(Box::new(self.of_score(score, converter)?))
         } else if let Some(dataset) = node.downcast_ref::<DatasetExec>() {
             Node::Dataset(of_dataset(dataset)?)
         } else if let Some(ranges) = node.downcast_ref::<RowRangesExec>() {

@@ -52,7 +52,7 @@ pub struct ScoreExec {
     image_column: ImageColumn,
     model: Arc<ScoringModel>,
     outputs: Vec<(Output, String)>,
-    /// What nodes above will know while they run of the input's columns; [`LateFilters`] makes a filter of it.
+    /// What nodes above will know while they run of the input's columns; `LateFilters` makes a filter of it.
     late_filters: Vec<Arc<dyn PhysicalExpr>>,
     /// Whether the input is such a filter.
     filters_late: bool,
@@ -270,7 +270,7 @@ impl ExecutionPlan for ScoreExec {
     }
 
     /// What joins and sorts know only while they run, scans use to leave out what they can. Each row is asked in a
-    /// filter right below: an image costs more than any such question. [`LateFilters`] puts it there.
+    /// filter right below: an image costs more than any such question. `LateFilters` puts it there.
     fn handle_child_pushdown_result(
         &self,
         phase: FilterPushdownPhase,
