@@ -34,12 +34,15 @@ CRATES = {
     "train": "dismax-train",
     "audit": "dismax-audit",
     "udfs": "dismax-udfs",
+    "cluster": "dismax-cluster",
     "cli": "dismax-cli",
     "python": "dismax-python",
 }
 # Dependencies that only some crates may have: heavy ones, and charts, which loading and scoring do without.
 ONLY_IN = {
-    "datafusion": {"dismax-udfs", "dismax-cli", "dismax-python"},
+    "datafusion": {"dismax-udfs", "dismax-cluster", "dismax-cli", "dismax-python"},
+    "datafusion-distributed": {"dismax-cluster"},
+    "tonic": {"dismax-cluster"},
     "datafusion-ffi": {"dismax-python"},
     "pyo3": {"dismax-python"},
     "plotters": {"dismax-charts"},
@@ -61,7 +64,7 @@ ROOMS = [
     ["evaluate", "score_file", "filter"],
 ]
 # Crates whose messages reach programs as well as the command.
-LIBRARIES = [".", "train", "audit", "udfs", "charts", "kernels"]
+LIBRARIES = [".", "train", "audit", "udfs", "cluster", "charts", "kernels"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*\b")
 SQL_FUNCTION = re.compile(r"\bdismax_(?:prediction|confidence|probabilities|ood_score|ood_p_value|is_ood|error|score)\b")
 # Code between `crate`, `self` or `super` and what it names.

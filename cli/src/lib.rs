@@ -6,10 +6,14 @@
 mod allocator;
 mod args;
 mod charts;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod commands;
 mod context;
 mod exit;
 mod hint;
+#[cfg(feature = "sql")]
+mod models;
 mod report;
 mod signals;
 mod text;
@@ -90,6 +94,13 @@ where
             exit::code(&error)
         }
     }
+}
+
+/// Threads for queries.
+#[cfg(feature = "sql")]
+fn runtime() -> dismax::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| dismax::Error::io("threads for queries", error))
 }
 
 #[cfg(test)]

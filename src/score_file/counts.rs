@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::limit::ErrorLimit;
 use crate::columns::ScoredColumns;
 use crate::dataset::Chunk;
 use crate::error::{Error, Result, RowErrorCode};
 
 /// What happened to rows so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub rows: u64,
     pub failed: u64,
@@ -36,6 +38,19 @@ impl Counts {
             self.examples
                 .entry(error.code)
                 .or_insert_with(|| format!("{error} ({}, row {})", chunk.file, chunk.first_row + *row as u64));
+        }
+    }
+
+    /// Adds what was counted of other rows.
+    pub fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.flagged += other.flagged;
+        self.failed += other.failed;
+        for (code, count) in other.errors {
+            *self.errors.entry(code).or_default() += count;
+        }
+        for (code, example) in other.examples {
+            self.examples.entry(code).or_insert(example);
         }
     }
 

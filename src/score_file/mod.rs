@@ -27,10 +27,11 @@ use std::time::{Duration, Instant};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
 
 use self::counts::Counts;
 pub use self::limit::ErrorLimit;
-pub use self::parts::score_to_parts;
+pub use self::parts::{PartCounts, PartOptions, PartsRun, PartsSettings, score_part, score_to_parts};
 pub use self::retry::retry_failed;
 pub use self::summary::{PartsSummary, ScoreSummary};
 use crate::columns::{Columns, ScoredColumn, ScoredColumns, with_columns};
@@ -41,7 +42,7 @@ use crate::score::Score;
 use crate::stage::Stage;
 
 /// What becomes of a row that cannot be scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum OnError {
     /// It keeps its input columns, gets nulls and a reason in `error`.
     #[default]
@@ -147,28 +148,34 @@ impl Clock {
     }
 
     fn summary(&self, stage: &Stage, counts: &Counts, flags: (f64, Score), target: &str) -> ScoreSummary {
-        let seconds = self.start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
-        let scored = counts.rows - counts.failed;
-        let gpus = stage.gpus();
-        let busy = (stage.stats().device_busy - self.busy).as_secs_f64();
-        ScoreSummary {
-            rows: counts.rows,
-            scored,
-            failed: counts.failed,
-            errors: counts.errors.iter().map(|(code, count)| (code.as_str().to_owned(), *count)).collect(),
-            flagged: counts.flagged,
-            flagged_share: (scored > 0).then(|| counts.flagged as f64 / scored as f64),
-            alpha: flags.0,
-            score: flags.1,
-            seconds,
-            images_per_second: counts.rows as f64 / seconds,
-            device_busy_share: (gpus > 0).then(|| busy / (seconds * gpus as f64)),
-            output: target.to_owned(),
-            errors_output: None,
-            parts: None,
-            bad_files: BTreeMap::new(),
-            model_digest: stage.model().digest().to_owned(),
-        }
+        let mut summary = summary(self.start, counts, flags, target, stage.model().digest());
+        let (gpus, busy) = (stage.gpus(), (stage.stats().device_busy - self.busy).as_secs_f64());
+        summary.device_busy_share = (gpus > 0).then(|| busy / (summary.seconds * gpus as f64));
+        summary
+    }
+}
+
+/// The figures of a run that ends now.
+fn summary(start: Instant, counts: &Counts, flags: (f64, Score), target: &str, model_digest: &str) -> ScoreSummary {
+    let seconds = start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
+    let scored = counts.rows - counts.failed;
+    ScoreSummary {
+        rows: counts.rows,
+        scored,
+        failed: counts.failed,
+        errors: counts.errors.iter().map(|(code, count)| (code.as_str().to_owned(), *count)).collect(),
+        flagged: counts.flagged,
+        flagged_share: (scored > 0).then(|| counts.flagged as f64 / scored as f64),
+        alpha: flags.0,
+        score: flags.1,
+        seconds,
+        images_per_second: counts.rows as f64 / seconds,
+        device_busy_share: None,
+        output: target.to_owned(),
+        errors_output: None,
+        parts: None,
+        bad_files: BTreeMap::new(),
+        model_digest: model_digest.to_owned(),
     }
 }
 

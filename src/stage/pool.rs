@@ -1,5 +1,6 @@
 //! The stage: a pool of workers with one model.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
@@ -15,7 +16,7 @@ use super::slots::{SlotShape, Slots};
 use super::stats::{StageStats, StatsCounters};
 use super::worker::{Decoder, Engine, Job, Worker};
 use crate::dataset::{BatchSize, Dataset, ImageColumn, Images, LoadOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, RowErrorCode};
 use crate::image::ReusableResizer;
 use crate::model::Model;
 use crate::network::Scorer;
@@ -189,6 +190,16 @@ impl Stage {
     /// What was done since the stage was made, over all streams.
     pub fn stats(&self) -> StageStats {
         self.counters.read()
+    }
+
+    /// Rows without scores since the stage was made, by the reason.
+    pub fn row_errors(&self) -> BTreeMap<RowErrorCode, u64> {
+        self.counters.errors()
+    }
+
+    /// Items that wait for a worker.
+    pub fn queued(&self) -> usize {
+        self.jobs.as_ref().map_or(0, Sender::len)
     }
 
     /// The image column of a dataset: the one that the options name, or the only one that fits.

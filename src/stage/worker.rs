@@ -124,6 +124,7 @@ impl Decoder {
                 logits[row * classes..(row + 1) * classes].copy_from_slice(values);
             }
         }
+        self.counters.done(&rows, timing);
         Ok(Scored::new(Arc::clone(&self.model), rows, logits, observed, timing))
     }
 
@@ -159,8 +160,10 @@ impl Decoder {
         self.counters.decoded(count);
         let (decode, decoded, model) = (clock.elapsed() - waited, Instant::now(), Arc::clone(&self.model));
         let scored = rows.iter().filter(|row| row.is_ok()).count();
+        let counters = Arc::clone(&self.counters);
         item.answer(scored, move |logits| {
             let timing = Timing { decode, network: waited + decoded.elapsed() };
+            counters.done(&rows, timing);
             answer(logits.map(|logits| Scored::new(model, rows, logits, observed, timing)));
         });
     }

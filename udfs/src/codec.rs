@@ -14,27 +14,13 @@ use datafusion_proto::physical_plan::{
 };
 use datafusion_proto::protobuf::PhysicalExprNode;
 use dismax::dataset::PortableDataset;
-use dismax::stage::Stage;
 use prost::Message;
 
 use crate::dataset_table::{self, DatasetExec};
 use crate::exec::ScoreExec;
-use crate::models::{ModelName, ScoringModel, external};
+use crate::models::{ModelName, ScoringModel, StageSource, external};
 use crate::output::{Alpha, Output};
 use crate::row_ranges::{FileRows, RowRangesExec};
-use crate::scoring::ScoreCache;
-
-/// Where plans that come as bytes find the stages of their models.
-pub trait StageSource: fmt::Debug + Send + Sync {
-    /// The stage of a model.
-    ///
-    /// # Errors
-    /// That this process does not have the model.
-    fn stage(&self, model: &ModelName) -> Result<Arc<Stage>>;
-
-    /// What is remembered of images that were scored.
-    fn cache(&self) -> Arc<ScoreCache>;
-}
 
 /// Writes and reads the nodes of this crate. It serves every engine that takes DataFusion's codecs.
 #[derive(Debug, Clone)]
@@ -151,7 +137,7 @@ impl PhysicalExtensionCodec for ScoreCodec {
         let input = || inputs.first().cloned().ok_or_else(|| altered(&"a node has lost its input"));
         match message.node {
             Some(Node::Score(message)) => self.score(&message, input()?, context, converter),
-            Some(Node::Dataset(message)) => dataset(&message),
+            Some(Node::Dataset(message)) => self.dataset(&message),
             Some(Node::RowRanges(message)) => ranges(&message, input()?),
             None => Err(altered(&"it is a node of another release")),
         }
@@ -193,6 +179,19 @@ impl ScoreCodec {
         outputs.iter().try_for_each(|(output, _)| output.check(&model.columns))?;
         Ok(Arc::new(ScoreExec::try_new(input, image, Arc::new(model), outputs)?))
     }
+
+    fn dataset(&self, message: &DatasetMessage) -> Result<Arc<dyn ExecutionPlan>> {
+        let pieces: Vec<PortableDataset> = serde_json::from_slice(&message.pieces).map_err(|error| altered(&error))?;
+        // Opening looks the files up, which says whether they are there.
+        if let Some(stages) = &self.stages {
+            pieces.iter().flat_map(PortableDataset::places).try_for_each(|place| stages.admit(place))?;
+        }
+        let number = |number: &u64| usize::try_from(*number).map_err(|error| altered(&error));
+        let columns = message.columns.iter().map(number).collect::<Result<Vec<_>>>()?;
+        let limit = message.limit.as_ref().map(number).transpose()?;
+        let columns = (!message.all_columns).then_some(columns);
+        Ok(Arc::new(DatasetExec::try_new(dataset_table::opened(&pieces)?, columns, limit)?))
+    }
 }
 
 fn output(message: &OutputMessage) -> Result<(Output, String)> {
@@ -210,15 +209,6 @@ fn of_dataset(dataset: &DatasetExec) -> Result<DatasetMessage> {
     let all_columns = columns.is_none();
     let columns = columns.unwrap_or_default().iter().map(|column| *column as u64).collect();
     Ok(DatasetMessage { pieces, columns, all_columns, limit: limit.map(|limit| limit as u64) })
-}
-
-fn dataset(message: &DatasetMessage) -> Result<Arc<dyn ExecutionPlan>> {
-    let pieces: Vec<PortableDataset> = serde_json::from_slice(&message.pieces).map_err(|error| altered(&error))?;
-    let number = |number: &u64| usize::try_from(*number).map_err(|error| altered(&error));
-    let columns = message.columns.iter().map(number).collect::<Result<Vec<_>>>()?;
-    let limit = message.limit.as_ref().map(number).transpose()?;
-    let columns = (!message.all_columns).then_some(columns);
-    Ok(Arc::new(DatasetExec::try_new(dataset_table::opened(&pieces)?, columns, limit)?))
 }
 
 fn of_ranges(ranges: &RowRangesExec) -> RowRangesMessage {

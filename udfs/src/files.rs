@@ -11,7 +11,6 @@ use datafusion::common::{DataFusionError, Result, exec_datafusion_err, plan_data
 use datafusion::datasource::dynamic_file::DynamicListTableFactory;
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableConfigExt, ListingTableUrl};
 use datafusion::execution::SessionState;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::object_store;
 use datafusion::prelude::SessionContext;
 use dismax::Dataset;
@@ -23,7 +22,7 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use crate::dataset_table::DatasetTable;
-use crate::stores::Stores;
+use crate::stores::with_stores;
 
 /// A session in which files are tables: `FROM 'photos.parquet'`, `FROM 'photos/*.parquet'`, `FROM 's3://bucket/photos/'`,
 /// also tar files, folders of images and Delta tables.
@@ -37,8 +36,7 @@ pub fn with_file_tables(session: SessionContext) -> SessionContext {
     let catalogs = Arc::new(DynamicFileCatalog::new(Arc::clone(session.state().catalog_list()), tables));
     let id = session.session_id();
     let runtime = session.runtime_env();
-    let stores = Arc::new(Stores::beside(Arc::clone(&runtime.object_store_registry)));
-    let runtime = RuntimeEnv { object_store_registry: stores, ..runtime.as_ref().clone() };
+    let runtime = with_stores(runtime.as_ref().clone());
     let builder = session.into_state_builder().with_session_id(id).with_catalog_list(catalogs);
     let builder = builder.with_runtime_env(Arc::new(runtime));
     let session = SessionContext::new_with_state(builder.build());

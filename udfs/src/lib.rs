@@ -59,22 +59,25 @@ mod scored;
 mod scoring;
 mod stores;
 mod table;
+mod used;
 mod window;
 
 #[cfg(feature = "codec")]
-pub use self::codec::{ScoreCodec, StageSource};
+pub use self::codec::ScoreCodec;
 pub use self::dataset_table::{DatasetExec, DatasetTable, Spread};
 pub use self::exec::{ScoreExec, sized_for_stages};
 pub use self::files::with_file_tables;
-pub use self::models::{ModelName, Models, NoModel};
-pub use self::plan::ScorePlanner;
+pub use self::models::{ModelName, Models, NoModel, StageSource};
+pub use self::plan::{ScorePlanner, scoring_planner};
 pub use self::predicate::SqlPredicate;
 pub use self::reader_table::{ReaderTable, Reading};
-pub use self::register::{Functions, extend, names_of, register};
+pub use self::register::{Functions, extend, register};
 #[cfg(feature = "codec")]
 pub use self::row_ranges::RowRangesExec;
 pub use self::scored::{ScoredOptions, scored};
 pub use self::scoring::ScoreCache;
+pub use self::stores::with_stores;
+pub use self::used::{models_of, models_used};
 
 // Compiles the programs of the page.
 #[cfg(doctest)]

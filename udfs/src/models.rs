@@ -27,6 +27,25 @@ pub struct Models {
 enum Entry {
     Model(Box<Model>),
     Stage(Arc<Stage>),
+    Elsewhere(Arc<Model>, Arc<dyn StageSource>),
+}
+
+/// Where the stages of models are found by those who do not start them.
+pub trait StageSource: fmt::Debug + Send + Sync {
+    /// The stage of a model, which is started where it is not.
+    ///
+    /// # Errors
+    /// That this process does not have the model, and what [`Stage::try_new`] says.
+    fn stage(&self, model: &ModelName) -> Result<Arc<Stage>>;
+
+    /// What is remembered of images that were scored.
+    fn cache(&self) -> Arc<ScoreCache>;
+
+    /// Checks a place, an absolute path or an address, that a plan from another process wants to read.
+    ///
+    /// # Errors
+    /// That this process may not read there.
+    fn admit(&self, place: &str) -> Result<()>;
 }
 
 impl Models {
@@ -71,6 +90,12 @@ impl Models {
         self.add(name.into(), Entry::Stage(stage))
     }
 
+    /// Adds a model whose stage is asked of `source` when a first image is to be scored.
+    #[must_use]
+    pub fn with_source(self, name: impl Into<String>, model: Arc<Model>, source: Arc<dyn StageSource>) -> Self {
+        self.add(name.into(), Entry::Elsewhere(model, source))
+    }
+
     fn add(mut self, name: String, entry: Entry) -> Self {
         self.entries.retain(|(taken, _)| *taken != name);
         self.entries.push((name, entry));
@@ -82,6 +107,7 @@ impl Models {
         let name = |(name, entry): &(String, Entry)| {
             let digest = match entry {
                 Entry::Model(model) => model.digest(),
+                Entry::Elsewhere(model, _) => model.digest(),
                 Entry::Stage(stage) => stage.model().digest(),
             };
             ModelName { name: name.clone(), digest: digest.to_owned() }
@@ -97,7 +123,13 @@ impl Models {
                 (Entry::Stage(stage), _) => stage,
                 (Entry::Model(model), false) => Arc::new(Stage::try_new(*model, &self.options)?),
                 (Entry::Model(model), true) => {
-                    models.push(Arc::new(ScoringModel::started_late(name, *model, &self.options, &self.cache)?));
+                    let start = Start::Here(self.options.clone());
+                    models.push(Arc::new(ScoringModel::of(name, Arc::from(model), start, &self.cache)?));
+                    continue;
+                }
+                (Entry::Elsewhere(model, source), _) => {
+                    let cache = source.cache();
+                    models.push(Arc::new(ScoringModel::of(name, model, Start::Elsewhere(source), &cache)?));
                     continue;
                 }
             };
@@ -121,10 +153,16 @@ pub(crate) struct ScoringModel {
     pub name: String,
     pub columns: Columns,
     model: Arc<Model>,
-    options: StageOptions,
+    start: Start,
     cache: Arc<ScoreCache>,
     /// Filled when it was started; what a start failed with stays.
     working: Arc<OnceLock<Result<Working, Arc<DataFusionError>>>>,
+}
+
+/// Who starts the workers.
+enum Start {
+    Here(StageOptions),
+    Elsewhere(Arc<dyn StageSource>),
 }
 
 /// A model at work.
@@ -137,30 +175,20 @@ pub(crate) struct Working {
 impl ScoringModel {
     pub fn try_new(name: String, stage: Arc<Stage>, cache: &Arc<ScoreCache>) -> Result<Self, dismax::Error> {
         let options = StageOptions { load: stage.load_options(), ..StageOptions::default() };
-        let this = Self::of(name, Arc::clone(stage.model()), &options, cache)?;
+        let this = Self::of(name, Arc::clone(stage.model()), Start::Here(options), cache)?;
         let remembered = Remembered::of(cache, &stage);
         this.working.get_or_init(|| Ok(Working { stage, remembered }));
         Ok(this)
     }
 
-    fn started_late(
-        name: String,
-        model: Model,
-        options: &StageOptions,
-        cache: &Arc<ScoreCache>,
-    ) -> Result<Self, dismax::Error> {
-        Self::of(name, Arc::new(model), options, cache)
+    fn of(name: String, model: Arc<Model>, start: Start, cache: &Arc<ScoreCache>) -> Result<Self, dismax::Error> {
+        let columns = Columns::of_model(&model, "")?;
+        Ok(Self { name, columns, model, start, cache: Arc::clone(cache), working: Arc::default() })
     }
 
-    fn of(
-        name: String,
-        model: Arc<Model>,
-        options: &StageOptions,
-        cache: &Arc<ScoreCache>,
-    ) -> Result<Self, dismax::Error> {
-        let columns = Columns::of_model(&model, "")?;
-        let (options, cache) = (options.clone(), Arc::clone(cache));
-        Ok(Self { name, columns, model, options, cache, working: Arc::default() })
+    /// What queries call it, and which model it is.
+    pub fn name(&self) -> ModelName {
+        ModelName { name: self.name.clone(), digest: self.digest().to_owned() }
     }
 
     /// SHA-256 of the model's files.
@@ -174,8 +202,13 @@ impl ScoringModel {
     /// What [`Stage::try_new`] says.
     pub fn working(&self) -> Result<&Working> {
         let working = self.working.get_or_init(|| {
-            let stage = Stage::try_new(Arc::clone(&self.model), &self.options);
-            let stage = Arc::new(stage.map_err(|error| Arc::new(external(error)))?);
+            let stage = match &self.start {
+                Start::Here(options) => {
+                    Stage::try_new(Arc::clone(&self.model), options).map(Arc::new).map_err(external)
+                }
+                Start::Elsewhere(source) => source.stage(&self.name()),
+            };
+            let stage = stage.map_err(Arc::new)?;
             let remembered = Remembered::of(&self.cache, &stage);
             Ok(Working { stage, remembered })
         });
@@ -191,7 +224,12 @@ impl ScoringModel {
     pub fn image_column(&self, argument: &Field) -> Result<ImageColumn> {
         let field = argument.clone().with_data_type(image_type(argument).clone());
         let column = ImageColumn::from_field(&field).ok();
-        let readable = column.filter(|column| !column.holds_paths() || self.options.load.read_paths);
+        let reads_paths = match &self.start {
+            Start::Here(options) => options.load.read_paths,
+            // Rows of a query name no files that its worker opens.
+            Start::Elsewhere(_) => false,
+        };
+        let readable = column.filter(|column| !column.holds_paths() || reads_paths);
         readable.ok_or_else(|| {
             plan_datafusion_err!(
                 "\"{}\" has type {}, which holds no images: give a column of encoded images (binary), the struct {{bytes, path}} \
@@ -248,9 +286,7 @@ pub(crate) struct Registry {
 impl Registry {
     /// The models by name and digest.
     pub fn names(&self) -> Vec<ModelName> {
-        let name =
-            |model: &Arc<ScoringModel>| ModelName { name: model.name.clone(), digest: model.digest().to_owned() };
-        self.models.iter().map(name).collect()
+        self.models.iter().map(|model| model.name()).collect()
     }
 
     /// The model of this name, or the only one where none is named.

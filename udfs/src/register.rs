@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableFunction;
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionContext;
 
 use crate::aggregates;
 use crate::exec::{LateFilters, SmallBatches};
-use crate::functions::{self, ScoreFunction};
-use crate::models::{ModelName, Models, Registry};
-use crate::output::Output;
+use crate::functions;
+use crate::models::{Models, Registry};
 use crate::plan::{ScoreOnce, ScoringQueryPlanner};
 use crate::table::{self, ScoreTable};
 use crate::window;
@@ -36,13 +35,6 @@ pub fn register(session: &SessionContext, models: Models) -> Result<(), dismax::
 /// As [`register`].
 pub fn extend(builder: SessionStateBuilder, models: Models) -> Result<SessionStateBuilder, dismax::Error> {
     Ok(install(builder, &Arc::new(models.start()?)))
-}
-
-/// The models that the functions of a session score with: those of the last [`register`].
-pub fn names_of(session: &SessionState) -> Vec<ModelName> {
-    let function = session.scalar_functions().get(Output::Prediction.function());
-    let function = function.and_then(|function| function.inner().downcast_ref::<ScoreFunction>());
-    function.map_or_else(Vec::new, |function| function.models.names())
 }
 
 /// The functions on their own, for a session that only takes functions: one behind DataFusion's C interface. Its plans

@@ -155,10 +155,16 @@ fn selection(rows: &FileRows) -> RowSelection {
 
 impl DisplayAs for RowRangesExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let of_file = |rows: &FileRows| format!("{}..{} of {}", rows.read.start, rows.read.end, rows.of);
-        let of_partition =
-            |rows: &Vec<FileRows>| format!("[{}]", rows.iter().map(of_file).collect::<Vec<_>>().join(", "));
-        write!(f, "RowRangesExec: rows=[{}]", self.rows.iter().map(of_partition).collect::<Vec<_>>().join(", "))
+        let groups = config_of(&self.scan).map(|config| config.file_groups.as_slice()).unwrap_or_default();
+        let of_file = |(file, rows): (&PartitionedFile, &FileRows)| {
+            let name = file.object_meta.location.filename().unwrap_or_default();
+            format!("{name} {}..{} of {}", rows.read.start, rows.read.end, rows.of)
+        };
+        let of_partition = |(files, rows): (&FileGroup, &Vec<FileRows>)| {
+            format!("[{}]", files.iter().zip(rows).map(of_file).collect::<Vec<_>>().join(", "))
+        };
+        let rows: Vec<String> = groups.iter().zip(&self.rows).map(of_partition).collect();
+        write!(f, "RowRangesExec: rows=[{}]", rows.join(", "))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::object_store::ObjectStore;
 use url::Url;
 
@@ -18,6 +19,12 @@ impl Stores {
     pub fn beside(registered: Arc<dyn ObjectStoreRegistry>) -> Self {
         Self { registered }
     }
+}
+
+/// The same runtime with object stores that are made when an address first names them.
+pub fn with_stores(runtime: RuntimeEnv) -> RuntimeEnv {
+    let stores = Arc::new(Stores::beside(Arc::clone(&runtime.object_store_registry)));
+    RuntimeEnv { object_store_registry: stores, ..runtime }
 }
 
 impl Default for Stores {

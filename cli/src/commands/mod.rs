@@ -8,13 +8,15 @@ mod evaluate;
 mod filter;
 mod import;
 mod info;
-#[cfg(not(all(feature = "sql", feature = "train", feature = "audit")))]
+#[cfg(not(all(feature = "sql", feature = "train", feature = "audit", feature = "cluster")))]
 mod left_out;
 mod score;
 #[cfg(feature = "sql")]
 mod sql;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "cluster")]
+mod worker;
 
 use clap::Subcommand;
 use dismax::Result;
@@ -58,6 +60,13 @@ pub enum Command {
     /// Keep the known, the unknown or the broken images of a dataset.
     #[command(after_long_help = filter::EXAMPLES)]
     Filter(Box<filter::Args>),
+    /// Carry out the queries and runs of other machines.
+    #[cfg(feature = "cluster")]
+    #[command(after_long_help = worker::EXAMPLES)]
+    Worker(Box<worker::Args>),
+    /// Carry out the queries and runs of other machines (not in this build).
+    #[cfg(not(feature = "cluster"))]
+    Worker(left_out::Args),
     /// Describe a model or a dataset.
     #[command(after_long_help = info::EXAMPLES)]
     Info(info::Args),
@@ -92,6 +101,10 @@ impl Command {
             #[cfg(not(feature = "sql"))]
             Self::Sql(_) => left_out::run("sql"),
             Self::Filter(args) => filter::run(args, context),
+            #[cfg(feature = "cluster")]
+            Self::Worker(args) => worker::run(args, context),
+            #[cfg(not(feature = "cluster"))]
+            Self::Worker(_) => left_out::run("cluster"),
             Self::Info(args) => info::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Completions(args) => completions::run(args, context),

@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use dismax::dataset::{Dataset, WriteOptions};
 use dismax::model::Model;
+#[cfg(feature = "cluster")]
+use dismax::run::Run;
 use dismax::score_file::{ErrorLimit, OnError, ScoreOptions, ScoreSummary, retry_failed, score_to, score_to_parts};
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 
 use crate::args::{ImageArgs, InputArgs, StageArgs, listing, share};
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterArgs;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::{text, ui};
@@ -107,6 +111,10 @@ pub struct Args {
 
     #[command(flatten)]
     stage: StageArgs,
+
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// Runs the command.
@@ -146,16 +154,55 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         context.watch(|run| retry_failed(&stage, output, &options, run))?
     } else {
         let dataset = Dataset::open_with(&args.inputs, args.input.options(&context.cancel))?;
+        #[cfg(feature = "cluster")]
+        if args.cluster.is_given() {
+            let summary = on_cluster(args, &model, &dataset, &options, context)?;
+            return report(args, &summary, context);
+        }
         let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
         let score = if into_folder { score_to_parts } else { score_to };
         context.watch(|run| score(&stage, &dataset, out, &options, run))?
     };
-    context.ui.note(describe(&summary));
+    report(args, &summary, context)
+}
+
+/// Has workers score the parts of a folder.
+#[cfg(feature = "cluster")]
+fn on_cluster(
+    args: &Args,
+    model: &Model,
+    dataset: &Dataset,
+    options: &ScoreOptions,
+    context: &Context,
+) -> Result<ScoreSummary> {
+    let out = args.out.as_deref().unwrap_or_default();
+    if !is_folder(out) {
+        return Err(Error::Config(format!("{out}: workers write folders of parts; write {out}/ to get one")));
+    }
+    if args.images.read_paths {
+        return Err(Error::Config(
+            "--read-paths is not possible with --cluster: workers open no files that rows name".into(),
+        ));
+    }
+    let runtime = crate::runtime()?;
+    let cluster = args.cluster.connect(&runtime)?.expect("there are addresses");
+    let name = args.model.display().to_string();
+    let load = (args.images.image.as_deref(), args.images.load());
+    let score = |run: &mut Run<'_>| {
+        let run = dismax_cluster::score_to_parts(&cluster, (&name, model), dataset, out, load, options, run);
+        Ok(runtime.block_on(run)?)
+    };
+    context.watch(score)
+}
+
+fn report(args: &Args, summary: &ScoreSummary, context: &Context) -> Result<Outcome> {
+    let to_stdout = args.out.as_deref() == Some("-");
+    context.ui.note(describe(summary));
     match args.json {
         false => {}
         // Not subject to --quiet: it was asked for.
-        true if to_stdout => ui::print_to_stderr(&ui::json(&summary)?)?,
-        true => ui::print(&ui::json(&summary)?)?,
+        true if to_stdout => ui::print_to_stderr(&ui::json(summary)?)?,
+        true => ui::print(&ui::json(summary)?)?,
     }
     if summary.rows > 0 && summary.scored == 0 {
         context.ui.incomplete("no row could be scored; the column `error` says why");

@@ -102,7 +102,7 @@ impl ScoreExec {
 
     /// What scores the images: a model by its name in the query and its digest.
     pub fn model(&self) -> ModelName {
-        ModelName { name: self.model.name.clone(), digest: self.model.digest().to_owned() }
+        self.model.name()
     }
 
     /// The images that are scored, and the columns that their scores become.

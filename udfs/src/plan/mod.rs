@@ -13,6 +13,6 @@ mod planner;
 mod rule;
 mod top_k;
 
-pub use self::planner::ScorePlanner;
 pub(crate) use self::planner::ScoringQueryPlanner;
+pub use self::planner::{ScorePlanner, scoring_planner};
 pub(crate) use self::rule::ScoreOnce;

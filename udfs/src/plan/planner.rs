@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, plan_err};
+use datafusion::common::{DataFusionError, Result, plan_err};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -42,6 +42,12 @@ impl ExtensionPlanner for ScorePlanner {
     }
 }
 
+/// A planner that plans scoring nodes too: DataFusion's own, or one that a session has, where this plans what that one
+/// cannot.
+pub fn scoring_planner(others: Arc<dyn QueryPlanner + Send + Sync>) -> Arc<dyn QueryPlanner + Send + Sync> {
+    Arc::new(ScoringQueryPlanner::beside(Some(others)))
+}
+
 /// DataFusion's planner with [`ScorePlanner`], or a planner that the session had before.
 #[derive(Debug)]
 pub(crate) struct ScoringQueryPlanner {
@@ -64,9 +70,11 @@ impl ScoringQueryPlanner {
 impl QueryPlanner for ScoringQueryPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         if let Some(others) = &self.others {
-            // It plans scoring nodes too where `ScorePlanner` was added to it.
+            // It plans scoring nodes too where `ScorePlanner` was added to it. What it finds wrong with the world, and
+            // not with the plan, another planner would only hide.
             let planned = others.create_physical_plan(plan, session).await;
-            if planned.is_ok() || !has_scores(plan)? {
+            let is_final = |error: &DataFusionError| matches!(error.find_root(), DataFusionError::External(_));
+            if planned.is_ok() || planned.as_ref().is_err_and(is_final) || !has_scores(plan)? {
                 return planned;
             }
         }

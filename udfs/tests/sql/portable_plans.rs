@@ -40,6 +40,13 @@ impl StageSource for Other {
     fn cache(&self) -> Arc<ScoreCache> {
         Arc::clone(&self.cache)
     }
+
+    fn admit(&self, place: &str) -> Result<()> {
+        match place.contains("forbidden") {
+            true => Err(DataFusionError::Execution(format!("{place}: not here"))),
+            false => Ok(()),
+        }
+    }
 }
 
 struct Fixture {
@@ -69,7 +76,7 @@ impl Fixture {
         let late = Models::new().with_options(nowhere).started_late().with("a", model());
         assert_eq!(late.names()[0].digest, stage.model().digest());
         dismax_udfs::register(&maker, late).unwrap();
-        assert_eq!(dismax_udfs::names_of(&maker.state())[0].name, "a");
+        assert_eq!(dismax_udfs::models_of(maker.state().scalar_functions())[0].name, "a");
         let other = Arc::new(Other { stage, cache: Arc::default() });
         Self { maker, alone, other, _folder: folder }
     }

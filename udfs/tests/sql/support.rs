@@ -88,7 +88,7 @@ impl Fixture {
             decoded: after[model].decoded - before[model].decoded,
             scored: after[model].scored - before[model].scored,
             passes: after[model].passes - before[model].passes,
-            device_busy: after[model].device_busy - before[model].device_busy,
+            ..StageStats::default()
         })
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::args::StageArgs;
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterArgs;
 
 /// How rows are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,6 +48,10 @@ pub struct Args {
 
     #[command(flatten)]
     pub stage: StageArgs,
+
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 
     /// Reject images with more pixels than this before they are decoded.
     #[arg(long, value_name = "PIXELS", default_value_t = dismax::image::Limits::default().max_pixels)]

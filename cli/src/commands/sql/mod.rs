@@ -55,8 +55,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if script.is_none() && args.out.is_some() {
         return Err(Error::Config("--out needs a query: dismax sql --out FILE 'QUERY'".into()));
     }
-    let session = session::open(args)?;
-    let runner = Runner::try_new(session, context)?;
+    let runtime = crate::runtime()?;
+    let session = session::open(args, &runtime)?;
+    let runner = Runner::new(session, runtime, context);
     match script {
         Some(script) => runner.script(&script, args)?,
         None => shell::run(&runner, args.format)?,

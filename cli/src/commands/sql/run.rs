@@ -32,10 +32,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    pub fn try_new(session: SessionContext, context: &Context) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Error::io("threads for queries", error))?;
-        Ok(Self { session, runtime, ui: context.ui.clone(), cancel: context.cancel.clone() })
+    pub fn new(session: SessionContext, runtime: Runtime, context: &Context) -> Self {
+        Self { session, runtime, ui: context.ui.clone(), cancel: context.cancel.clone() }
     }
 
     /// All statements of a script. With `--out` there must be rows of one statement, the last.

@@ -1,33 +1,33 @@
 //! A session with models, in which files are tables.
 
-use std::path::Path;
-
 use datafusion::error::DataFusionError;
 use datafusion::execution::config::SessionConfig;
 use datafusion::prelude::SessionContext;
-use dismax::model::Model;
 use dismax::stage::StageOptions;
 use dismax::{Error, Result};
 use dismax_udfs::{Models, NoModel};
+use tokio::runtime::Runtime;
 
 use super::args::Args;
 use crate::args::ImageArgs;
+use crate::models;
 
 /// The session that the flags ask for.
-pub fn open(args: &Args) -> Result<SessionContext> {
+pub fn open(
+    args: &Args,
+    #[cfg_attr(not(feature = "cluster"), expect(unused_variables))] runtime: &Runtime,
+) -> Result<SessionContext> {
     let images = ImageArgs { image: None, max_pixels: args.max_pixels, read_paths: false };
     let options: StageOptions = args.stage.options(&images);
     let mut models = Models::new().with_options(options);
-    let mut names: Vec<String> = Vec::new();
-    for argument in &args.models {
-        let (name, folder) = named(argument)?;
-        if names.contains(&name) {
-            return Err(Error::Config(format!(
-                "two models are called '{name}'; name them apart: --model first={folder} --model second=..."
-            )));
-        }
-        models = models.with(&name, Model::read(folder)?);
-        names.push(name);
+    for (name, model) in models::named(&args.models)? {
+        models = models.with(name, model);
+    }
+    #[cfg(feature = "cluster")]
+    let cluster = args.cluster.connect(runtime)?;
+    #[cfg(feature = "cluster")]
+    if cluster.is_some() {
+        models = models.started_late();
     }
     let mut config = SessionConfig::new().with_information_schema(true);
     // Predicates decide which images are read at all, not only which are kept.
@@ -37,35 +37,28 @@ pub fn open(args: &Args) -> Result<SessionContext> {
     config.options_mut().execution.parquet.coerce_int96 = Some("us".into());
     let session = dismax_udfs::with_file_tables(SessionContext::new_with_config(config));
     dismax_udfs::register(&session, models)?;
-    Ok(session)
-}
-
-/// `NAME=MODEL`, or a folder that gives its own name.
-fn named(argument: &str) -> Result<(String, &str)> {
-    match argument.split_once('=') {
-        // A folder may have the sign in its name.
-        Some((name, folder)) if !Path::new(argument).exists() && !name.is_empty() => Ok((name.to_owned(), folder)),
-        _ => {
-            let folder = Path::new(argument);
-            let last = folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_owned()));
-            let name = last.as_deref().or(folder.file_name()).map(|name| name.to_string_lossy().into_owned());
-            let name =
-                name.ok_or_else(|| Error::Config(format!("{argument}: give it a name: --model NAME={argument}")))?;
-            Ok((name, argument))
-        }
+    #[cfg(feature = "cluster")]
+    if let Some(cluster) = &cluster {
+        dismax_cluster::join(&session, cluster)?;
     }
+    Ok(session)
 }
 
 /// A failed query as this program reports failures.
 pub fn failure(error: DataFusionError) -> Error {
+    #[cfg(feature = "cluster")]
+    let place = dismax_cluster::worker_of(&error).map(|worker| format!(" (on worker {worker})"));
+    #[cfg(not(feature = "cluster"))]
+    let place: Option<String> = None;
+    let place = place.unwrap_or_default();
     let root = error.find_root();
-    let message = root.to_string();
+    let message = format!("{root}{place}");
     match root {
         DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
             Some(Error::Config(message)) => Error::Config(message.clone()),
             Some(Error::Cancelled) => Error::Cancelled,
             _ if inner.is::<NoModel>() => Error::Config(format!("{NoModel}; give one with --model")),
-            _ => Error::data("query", inner.to_string()),
+            _ => Error::data("query", format!("{inner}{place}")),
         },
         DataFusionError::SQL(..)
         | DataFusionError::Plan(_)

@@ -1,0 +1,88 @@
+//! Work that coordinators ask a certain worker for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dismax::cancel::Cancel;
+use dismax::run::Run;
+use dismax::score_file::{PartCounts, score_part};
+use dismax_udfs::ModelName;
+
+use super::allowed::Allowed;
+use super::models::WorkerModels;
+use crate::error::{Error, Result};
+use crate::work::{Answer, Bench, Part, Work};
+
+/// How often a coordinator hears how far a part is.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// Carries work out with the models of this worker.
+#[derive(Debug)]
+pub(super) struct WorkBench {
+    pub models: Arc<WorkerModels>,
+    pub allowed: Arc<Allowed>,
+}
+
+impl Bench for WorkBench {
+    fn work(&self, work: &Work, cancel: &Cancel, tell: &mut dyn FnMut(Answer)) {
+        let done = match work {
+            Work::Prepare { name, digest } => {
+                let model = ModelName { name: name.clone(), digest: digest.clone() };
+                self.models.stage_for_queries(&model).map(|_| None)
+            }
+            Work::Part(part) => self.score(part, cancel, tell).map(|counts| Some(Answer::Part(counts))),
+        };
+        match done {
+            Ok(answer) => answer.into_iter().for_each(tell),
+            Err(error) => {
+                log::warn!("{}: {error}", described(work));
+                tell(Answer::Failed { reason: error.to_string(), elsewhere: is_of_this_machine(&error) });
+            }
+        }
+    }
+}
+
+impl WorkBench {
+    fn score(&self, part: &Part, cancel: &Cancel, tell: &mut dyn FnMut(Answer)) -> Result<PartCounts> {
+        for place in part.dataset.places().chain([part.target.as_str()]) {
+            self.allowed.check(place)?;
+        }
+        let (options, start) = (&part.options, Instant::now());
+        let model = ModelName { name: "of the run".into(), digest: part.model.clone() };
+        let stage = self.models.stage_for(&model, options.image.as_deref(), options.max_pixels)?;
+        let dataset = part.dataset.open(cancel)?;
+        let mut told = Instant::now();
+        let mut progress = |progress: dismax::run::Progress| {
+            if told.elapsed() >= TELL_EVERY {
+                tell(Answer::Progress { rows: progress.rows, failed: progress.failed });
+                told = Instant::now();
+            }
+        };
+        let mut run = Run { cancel: cancel.clone(), progress: &mut progress };
+        let counts = score_part(&stage, &dataset, &part.target, options, &mut run)?;
+        log::info!("{}: written in {:.1} s", part.target, start.elapsed().as_secs_f64());
+        Ok(counts)
+    }
+}
+
+fn described(work: &Work) -> String {
+    match work {
+        Work::Prepare { name, .. } => format!("model '{name}'"),
+        Work::Part(part) => part.target.clone(),
+    }
+}
+
+/// Whether another worker may fare better: with another disk, another device, other models.
+fn is_of_this_machine(error: &Error) -> bool {
+    match error {
+        Error::Dismax(error) => matches!(
+            error,
+            dismax::Error::Io { .. }
+                | dismax::Error::Device { .. }
+                | dismax::Error::DeviceFailed { .. }
+                | dismax::Error::Internal(_)
+                | dismax::Error::Cancelled
+        ),
+        _ => true,
+    }
+}
