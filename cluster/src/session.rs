@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
-use datafusion_distributed::{DesiredTaskCountEvent, DistributedExt, SessionStateBuilderExt};
+use datafusion_distributed::{DesiredTaskCountEvent, DistributedExt, RouteTasksEvent, SessionStateBuilderExt};
 use dismax_udfs::{ScoreCodec, Spread, scoring_planner};
 
 use crate::channels::SharedChannels;
@@ -47,6 +47,10 @@ pub fn join(session: &SessionContext, cluster: &Arc<Cluster>) -> Result<()> {
         let workers = Arc::clone(&workers);
         move |event: DesiredTaskCountEvent<'_>| tasks::wanted(&workers, event)
     };
+    let placed = {
+        let workers = Arc::clone(&workers);
+        move |event: RouteTasksEvent<'_>| tasks::placed(&workers, &event)
+    };
     let mut builder = SessionStateBuilder::new_from_existing(state)
         .with_config(config)
         .with_query_planner(Arc::new(preparing))
@@ -56,6 +60,7 @@ pub fn join(session: &SessionContext, cluster: &Arc<Cluster>) -> Result<()> {
         .with_distributed_user_codec(WorkCodec::writing())
         .with_distributed_desired_task_count_handler(wanted)
         .with_distributed_scale_up_leaf_node_handler(tasks::dealt_out)
+        .with_distributed_route_tasks_handler(placed)
         .with_distributed_planner();
     let cutting = builder.query_planner().take().ok_or_else(|| Error::Config("the session has no planner".into()))?;
     *session.state_ref().write() = builder.with_query_planner(Arc::new(ClusterPlanner { cutting })).build();

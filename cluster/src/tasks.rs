@@ -7,8 +7,8 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion_distributed::{
-    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedLeafExec, ScaleUpLeafNodeEvent,
-    ScaleUpLeafNodeEventResponse, WorkerResolver,
+    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedLeafExec, RouteTasksEvent,
+    RouteTasksEventResponse, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse, WorkerResolver,
 };
 use dismax_udfs::{DatasetExec, RowRangesExec, ScoreExec};
 
@@ -56,6 +56,16 @@ fn variants(plan: &Arc<dyn ExecutionPlan>, tasks: usize) -> Result<Option<Vec<Ar
         true => RowRangesExec::divided(plan, tasks),
         false => Ok(None),
     }
+}
+
+/// The same share of a scan always goes to the same worker, which remembers the scores of its images.
+pub(crate) fn placed(workers: &Arc<Workers>, event: &RouteTasksEvent<'_>) -> Option<Result<RouteTasksEventResponse>> {
+    if event.task_count < 2 {
+        return None;
+    }
+    let urls = Present(Arc::clone(workers)).get_urls();
+    let urls = urls.map(|urls| urls.iter().cycle().take(event.task_count).cloned().collect());
+    Some(urls.map(RouteTasksEventResponse::new))
 }
 
 fn limit_of(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {

@@ -211,8 +211,9 @@ impl ExecutionPlan for RowRangesExec {
         self.reads.execute(partition, context)
     }
 
+    /// Those of the scan are of all its rows.
     fn child_stats_requests(&self, _: Option<usize>) -> Vec<ChildStats> {
-        Vec::new()
+        vec![ChildStats::Skip]
     }
 
     fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {

@@ -33,8 +33,8 @@ const ENDING_AT_A_TIME: usize = 8;
 /// well.
 ///
 /// # Errors
-/// As [`score_to`](super::score_to); [`Error::PartsDiffer`](crate::Error::PartsDiffer) for a folder of another model or other settings, unless
-/// `options.write` says that it may be overwritten: then the run starts over.
+/// As [`score_to`](super::score_to); [`Error::PartsDiffer`](crate::Error::PartsDiffer) for a folder of another model or
+/// other settings, unless `options.write` says that it may be overwritten: then the run starts over.
 pub fn score_to_parts(
     stage: &Stage,
     dataset: &Dataset,

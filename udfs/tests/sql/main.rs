@@ -11,4 +11,5 @@ mod logic;
 #[cfg(feature = "codec")]
 mod portable_plans;
 mod score_once;
+mod shapes;
 mod support;
