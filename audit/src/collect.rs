@@ -14,7 +14,7 @@ use dismax::dataset::{Chunk, ClassMap, Dataset, Given, Images, LabelColumn};
 use dismax::error::{Error, Result, RowErrorCode};
 use dismax::run::{Progress, Run};
 use dismax::score::RowScores;
-use dismax::stage::{Scored, Stage};
+use dismax::stage::{Scanner, Scored};
 
 /// Probabilities that are kept of a row.
 pub(super) const TOP: usize = 8;
@@ -117,12 +117,12 @@ pub(super) struct PassColumns {
 }
 
 /// What a pass works with.
-pub(super) struct Pass<'a> {
-    pub stage: &'a Stage,
+pub(super) struct Pass<'a, S> {
+    pub stage: &'a S,
     pub calibration: &'a Calibration,
 }
 
-impl Pass<'_> {
+impl<S: Scanner> Pass<'_, S> {
     /// Streams the dataset through the stage; `task` names it in progress reports.
     pub fn run(
         &self,
@@ -149,7 +149,7 @@ impl Pass<'_> {
         };
         let mut probabilities = vec![0.0; classes.len()];
         let observer = Arc::new(ImageObserver::default());
-        for scored in self.stage.scan_observed(dataset, Some(&columns), run.cancel.clone(), observer)? {
+        for scored in self.stage.scan_all(dataset, Some(&columns), run.cancel.clone(), observer)? {
             let (chunk, scored) = scored?;
             collected.begin_file(&chunk);
             let labels = match &map {

@@ -10,6 +10,8 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, GrayImage, ImageFormat};
 use image_hasher::{HashAlg, Hasher, HasherConfig};
 
+use serde::{Deserialize, Serialize};
+
 use dismax::image::Pixels;
 use dismax::{RowError, RowErrorCode};
 
@@ -53,7 +55,7 @@ impl Window {
 }
 
 /// A format of encoded images that is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum EncodedFormat {
     /// JPEG.
     Jpeg,
@@ -138,7 +140,7 @@ pub fn is_cut_off(bytes: &[u8]) -> bool {
 ///
 /// Luma is that of ITU-R BT.709, in [0, 1]. All but the sizes is measured on the picture with at most 256 pixels a
 /// side.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inspection {
     /// Columns as stored.
     pub width: u32,

@@ -69,6 +69,8 @@ pub use self::error::AuditError;
 pub use self::inspection::thumbnail;
 pub use self::kind::{Kind, Severity};
 pub use self::labels::{ClassNoise, JointCell, LabelFigures};
+#[doc(hidden)]
+pub use self::observer::{ImageObserver, ObservedImage};
 pub use self::options::{AuditInputs, AuditOptions};
 pub use self::quality::{QualityFigures, RobustScale};
 pub use self::run::audit;

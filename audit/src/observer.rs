@@ -3,16 +3,17 @@
 use std::sync::{Mutex, PoisonError};
 
 use dismax::RowErrorCode;
-use dismax::stage::{Observed, Observer};
+use dismax::stage::{Observed, Observer, PortableObserver};
+use serde::{Deserialize, Serialize};
 
 use super::inspection::{EncodedFormat, Inspection, Inspector, is_cut_off};
 
 /// The first 128 bits of an image's SHA-256: two of a billion different images agree with a chance of 1e-21.
-pub(super) type ShortDigest = [u8; 16];
+pub type ShortDigest = [u8; 16];
 
 /// An image as the workers saw it.
-#[derive(Debug)]
-pub(super) struct ObservedImage {
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ObservedImage {
     /// The first half of the SHA-256 of its bytes.
     pub digest: ShortDigest,
     /// None where it cannot be decoded.
@@ -25,7 +26,7 @@ pub(super) struct ObservedImage {
 
 /// Inspects images on the stage's workers.
 #[derive(Debug, Default)]
-pub(super) struct ImageObserver {
+pub struct ImageObserver {
     /// Inspectors that no worker uses at the moment: their buffers are large enough to be worth keeping.
     idle: Mutex<Vec<Inspector>>,
 }
@@ -39,6 +40,10 @@ impl ImageObserver {
         idle().push(inspector);
         result
     }
+}
+
+impl PortableObserver for ImageObserver {
+    const NAME: &'static str = "audit";
 }
 
 impl Observer for ImageObserver {

@@ -20,7 +20,7 @@ use dismax::dataset::{Dataset, LabelColumn};
 use dismax::error::Result;
 use dismax::model::Model;
 use dismax::run::{Progress, Run};
-use dismax::stage::Stage;
+use dismax::stage::Scanner;
 
 /// Audits a dataset into the folder `out`, which appears whole or not at all.
 ///
@@ -28,7 +28,7 @@ use dismax::stage::Stage;
 /// A model that is not calibrated, a false discovery rate outside (0, 1), a column that is not there or cannot be used,
 /// a folder that is in the way, damaged input, [`Error::Cancelled`](dismax::Error::Cancelled).
 pub fn audit(
-    stage: &Stage,
+    stage: &impl Scanner,
     inputs: &AuditInputs<'_>,
     out: &Path,
     options: &AuditOptions,
@@ -96,7 +96,11 @@ pub fn audit(
 }
 
 /// Everything that can be refused before work begins. Returns the columns to read, and why there is no label column.
-fn check(stage: &Stage, inputs: &AuditInputs<'_>, options: &AuditOptions) -> Result<(PassColumns, Option<String>)> {
+fn check(
+    stage: &impl Scanner,
+    inputs: &AuditInputs<'_>,
+    options: &AuditOptions,
+) -> Result<(PassColumns, Option<String>)> {
     if !(options.fdr > 0.0 && options.fdr < 1.0) {
         return Err(AuditError::FalseDiscoveryRate { fdr: options.fdr }.into());
     }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::args::{ImageArgs, InputArgs, OnBadFileArg};
 use clap::Args;
-use dismax::Result;
-use dismax_cluster::{Cluster, Security};
+use dismax::model::Model;
+use dismax::{Error, Result};
+use dismax_cluster::{Cluster, RemoteScanner, Security};
 use tokio::runtime::Runtime;
 
 /// Which workers do the work.
@@ -43,6 +45,23 @@ impl SecurityArgs {
 }
 
 impl ClusterArgs {
+    /// What scores a dataset on the workers, and the threads that wait for them.
+    ///
+    /// `model` has the name that messages call it.
+    pub fn scanner(
+        &self,
+        model: (&str, Arc<Model>),
+        input: &InputArgs,
+        images: &ImageArgs,
+    ) -> Result<(RemoteScanner, Runtime)> {
+        check(input, images)?;
+        let runtime = crate::runtime()?;
+        let cluster = self.connect(&runtime)?.expect("the caller saw that there are addresses");
+        let load = (images.image.clone(), images.load());
+        let scanner = RemoteScanner::try_new(cluster, runtime.handle().clone(), model, load)?;
+        Ok((scanner, runtime))
+    }
+
     /// Whether workers are to do the work.
     pub fn is_given(&self) -> bool {
         self.cluster.iter().any(|address| !address.is_empty())
@@ -55,4 +74,19 @@ impl ClusterArgs {
             true => Ok(Some(runtime.block_on(Cluster::connect(&self.cluster, self.security.read()?))?)),
         }
     }
+}
+
+/// Refuses what workers do not do.
+pub fn check(input: &InputArgs, images: &ImageArgs) -> Result<()> {
+    if images.read_paths {
+        return Err(Error::Config(
+            "--read-paths is not possible with --cluster: workers open no files that rows name".into(),
+        ));
+    }
+    if matches!(input.on_bad_file, OnBadFileArg::Skip) {
+        return Err(Error::Config(
+            "--on-bad-file skip is not possible with --cluster, but for folders of parts".into(),
+        ));
+    }
+    Ok(())
 }

@@ -34,11 +34,11 @@ pub enum Error {
         /// Of each worker why it cannot.
         reasons: String,
     },
-    /// A part of a dataset failed on every worker that tried it.
-    #[error("{part} failed on worker {worker}: {reason}")]
-    Part {
-        /// The name of the part.
-        part: String,
+    /// A piece of a job failed on every worker that tried it.
+    #[error("{piece}: {reason} (on worker {worker})")]
+    Piece {
+        /// What it is called: the name of a part.
+        piece: String,
         /// The worker that tried last.
         worker: String,
         /// What it said.

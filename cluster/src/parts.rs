@@ -1,8 +1,7 @@
 //! A dataset into a folder of parts, each written by a worker.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use dismax::dataset::{Dataset, LoadOptions};
 use dismax::model::Model;
@@ -10,25 +9,11 @@ use dismax::run::{Progress, Run};
 use dismax::score_file::{PartCounts, PartOptions, PartsRun, PartsSettings, ScoreOptions, ScoreSummary};
 use dismax::{Columns, Error as CoreError};
 use dismax_udfs::ModelName;
-use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use url::Url;
 
-use crate::channels::{is_lost, shown, told};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::jobs::{self, Job};
 use crate::work::{Answer, Part, Work};
-
-/// Parts that a worker has at once: it reads the next while it ends the last.
-const AT_ONCE: usize = 2;
-/// How often a part may fail on workers that live, or lose its worker.
-const TRIES: usize = 3;
-const LOSSES: usize = 8;
-/// How long a run waits where no worker is left.
-const PATIENCE: Duration = Duration::from_mins(10);
-/// How often it looks for workers, for Ctrl-C and at the clock.
-const TICK: Duration = Duration::from_millis(200);
 
 /// Scores `dataset` into the folder `target` as [`dismax::score_file::score_to_parts`] does, with the same bytes, on
 /// workers. Inputs and folder must be places that the workers reach under the same names.
@@ -37,7 +22,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// left, the run waits ten minutes for one. What is written stays; the next run goes on from it.
 ///
 /// # Errors
-/// As [`dismax::score_file::score_to_parts`]; [`Error::NoWorkers`]; [`Error::Part`] for a part that no worker can do.
+/// As [`dismax::score_file::score_to_parts`]; [`Error::NoWorkers`]; [`Error::Piece`] for a part that no worker can do.
 pub async fn score_to_parts(
     cluster: &Cluster,
     model: (&str, &Model),
@@ -68,9 +53,17 @@ pub async fn score_to_parts(
         image: image.map(str::to_owned),
         max_pixels: load.limits.max_pixels,
     };
-    let waiting = (0..parts.len()).collect();
-    let mut job = Job { cluster, name: &name, asked, options, parts, waiting, failed: HashMap::new(), idle: None };
-    let outcome = job.carry_out(run).await;
+    let count = parts.len();
+    let mut job = PartsJob {
+        model: &name.digest,
+        asked,
+        options,
+        parts,
+        run,
+        counted: HashMap::new(),
+        under_way: HashMap::new(),
+    };
+    let outcome = jobs::carry_out(cluster, &name, count, &mut job).await;
     // What is complete is noted, also when the run ends early.
     let written = job.parts.finish(options);
     outcome?;
@@ -79,148 +72,63 @@ pub async fn score_to_parts(
 }
 
 /// A run in progress.
-struct Job<'a> {
-    cluster: &'a Cluster,
-    name: &'a ModelName,
+struct PartsJob<'a, 'b> {
+    model: &'a str,
     asked: PartOptions,
     options: &'a ScoreOptions,
     parts: PartsRun,
-    waiting: VecDeque<usize>,
-    /// How often a part failed, and how often its worker was lost.
-    failed: HashMap<usize, (usize, usize)>,
-    /// Since when there is no worker.
-    idle: Option<Instant>,
+    run: &'a mut Run<'b>,
+    /// Of parts that are written.
+    counted: HashMap<usize, PartCounts>,
+    /// Rows, and failed ones, of parts that are being written.
+    under_way: HashMap<usize, (u64, u64)>,
 }
 
-/// How a worker ended with a part.
-enum Ended {
-    Done(PartCounts),
-    Failed { reason: String, elsewhere: bool },
-    Lost(String),
-}
+impl Job for PartsJob<'_, '_> {
+    fn work(&self, piece: usize) -> Result<Work> {
+        Ok(Work::Part(Box::new(Part {
+            model: self.model.to_owned(),
+            dataset: self.parts.dataset_of(piece).to_portable()?,
+            target: absolute(&self.parts.target_of(piece))?,
+            options: self.asked.clone(),
+        })))
+    }
 
-type Running<'a> = FuturesUnordered<BoxFuture<'a, (usize, Url, Ended)>>;
+    fn name(&self, piece: usize) -> String {
+        self.parts.name_of(piece).to_owned()
+    }
 
-impl<'a> Job<'a> {
-    async fn carry_out(&mut self, run: &mut Run<'_>) -> Result<()> {
-        let mut running: Running<'a> = FuturesUnordered::new();
-        let mut at: HashMap<Url, usize> = HashMap::new();
-        let mut under_way: HashMap<usize, (u64, u64)> = HashMap::new();
-        let (tell, mut told) = unbounded_channel();
-        let mut tick = tokio::time::interval(TICK);
-        while !self.waiting.is_empty() || !running.is_empty() {
-            self.hand_out(&mut running, &mut at, &tell)?;
-            tokio::select! {
-                Some((part, worker, ended)) = running.next() => {
-                    under_way.remove(&part);
-                    at.entry(worker.clone()).and_modify(|count| *count -= 1);
-                    self.ended(part, &worker, ended)?;
-                }
-                Some((part, progress)) = told.recv() => drop(under_way.insert(part, progress)),
-                _ = tick.tick() => {
-                    run.cancel.check()?;
-                    let (rows, failed) = self.parts.progress();
-                    let (rows, failed) =
-                        under_way.values().fold((rows, failed), |sum, part| (sum.0 + part.0, sum.1 + part.1));
-                    run.report(Progress { task: "scoring", rows, of: self.parts.dataset().rows(), failed })?;
-                    if !self.waiting.is_empty() {
-                        self.look_for_workers(running.is_empty()).await?;
-                    }
-                }
-            }
+    fn may_begin(&self, _: usize) -> bool {
+        true
+    }
+
+    fn take(&mut self, piece: usize, answer: Answer) {
+        match answer {
+            Answer::Progress { rows, failed } => drop(self.under_way.insert(piece, (rows, failed))),
+            Answer::Part(counts) => drop(self.counted.insert(piece, counts)),
+            _ => {}
         }
+    }
+
+    fn forget(&mut self, piece: usize) {
+        self.under_way.remove(&piece);
+        self.counted.remove(&piece);
+    }
+
+    fn done(&mut self, piece: usize) -> Result<()> {
+        self.under_way.remove(&piece);
+        let counts = self.counted.remove(&piece);
+        let counts = counts.ok_or_else(|| Error::Config(format!("{}: nothing was counted", self.name(piece))))?;
+        Ok(self.parts.done(piece, counts, self.options)?)
+    }
+
+    fn tick(&mut self) -> Result<()> {
         let (rows, failed) = self.parts.progress();
-        Ok(run.report(Progress { task: "scoring", rows, of: self.parts.dataset().rows(), failed })?)
+        let (rows, failed) = self.under_way.values().fold((rows, failed), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        let of = self.parts.dataset().rows();
+        self.run.report(Progress { task: "scoring", rows, of, failed })?;
+        Ok(self.run.cancel.check()?)
     }
-
-    /// Gives parts that wait to workers that have room.
-    fn hand_out(
-        &mut self,
-        running: &mut Running<'a>,
-        at: &mut HashMap<Url, usize>,
-        tell: &UnboundedSender<(usize, (u64, u64))>,
-    ) -> Result<()> {
-        let present = self.cluster.workers().present().unwrap_or_default();
-        loop {
-            let free = present.iter().min_by_key(|worker| at.get(worker).copied().unwrap_or_default());
-            let Some(worker) = free.filter(|worker| at.get(worker).copied().unwrap_or_default() < AT_ONCE) else {
-                return Ok(());
-            };
-            let Some(part) = self.waiting.pop_front() else { return Ok(()) };
-            *at.entry(worker.clone()).or_default() += 1;
-            let work = Part {
-                model: self.name.digest.clone(),
-                dataset: self.parts.dataset_of(part).to_portable()?,
-                target: absolute(&self.parts.target_of(part))?,
-                options: self.asked.clone(),
-            };
-            running.push(Box::pin(ask(self.cluster, worker.clone(), part, work, tell.clone())));
-        }
-    }
-
-    fn ended(&mut self, part: usize, worker: &Url, ended: Ended) -> Result<()> {
-        let failed = self.failed.entry(part).or_default();
-        let (reason, may_go_on) = match ended {
-            Ended::Done(counts) => return Ok(self.parts.done(part, counts, self.options)?),
-            Ended::Failed { reason, elsewhere } => {
-                failed.0 += 1;
-                (reason, elsewhere && failed.0 < TRIES)
-            }
-            Ended::Lost(reason) => {
-                failed.1 += 1;
-                self.cluster.workers().leave_out(worker, reason.clone());
-                (reason, failed.1 < LOSSES)
-            }
-        };
-        let name = self.parts.name_of(part).to_owned();
-        if !may_go_on {
-            return Err(Error::Part { part: name, worker: shown(worker), reason });
-        }
-        log::warn!("{name} is given to another worker: {reason} ({})", shown(worker));
-        self.waiting.push_back(part);
-        Ok(())
-    }
-
-    async fn look_for_workers(&mut self, nothing_runs: bool) -> Result<()> {
-        match self.cluster.prepare(std::slice::from_ref(self.name)).await {
-            Ok(()) => self.idle = None,
-            Err(error) if nothing_runs => {
-                let since = *self.idle.get_or_insert_with(Instant::now);
-                if since.elapsed() > PATIENCE {
-                    return Err(error);
-                }
-            }
-            Err(_) => {}
-        }
-        Ok(())
-    }
-}
-
-async fn ask(
-    cluster: &Cluster,
-    worker: Url,
-    part: usize,
-    work: Part,
-    tell: UnboundedSender<(usize, (u64, u64))>,
-) -> (usize, Url, Ended) {
-    let mut ended = None;
-    let asked = cluster
-        .carry_out(&worker, Work::Part(Box::new(work)), &mut |answer| match answer {
-            // Nobody listens once the run has ended.
-            Answer::Progress { rows, failed } => drop(tell.send((part, (rows, failed)))),
-            Answer::Part(counts) => ended = Some(Ended::Done(counts)),
-            Answer::Failed { reason, elsewhere } => ended = Some(Ended::Failed { reason, elsewhere }),
-        })
-        .await;
-    let ended = match (ended, asked) {
-        (Some(ended), _) => ended,
-        (None, Ok(())) => Ended::Lost("it ended without an answer".into()),
-        (None, Err(Error::Query(error))) if !is_lost(&error) => {
-            Ended::Failed { reason: error.find_root().to_string(), elsewhere: true }
-        }
-        (None, Err(error)) => Ended::Lost(told(&error)),
-    };
-    (part, worker, ended)
 }
 
 /// A name that means the same to the workers.

@@ -13,6 +13,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use dismax::RowErrorCode;
 use dismax::cancel::Cancel;
 use dismax::dataset::PortableDataset;
 use dismax::score_file::{PartCounts, PartOptions};
@@ -34,6 +35,33 @@ pub(crate) enum Work {
     Prepare { name: String, digest: String },
     /// To score a part of a dataset, and to write it where it belongs.
     Part(Box<Part>),
+    /// To score a piece of a dataset, and to send the scores.
+    Scan(Box<Scan>),
+}
+
+/// A piece of a dataset whose scores come back, in its order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Scan {
+    /// Digest of the model.
+    pub model: String,
+    pub dataset: PortableDataset,
+    /// The image column, where one is named.
+    pub image: Option<String>,
+    /// Most pixels of an image.
+    pub max_pixels: u64,
+    /// Name of the observer that looks at the images.
+    pub observer: String,
+}
+
+/// Scores of rows that follow each other.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct ScanRows {
+    /// For each row why it has no logits; none where it has.
+    pub errors: Vec<Option<(RowErrorCode, String)>>,
+    /// `[N, C]`, row-major.
+    pub logits: Vec<f32>,
+    /// What the observer kept of each row, as bytes.
+    pub observed: Vec<Vec<u8>>,
 }
 
 /// A part of a dataset.
@@ -54,6 +82,10 @@ pub(crate) enum Answer {
     Progress { rows: u64, failed: u64 },
     /// A part is whole.
     Part(PartCounts),
+    /// The scores of some rows.
+    Scan(ScanRows),
+    /// All is done.
+    End,
     /// It cannot be done. `elsewhere` says whether another worker may fare better.
     Failed { reason: String, elsewhere: bool },
 }
@@ -75,7 +107,7 @@ pub(crate) async fn carry_out(
     while let Some(rows) = answers.next().await {
         for bytes in rows?.column(0).as_binary::<i32>().iter().flatten() {
             take(
-                serde_json::from_slice(bytes)
+                postcard::from_bytes(bytes)
                     .map_err(|error| Error::Config(format!("an answer was altered: {error}")))?,
             );
         }
@@ -113,7 +145,7 @@ struct Teller {
 
 impl Teller {
     fn tell(&self, answer: &Answer) {
-        let bytes = serde_json::to_vec(answer).expect("answers are JSON");
+        let bytes = postcard::to_stdvec(answer).expect("answers have no unknown lengths");
         let array = BinaryArray::from_vec(vec![bytes.as_slice()]);
         let row = RecordBatch::try_new(Arc::clone(&self.schema), vec![Arc::new(array)]);
         if self.sender.blocking_send(row.map_err(DataFusionError::from)).is_err() {
@@ -127,6 +159,7 @@ impl DisplayAs for WorkExec {
         match &self.work {
             Work::Prepare { name, .. } => write!(f, "WorkExec: prepare model {name}"),
             Work::Part(part) => write!(f, "WorkExec: write {}", part.target),
+            Work::Scan(_) => write!(f, "WorkExec: score a piece of a dataset"),
         }
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scores Parquet files of images on Daft and counts the rows that the model does not know.
 
-    python examples/python/daft_job.py INPUT MODEL OUTPUT
+    python examples/python/daft_job.py INPUT MODEL OUTPUT [IMAGE_COLUMN]
 
 Runs on this machine; with DAFT_RUNNER=ray on Ray, with RAY_ADDRESS on that cluster.
 """
@@ -36,10 +36,10 @@ class Scorer:
         return scored.combine_chunks().to_struct_array()
 
 
-def main(source, model, output):
+def main(source, model, output, image="image"):
     photos = daft.read_parquet(source)
     scorer = Scorer(os.path.abspath(model))
-    scored = photos.select(*photos.column_names, scorer.score(photos["image"]))
+    scored = photos.select(*photos.column_names, scorer.score(photos[image]))
     scored.write_parquet(output)
     # What was written is counted: counting `scored` would score all images a second time.
     print(daft.read_parquet(output).where("is_ood").count_rows(), "rows flagged")

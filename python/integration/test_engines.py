@@ -1,14 +1,18 @@
 """The engines that people have, each on a local cluster of two workers: the values are those of the command."""
 
+import ctypes
 import os
+import shutil
+import subprocess
 import sys
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../tests"))
-from conftest import CIFAR10, MIXED, assert_equal, run_command, run_program  # noqa: E402
+from conftest import APPENDED, CIFAR10, DIGITS, MIXED, ROOT, assert_equal, run_command, run_program  # noqa: E402
 
 import dismax  # noqa: E402
 
@@ -33,26 +37,71 @@ def in_order(rows, expected):
     assert_equal(pa.table(rows).sort_by("id"), expected.select(COLUMNS))
 
 
-def test_spark_maps_in_arrow(model, expected):
-    pyspark = pytest.importorskip("pyspark")
-    from pyspark.sql import SparkSession
+# The programs of examples/python, each on two workers with a core each, and what starts them.
+JOBS = {
+    "spark": ("spark_job.py", ["spark-submit", "--master", "local-cluster[2,1,1024]"]),
+    "ray": ("ray_job.py", ["python"]),
+    "daft": ("daft_job.py", ["python"]),
+    "daft on ray": ("daft_job.py", ["env", "DAFT_RUNNER=ray", "python"]),
+}
 
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    spark = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.executorEnv.PYTHONPATH", os.environ["PYTHONPATH"])
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "100")
-        .getOrCreate()
-    )
-    try:
-        schema = "id int, prediction string, confidence float, ood_score float, is_ood boolean, error string"
-        photos = spark.read.parquet(str(MIXED)).repartition(2)
-        rows = photos.mapInArrow(lambda batches: model.map_batches(batches, COLUMNS), schema)
-        in_order(rows.toArrow(), expected)
-        assert pyspark.__version__
-    finally:
-        spark.stop()
+
+@pytest.mark.parametrize("photos", ["test train validation", "mixed"])
+@pytest.mark.parametrize("engine", JOBS)
+def test_a_job_writes_what_the_command_writes(engine, photos, tmp_path):
+    pytest.importorskip({"spark": "pyspark"}.get(engine, engine.split()[0]))
+    source, model, out, wanted = (tmp_path / name for name in ("photos", "model", "scored", "expected.parquet"))
+    source.mkdir()
+    for name in photos.split():
+        shutil.copy(DIGITS / f"{name}.parquet", source)
+    shutil.copytree(CIFAR10, model)
+    done = run_command("--quiet", "score", source, "--model", model, "--out", wanted)
+    assert done.returncode == 0, done.stderr
+
+    program, start = JOBS[engine]
+    programs = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    # Spark would look for the address of this machine's name, which may lead nowhere.
+    settings = {"PATH": programs, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    words = [*start, ROOT / "examples/python" / program, source, model, out]
+    with Openings(model) as openings:
+        done = subprocess.run(words, env=os.environ | settings, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Each worker opens the model once, and so does Spark's driver. A worker without images need not.
+    assert 1 <= openings.count("model.safetensors") <= (3 if engine == "spark" else 2)
+
+    rows = pq.read_table(out)
+    columns = rows.column_names
+    assert columns == pq.read_schema(wanted).names[: -len(APPENDED)] + COLUMNS[1:]
+    expected = pq.read_table(wanted, columns=columns)
+    assert f"{pc.sum(expected['is_ood']).as_py()} rows flagged" in done.stdout
+    assert_equal(by_key(rows), by_key(expected))
+
+
+def by_key(rows):
+    """The rows in an order of their own: engines need not keep one. In the files without `id` an image's path is unique."""
+    rows = rows.append_column("key", rows["id"] if "id" in rows.column_names else pc.struct_field(rows["image"], "path"))
+    return rows.sort_by("key").drop_columns("key")
+
+
+class Openings:
+    """How often the files of a folder are opened, by any process."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __enter__(self):
+        libc, in_open = ctypes.CDLL(None), 0x20
+        self.descriptor = libc.inotify_init1(os.O_NONBLOCK)
+        assert libc.inotify_add_watch(self.descriptor, os.fsencode(self.folder), in_open) >= 0
+        return self
+
+    def __exit__(self, *_):
+        # Some 20 files' events, 16 bytes and a name each.
+        self.events = os.read(self.descriptor, 1 << 16)
+        os.close(self.descriptor)
+
+    def count(self, name):
+        return self.events.count(name.encode() + b"\0")
 
 
 def test_ray_maps_batches(model, expected):

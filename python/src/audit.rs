@@ -40,7 +40,7 @@ pub fn audit(
     let stage = Arc::clone(&model.get().stage);
     let summary = watch(py, progress, None, |run, _| {
         let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
-        dismax_audit::audit(&stage, &inputs, &out, &options, run)
+        dismax_audit::audit(&*stage, &inputs, &out, &options, run)
     })?;
     serde_json::to_string(&summary).map_err(|error| Kind::Other.raise(format!("the summary as JSON: {error}")))
 }

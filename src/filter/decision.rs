@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::cancel::Cancel;
 use crate::columns::{Columns, ScoredColumns};
 use crate::dataset::{Chunk, Dataset};
-use crate::stage::Stage;
+use crate::stage::Scanner;
 use crate::{Error, Result};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take};
+use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
 use super::options::Keep;
@@ -38,21 +38,18 @@ impl Decision {
     /// The dataset in its order; rows that a predicate on the input's columns leaves out are not scored.
     pub fn score<'a>(
         &'a self,
-        stage: &'a Stage,
+        stage: &'a impl Scanner,
         dataset: &'a Dataset,
         cancel: &Cancel,
     ) -> Result<impl Iterator<Item = Result<DecidedChunk>> + 'a> {
-        let scored = stage.scan_with(dataset, None, cancel.clone(), Arc::new(()), |chunk, image| {
-            let wanted = match self.predicate.as_ref().filter(|predicate| !predicate.needs_scores()) {
-                Some(predicate) => predicate.is_true(&chunk.record_batch)?,
-                None => BooleanArray::from(vec![true; chunk.record_batch.num_rows()]),
-            };
-            let left = filter_record_batch(&chunk.record_batch, &wanted).map_err(fault)?;
-            let images = image.images(&Chunk { record_batch: left, ..chunk.clone() })?;
-            Ok((images, (chunk, wanted)))
-        })?;
-        Ok(scored.map(move |item| {
-            let ((chunk, wanted), scored) = item?;
+        let wanted = |chunk: &Chunk| match self.predicate.as_ref().filter(|predicate| !predicate.needs_scores()) {
+            Some(predicate) => predicate.is_true(&chunk.record_batch).map(Some),
+            None => Ok(None),
+        };
+        let scanned = stage.scan_wanted(dataset, None, cancel.clone(), Arc::new(()), wanted)?;
+        Ok(scanned.map(move |item| {
+            let (chunk, wanted, scored) = item?;
+            let wanted = wanted.unwrap_or_else(|| BooleanArray::from(vec![true; chunk.record_batch.num_rows()]));
             let scored = spread(self.columns.build(&scored)?, &wanted)?;
             Ok(DecidedChunk { chunk, scored, wanted })
         }))

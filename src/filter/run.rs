@@ -9,7 +9,7 @@ use crate::calibration::benjamini_hochberg;
 use crate::columns::Columns;
 use crate::dataset::{Chunk, Dataset};
 use crate::run::{Progress, Run};
-use crate::stage::Stage;
+use crate::stage::Scanner;
 use crate::{Error, Result};
 
 /// Filters `dataset` into `target`: a file name, or `-` for an Arrow IPC stream on standard output.
@@ -23,14 +23,14 @@ use crate::{Error, Result};
 /// As [`score_to`](crate::score_file::score_to), a predicate that cannot be evaluated, a false discovery rate outside
 /// (0, 1).
 pub fn filter_to(
-    stage: &Stage,
+    stage: &impl Scanner,
     dataset: &Dataset,
     target: &str,
     options: &FilterOptions,
     run: &mut Run<'_>,
 ) -> Result<FilterSummary> {
     let start = Instant::now();
-    let mut columns = Columns::try_new(stage, &options.prefix)?;
+    let mut columns = Columns::of_model(stage.model(), &options.prefix)?;
     if let Flag::Alpha(Some(alpha)) = options.flag {
         columns = columns.with_alpha(alpha)?;
     }
@@ -77,7 +77,7 @@ pub fn filter_to(
             // No p-value is negative.
             let threshold = summary.threshold.unwrap_or(-1.0);
             let mut all = all.into_iter();
-            for chunk in stage.read(dataset, None)? {
+            for chunk in stage.chunks(dataset)? {
                 cancel.check()?;
                 let chunk = chunk?;
                 let (scored, wanted) = all.next().ok_or_else(|| changed(&chunk))?;

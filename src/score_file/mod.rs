@@ -1,4 +1,4 @@
-//! A dataset through a [`Stage`] into a file: every row comes out, in order, with its new columns.
+//! A dataset through a [`Stage`](crate::stage::Stage) into a file: every row comes out, in order, with its new columns.
 //!
 //! ```no_run
 //! use dismax::run::Run;
@@ -22,6 +22,7 @@ mod retry;
 mod summary;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::BooleanArray;
@@ -37,9 +38,10 @@ pub use self::summary::{PartsSummary, ScoreSummary};
 use crate::columns::{Columns, ScoredColumn, ScoredColumns, with_columns};
 use crate::dataset::{Chunk, Dataset, PairWriter, WriteOptions};
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::run::{Progress, Run};
 use crate::score::Score;
-use crate::stage::Stage;
+use crate::stage::Scanner;
 
 /// What becomes of a row that cannot be scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -79,17 +81,17 @@ pub struct ScoreOptions {
 /// input; [`Error::Row`] naming the first failing row under [`OnError::Fail`]; [`Error::TooManyRowErrors`];
 /// [`Error::Cancelled`].
 pub fn score_to(
-    stage: &Stage,
+    stage: &impl Scanner,
     dataset: &Dataset,
     target: &str,
     options: &ScoreOptions,
     run: &mut Run<'_>,
 ) -> Result<ScoreSummary> {
-    let columns = columns_of(stage, options)?;
+    let columns = columns_of(stage.model(), options)?;
     stage.image_column(dataset)?;
     let mut outputs = ScoreOutputs::create(dataset, columns, target, options)?;
     let (mut counts, clock) = (Counts::default(), Clock::start(stage));
-    for scored in stage.scan(dataset, None, run.cancel.clone())? {
+    for scored in stage.scan_all(dataset, None, run.cancel.clone(), Arc::new(()))? {
         let (chunk, scored) = scored?;
         let columns = outputs.columns.build(&scored)?;
         counts.add(&chunk, &columns);
@@ -111,8 +113,8 @@ pub fn score_to(
 }
 
 /// The columns that the options ask for.
-fn columns_of(stage: &Stage, options: &ScoreOptions) -> Result<Columns> {
-    let columns = Columns::try_new(stage, &options.prefix)?;
+fn columns_of(model: &Arc<Model>, options: &ScoreOptions) -> Result<Columns> {
+    let columns = Columns::of_model(model, &options.prefix)?;
     match options.alpha {
         None => Ok(columns),
         Some(alpha) => columns.with_alpha(alpha),
@@ -143,13 +145,14 @@ struct Clock {
 }
 
 impl Clock {
-    fn start(stage: &Stage) -> Self {
-        Self { start: Instant::now(), busy: stage.stats().device_busy }
+    fn start(stage: &impl Scanner) -> Self {
+        Self { start: Instant::now(), busy: stage.gpus_busy().1 }
     }
 
-    fn summary(&self, stage: &Stage, counts: &Counts, flags: (f64, Score), target: &str) -> ScoreSummary {
+    fn summary(&self, stage: &impl Scanner, counts: &Counts, flags: (f64, Score), target: &str) -> ScoreSummary {
         let mut summary = summary(self.start, counts, flags, target, stage.model().digest());
-        let (gpus, busy) = (stage.gpus(), (stage.stats().device_busy - self.busy).as_secs_f64());
+        let (gpus, busy) = stage.gpus_busy();
+        let busy = (busy - self.busy).as_secs_f64();
         summary.device_busy_share = (gpus > 0).then(|| busy / (summary.seconds * gpus as f64));
         summary
     }

@@ -25,7 +25,7 @@ use crate::stage::Stage;
 /// # Errors
 /// An output of another model, or that lacks the columns of scores; what scoring and writing say.
 pub fn retry_failed(stage: &Stage, target: &str, options: &ScoreOptions, run: &mut Run<'_>) -> Result<ScoreSummary> {
-    let columns = columns_of(stage, options)?;
+    let columns = columns_of(stage.model(), options)?;
     let clock = Clock::start(stage);
     let mut counts = Counts::default();
     let is_folder = Path::new(target).is_dir() || is_remote(target) && target.ends_with('/');

@@ -23,6 +23,7 @@ mod options;
 mod pass_rows;
 mod pool;
 mod scan;
+mod scanner;
 mod scored;
 mod slots;
 mod stats;
@@ -32,6 +33,7 @@ mod worker;
 pub use self::observer::{Observed, Observer};
 pub use self::options::StageOptions;
 pub use self::pool::Stage;
+pub use self::scanner::{PortableObserver, ScannedChunk, Scanner};
 pub use self::scored::Scored;
 #[doc(hidden)]
 pub use self::scored::{ScoredRows, Timing};

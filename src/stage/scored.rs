@@ -40,6 +40,23 @@ impl<V> Scored<V> {
         Self { model, rows, logits, observed, timing }
     }
 
+    /// What another process computed with this model. `logits [N, C]` row-major; those of failed rows are not read.
+    ///
+    /// # Errors
+    /// Lengths that do not fit.
+    #[doc(hidden)]
+    pub fn of_parts(
+        model: Arc<Model>,
+        rows: Vec<Result<(), RowError>>,
+        logits: Vec<f32>,
+        observed: Vec<V>,
+    ) -> crate::Result<Self> {
+        match (rows.len() * model.classes().len(), rows.len()) == (logits.len(), observed.len()) {
+            true => Ok(Self::new(model, rows, logits, observed, Timing::default())),
+            false => Err(crate::Error::data("scores from another process", "have other lengths than their rows")),
+        }
+    }
+
     /// The model that computed the logits.
     pub fn model(&self) -> &Arc<Model> {
         &self.model

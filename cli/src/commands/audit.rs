@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dismax::dataset::Dataset;
 use dismax::model::Model;
@@ -10,6 +11,8 @@ use dismax::{Error, Result};
 use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, Comparison, Kind, Severity, audit, compare};
 
 use crate::args::{ImageArgs, InputArgs, LabelArgs, StageArgs, listing, share};
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterArgs;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::report::estimate;
@@ -93,6 +96,37 @@ pub struct Args {
 
     #[command(flatten)]
     stage: StageArgs,
+
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// The audit of images that workers score, where workers are to do it.
+#[cfg(feature = "cluster")]
+fn on_workers(
+    args: &Args,
+    model: &Arc<Model>,
+    inputs: &AuditInputs<'_>,
+    options: &AuditOptions,
+    context: &Context,
+) -> Option<Result<AuditSummary>> {
+    args.cluster.is_given().then(|| {
+        let name = model.path().display().to_string();
+        let (scanner, _runtime) = args.cluster.scanner((&name, Arc::clone(model)), &args.input, &args.images)?;
+        context.watch(|run| audit(&scanner, inputs, &args.out, options, run))
+    })
+}
+
+#[cfg(not(feature = "cluster"))]
+fn on_workers(
+    _: &Args,
+    _: &Arc<Model>,
+    _: &AuditInputs<'_>,
+    _: &AuditOptions,
+    _: &Context,
+) -> Option<Result<AuditSummary>> {
+    None
 }
 
 /// Runs the command.
@@ -108,7 +142,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     // Without --compare clap asks for a model.
     let model =
         args.model.as_ref().ok_or_else(|| Error::Config("--model is missing; give the model's folder".into()))?;
-    let model = Model::read(model)?;
+    let model = Arc::new(Model::read(model)?);
     model.require_calibration()?;
     let dataset = Dataset::open_with(&args.inputs, args.input.options(&context.cancel))?;
     let reference = match args.reference.as_slice() {
@@ -124,9 +158,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         force: args.force,
         command: command(&context.words),
     };
-    let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
     let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
-    let summary = context.watch(|run| audit(&stage, &inputs, &args.out, &options, run))?;
+    let summary = on_workers(args, &model, &inputs, &options, context).unwrap_or_else(|| {
+        let stage = Stage::try_new(Arc::clone(&model), &args.stage.options(&args.images))?;
+        context.watch(|run| audit(&stage, &inputs, &args.out, &options, run))
+    })?;
     summary.warnings.iter().for_each(|warning| context.ui.warn(warning));
     context.ui.note(describe(&summary, &args.out));
     if args.json {

@@ -15,6 +15,8 @@ use dismax::{Error, Result};
 use serde::Serialize;
 
 use crate::args::{ImageArgs, InputArgs, StageArgs, reasons, share};
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterArgs;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::{text, ui};
@@ -105,6 +107,10 @@ pub struct Args {
 
     #[command(flatten)]
     stage: StageArgs,
+
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// The summary for programs.
@@ -133,10 +139,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if args.rejected.as_deref() == Some("-") {
         return Err(Error::Config("--rejected - is not possible; name a file for the rejected rows".into()));
     }
-    let model = Model::read(&args.model)?;
+    let model = Arc::new(Model::read(&args.model)?);
     model.require_calibration()?;
     let dataset = Dataset::open_with(&args.inputs, args.input.options(&context.cancel))?;
-    let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
     let keep = match args.keep {
         KeepArg::InDist => Keep::InDist,
         KeepArg::Ood => Keep::Ood,
@@ -144,7 +149,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     };
     let options = FilterOptions {
         flag: args.fdr.map_or(Flag::Alpha(args.alpha), Flag::Fdr),
-        predicate: args.predicate.as_deref().map(|sql| predicate(sql, &stage, &dataset, &args.prefix)).transpose()?,
+        predicate: args.predicate.as_deref().map(|sql| predicate(sql, &model, &dataset, &args.prefix)).transpose()?,
         rejected: args.rejected.clone(),
         columns: args.columns,
         prefix: args.prefix.clone(),
@@ -154,7 +159,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let phase = context.ui.phase("filtering");
     let mut progress = |progress: Progress| phase.update(progress.rows, progress.of);
     let mut run = Run { cancel: context.cancel.clone(), progress: &mut progress };
-    let summary = filter_to(&stage, &dataset, &args.out, &options, &mut run);
+    let summary = on_workers(args, &model, &dataset, &options, &mut run).unwrap_or_else(|| {
+        let stage = Stage::try_new(Arc::clone(&model), &args.stage.options(&args.images))?;
+        filter_to(&stage, &dataset, &args.out, &options, &mut run)
+    });
     phase.clear();
     let summary = summary?;
     context.ui.note(describe(&summary, args));
@@ -179,14 +187,41 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The filter of images that workers score, where workers are to do it.
+#[cfg(feature = "cluster")]
+fn on_workers(
+    args: &Args,
+    model: &Arc<Model>,
+    dataset: &Dataset,
+    options: &FilterOptions,
+    run: &mut Run<'_>,
+) -> Option<Result<FilterSummary>> {
+    args.cluster.is_given().then(|| {
+        let name = args.model.display().to_string();
+        let (scanner, _runtime) = args.cluster.scanner((&name, Arc::clone(model)), &args.input, &args.images)?;
+        filter_to(&scanner, dataset, &args.out, options, run)
+    })
+}
+
+#[cfg(not(feature = "cluster"))]
+fn on_workers(
+    _: &Args,
+    _: &Arc<Model>,
+    _: &Dataset,
+    _: &FilterOptions,
+    _: &mut Run<'_>,
+) -> Option<Result<FilterSummary>> {
+    None
+}
+
 #[cfg(feature = "sql")]
-fn predicate(sql: &str, stage: &Stage, dataset: &Dataset, prefix: &str) -> Result<Arc<dyn RowPredicate>> {
-    let extended = dismax::Columns::try_new(stage, prefix)?.schema(dataset.schema())?;
+fn predicate(sql: &str, model: &Arc<Model>, dataset: &Dataset, prefix: &str) -> Result<Arc<dyn RowPredicate>> {
+    let extended = dismax::Columns::of_model(model, prefix)?.schema(dataset.schema())?;
     Ok(Arc::new(dismax_udfs::SqlPredicate::try_new(sql, dataset.schema(), &extended)?))
 }
 
 #[cfg(not(feature = "sql"))]
-fn predicate(_: &str, _: &Stage, _: &Dataset, _: &str) -> Result<Arc<dyn RowPredicate>> {
+fn predicate(_: &str, _: &Arc<Model>, _: &Dataset, _: &str) -> Result<Arc<dyn RowPredicate>> {
     Err(Error::Config("--where is SQL, which this build of dismax was made without (cargo feature `sql`)".into()))
 }
 

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "cluster")]
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use dismax::dataset::{Dataset, WriteOptions};
@@ -12,9 +14,11 @@ use dismax::score_file::{ErrorLimit, OnError, ScoreOptions, ScoreSummary, retry_
 use dismax::stage::Stage;
 use dismax::{Error, Result};
 
+#[cfg(feature = "cluster")]
+use crate::args::OnBadFileArg;
 use crate::args::{ImageArgs, InputArgs, StageArgs, listing, share};
 #[cfg(feature = "cluster")]
-use crate::cluster::ClusterArgs;
+use crate::cluster::{ClusterArgs, check};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::{text, ui};
@@ -160,13 +164,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             return report(args, &summary, context);
         }
         let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
-        let score = if into_folder { score_to_parts } else { score_to };
-        context.watch(|run| score(&stage, &dataset, out, &options, run))?
+        context.watch(|run| match into_folder {
+            true => score_to_parts(&stage, &dataset, out, &options, run),
+            false => score_to(&stage, &dataset, out, &options, run),
+        })?
     };
     report(args, &summary, context)
 }
 
-/// Has workers score the parts of a folder.
+/// Has workers score the rows: a folder is theirs to write, a file is written here.
 #[cfg(feature = "cluster")]
 fn on_cluster(
     args: &Args,
@@ -176,17 +182,14 @@ fn on_cluster(
     context: &Context,
 ) -> Result<ScoreSummary> {
     let out = args.out.as_deref().unwrap_or_default();
+    let name = args.model.display().to_string();
     if !is_folder(out) {
-        return Err(Error::Config(format!("{out}: workers write folders of parts; write {out}/ to get one")));
+        let (scanner, _runtime) = args.cluster.scanner((&name, Arc::new(model.clone())), &args.input, &args.images)?;
+        return context.watch(|run| score_to(&scanner, dataset, out, options, run));
     }
-    if args.images.read_paths {
-        return Err(Error::Config(
-            "--read-paths is not possible with --cluster: workers open no files that rows name".into(),
-        ));
-    }
+    check(&InputArgs { on_bad_file: OnBadFileArg::Fail }, &args.images)?;
     let runtime = crate::runtime()?;
     let cluster = args.cluster.connect(&runtime)?.expect("there are addresses");
-    let name = args.model.display().to_string();
     let load = (args.images.image.as_deref(), args.images.load());
     let score = |run: &mut Run<'_>| {
         let run = dismax_cluster::score_to_parts(&cluster, (&name, model), dataset, out, load, options, run);

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use dismax::cancel::Cancel;
 use dismax::run::Run;
 use dismax::score_file::{PartCounts, score_part};
+use dismax::stage::{PortableObserver, Scanner};
+use dismax_audit::ImageObserver;
 use dismax_udfs::ModelName;
 
 use super::allowed::Allowed;
 use super::models::WorkerModels;
 use crate::error::{Error, Result};
-use crate::work::{Answer, Bench, Part, Work};
+use crate::work::{Answer, Bench, Part, Scan, ScanRows, Work};
 
 /// How often a coordinator hears how far a part is.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -31,9 +33,13 @@ impl Bench for WorkBench {
                 self.models.stage_for_queries(&model).map(|_| None)
             }
             Work::Part(part) => self.score(part, cancel, tell).map(|counts| Some(Answer::Part(counts))),
+            Work::Scan(scan) if scan.observer == ImageObserver::NAME => {
+                self.scan(scan, Arc::new(ImageObserver::default()), cancel, tell).map(|()| None)
+            }
+            Work::Scan(scan) => self.scan(scan, Arc::new(()), cancel, tell).map(|()| None),
         };
         match done {
-            Ok(answer) => answer.into_iter().for_each(tell),
+            Ok(answer) => answer.into_iter().chain([Answer::End]).for_each(tell),
             Err(error) => {
                 log::warn!("{}: {error}", described(work));
                 tell(Answer::Failed { reason: error.to_string(), elsewhere: is_of_this_machine(&error) });
@@ -65,10 +71,39 @@ impl WorkBench {
     }
 }
 
+impl WorkBench {
+    fn scan<O: PortableObserver>(
+        &self,
+        scan: &Scan,
+        observer: Arc<O>,
+        cancel: &Cancel,
+        tell: &mut dyn FnMut(Answer),
+    ) -> Result<()> {
+        scan.dataset.places().try_for_each(|place| self.allowed.check(place))?;
+        let model = ModelName { name: "of the run".into(), digest: scan.model.clone() };
+        let stage = self.models.stage_for(&model, scan.image.as_deref(), scan.max_pixels)?;
+        let dataset = scan.dataset.open(cancel)?;
+        let nothing = vec![0.0; stage.model().classes().len()];
+        for scored in stage.scan_all(&dataset, Some(&[]), cancel.clone(), observer)? {
+            let (_, scored) = scored?;
+            let mut rows = ScanRows::default();
+            for row in 0..scored.rows().len() {
+                rows.logits.extend(scored.logits(row).unwrap_or(&nothing));
+                rows.errors.push(scored.logits(row).err().map(|error| (error.code, error.detail.clone())));
+            }
+            let bytes = scored.observed().iter().map(postcard::to_stdvec);
+            rows.observed = bytes.collect::<Result<_, _>>().expect("values have no unknown lengths");
+            tell(Answer::Scan(rows));
+        }
+        Ok(())
+    }
+}
+
 fn described(work: &Work) -> String {
     match work {
         Work::Prepare { name, .. } => format!("model '{name}'"),
         Work::Part(part) => part.target.clone(),
+        Work::Scan(scan) => scan.dataset.places().next().unwrap_or("nothing").to_owned(),
     }
 }
 

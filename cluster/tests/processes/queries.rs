@@ -76,7 +76,9 @@ async fn check_shapes(count: usize) {
         // read by two workers.
         let readings = if *number == IMAGES { sql.matches("FROM photos").count().max(*nodes) } else { 1 };
         if decoded > expected * readings as u64 {
-            wrong.push(format!("{sql}\n{decoded} images were decoded, expected {expected} for each of {readings} readings"));
+            wrong.push(format!(
+                "{sql}\n{decoded} images were decoded, expected {expected} for each of {readings} readings"
+            ));
         }
         if is_open(sql) {
             found.map(|_| ()).unwrap_or_else(|error| wrong.push(format!("{sql}\n{error}")));

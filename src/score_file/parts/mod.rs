@@ -42,7 +42,7 @@ pub fn score_to_parts(
     options: &ScoreOptions,
     run: &mut Run<'_>,
 ) -> Result<ScoreSummary> {
-    let columns = columns_of(stage, options)?;
+    let columns = columns_of(stage.model(), options)?;
     stage.image_column(dataset)?;
     let schema = columns.schema(dataset.schema())?;
     let settings = PartsSettings {

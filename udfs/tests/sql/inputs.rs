@@ -146,7 +146,7 @@ async fn conditions_on_folders_leave_files_out() {
             ..FilterOptions::new(Keep::Errors)
         };
         let mut run = dismax::run::Run { cancel: Cancel::default(), progress: &mut |_| () };
-        let summary = filter_to(&stage, &dataset, &path("kept.parquet"), &options, &mut run).unwrap();
+        let summary = filter_to(&*stage, &dataset, &path("kept.parquet"), &options, &mut run).unwrap();
         (summary.files_left_out, summary.rows, summary.kept)
     };
     // The images of these rows are no images, so all that are looked at fail.

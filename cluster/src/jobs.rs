@@ -1,0 +1,187 @@
+//! Numbered pieces of a job, each done by a worker: those of a worker that is lost go to another one.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use dismax_udfs::ModelName;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use url::Url;
+
+use crate::channels::{is_lost, shown, told};
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::work::{Answer, Work};
+
+/// Pieces that a worker has at once: it reads the next while it ends the last.
+const AT_ONCE: usize = 2;
+/// How often a piece may fail on workers that live, or lose its worker.
+const TRIES: usize = 3;
+const LOSSES: usize = 8;
+/// How long a job waits where no worker is left.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// How often it looks for workers, for Ctrl-C and at the clock.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A job in pieces.
+pub(crate) trait Job {
+    /// The work of a piece.
+    fn work(&self, piece: usize) -> Result<Work>;
+    /// What messages call it.
+    fn name(&self, piece: usize) -> String;
+    /// Whether it may begin: answers of later pieces may have to wait for those of earlier ones.
+    fn may_begin(&self, piece: usize) -> bool;
+    /// A worker says something about a piece.
+    fn take(&mut self, piece: usize, answer: Answer);
+    /// A piece begins once more: what was said about it does not count.
+    fn forget(&mut self, piece: usize);
+    /// A worker has ended with a piece.
+    fn done(&mut self, piece: usize) -> Result<()>;
+    /// Time passes. An error ends the job.
+    fn tick(&mut self) -> Result<()>;
+}
+
+/// Has workers do `count` pieces of a job, several at a time.
+pub(crate) async fn carry_out(cluster: &Cluster, model: &ModelName, count: usize, job: &mut impl Job) -> Result<()> {
+    let mut hands = Hands {
+        cluster,
+        model,
+        waiting: (0..count).collect(),
+        running: FuturesUnordered::new(),
+        at: HashMap::new(),
+        failed: HashMap::new(),
+        idle: None,
+    };
+    let (tell, mut told) = unbounded_channel();
+    let mut tick = tokio::time::interval(TICK);
+    while !hands.waiting.is_empty() || !hands.running.is_empty() {
+        hands.hand_out(job, &tell)?;
+        tokio::select! {
+            // What a worker said comes before its end.
+            biased;
+            Some((piece, answer)) = told.recv() => job.take(piece, answer),
+            Some((piece, worker, ended)) = hands.running.next() => {
+                while let Ok((piece, answer)) = told.try_recv() {
+                    job.take(piece, answer);
+                }
+                hands.ended(job, piece, &worker, ended)?;
+            }
+            _ = tick.tick() => {
+                job.tick()?;
+                hands.look_for_workers().await?;
+            }
+        }
+    }
+    job.tick()
+}
+
+/// How a worker ended with a piece.
+enum Ended {
+    Done,
+    Failed { reason: String, elsewhere: bool },
+    Lost(String),
+}
+
+/// The workers while they work.
+struct Hands<'a> {
+    cluster: &'a Cluster,
+    model: &'a ModelName,
+    waiting: VecDeque<usize>,
+    running: FuturesUnordered<BoxFuture<'a, (usize, Url, Ended)>>,
+    /// Pieces that each worker has.
+    at: HashMap<Url, usize>,
+    /// How often a piece failed, and how often its worker was lost.
+    failed: HashMap<usize, (usize, usize)>,
+    /// Since when there is no worker.
+    idle: Option<Instant>,
+}
+
+impl Hands<'_> {
+    /// Gives pieces that wait to workers that have room.
+    fn hand_out(&mut self, job: &impl Job, tell: &UnboundedSender<(usize, Answer)>) -> Result<()> {
+        let present = self.cluster.workers().present().unwrap_or_default();
+        while let Some(piece) = self.waiting.front().copied().filter(|piece| job.may_begin(*piece)) {
+            let busy = |worker: &Url| self.at.get(worker).copied().unwrap_or_default();
+            let free = present.iter().min_by_key(|worker| busy(worker)).filter(|worker| busy(worker) < AT_ONCE);
+            let Some(worker) = free else { break };
+            self.waiting.pop_front();
+            *self.at.entry(worker.clone()).or_default() += 1;
+            let asked = ask(self.cluster, worker.clone(), piece, job.work(piece)?, tell.clone());
+            self.running.push(Box::pin(asked));
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, job: &mut impl Job, piece: usize, worker: &Url, ended: Ended) -> Result<()> {
+        self.at.entry(worker.clone()).and_modify(|count| *count -= 1);
+        let failed = self.failed.entry(piece).or_default();
+        let (reason, may_go_on) = match ended {
+            Ended::Done => return job.done(piece),
+            Ended::Failed { reason, elsewhere } => {
+                failed.0 += 1;
+                (reason, elsewhere && failed.0 < TRIES)
+            }
+            Ended::Lost(reason) => {
+                failed.1 += 1;
+                self.cluster.workers().leave_out(worker, reason.clone());
+                (reason, failed.1 < LOSSES)
+            }
+        };
+        if !may_go_on {
+            return Err(Error::Piece { piece: job.name(piece), worker: shown(worker), reason });
+        }
+        log::warn!("{} is given to another worker than {}: {reason}", job.name(piece), shown(worker));
+        job.forget(piece);
+        // Answers may have to come in order.
+        self.waiting.push_front(piece);
+        Ok(())
+    }
+
+    /// Asks after workers, those that were lost as well.
+    async fn look_for_workers(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        match self.cluster.prepare(std::slice::from_ref(self.model)).await {
+            Ok(()) => self.idle = None,
+            Err(error) if self.running.is_empty() => {
+                let since = *self.idle.get_or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE {
+                    return Err(error);
+                }
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+}
+
+async fn ask(
+    cluster: &Cluster,
+    worker: Url,
+    piece: usize,
+    work: Work,
+    tell: UnboundedSender<(usize, Answer)>,
+) -> (usize, Url, Ended) {
+    let (mut failed, mut said) = (None, false);
+    let mut take = |answer| {
+        match answer {
+            Answer::Failed { reason, elsewhere } => failed = Some(Ended::Failed { reason, elsewhere }),
+            Answer::End => said = true,
+            // Nobody listens once the job has ended.
+            answer => drop(tell.send((piece, answer))),
+        }
+    };
+    let asked = cluster.carry_out(&worker, work, &mut take).await;
+    let ended = match (failed, asked) {
+        (Some(failed), _) => failed,
+        (None, Ok(())) if said => Ended::Done,
+        (None, Ok(())) => Ended::Lost("it ended without an answer".into()),
+        (None, Err(Error::Query(error))) if !is_lost(&error) => {
+            Ended::Failed { reason: error.find_root().to_string(), elsewhere: true }
+        }
+        (None, Err(error)) => Ended::Lost(told(&error)),
+    };
+    (piece, worker, ended)
+}

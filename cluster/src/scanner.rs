@@ -1,0 +1,261 @@
+//! Datasets that workers score and this process reads: for outputs that are one file, filters and audits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arrow::array::BooleanArray;
+use dismax::cancel::Cancel;
+use dismax::dataset::{BatchSize, Chunk, Dataset, ImageColumn, LoadOptions};
+use dismax::model::Model;
+use dismax::stage::{PortableObserver, ScannedChunk, Scanner, Scored};
+use dismax::{Error as CoreError, Result as CoreResult, RowError};
+use dismax_udfs::ModelName;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::jobs::{self, Job};
+use crate::work::{Answer, Scan, ScanRows, Work};
+
+/// Pieces of a dataset for each worker. Few cost less; many let workers of unlike speed end together.
+const PIECES: usize = 8;
+/// Pieces that may be ahead of the rows that are read here, for each worker.
+const AHEAD: usize = 3;
+/// Rows and bytes of the record batches that are read here.
+const READ: BatchSize = BatchSize { rows: 1024, bytes: 8 << 20 };
+
+/// A scanner whose images are decoded and scored by workers. They read the dataset as well, so it must lie where they
+/// reach it under the same name. Logits, and what an observer keeps, cross the network.
+#[derive(Debug)]
+pub struct RemoteScanner {
+    cluster: Arc<Cluster>,
+    runtime: Handle,
+    name: ModelName,
+    model: Arc<Model>,
+    image: Option<String>,
+    load: LoadOptions,
+}
+
+impl RemoteScanner {
+    /// Has the workers of a cluster load the model.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkers`].
+    pub fn try_new(
+        cluster: Arc<Cluster>,
+        runtime: Handle,
+        (name, model): (&str, Arc<Model>),
+        (image, load): (Option<String>, LoadOptions),
+    ) -> Result<Self> {
+        let name = ModelName { name: name.into(), digest: model.digest().into() };
+        runtime.block_on(cluster.prepare(std::slice::from_ref(&name)))?;
+        Ok(Self { cluster, runtime, name, model, image, load })
+    }
+
+    /// Starts the workers on a dataset. Its rows come in order, piece by piece.
+    fn start(&self, dataset: &Dataset, observer: &str, cancel: &Cancel) -> Result<Incoming> {
+        let count = self.cluster.workers().present()?.len();
+        let pieces = dataset.divided(count * PIECES).into_iter();
+        let pieces: Vec<Dataset> = pieces.filter(|piece| piece.files().next().is_some()).collect();
+        let (send, receive) = unbounded_channel();
+        let taken = Arc::new(AtomicUsize::new(0));
+        let mut job = ScanJob {
+            model: self.name.digest.clone(),
+            image: self.image.clone(),
+            max_pixels: self.load.limits.max_pixels,
+            observer: observer.into(),
+            pieces,
+            waiting: BTreeMap::new(),
+            next: 0,
+            window: count * AHEAD,
+            taken: Arc::clone(&taken),
+            send: send.clone(),
+            cancel: cancel.clone(),
+        };
+        let (cluster, name) = (Arc::clone(&self.cluster), self.name.clone());
+        self.runtime.spawn(async move {
+            let count = job.pieces.len();
+            if let Err(error) = jobs::carry_out(&cluster, &name, count, &mut job).await {
+                // The reader may have ended first.
+                let _ = send.send(Err(error));
+            }
+        });
+        Ok(Incoming { receive, taken, piece: Vec::new(), rows: ScanRows::default(), at: 0 })
+    }
+}
+
+/// The pieces of a dataset while workers score them.
+struct ScanJob {
+    model: String,
+    image: Option<String>,
+    max_pixels: u64,
+    observer: String,
+    pieces: Vec<Dataset>,
+    /// Rows of pieces that have not been sent on, and whether they are whole.
+    waiting: BTreeMap<usize, (Vec<ScanRows>, bool)>,
+    /// The piece that is sent on next.
+    next: usize,
+    window: usize,
+    /// Pieces that the reader has begun.
+    taken: Arc<AtomicUsize>,
+    send: UnboundedSender<Result<Vec<ScanRows>>>,
+    cancel: Cancel,
+}
+
+impl Job for ScanJob {
+    fn work(&self, piece: usize) -> Result<Work> {
+        Ok(Work::Scan(Box::new(Scan {
+            model: self.model.clone(),
+            dataset: self.pieces[piece].to_portable()?,
+            image: self.image.clone(),
+            max_pixels: self.max_pixels,
+            observer: self.observer.clone(),
+        })))
+    }
+
+    fn name(&self, piece: usize) -> String {
+        format!("piece {} of {}", piece + 1, self.pieces.len())
+    }
+
+    fn may_begin(&self, piece: usize) -> bool {
+        piece < self.taken.load(Ordering::Relaxed) + self.window
+    }
+
+    fn take(&mut self, piece: usize, answer: Answer) {
+        if let Answer::Scan(rows) = answer {
+            self.waiting.entry(piece).or_default().0.push(rows);
+        }
+    }
+
+    fn forget(&mut self, piece: usize) {
+        self.waiting.remove(&piece);
+    }
+
+    fn done(&mut self, piece: usize) -> Result<()> {
+        self.waiting.entry(piece).or_default().1 = true;
+        while self.waiting.first_key_value().is_some_and(|(piece, (_, whole))| *piece == self.next && *whole) {
+            let rows = self.waiting.pop_first().map(|(_, (rows, _))| rows).unwrap_or_default();
+            self.next += 1;
+            // A reader that is gone is noticed at the next tick.
+            let _ = self.send.send(Ok(rows));
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        match self.send.is_closed() {
+            true => Err(CoreError::Cancelled.into()),
+            false => Ok(self.cancel.check()?),
+        }
+    }
+}
+
+/// Scores as they come, row by row.
+struct Incoming {
+    receive: UnboundedReceiver<Result<Vec<ScanRows>>>,
+    taken: Arc<AtomicUsize>,
+    /// Of the piece that is read, in reverse.
+    piece: Vec<ScanRows>,
+    /// Of the record batch that is read.
+    rows: ScanRows,
+    at: usize,
+}
+
+impl Incoming {
+    /// The next row's position in `rows`.
+    fn next(&mut self) -> Result<Option<usize>> {
+        while self.at >= self.rows.errors.len() {
+            self.at = 0;
+            self.rows = match self.piece.pop() {
+                Some(rows) => rows,
+                None => match self.receive.blocking_recv() {
+                    Some(piece) => {
+                        self.piece = piece?;
+                        self.piece.reverse();
+                        self.taken.fetch_add(1, Ordering::Relaxed);
+                        ScanRows::default()
+                    }
+                    None => return Ok(None),
+                },
+            };
+        }
+        self.at += 1;
+        Ok(Some(self.at - 1))
+    }
+
+    /// The scores of a chunk's rows, of those that are wanted.
+    fn scored<O: PortableObserver>(
+        &mut self,
+        model: &Arc<Model>,
+        chunk: &Chunk,
+        wanted: Option<&BooleanArray>,
+    ) -> Result<Scored<O::Value>> {
+        let changed = || CoreError::data(&chunk.file, "changed while it was scored; run again");
+        let classes = model.classes().len();
+        let (mut rows, mut logits, mut observed) = (Vec::new(), Vec::new(), Vec::new());
+        for row in 0..chunk.record_batch.num_rows() {
+            let at = self.next()?.ok_or_else(changed)?;
+            if wanted.is_some_and(|wanted| !wanted.value(row)) {
+                continue;
+            }
+            let error = self.rows.errors[at].take();
+            rows.push(error.map_or(Ok(()), |(code, detail)| Err(RowError { code, detail })));
+            logits.extend(self.rows.logits.get(at * classes..(at + 1) * classes).ok_or_else(changed)?);
+            let bytes = self.rows.observed.get(at).ok_or_else(changed)?;
+            let value = postcard::from_bytes(bytes);
+            observed.push(value.map_err(|error| Error::Config(format!("an answer was altered: {error}")))?);
+        }
+        Ok(Scored::of_parts(Arc::clone(model), rows, logits, observed)?)
+    }
+}
+
+impl Scanner for RemoteScanner {
+    fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    fn image_column(&self, dataset: &Dataset) -> CoreResult<ImageColumn> {
+        let column = dataset.image_column(self.image.as_deref())?;
+        self.load.require_paths(&column)?;
+        Ok(column)
+    }
+
+    fn gpus_busy(&self) -> (usize, Duration) {
+        (0, Duration::ZERO)
+    }
+
+    fn chunks(&self, dataset: &Dataset) -> CoreResult<impl Iterator<Item = CoreResult<Chunk>>> {
+        dataset.read(READ, None)
+    }
+
+    fn scan_wanted<O: PortableObserver>(
+        &self,
+        dataset: &Dataset,
+        columns: Option<&[usize]>,
+        cancel: Cancel,
+        _: Arc<O>,
+        mut wanted: impl FnMut(&Chunk) -> CoreResult<Option<BooleanArray>>,
+    ) -> CoreResult<impl Iterator<Item = CoreResult<ScannedChunk<O::Value>>>> {
+        let image = self.image_column(dataset)?;
+        let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
+        let chunks = dataset.read(READ, columns.as_deref())?;
+        let mut incoming = self.start(dataset, O::NAME, &cancel)?;
+        let mut ended = false;
+        let scored = chunks.map(move |chunk| {
+            let chunk = chunk?;
+            let rows = wanted(&chunk)?;
+            let scored = incoming.scored::<O>(&self.model, &chunk, rows.as_ref())?;
+            cancel.check()?;
+            Ok((chunk, rows, scored))
+        });
+        // Nothing comes after an error.
+        Ok(scored.take_while(move |scored| {
+            let begun = !ended;
+            ended = scored.is_err();
+            begun
+        }))
+    }
+}
