@@ -16,7 +16,8 @@ EVERYTHING = --workspace --features dismax-udfs/codec
 # Where cargo puts what it built.
 CARGO_OUTPUT = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help setup demo test python-test lint wheel report-test fault-test cloud-test parts-test python-integration-test clean
+.PHONY: help setup demo test python-test lint wheel report-test fault-test cloud-test cluster-test parts-test \
+    python-integration-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-23s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +62,10 @@ report-test: demo ## audit the demo's digits and use the report as a reader woul
 cloud-test: setup ## object stores on this machine, with faults (fetches SeaweedFS and Azurite; needs Node 20 with npm)
 	cargo build -p dismax-cli --bin dismax --profile $(PROFILE) $(CARGO_FLAGS)
 	scripts/cloud_test.py target/debug/dismax
+
+cluster-test: setup ## workers that are processes on this machine, with faults (fetches SeaweedFS; needs openssl)
+	cargo build -p dismax-cli --bin dismax --profile $(PROFILE) $(CARGO_FLAGS)
+	scripts/cluster_test.py target/debug/dismax
 
 parts-test: setup ## kill runs that score into a folder, and fill their disk
 	cargo build -p dismax-cli --bin dismax --profile $(PROFILE) $(CARGO_FLAGS)

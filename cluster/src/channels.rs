@@ -1,6 +1,7 @@
 //! Connections to workers, from coordinators and from other workers.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,12 +44,14 @@ const ON: &str = "on worker ";
 pub struct Channels {
     security: Security,
     channels: Mutex<HashMap<Url, Channel>>,
+    /// Whether a worker was lost since somebody asked.
+    lost: Arc<AtomicBool>,
 }
 
 impl Channels {
     /// No connections yet.
     pub fn new(security: Security) -> Self {
-        Self { security, channels: Mutex::default() }
+        Self { security, channels: Mutex::default(), lost: Arc::default() }
     }
 
     fn channel(&self, worker: &Url) -> Result<Channel> {
@@ -84,7 +87,12 @@ impl Channels {
             request
         });
         let client = create_worker_client(BoxCloneSyncChannel::new(authorised));
-        Ok(Box::new(NamedWorker { worker: worker.clone(), client }))
+        Ok(Box::new(NamedWorker { worker: worker.clone(), client, lost: Arc::clone(&self.lost) }))
+    }
+
+    /// Whether a worker was lost since this was asked before.
+    pub(crate) fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -103,12 +111,17 @@ impl ChannelResolver for SharedChannels {
 struct NamedWorker {
     worker: Url,
     client: Box<dyn WorkerChannel>,
+    lost: Arc<AtomicBool>,
 }
 
 impl NamedWorker {
     fn named(&self) -> impl Fn(DataFusionError) -> DataFusionError + Send + Sync + use<> {
-        let worker = self.worker.clone();
-        move |error| named(&worker, error)
+        let (worker, lost) = (self.worker.clone(), Arc::clone(&self.lost));
+        move |error| {
+            let error = named(&worker, error);
+            lost.fetch_or(is_lost(&error), Ordering::Relaxed);
+            error
+        }
     }
 }
 

@@ -19,6 +19,8 @@ const AT_ONCE: usize = 2;
 /// How often a piece may fail on workers that live, or lose its worker.
 const TRIES: usize = 3;
 const LOSSES: usize = 8;
+/// How long a worker is spared on which so many pieces failed in a row, while there are others.
+const PAUSE: Duration = Duration::from_secs(30);
 /// How long a job waits where no worker is left.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// How often it looks for workers, for Ctrl-C and at the clock.
@@ -51,6 +53,7 @@ pub(crate) async fn carry_out(cluster: &Cluster, model: &ModelName, count: usize
         running: FuturesUnordered::new(),
         at: HashMap::new(),
         failed: HashMap::new(),
+        troubles: HashMap::new(),
         idle: None,
     };
     let (tell, mut told) = unbounded_channel();
@@ -83,6 +86,15 @@ enum Ended {
     Lost(String),
 }
 
+/// What happened to a piece.
+#[derive(Default)]
+struct Failures {
+    /// Workers on which it failed.
+    on: Vec<Url>,
+    /// How often its worker was lost.
+    losses: usize,
+}
+
 /// The workers while they work.
 struct Hands<'a> {
     cluster: &'a Cluster,
@@ -91,8 +103,9 @@ struct Hands<'a> {
     running: FuturesUnordered<BoxFuture<'a, (usize, Url, Ended)>>,
     /// Pieces that each worker has.
     at: HashMap<Url, usize>,
-    /// How often a piece failed, and how often its worker was lost.
-    failed: HashMap<usize, (usize, usize)>,
+    failed: HashMap<usize, Failures>,
+    /// How many pieces in a row failed on each worker, and since when.
+    troubles: HashMap<Url, (usize, Instant)>,
     /// Since when there is no worker.
     idle: Option<Instant>,
 }
@@ -102,30 +115,47 @@ impl Hands<'_> {
     fn hand_out(&mut self, job: &impl Job, tell: &UnboundedSender<(usize, Answer)>) -> Result<()> {
         let present = self.cluster.workers().present().unwrap_or_default();
         while let Some(piece) = self.waiting.front().copied().filter(|piece| job.may_begin(*piece)) {
-            let busy = |worker: &Url| self.at.get(worker).copied().unwrap_or_default();
-            let free = present.iter().min_by_key(|worker| busy(worker)).filter(|worker| busy(worker) < AT_ONCE);
-            let Some(worker) = free else { break };
+            let Some(worker) = self.free_for(piece, &present) else { break };
             self.waiting.pop_front();
             *self.at.entry(worker.clone()).or_default() += 1;
-            let asked = ask(self.cluster, worker.clone(), piece, job.work(piece)?, tell.clone());
+            let asked = ask(self.cluster, worker, piece, job.work(piece)?, tell.clone());
             self.running.push(Box::pin(asked));
         }
         Ok(())
     }
 
+    /// The worker with the most room for a piece: none on which it failed, or all pieces do, unless there is no other.
+    fn free_for(&self, piece: usize, present: &[Url]) -> Option<Url> {
+        let busy = |worker: &&Url| self.at.get(*worker).copied().unwrap_or_default();
+        let failed = self.failed.get(&piece).map(|failures| failures.on.as_slice()).unwrap_or_default();
+        let is_in_trouble = |worker: &Url| {
+            let trouble = self.troubles.get(worker);
+            trouble.is_some_and(|(count, since)| *count >= TRIES && since.elapsed() < PAUSE)
+        };
+        let good: Vec<&Url> =
+            present.iter().filter(|worker| !failed.contains(worker) && !is_in_trouble(worker)).collect();
+        let among = if good.is_empty() { present.iter().collect() } else { good };
+        among.into_iter().min_by_key(busy).filter(|worker| busy(worker) < AT_ONCE).cloned()
+    }
+
     fn ended(&mut self, job: &mut impl Job, piece: usize, worker: &Url, ended: Ended) -> Result<()> {
         self.at.entry(worker.clone()).and_modify(|count| *count -= 1);
-        let failed = self.failed.entry(piece).or_default();
+        let failures = self.failed.entry(piece).or_default();
         let (reason, may_go_on) = match ended {
-            Ended::Done => return job.done(piece),
+            Ended::Done => {
+                self.troubles.remove(worker);
+                return job.done(piece);
+            }
             Ended::Failed { reason, elsewhere } => {
-                failed.0 += 1;
-                (reason, elsewhere && failed.0 < TRIES)
+                failures.on.push(worker.clone());
+                let trouble = self.troubles.entry(worker.clone()).or_insert((0, Instant::now()));
+                *trouble = (trouble.0 + 1, Instant::now());
+                (reason, elsewhere && failures.on.len() < TRIES)
             }
             Ended::Lost(reason) => {
-                failed.1 += 1;
+                failures.losses += 1;
                 self.cluster.workers().leave_out(worker, reason.clone());
-                (reason, failed.1 < LOSSES)
+                (reason, failures.losses < LOSSES)
             }
         };
         if !may_go_on {

@@ -39,6 +39,7 @@ mod remote;
 mod scanner;
 mod security;
 mod session;
+mod spread;
 mod tasks;
 mod token;
 mod work;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionContext;
 use datafusion_distributed::{DesiredTaskCountEvent, DistributedExt, RouteTasksEvent, SessionStateBuilderExt};
 use dismax_udfs::{ScoreCodec, Spread, scoring_planner};
@@ -11,6 +12,7 @@ use crate::channels::SharedChannels;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::planner::{ClusterPlanner, Preparing};
+use crate::spread::SpreadScans;
 use crate::tasks;
 use crate::work::WorkCodec;
 use crate::workers::Present;
@@ -51,8 +53,11 @@ pub fn join(session: &SessionContext, cluster: &Arc<Cluster>) -> Result<()> {
         let workers = Arc::clone(&workers);
         move |event: RouteTasksEvent<'_>| tasks::placed(&workers, &event)
     };
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(SpreadScans)];
+    rules.extend(state.physical_optimizers().iter().cloned());
     let mut builder = SessionStateBuilder::new_from_existing(state)
         .with_config(config)
+        .with_physical_optimizer_rules(rules)
         .with_query_planner(Arc::new(preparing))
         .with_distributed_worker_resolver(Present(workers))
         .with_distributed_channel_resolver(SharedChannels(Arc::clone(cluster.channels())))

@@ -46,12 +46,15 @@ impl Workers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks all workers what they are, unless they were asked just now.
+    /// Asks all workers what they are, unless they were asked just now and none was lost since.
     pub async fn look(&self) {
-        if self.state().looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+        let is_fresh = self.state().looked.is_some_and(|looked| looked.elapsed() < FRESH);
+        if is_fresh && !self.channels.take_lost() {
             return;
         }
         let answers = join_all(self.addresses.iter().map(|worker| self.ask(worker))).await;
+        // Those that did not answer are known now.
+        self.channels.take_lost();
         let mut state = self.state();
         state.looked = Some(Instant::now());
         for (worker, answer) in self.addresses.iter().zip(answers) {
@@ -60,7 +63,8 @@ impl Workers {
                 Err(reason) => state.leave_out(worker, reason),
             }
         }
-        let precision = state.present.values().next().map(|info| info.precision.clone());
+        let first = self.addresses.iter().find_map(|worker| state.present.get(worker));
+        let precision = first.map(|info| info.precision.clone());
         let others: Vec<(Url, String)> = state
             .present
             .iter()
@@ -157,6 +161,11 @@ pub(crate) struct Present(pub Arc<Workers>);
 
 impl WorkerResolver for Present {
     fn get_urls(&self) -> PlanResult<Vec<Url>> {
-        Ok(self.0.present()?)
+        let mut workers = self.0.present()?;
+        // A plan for one is not cut, and would be carried out here.
+        if let [only] = workers.as_slice() {
+            workers.push(only.clone());
+        }
+        Ok(workers)
     }
 }

@@ -6,7 +6,6 @@
 Runs on this machine; with DAFT_RUNNER=ray on Ray, with RAY_ADDRESS on that cluster.
 """
 
-import os
 import sys
 
 import daft
@@ -27,8 +26,7 @@ SCORES = {
 @daft.cls(max_concurrency=2, use_process=True)
 class Scorer:
     def __init__(self, model):
-        # As many workers as cores, so that each has one thread.
-        self.model = dismax.Model(model, workers=1)
+        self.model = model
 
     @daft.method.batch(return_dtype=DataType.struct(SCORES), unnest=True, batch_size=1000)
     def score(self, images):
@@ -38,7 +36,8 @@ class Scorer:
 
 def main(source, model, output, image="image"):
     photos = daft.read_parquet(source)
-    scorer = Scorer(os.path.abspath(model))
+    # The model travels as its path and digest. Each worker, one a core, opens it once and needs one thread.
+    scorer = Scorer(dismax.Model(model, workers=1))
     scored = photos.select(*photos.column_names, scorer.score(photos[image]))
     scored.write_parquet(output)
     # What was written is counted: counting `scored` would score all images a second time.

@@ -17,11 +17,10 @@ WORKERS = 2
 
 
 class Scorer:
-    """An actor: a process that opens the model once and scores one batch after the other."""
+    """An actor: a process that has the model and scores one batch after the other."""
 
     def __init__(self, model):
-        # As many actors as cores, so that each has one thread.
-        self.model = dismax.Model(model, workers=1)
+        self.model = model
 
     def __call__(self, photos):
         return self.model.map_batches(photos, photos.column_names + SCORES)
@@ -29,13 +28,14 @@ class Scorer:
 
 def main(source, model, output):
     ray.init(num_cpus=None if "RAY_ADDRESS" in os.environ else WORKERS)
-    # An actor gets whole blocks. Of the usual 128 MiB, small images would all go to one of them.
+    # A batch is a whole block of 128 MiB, unless told otherwise: small images would all go to one actor.
     ray.data.DataContext.get_current().target_max_block_size = 1 << 20
+    # The model travels as its path and digest. Each actor, one a core, opens it once and needs one thread.
+    model = dismax.Model(model, workers=1)
     scored = ray.data.read_parquet(source).map_batches(
         Scorer,
-        fn_constructor_args=[os.path.abspath(model)],
+        fn_constructor_args=[model],
         batch_format="pyarrow",
-        batch_size=1000,
         compute=ray.data.ActorPoolStrategy(size=WORKERS),
         # Actors keep what they reserve. Two whole cores of two leave none to read with, and the job would never begin.
         num_cpus=0.5,

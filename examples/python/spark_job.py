@@ -20,12 +20,10 @@ def main(source, model, output):
         SparkSession.builder.appName("dismax")
         # Spark counts 4 MB to open a file, so that small files of images would all go to one core.
         .config("spark.sql.files.openCostInBytes", "65536")
-        # Without it a batch has up to 10,000 rows, which can be gigabytes of photographs.
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
         .getOrCreate()
     )
     photos = spark.read.parquet(source)
-    # Spark has a Python process for each core, and each opens the model once: it travels as its path and digest.
+    # The model travels as its path and digest. Each Python process, one a core, opens it once and needs one thread.
     scorer = dismax.Model(model, workers=1)
     schema = StructType(photos.schema.fields + StructType.fromDDL(SCORES).fields)
     scored = photos.mapInArrow(lambda batches: scorer.map_batches(batches, schema.names), schema)

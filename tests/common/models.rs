@@ -38,7 +38,12 @@ pub fn uncalibrated() -> Model {
 
 /// The same, calibrated on made-up logits.
 pub fn calibrated() -> Model {
-    let mut model = uncalibrated();
+    calibrated_from(7)
+}
+
+/// A model with the weights of another seed, calibrated on the same logits.
+pub fn calibrated_from(seed: u64) -> Model {
+    let mut model = Model::try_new(config(), &weights(seed), None).expect("a model");
     let labels: Vec<i64> = (0..100).map(|row| row % 3).collect();
     // The label's logit is the largest in four rows of five.
     let logit = |row: i64, class: i64| {

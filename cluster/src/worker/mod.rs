@@ -3,6 +3,7 @@
 mod allowed;
 mod bench;
 mod gate;
+mod housekeeping;
 mod metrics;
 mod models;
 mod plans;

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -27,7 +27,8 @@ use uuid::Uuid;
 
 use super::WorkerOptions;
 use super::allowed::Allowed;
-use super::gate::admit;
+use super::gate::{Gate, admit};
+use super::housekeeping;
 use super::metrics::WorkerMetrics;
 use super::models::WorkerModels;
 use super::plans::Plans;
@@ -99,8 +100,10 @@ pub async fn serve(options: WorkerOptions, cancel: Cancel, ready: impl FnOnce(&s
         .route("/readyz", get(readiness))
         .route("/metrics", get(counts))
         .with_state(told);
+    let kept_tidy = housekeeping::run(worker.clone());
     let routes = Routes::new(worker.into_worker_server()).prepare().into_axum_router().merge(pages);
-    let routes = routes.layer(from_fn_with_state(options.security.token, admit));
+    let gate = Gate { token: options.security.token, draining: Arc::clone(&draining) };
+    let routes = routes.layer(from_fn_with_state(gate, admit));
 
     let taken = |source| dismax::Error::Io { path: address.to_string().into(), source };
     let listener = TcpListener::bind(address).await.map_err(taken)?;
@@ -117,30 +120,29 @@ pub async fn serve(options: WorkerOptions, cancel: Cancel, ready: impl FnOnce(&s
         server =
             server.tls_config(tls).map_err(|error| Error::Config(format!("the certificate or its key: {error}")))?;
     }
+    // The pages answer, and say that the worker is ending, until what has begun has ended.
     let stopping = async {
         while !cancel.is_cancelled() {
             tokio::time::sleep(TICK).await;
         }
         draining.store(true, Ordering::Relaxed);
         log::info!("ending: {} tasks run", metrics.running());
-    };
-    let serving = server
-        .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping);
-    ready(&format!("{scheme}://{own}"));
-    let given_up = async {
-        while !draining.load(Ordering::Relaxed) {
+        let deadline = Instant::now() + GRACE;
+        while metrics.running() > 0 && Instant::now() < deadline {
             tokio::time::sleep(TICK).await;
         }
-        tokio::time::sleep(GRACE).await;
     };
+    let serving = server.add_routes(Routes::from(routes)).serve_with_incoming(TcpListenerStream::new(listener));
+    ready(&format!("{scheme}://{own}"));
     tokio::select! {
-        served = serving => served.map_err(|error| Error::Config(format!("{own}: {error}"))),
-        () = given_up => {
-            log::warn!("{} tasks are handed back", metrics.running());
-            Ok(())
-        }
+        served = serving => return served.map_err(|error| Error::Config(format!("{own}: {error}"))),
+        () = kept_tidy => {}
+        () = stopping => {}
     }
+    if metrics.running() > 0 {
+        log::warn!("{} tasks are handed back", metrics.running());
+    }
+    Ok(())
 }
 
 /// What the pages tell.

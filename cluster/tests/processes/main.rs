@@ -3,7 +3,9 @@
 
 #[path = "../../../tests/common/mod.rs"]
 mod common;
+mod faults;
 mod queries;
+mod runs;
 #[path = "../../../udfs/tests/sql/shapes.rs"]
 mod shapes;
 mod support;

@@ -43,6 +43,15 @@ impl PartsFolder {
         Ok(opened)
     }
 
+    /// Removes what was left unfinished in it by processes that are gone.
+    pub fn tidy(&self) {
+        match &self.folder {
+            Folder::Local(path) => remove_all_abandoned(path),
+            #[cfg(feature = "cloud")]
+            Folder::Object(_) => {}
+        }
+    }
+
     /// Checks that none of these inputs lies in it: parts are replaced and removed.
     ///
     /// # Errors

@@ -171,12 +171,13 @@ impl PartsRun {
         options.max_errors.map_or(Ok(()), |limit| self.counts.check(limit, false))
     }
 
-    /// Writes the manifest for the last time.
+    /// Writes the manifest for the last time, and removes what processes left that were killed meanwhile.
     ///
     /// # Errors
     /// As [`done`](Self::done).
     pub fn finish(&mut self, options: &ScoreOptions) -> Result<()> {
         self.save()?;
+        self.folder.tidy();
         options.max_errors.map_or(Ok(()), |limit| self.counts.check(limit, true))
     }
 
