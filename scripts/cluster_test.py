@@ -503,8 +503,33 @@ class Test(CommandTest):
                 self.score(inputs, f"{out}/", *options, *cluster.flags, says="7 written")
                 self.score(inputs, f"{alone}/", *options, says="7 written")
                 self.same_folders(out, alone)
-                says = "workers write folders of parts"
-                self.score(inputs, self.path("one.parquet"), *cluster.flags, code=2, says=says)
+
+    def test_files_filters_and_audits(self):
+        """What the coordinator writes, of rows that workers scored."""
+        inputs = self.path("together")
+        sources = {inputs / f"{part}.parquet": self.pictures(f"together {part}", 200) for part in range(3)}
+        sources[inputs / "1.parquet"]["0007.png"] = b"no image"
+        self.parquet(sources)
+        with self.workers(2) as cluster:
+            def both(name, *command):
+                for flags, kind in [((), "alone"), (cluster.flags, "cluster")]:
+                    self.run(*command, "--model", MODEL, "--out", self.path(f"{name}-{kind}.parquet"), *flags)
+                alone, other = (self.path(f"{name}-{kind}.parquet") for kind in ("alone", "cluster"))
+                if command[0] == "audit":
+                    self.check((alone / "findings.parquet").read_bytes() == (other / "findings.parquet").read_bytes(),
+                               "other findings than on one machine")
+                    return
+                # Where pages end depends on how rows were read.
+                rows = [self.run("sql", "--quiet", "--format", "json", f"SELECT * FROM '{file}'") for file in (alone, other)]
+                self.check(rows[0] == rows[1] and rows[0], f"{name}: other rows than on one machine")
+
+            both("file", "score", inputs)
+            both("kept", "filter", inputs, "--keep", "ood")
+            both("few", "filter", inputs, "--keep", "in-dist", "--where", "path < '0100.png' AND dismax_confidence > 0.3",
+                 "--prefix", "dismax_", "--columns")
+            both("fdr", "filter", inputs, "--keep", "ood", "--fdr", "0.2")
+            both("audit", "audit", inputs)
+            self.check(all(worker.decoded for worker in cluster), "not by all workers")
 
     def test_score_images_and_tar_files(self):
         images = self.path("score-images")
