@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::args::{ImageArgs, InputArgs, OnBadFileArg};
 use clap::Args;
+use dismax::cancel::Cancel;
 use dismax::model::Model;
 use dismax::{Error, Result};
 use dismax_cluster::{Cluster, RemoteScanner, Security};
@@ -53,12 +54,13 @@ impl ClusterArgs {
         model: (&str, Arc<Model>),
         input: &InputArgs,
         images: &ImageArgs,
+        cancel: &Cancel,
     ) -> Result<(RemoteScanner, Runtime)> {
         check(input, images)?;
         let runtime = crate::runtime()?;
         let cluster = self.connect(&runtime)?.expect("the caller saw that there are addresses");
         let load = (images.image.clone(), images.load());
-        let scanner = RemoteScanner::try_new(cluster, runtime.handle().clone(), model, load)?;
+        let scanner = RemoteScanner::try_new(cluster, runtime.handle().clone(), model, load, cancel)?;
         Ok((scanner, runtime))
     }
 

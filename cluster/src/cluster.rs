@@ -1,19 +1,24 @@
 //! The workers of a cluster as a coordinator sees them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::prelude::SessionContext;
 use datafusion_distributed::DistributedExt;
-use dismax_udfs::{ModelName, ScoreCodec};
+use dismax::cancel::Cancel;
+use dismax_udfs::ScoreCodec;
 use futures::future::join_all;
 use url::Url;
 
 use crate::channels::{Channels, SharedChannels, told};
 use crate::error::{Error, Result};
 use crate::security::Security;
-use crate::work::{self, Answer, Work, WorkCodec};
+use crate::work::{self, Answer, Needed, Work, WorkCodec};
 use crate::workers::Workers;
+
+/// How often what waits looks whether it should stop.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Workers that this process may give work to. Those that do not answer, are of another release or lack a model are left
 /// out, with a warning that names them, and asked again later.
@@ -68,26 +73,29 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::NoWorkers`] where none is left.
-    pub(crate) async fn prepare(&self, models: &[ModelName]) -> Result<()> {
+    pub(crate) async fn prepare(&self, needed: &[Needed]) -> Result<()> {
         self.workers.look().await;
-        for model in models {
-            let waiting = self.workers.unprepared(model).into_iter().map(|worker| async move {
-                let work = Work::Prepare { name: model.name.clone(), digest: model.digest.clone() };
-                let mut answer = Ok(());
-                let mut take = |one| {
-                    if let Answer::Failed { reason, .. } = one {
-                        answer = Err(reason);
-                    }
-                };
-                let asked = self.carry_out(&worker, work, &mut take).await;
-                match asked.map_err(|error| told(&error)).and(answer) {
-                    Ok(()) => self.workers.note_prepared(&worker, model),
+        for needed in needed {
+            let waiting = self.workers.unprepared(needed).into_iter().map(|worker| async move {
+                match self.prepare_on(&worker, needed).await {
+                    Ok(()) => self.workers.note_prepared(&worker, needed),
                     Err(reason) => self.workers.leave_out(&worker, reason),
                 }
             });
             join_all(waiting).await;
         }
         self.workers.present().map(|_| ())
+    }
+
+    async fn prepare_on(&self, worker: &Url, needed: &Needed) -> Result<(), String> {
+        let mut answer = Err("it ended without an answer".to_owned());
+        let mut take = |one| match one {
+            Answer::End => answer = Ok(()),
+            Answer::Failed { reason, .. } => answer = Err(reason),
+            _ => {}
+        };
+        let asked = self.carry_out(worker, Work::Prepare(needed.clone()), &mut take).await;
+        asked.map_err(|error| told(&error)).and(answer)
     }
 
     /// Gives work to a worker, and hands its answers on as they come.
@@ -101,4 +109,17 @@ fn address(text: &str) -> Result<Url> {
     let url = Url::parse(text.trim()).map_err(|_| wrong())?;
     let is_plain = matches!(url.scheme(), "http" | "https") && url.has_host() && matches!(url.path(), "" | "/");
     if is_plain { Ok(url) } else { Err(wrong()) }
+}
+
+/// Waits for something, or for somebody who stops it.
+pub(crate) async fn or_cancelled<T>(cancel: &Cancel, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let stopped = async {
+        while !cancel.is_cancelled() {
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = stopped => Err(dismax::Error::Cancelled.into()),
+    }
 }

@@ -1,7 +1,8 @@
 //! What a worker says of itself before it is given work.
 
-use dismax_udfs::ModelName;
 use serde::{Deserialize, Serialize};
+
+use crate::work::Needed;
 
 /// Release of this crate: plans and parts are understood by workers of the same release.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -23,11 +24,11 @@ pub struct WorkerInfo {
 
 impl WorkerInfo {
     /// Why a worker cannot score with a model; none where it can.
-    pub(crate) fn lacks(&self, model: &ModelName) -> Option<String> {
+    pub(crate) fn lacks(&self, model: &Needed) -> Option<String> {
         if self.has_store || self.models.iter().any(|(_, digest)| *digest == model.digest) {
             return None;
         }
-        let ModelName { name, digest } = model;
+        let Needed { name, digest, .. } = model;
         Some(match self.models.iter().find(|(other, _)| other == name) {
             Some((_, other)) => {
                 format!("its model '{name}' is another one ({}, not {})", short(other), short(digest))

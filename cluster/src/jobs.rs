@@ -3,8 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use dismax_udfs::ModelName;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, pending};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use url::Url;
@@ -12,7 +11,7 @@ use url::Url;
 use crate::channels::{is_lost, shown, told};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
-use crate::work::{Answer, Work};
+use crate::work::{Answer, Needed, Work};
 
 /// Pieces that a worker has at once: it reads the next while it ends the last.
 const AT_ONCE: usize = 2;
@@ -45,10 +44,10 @@ pub(crate) trait Job {
 }
 
 /// Has workers do `count` pieces of a job, several at a time.
-pub(crate) async fn carry_out(cluster: &Cluster, model: &ModelName, count: usize, job: &mut impl Job) -> Result<()> {
+pub(crate) async fn carry_out(cluster: &Cluster, needed: &Needed, count: usize, job: &mut impl Job) -> Result<()> {
     let mut hands = Hands {
         cluster,
-        model,
+        needed,
         waiting: (0..count).collect(),
         running: FuturesUnordered::new(),
         at: HashMap::new(),
@@ -58,8 +57,16 @@ pub(crate) async fn carry_out(cluster: &Cluster, model: &ModelName, count: usize
     };
     let (tell, mut told) = unbounded_channel();
     let mut tick = tokio::time::interval(TICK);
+    // Beside the work: a machine that hangs takes seconds to be given up, and a model takes its time to load.
+    let mut looking: Option<BoxFuture<'_, Result<()>>> = None;
     while !hands.waiting.is_empty() || !hands.running.is_empty() {
         hands.hand_out(job, &tell)?;
+        let looked = async {
+            match &mut looking {
+                Some(looking) => looking.await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             // What a worker said comes before its end.
             biased;
@@ -70,9 +77,15 @@ pub(crate) async fn carry_out(cluster: &Cluster, model: &ModelName, count: usize
                 }
                 hands.ended(job, piece, &worker, ended)?;
             }
+            found = looked => {
+                looking = None;
+                hands.found(found)?;
+            }
             _ = tick.tick() => {
                 job.tick()?;
-                hands.look_for_workers().await?;
+                if looking.is_none() && !hands.waiting.is_empty() {
+                    looking = Some(Box::pin(cluster.prepare(std::slice::from_ref(needed))));
+                }
             }
         }
     }
@@ -98,7 +111,7 @@ struct Failures {
 /// The workers while they work.
 struct Hands<'a> {
     cluster: &'a Cluster,
-    model: &'a ModelName,
+    needed: &'a Needed,
     waiting: VecDeque<usize>,
     running: FuturesUnordered<BoxFuture<'a, (usize, Url, Ended)>>,
     /// Pieces that each worker has.
@@ -113,7 +126,7 @@ struct Hands<'a> {
 impl Hands<'_> {
     /// Gives pieces that wait to workers that have room.
     fn hand_out(&mut self, job: &impl Job, tell: &UnboundedSender<(usize, Answer)>) -> Result<()> {
-        let present = self.cluster.workers().present().unwrap_or_default();
+        let present = self.cluster.workers().ready(self.needed);
         while let Some(piece) = self.waiting.front().copied().filter(|piece| job.may_begin(*piece)) {
             let Some(worker) = self.free_for(piece, &present) else { break };
             self.waiting.pop_front();
@@ -154,7 +167,7 @@ impl Hands<'_> {
             }
             Ended::Lost(reason) => {
                 failures.losses += 1;
-                self.cluster.workers().leave_out(worker, reason.clone());
+                self.cluster.workers().lose(worker, reason.clone());
                 (reason, failures.losses < LOSSES)
             }
         };
@@ -168,12 +181,9 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Asks after workers, those that were lost as well.
-    async fn look_for_workers(&mut self) -> Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        match self.cluster.prepare(std::slice::from_ref(self.model)).await {
+    /// All workers were asked after, those that were lost as well.
+    fn found(&mut self, found: Result<()>) -> Result<()> {
+        match found {
             Ok(()) => self.idle = None,
             Err(error) if self.running.is_empty() => {
                 let since = *self.idle.get_or_insert_with(Instant::now);

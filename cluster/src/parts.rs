@@ -8,12 +8,11 @@ use dismax::model::Model;
 use dismax::run::{Progress, Run};
 use dismax::score_file::{PartCounts, PartOptions, PartsRun, PartsSettings, ScoreOptions, ScoreSummary};
 use dismax::{Columns, Error as CoreError};
-use dismax_udfs::ModelName;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, or_cancelled};
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
-use crate::work::{Answer, Part, Work};
+use crate::work::{Answer, Needed, Part, Work};
 
 /// Scores `dataset` into the folder `target` as [`dismax::score_file::score_to_parts`] does, with the same bytes, on
 /// workers. Inputs and folder must be places that the workers reach under the same names.
@@ -32,19 +31,24 @@ pub async fn score_to_parts(
     options: &ScoreOptions,
     run: &mut Run<'_>,
 ) -> Result<ScoreSummary> {
-    let (name, model) =
-        (ModelName { name: model.0.into(), digest: model.1.digest().into() }, Arc::new(model.1.clone()));
     let (image, load) = load;
+    let needed = Needed {
+        name: model.0.into(),
+        digest: model.1.digest().into(),
+        image: image.map(str::to_owned),
+        max_pixels: Some(load.limits.max_pixels),
+    };
+    let model = Arc::new(model.1.clone());
     let mut columns = Columns::of_model(&model, &options.prefix)?;
     if let Some(alpha) = options.alpha {
         columns = columns.with_alpha(alpha)?;
     }
     load.require_paths(&dataset.image_column(image)?)?;
     columns.schema(dataset.schema())?;
-    cluster.prepare(std::slice::from_ref(&name)).await?;
-    let precision = cluster.workers().precision().unwrap_or_default();
+    or_cancelled(&run.cancel, cluster.prepare(std::slice::from_ref(&needed))).await?;
+    let precision = cluster.workers().precision()?;
     let settings =
-        PartsSettings { model_digest: &name.digest, alpha: columns.alpha(), load, image, precision: &precision };
+        PartsSettings { model_digest: &needed.digest, alpha: columns.alpha(), load, image, precision: &precision };
     let parts = PartsRun::begin(dataset, target, &settings, options, run)?;
     let asked = PartOptions {
         prefix: options.prefix.clone(),
@@ -52,10 +56,13 @@ pub async fn score_to_parts(
         on_error: options.on_error,
         image: image.map(str::to_owned),
         max_pixels: load.limits.max_pixels,
+        row_group_rows: options.write.row_group_rows,
+        row_group_bytes: options.write.row_group_bytes,
+        compression: options.write.compression,
     };
     let count = parts.len();
     let mut job = PartsJob {
-        model: &name.digest,
+        model: &needed.digest,
         asked,
         options,
         parts,
@@ -63,7 +70,7 @@ pub async fn score_to_parts(
         counted: HashMap::new(),
         under_way: HashMap::new(),
     };
-    let outcome = jobs::carry_out(cluster, &name, count, &mut job).await;
+    let outcome = jobs::carry_out(cluster, &needed, count, &mut job).await;
     // What is complete is noted, also when the run ends early.
     let written = job.parts.finish(options);
     outcome?;

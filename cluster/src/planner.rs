@@ -15,6 +15,7 @@ use dismax_udfs::models_used;
 
 use crate::cluster::Cluster;
 use crate::crossing::{crossings, scores_here};
+use crate::work::Needed;
 
 type Planner = Arc<dyn QueryPlanner + Send + Sync>;
 
@@ -31,7 +32,8 @@ impl QueryPlanner for Preparing {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         let planned = self.alone.create_physical_plan(plan, session).await?;
         if !planned.is::<ExplainExec>() {
-            self.cluster.prepare(&models_used(&planned)?).await?;
+            let needed: Vec<Needed> = models_used(&planned)?.iter().map(Needed::for_queries).collect();
+            self.cluster.prepare(&needed).await?;
         }
         Ok(planned)
     }

@@ -7,21 +7,22 @@ use std::time::Duration;
 
 use arrow::array::BooleanArray;
 use dismax::cancel::Cancel;
-use dismax::dataset::{BatchSize, Chunk, Dataset, ImageColumn, LoadOptions};
+use dismax::dataset::{BatchSize, Chunk, Dataset, ImageColumn, LoadOptions, PortableDataset};
 use dismax::model::Model;
 use dismax::stage::{PortableObserver, ScannedChunk, Scanner, Scored};
 use dismax::{Error as CoreError, Result as CoreResult, RowError};
-use dismax_udfs::ModelName;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, or_cancelled};
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
-use crate::work::{Answer, Scan, ScanRows, Work};
+use crate::work::{Answer, Needed, Scan, ScanRows, Work};
 
-/// Pieces of a dataset for each worker. Few cost less; many let workers of unlike speed end together.
+/// Fewest pieces of a dataset for each worker. Few cost less; many let workers of unlike speed end together.
 const PIECES: usize = 8;
+/// Most rows of a piece, about: so many scores may wait for their turn.
+const PIECE_ROWS: u64 = 16_384;
 /// Pieces that may be ahead of the rows that are read here, for each worker.
 const AHEAD: usize = 3;
 /// Rows and bytes of the record batches that are read here.
@@ -33,9 +34,8 @@ const READ: BatchSize = BatchSize { rows: 1024, bytes: 8 << 20 };
 pub struct RemoteScanner {
     cluster: Arc<Cluster>,
     runtime: Handle,
-    name: ModelName,
+    needed: Needed,
     model: Arc<Model>,
-    image: Option<String>,
     load: LoadOptions,
 }
 
@@ -43,28 +43,34 @@ impl RemoteScanner {
     /// Has the workers of a cluster load the model.
     ///
     /// # Errors
-    /// [`Error::NoWorkers`].
+    /// [`Error::NoWorkers`]; [`dismax::Error::Cancelled`].
     pub fn try_new(
         cluster: Arc<Cluster>,
         runtime: Handle,
         (name, model): (&str, Arc<Model>),
         (image, load): (Option<String>, LoadOptions),
+        cancel: &Cancel,
     ) -> Result<Self> {
-        let name = ModelName { name: name.into(), digest: model.digest().into() };
-        runtime.block_on(cluster.prepare(std::slice::from_ref(&name)))?;
-        Ok(Self { cluster, runtime, name, model, image, load })
+        let (digest, max_pixels) = (model.digest().to_owned(), Some(load.limits.max_pixels));
+        let needed = Needed { name: name.into(), digest, image, max_pixels };
+        runtime.block_on(or_cancelled(cancel, cluster.prepare(std::slice::from_ref(&needed))))?;
+        Ok(Self { cluster, runtime, needed, model, load })
     }
 
     /// Starts the workers on a dataset. Its rows come in order, piece by piece.
     fn start(&self, dataset: &Dataset, observer: &str, cancel: &Cancel) -> Result<Incoming> {
         let count = self.cluster.workers().present()?.len();
-        let pieces = dataset.divided(count * PIECES).into_iter();
-        let pieces: Vec<Dataset> = pieces.filter(|piece| piece.files().next().is_some()).collect();
+        let by_rows = usize::try_from(dataset.rows().unwrap_or(0) / PIECE_ROWS).unwrap_or(usize::MAX);
+        let pieces = dataset.divided((count * PIECES).max(by_rows)).into_iter();
+        let pieces = pieces.filter(|piece| piece.files().next().is_some());
+        // As they are now: what changes from here on is refused.
+        let pieces = pieces.map(|piece| Ok((piece.to_portable()?, piece.rows())));
+        let pieces = pieces.collect::<CoreResult<Vec<_>>>()?;
         let (send, receive) = unbounded_channel();
         let taken = Arc::new(AtomicUsize::new(0));
         let mut job = ScanJob {
-            model: self.name.digest.clone(),
-            image: self.image.clone(),
+            model: self.needed.digest.clone(),
+            image: self.needed.image.clone(),
             max_pixels: self.load.limits.max_pixels,
             observer: observer.into(),
             pieces,
@@ -75,10 +81,10 @@ impl RemoteScanner {
             send: send.clone(),
             cancel: cancel.clone(),
         };
-        let (cluster, name) = (Arc::clone(&self.cluster), self.name.clone());
+        let (cluster, needed) = (Arc::clone(&self.cluster), self.needed.clone());
         self.runtime.spawn(async move {
             let count = job.pieces.len();
-            if let Err(error) = jobs::carry_out(&cluster, &name, count, &mut job).await {
+            if let Err(error) = jobs::carry_out(&cluster, &needed, count, &mut job).await {
                 // The reader may have ended first.
                 let _ = send.send(Err(error));
             }
@@ -93,7 +99,8 @@ struct ScanJob {
     image: Option<String>,
     max_pixels: u64,
     observer: String,
-    pieces: Vec<Dataset>,
+    /// With their rows, where these are known.
+    pieces: Vec<(PortableDataset, Option<u64>)>,
     /// Rows of pieces that have not been sent on, and whether they are whole.
     waiting: BTreeMap<usize, (Vec<ScanRows>, bool)>,
     /// The piece that is sent on next.
@@ -109,7 +116,7 @@ impl Job for ScanJob {
     fn work(&self, piece: usize) -> Result<Work> {
         Ok(Work::Scan(Box::new(Scan {
             model: self.model.clone(),
-            dataset: self.pieces[piece].to_portable()?,
+            dataset: self.pieces[piece].0.clone(),
             image: self.image.clone(),
             max_pixels: self.max_pixels,
             observer: self.observer.clone(),
@@ -135,7 +142,12 @@ impl Job for ScanJob {
     }
 
     fn done(&mut self, piece: usize) -> Result<()> {
-        self.waiting.entry(piece).or_default().1 = true;
+        let (rows, whole) = self.waiting.entry(piece).or_default();
+        let found = rows.iter().map(|rows| rows.errors.len() as u64).sum::<u64>();
+        if self.pieces[piece].1.is_some_and(|known| known != found) {
+            return Err(changed(&self.name(piece)).into());
+        }
+        *whole = true;
         while self.waiting.first_key_value().is_some_and(|(piece, (_, whole))| *piece == self.next && *whole) {
             let rows = self.waiting.pop_first().map(|(_, (rows, _))| rows).unwrap_or_default();
             self.next += 1;
@@ -193,7 +205,7 @@ impl Incoming {
         chunk: &Chunk,
         wanted: Option<&BooleanArray>,
     ) -> Result<Scored<O::Value>> {
-        let changed = || CoreError::data(&chunk.file, "changed while it was scored; run again");
+        let changed = || changed(&chunk.file);
         let classes = model.classes().len();
         let (mut rows, mut logits, mut observed) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..chunk.record_batch.num_rows() {
@@ -212,13 +224,17 @@ impl Incoming {
     }
 }
 
+fn changed(what: &str) -> CoreError {
+    CoreError::data(what, "changed while it was scored; run again")
+}
+
 impl Scanner for RemoteScanner {
     fn model(&self) -> &Arc<Model> {
         &self.model
     }
 
     fn image_column(&self, dataset: &Dataset) -> CoreResult<ImageColumn> {
-        let column = dataset.image_column(self.image.as_deref())?;
+        let column = dataset.image_column(self.needed.image.as_deref())?;
         self.load.require_paths(&column)?;
         Ok(column)
     }
@@ -243,14 +259,23 @@ impl Scanner for RemoteScanner {
         let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
         let chunks = dataset.read(READ, columns.as_deref())?;
         let mut incoming = self.start(dataset, O::NAME, &cancel)?;
-        let mut ended = false;
-        let scored = chunks.map(move |chunk| {
-            let chunk = chunk?;
+        let mut scored = move |chunk: Chunk, incoming: &mut Incoming| {
             let rows = wanted(&chunk)?;
             let scored = incoming.scored::<O>(&self.model, &chunk, rows.as_ref())?;
             cancel.check()?;
             Ok((chunk, rows, scored))
+        };
+        let last = dataset.files().last().unwrap_or_default().to_owned();
+        let scored = chunks.map(Some).chain([None]).filter_map(move |chunk| match chunk {
+            Some(chunk) => Some(chunk.and_then(|chunk| scored(chunk, &mut incoming))),
+            // Behind the last row here there is none at the workers.
+            None => match incoming.next() {
+                Ok(None) => None,
+                Ok(Some(_)) => Some(Err(changed(&last))),
+                Err(error) => Some(Err(error.into())),
+            },
         });
+        let mut ended = false;
         // Nothing comes after an error.
         Ok(scored.take_while(move |scored| {
             let begun = !ended;

@@ -6,7 +6,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionContext;
 use datafusion_distributed::{DesiredTaskCountEvent, DistributedExt, RouteTasksEvent, SessionStateBuilderExt};
-use dismax_udfs::{ScoreCodec, Spread, scoring_planner};
+use dismax_udfs::{FinalPlanner, ScoreCodec, Spread, scoring_planner};
 
 use crate::channels::SharedChannels;
 use crate::cluster::Cluster;
@@ -68,6 +68,7 @@ pub fn join(session: &SessionContext, cluster: &Arc<Cluster>) -> Result<()> {
         .with_distributed_route_tasks_handler(placed)
         .with_distributed_planner();
     let cutting = builder.query_planner().take().ok_or_else(|| Error::Config("the session has no planner".into()))?;
-    *session.state_ref().write() = builder.with_query_planner(Arc::new(ClusterPlanner { cutting })).build();
+    let planner = FinalPlanner(Arc::new(ClusterPlanner { cutting }));
+    *session.state_ref().write() = builder.with_query_planner(Arc::new(planner)).build();
     Ok(())
 }

@@ -17,6 +17,7 @@ use dismax::RowErrorCode;
 use dismax::cancel::Cancel;
 use dismax::dataset::PortableDataset;
 use dismax::score_file::{PartCounts, PartOptions};
+use dismax_udfs::ModelName;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
@@ -32,11 +33,36 @@ const AHEAD: usize = 2;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Work {
     /// To have a model at work.
-    Prepare { name: String, digest: String },
+    Prepare(Needed),
     /// To score a part of a dataset, and to write it where it belongs.
     Part(Box<Part>),
     /// To score a piece of a dataset, and to send the scores.
     Scan(Box<Scan>),
+}
+
+/// A model at work, as queries or runs need it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Needed {
+    /// What messages call it.
+    pub name: String,
+    /// SHA-256 of its files.
+    pub digest: String,
+    /// The image column, where a run names one.
+    pub image: Option<String>,
+    /// Most pixels of an image; the worker's own limit for queries.
+    pub max_pixels: Option<u64>,
+}
+
+impl Needed {
+    /// For queries.
+    pub fn for_queries(model: &ModelName) -> Self {
+        Self { name: model.name.clone(), digest: model.digest.clone(), image: None, max_pixels: None }
+    }
+
+    /// The model alone.
+    pub fn model(&self) -> ModelName {
+        ModelName { name: self.name.clone(), digest: self.digest.clone() }
+    }
 }
 
 /// A piece of a dataset whose scores come back, in its order.
@@ -157,7 +183,7 @@ impl Teller {
 impl DisplayAs for WorkExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         match &self.work {
-            Work::Prepare { name, .. } => write!(f, "WorkExec: prepare model {name}"),
+            Work::Prepare(needed) => write!(f, "WorkExec: prepare model {}", needed.name),
             Work::Part(part) => write!(f, "WorkExec: write {}", part.target),
             Work::Scan(_) => write!(f, "WorkExec: score a piece of a dataset"),
         }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use datafusion::common::Result as PlanResult;
 use datafusion_distributed::{GetWorkerInfoRequest, WorkerResolver};
-use dismax_udfs::ModelName;
 use futures::future::join_all;
 use tokio::time::timeout;
 use url::Url;
@@ -14,9 +13,12 @@ use url::Url;
 use crate::channels::{Channels, shown, told};
 use crate::error::{Error, Result};
 use crate::info::{RELEASE, WorkerInfo};
+use crate::work::Needed;
 
 /// How long a worker may take to say what it is.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a worker that cannot do what is needed is not asked for it again.
+const PAUSE: Duration = Duration::from_secs(60);
 /// How long an answer is believed.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -32,9 +34,20 @@ pub(crate) struct Workers {
 struct State {
     looked: Option<Instant>,
     present: BTreeMap<Url, WorkerInfo>,
-    left_out: BTreeMap<Url, String>,
-    /// By start of the worker and digest of the model.
-    prepared: HashSet<(String, String)>,
+    left_out: BTreeMap<Url, LeftOut>,
+    /// By start of the worker.
+    prepared: HashSet<(String, Needed)>,
+    /// Arithmetic of the workers' networks. It does not change while the cluster is used: scores would.
+    precision: Option<String>,
+}
+
+/// Why a worker does not take part.
+#[derive(Debug)]
+struct LeftOut {
+    reason: String,
+    /// The start of a worker that answers, and cannot do what is needed.
+    start: Option<String>,
+    since: Instant,
 }
 
 impl Workers {
@@ -59,21 +72,10 @@ impl Workers {
         state.looked = Some(Instant::now());
         for (worker, answer) in self.addresses.iter().zip(answers) {
             match answer {
+                Ok(info) if state.is_unfit(worker, &info) => {}
                 Ok(info) => state.take_in(worker, info),
-                Err(reason) => state.leave_out(worker, reason),
+                Err(reason) => state.leave_out(worker, reason, None),
             }
-        }
-        let first = self.addresses.iter().find_map(|worker| state.present.get(worker));
-        let precision = first.map(|info| info.precision.clone());
-        let others: Vec<(Url, String)> = state
-            .present
-            .iter()
-            .filter(|(_, info)| Some(&info.precision) != precision.as_ref())
-            .map(|(worker, info)| (worker.clone(), info.precision.clone()))
-            .collect();
-        for (worker, own) in others {
-            let first = precision.as_deref().unwrap_or_default();
-            state.leave_out(&worker, format!("it computes in {own}, the first worker in {first}"));
         }
     }
 
@@ -92,26 +94,47 @@ impl Workers {
 
     /// Leaves a worker out until it is asked again.
     pub fn leave_out(&self, worker: &Url, reason: String) {
-        self.state().leave_out(worker, reason);
+        let mut state = self.state();
+        let start = state.present.get(worker).map(|info| info.start.clone());
+        state.leave_out(worker, reason, start);
+    }
+
+    /// Leaves a worker out that was lost.
+    pub fn lose(&self, worker: &Url, reason: String) {
+        self.state().leave_out(worker, reason, None);
     }
 
     /// Leaves out those that cannot score with a model, and says which of the others have not prepared it.
-    pub fn unprepared(&self, model: &ModelName) -> Vec<Url> {
+    pub fn unprepared(&self, needed: &Needed) -> Vec<Url> {
         let mut state = self.state();
-        let lacking: Vec<(Url, String)> =
-            state.present.iter().filter_map(|(worker, info)| Some((worker.clone(), info.lacks(model)?))).collect();
-        for (worker, reason) in lacking {
-            state.leave_out(&worker, reason);
+        let lacking =
+            |(worker, info): (&Url, &WorkerInfo)| Some((worker.clone(), info.lacks(needed)?, Some(info.start.clone())));
+        let lacking: Vec<_> = state.present.iter().filter_map(lacking).collect();
+        for (worker, reason, start) in lacking {
+            state.leave_out(&worker, reason, start);
         }
-        let is_new = |info: &WorkerInfo| !state.prepared.contains(&(info.start.clone(), model.digest.clone()));
+        let is_new = |info: &WorkerInfo| !state.prepared.contains(&(info.start.clone(), needed.clone()));
         state.present.iter().filter(|(_, info)| is_new(info)).map(|(worker, _)| worker.clone()).collect()
     }
 
-    pub fn note_prepared(&self, worker: &Url, model: &ModelName) {
+    pub fn note_prepared(&self, worker: &Url, needed: &Needed) {
         let mut state = self.state();
         if let Some(start) = state.present.get(worker).map(|info| info.start.clone()) {
-            state.prepared.insert((start, model.digest.clone()));
+            state.prepared.insert((start, needed.clone()));
         }
+        if state.left_out.remove(worker).is_some() {
+            log::warn!("worker {} takes part again", shown(worker));
+        }
+    }
+
+    /// Those that have prepared a model, in the order of their addresses.
+    pub fn ready(&self, needed: &Needed) -> Vec<Url> {
+        let state = self.state();
+        let is_ready = |worker: &&Url| {
+            let info = state.present.get(*worker);
+            info.is_some_and(|info| state.prepared.contains(&(info.start.clone(), needed.clone())))
+        };
+        self.addresses.iter().filter(is_ready).cloned().collect()
     }
 
     /// Those that take part, in the order of their addresses.
@@ -129,30 +152,44 @@ impl Workers {
     }
 
     /// Arithmetic of the workers' networks.
-    pub fn precision(&self) -> Option<String> {
-        self.state().present.values().next().map(|info| info.precision.clone())
+    ///
+    /// # Errors
+    /// As [`Self::present`].
+    pub fn precision(&self) -> Result<String> {
+        let state = self.state();
+        state.precision.clone().ok_or_else(|| Error::NoWorkers { reasons: reasons(&state.left_out) })
     }
 }
 
 impl State {
+    /// Whether a worker was left out for what it is or has, and is the same as then. After a while it is tried again.
+    fn is_unfit(&self, worker: &Url, info: &WorkerInfo) -> bool {
+        let out = self.left_out.get(worker);
+        out.is_some_and(|out| out.start.as_ref() == Some(&info.start) && out.since.elapsed() < PAUSE)
+    }
+
+    /// It stays among those that were left out until it has prepared a model.
     fn take_in(&mut self, worker: &Url, info: WorkerInfo) {
-        if self.left_out.remove(worker).is_some() {
-            log::warn!("worker {} takes part again", shown(worker));
+        let precision = self.precision.get_or_insert_with(|| info.precision.clone());
+        if *precision != info.precision {
+            let reason = format!("it computes in {}, the others in {precision}", info.precision);
+            return self.leave_out(worker, reason, Some(info.start));
         }
         self.present.insert(worker.clone(), info);
     }
 
-    fn leave_out(&mut self, worker: &Url, reason: String) {
+    fn leave_out(&mut self, worker: &Url, reason: String, start: Option<String>) {
         self.present.remove(worker);
-        let before = self.left_out.insert(worker.clone(), reason.clone());
-        if before.as_ref() != Some(&reason) {
+        let out = LeftOut { reason: reason.clone(), start, since: Instant::now() };
+        let before = self.left_out.insert(worker.clone(), out);
+        if before.is_none_or(|before| before.reason != reason) {
             log::warn!("worker {} is left out: {reason}", shown(worker));
         }
     }
 }
 
-fn reasons(left_out: &BTreeMap<Url, String>) -> String {
-    let reasons = left_out.iter().map(|(worker, reason)| format!("{}: {reason}", shown(worker)));
+fn reasons(left_out: &BTreeMap<Url, LeftOut>) -> String {
+    let reasons = left_out.iter().map(|(worker, out)| format!("{}: {}", shown(worker), out.reason));
     reasons.collect::<Vec<_>>().join("; ")
 }
 

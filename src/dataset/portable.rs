@@ -94,14 +94,14 @@ impl PortableDataset {
         })
     }
 
-    /// Where the inputs lie: absolute paths and addresses.
-    pub fn places(&self) -> impl Iterator<Item = &str> {
-        self.sources.iter().map(|source| match &source.kind {
+    /// The files that are read: absolute paths and addresses.
+    pub fn places(&self) -> impl Iterator<Item = String> {
+        self.sources.iter().flat_map(|source| match &source.kind {
             PortableKind::Parquet { place, .. }
             | PortableKind::IpcFile(place)
             | PortableKind::IpcStream(place)
-            | PortableKind::Tar(place) => place.as_str(),
-            PortableKind::Images(images) => images.place(),
+            | PortableKind::Tar(place) => vec![place.clone()],
+            PortableKind::Images(images) => images.places().collect(),
         })
     }
 }

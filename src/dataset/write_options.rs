@@ -1,5 +1,7 @@
 //! How a dataset is written.
 
+use serde::{Deserialize, Serialize};
+
 use super::Format;
 
 /// How a dataset is written.
@@ -18,7 +20,7 @@ pub struct WriteOptions {
 }
 
 /// Compression of the values. Images are compressed already, but small ones repeat their headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compression {
     /// None.
     None,

@@ -15,6 +15,8 @@ use datafusion_proto::physical_plan::{
 use datafusion_proto::protobuf::PhysicalExprNode;
 use dismax::dataset::PortableDataset;
 use prost::Message;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 use crate::dataset_table::{self, DatasetExec};
 use crate::exec::ScoreExec;
@@ -170,8 +172,8 @@ impl ScoreCodec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(stages) = &self.stages else { return not_impl_err!("this session carries out no plans of others") };
         let name = ModelName { name: message.model_name.clone(), digest: message.model_digest.clone() };
-        let model =
-            ScoringModel::try_new(name.name.clone(), stages.stage(&name)?, &stages.cache()).map_err(external)?;
+        let stage = blocking(|| stages.stage(&name))?;
+        let model = ScoringModel::try_new(name.name.clone(), stage, &stages.cache()).map_err(external)?;
         let image = message.image.as_ref().ok_or_else(|| altered(&"a scoring node has lost its image"))?;
         let decoding = PhysicalPlanDecodeContext::new(context, self);
         let image = converter.proto_to_physical_expr(image, &input.schema(), &decoding)?;
@@ -184,13 +186,14 @@ impl ScoreCodec {
         let pieces: Vec<PortableDataset> = serde_json::from_slice(&message.pieces).map_err(|error| altered(&error))?;
         // Opening looks the files up, which says whether they are there.
         if let Some(stages) = &self.stages {
-            pieces.iter().flat_map(PortableDataset::places).try_for_each(|place| stages.admit(place))?;
+            pieces.iter().flat_map(PortableDataset::places).try_for_each(|place| stages.admit(&place))?;
         }
         let number = |number: &u64| usize::try_from(*number).map_err(|error| altered(&error));
         let columns = message.columns.iter().map(number).collect::<Result<Vec<_>>>()?;
         let limit = message.limit.as_ref().map(number).transpose()?;
         let columns = (!message.all_columns).then_some(columns);
-        Ok(Arc::new(DatasetExec::try_new(dataset_table::opened(&pieces)?, columns, limit)?))
+        let opened = blocking(|| dataset_table::opened(&pieces))?;
+        Ok(Arc::new(DatasetExec::try_new(opened, columns, limit)?))
     }
 }
 
@@ -228,6 +231,14 @@ fn ranges(message: &RowRangesMessage, scan: Arc<dyn ExecutionPlan>) -> Result<Ar
     };
     let rows = message.partitions.iter().map(of_partition).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(RowRangesExec::try_new(scan, rows)?))
+}
+
+/// Work that waits for a disk, a store or a device. Where the runtime has other threads, they go on meanwhile.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(work),
+        _ => work(),
+    }
 }
 
 fn altered(what: &dyn fmt::Display) -> DataFusionError {

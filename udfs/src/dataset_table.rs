@@ -109,13 +109,13 @@ impl DatasetExec {
             .collect()
     }
 
-    /// Where the inputs lie: absolute paths and addresses.
+    /// The files that are read: absolute paths and addresses.
     ///
     /// # Errors
     /// Inputs that only this process can read.
     pub fn places(&self) -> Result<Vec<String>> {
         let pieces = self.portable()?;
-        Ok(pieces.iter().flat_map(PortableDataset::places).map(str::to_owned).collect())
+        Ok(pieces.iter().flat_map(PortableDataset::places).collect())
     }
 
     /// What another process needs to open the pieces.

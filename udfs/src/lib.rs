@@ -68,7 +68,7 @@ pub use self::dataset_table::{DatasetExec, DatasetTable, Spread};
 pub use self::exec::{ScoreExec, sized_for_stages};
 pub use self::files::with_file_tables;
 pub use self::models::{ModelName, Models, NoModel, StageSource};
-pub use self::plan::{ScorePlanner, scoring_planner};
+pub use self::plan::{FinalPlanner, ScorePlanner, scoring_planner};
 pub use self::predicate::SqlPredicate;
 pub use self::reader_table::{ReaderTable, Reading};
 pub use self::register::{Functions, extend, register};

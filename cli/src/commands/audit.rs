@@ -113,7 +113,8 @@ fn on_workers(
 ) -> Option<Result<AuditSummary>> {
     args.cluster.is_given().then(|| {
         let name = model.path().display().to_string();
-        let (scanner, _runtime) = args.cluster.scanner((&name, Arc::clone(model)), &args.input, &args.images)?;
+        let (scanner, _runtime) =
+            args.cluster.scanner((&name, Arc::clone(model)), &args.input, &args.images, &context.cancel)?;
         context.watch(|run| audit(&scanner, inputs, &args.out, options, run))
     })
 }

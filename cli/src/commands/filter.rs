@@ -198,7 +198,8 @@ fn on_workers(
 ) -> Option<Result<FilterSummary>> {
     args.cluster.is_given().then(|| {
         let name = args.model.display().to_string();
-        let (scanner, _runtime) = args.cluster.scanner((&name, Arc::clone(model)), &args.input, &args.images)?;
+        let (scanner, _runtime) =
+            args.cluster.scanner((&name, Arc::clone(model)), &args.input, &args.images, &run.cancel)?;
         filter_to(&scanner, dataset, &args.out, options, run)
     })
 }

@@ -154,6 +154,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         write: WriteOptions { overwrite: args.force, ..WriteOptions::default() },
     };
     let summary = if let Some(output) = &args.retry_failed {
+        #[cfg(feature = "cluster")]
+        if args.cluster.is_given() {
+            return Err(Error::Config(
+                "--retry-failed works on this machine alone: leave --cluster out, or set DISMAX_CLUSTER= to nothing"
+                    .into(),
+            ));
+        }
         let stage = Stage::try_new(model, &args.stage.options(&args.images))?;
         context.watch(|run| retry_failed(&stage, output, &options, run))?
     } else {
@@ -184,7 +191,8 @@ fn on_cluster(
     let out = args.out.as_deref().unwrap_or_default();
     let name = args.model.display().to_string();
     if !is_folder(out) {
-        let (scanner, _runtime) = args.cluster.scanner((&name, Arc::new(model.clone())), &args.input, &args.images)?;
+        let (scanner, _runtime) =
+            args.cluster.scanner((&name, Arc::new(model.clone())), &args.input, &args.images, &context.cancel)?;
         return context.watch(|run| score_to(&scanner, dataset, out, options, run));
     }
     check(&InputArgs { on_bad_file: OnBadFileArg::Fail }, &args.images)?;

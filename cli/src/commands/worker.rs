@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dismax::{Error, Result};
 use dismax_cluster::{WorkerOptions, serve};
@@ -90,6 +91,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         // Whoever started it may not listen.
         let _ = ui::print(address);
     };
-    runtime()?.block_on(serve(options, context.cancel.clone(), ready))?;
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(options, context.cancel.clone(), ready));
+    // Threads that still wait for a disk or a store are not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    served?;
     Ok(Outcome::Done)
 }

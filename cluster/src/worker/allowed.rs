@@ -7,13 +7,16 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result as PlanResult, exec_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
+use datafusion::datasource::sink::DataSinkExec;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion_distributed::NetworkBoundaryExt;
 use dismax::location::is_remote;
 use dismax_udfs::DatasetExec;
+use url::Url;
 
 use crate::error::{Error, Result};
 use crate::work::WorkExec;
@@ -34,11 +37,10 @@ impl Allowed {
             let path = Path::new(folder);
             path.canonicalize().map_err(|source| dismax::Error::Io { path: path.into(), source }.into())
         });
-        let with_slash = |address: &String| format!("{}/", address.trim_end_matches('/'));
-        Ok(Self {
-            folders: folders.collect::<Result<_>>()?,
-            addresses: addresses.into_iter().map(with_slash).collect(),
-        })
+        let addresses = addresses.into_iter().map(|address| {
+            whole(address).ok_or_else(|| Error::Config(format!("{address}: is no address that can be allowed")))
+        });
+        Ok(Self { folders: folders.collect::<Result<_>>()?, addresses: addresses.collect::<Result<_>>()? })
     }
 
     /// Checks a path from the root or an address. Links are followed first, so that none leads out.
@@ -47,10 +49,7 @@ impl Allowed {
     /// That it lies elsewhere. Whether something is there is not said.
     pub fn check(&self, place: &str) -> PlanResult<()> {
         let is_allowed = match is_remote(place) {
-            true => {
-                let within = format!("{}/", place.trim_end_matches('/'));
-                !place.split('/').any(|part| part == "..") && self.addresses.iter().any(|one| within.starts_with(one))
-            }
+            true => whole(place).is_some_and(|place| self.addresses.iter().any(|one| place.starts_with(one))),
             false => {
                 canonical(Path::new(place)).is_some_and(|path| self.folders.iter().any(|one| path.starts_with(one)))
             }
@@ -67,6 +66,10 @@ impl Allowed {
     /// A leaf that reads elsewhere, or of which nobody knows where it reads.
     pub fn check_plan(&self, plan: &Arc<dyn ExecutionPlan>) -> PlanResult<()> {
         plan.apply(|node| {
+            // What writes has an input, and is no leaf.
+            if node.is::<DataSinkExec>() {
+                return exec_err!("a worker carries out no query that writes files; write its rows on the coordinator");
+            }
             if node.children().is_empty() && node.as_network_boundary().is_none() {
                 self.check_leaf(node)?;
             }
@@ -80,7 +83,11 @@ impl Allowed {
             return dataset.places()?.iter().try_for_each(|place| self.check(place));
         }
         // Work looks where it reads and writes when it begins.
-        if leaf.is::<WorkExec>() || leaf.is::<EmptyExec>() || leaf.is::<PlaceholderRowExec>() {
+        if leaf.is::<WorkExec>()
+            || leaf.is::<EmptyExec>()
+            || leaf.is::<PlaceholderRowExec>()
+            || leaf.is::<LazyMemoryExec>()
+        {
             return Ok(());
         }
         let source = leaf.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
@@ -103,6 +110,14 @@ impl Allowed {
 
 fn unknown(leaf: &Arc<dyn ExecutionPlan>) -> DataFusionError {
     Error::Config(format!("a worker does not carry out {}: where it reads is not known", leaf.name())).into()
+}
+
+/// An address as stores and servers read it, with a slash at its end; none for one that may mean another place.
+fn whole(address: &str) -> Option<String> {
+    let is_plain = !address.contains('\\') && !address.contains(char::is_control);
+    let url = Url::parse(address).ok().filter(|_| is_plain)?;
+    let has_steps = address.split('/').any(|part| part == "..") || url.path().to_ascii_lowercase().contains("%2e%2e");
+    (!has_steps).then(|| format!("{}/", url.as_str().trim_end_matches('/')))
 }
 
 /// A path without links. Of an output the last part need not be there yet.
@@ -134,6 +149,28 @@ mod tests {
         assert!(allowed.check("s3://bucket/photos/a.parquet").is_ok());
         for name in ["s3://bucket/photos-2/a", "s3://other/photos/a", "s3://bucket/photos/../x", "relative/x", "/"] {
             assert!(allowed.check(name).is_err(), "{name}");
+        }
+        let web = Allowed::new(&["https://host/public/".into()]).expect("an address");
+        assert!(web.check("https://host/public/a b.parquet").is_ok());
+        for name in [
+            "https://host/public/../private/a",
+            "https://host/public/%2e%2e/private/a",
+            "https://host/public/%2E./private/a",
+            "https://host/public\\..\\private/a",
+            "https://host/publicity/a",
+            "http://host/public/a",
+            "https://user@host/public/a",
+        ] {
+            assert!(web.check(name).is_err(), "{name}");
+        }
+    }
+    #[tokio::test]
+    async fn a_plan_that_writes_is_refused() {
+        let allowed = Allowed::new(&["/".into()]).expect("there");
+        let session = datafusion::prelude::SessionContext::new();
+        for (sql, may) in [("SELECT 1", true), ("COPY (SELECT 1) TO '/tmp/never.csv' STORED AS CSV", false)] {
+            let plan = session.sql(sql).await.expect("SQL").create_physical_plan().await.expect("a plan");
+            assert_eq!(allowed.check_plan(&plan).is_ok(), may, "{sql}");
         }
     }
 }

@@ -28,15 +28,19 @@ pub(super) struct WorkBench {
 impl Bench for WorkBench {
     fn work(&self, work: &Work, cancel: &Cancel, tell: &mut dyn FnMut(Answer)) {
         let done = match work {
-            Work::Prepare { name, digest } => {
-                let model = ModelName { name: name.clone(), digest: digest.clone() };
-                self.models.stage_for_queries(&model).map(|_| None)
+            Work::Prepare(needed) => match needed.max_pixels {
+                None => self.models.stage_for_queries(&needed.model()),
+                Some(limit) => self.models.stage_for(&needed.model(), needed.image.as_deref(), limit),
             }
+            .map(|_| None),
             Work::Part(part) => self.score(part, cancel, tell).map(|counts| Some(Answer::Part(counts))),
             Work::Scan(scan) if scan.observer == ImageObserver::NAME => {
                 self.scan(scan, Arc::new(ImageObserver::default()), cancel, tell).map(|()| None)
             }
-            Work::Scan(scan) => self.scan(scan, Arc::new(()), cancel, tell).map(|()| None),
+            Work::Scan(scan) if scan.observer == <() as PortableObserver>::NAME => {
+                self.scan(scan, Arc::new(()), cancel, tell).map(|()| None)
+            }
+            Work::Scan(scan) => Err(Error::Config(format!("there is no observer \"{}\"", scan.observer))),
         };
         match done {
             Ok(answer) => answer.into_iter().chain([Answer::End]).for_each(tell),
@@ -50,8 +54,8 @@ impl Bench for WorkBench {
 
 impl WorkBench {
     fn score(&self, part: &Part, cancel: &Cancel, tell: &mut dyn FnMut(Answer)) -> Result<PartCounts> {
-        for place in part.dataset.places().chain([part.target.as_str()]) {
-            self.allowed.check(place)?;
+        for place in part.dataset.places().chain([part.target.clone()]) {
+            self.allowed.check(&place)?;
         }
         let (options, start) = (&part.options, Instant::now());
         let model = ModelName { name: "of the run".into(), digest: part.model.clone() };
@@ -69,9 +73,7 @@ impl WorkBench {
         log::info!("{}: written in {:.1} s", part.target, start.elapsed().as_secs_f64());
         Ok(counts)
     }
-}
 
-impl WorkBench {
     fn scan<O: PortableObserver>(
         &self,
         scan: &Scan,
@@ -79,7 +81,7 @@ impl WorkBench {
         cancel: &Cancel,
         tell: &mut dyn FnMut(Answer),
     ) -> Result<()> {
-        scan.dataset.places().try_for_each(|place| self.allowed.check(place))?;
+        scan.dataset.places().try_for_each(|place| self.allowed.check(&place))?;
         let model = ModelName { name: "of the run".into(), digest: scan.model.clone() };
         let stage = self.models.stage_for(&model, scan.image.as_deref(), scan.max_pixels)?;
         let dataset = scan.dataset.open(cancel)?;
@@ -101,9 +103,9 @@ impl WorkBench {
 
 fn described(work: &Work) -> String {
     match work {
-        Work::Prepare { name, .. } => format!("model '{name}'"),
+        Work::Prepare(needed) => format!("model '{}'", needed.name),
         Work::Part(part) => part.target.clone(),
-        Work::Scan(scan) => scan.dataset.places().next().unwrap_or("nothing").to_owned(),
+        Work::Scan(scan) => scan.dataset.places().next().unwrap_or_else(|| "nothing".into()),
     }
 }
 

@@ -16,6 +16,9 @@ use super::allowed::Allowed;
 use crate::error::{Error, Result};
 use crate::info::short;
 
+/// Stages that are kept, whether or not somebody uses them. Each has a network and threads.
+const MOST_STAGES: usize = 4;
+
 /// Models by digest. A stage starts when it is first asked for.
 pub(super) struct WorkerModels {
     models: Mutex<HashMap<String, Arc<Model>>>,
@@ -58,7 +61,7 @@ impl WorkerModels {
     /// The stage of a model for parts of a dataset.
     pub fn stage_for(&self, model: &ModelName, image: Option<&str>, max_pixels: u64) -> Result<Arc<Stage>> {
         let key = StageKey { digest: model.digest.clone(), image: image.map(str::to_owned), max_pixels };
-        let slot = Arc::clone(locked(&self.stages).entry(key).or_default());
+        let slot = self.slot(key);
         let mut slot = locked(&slot);
         if let Some(stage) = &*slot {
             return Ok(Arc::clone(stage));
@@ -68,6 +71,19 @@ impl WorkerModels {
         let stage = Arc::new(Stage::try_new(self.model(model)?, &options)?);
         *slot = Some(Arc::clone(&stage));
         Ok(stage)
+    }
+
+    /// The place of a stage. Where there are many, those that nobody uses make room.
+    fn slot(&self, key: StageKey) -> Arc<Slot> {
+        let mut stages = locked(&self.stages);
+        if stages.len() >= MOST_STAGES && !stages.contains_key(&key) {
+            let is_used = |slot: &Arc<Slot>| match slot.try_lock() {
+                Ok(stage) => stage.as_ref().is_none_or(|stage| Arc::strong_count(stage) > 1),
+                Err(_) => true,
+            };
+            stages.retain(|_, slot| is_used(slot));
+        }
+        Arc::clone(stages.entry(key).or_default())
     }
 
     /// The stage of a model for queries.

@@ -60,6 +60,12 @@ pub async fn serve(options: WorkerOptions, cancel: Cancel, ready: impl FnOnce(&s
             "{address} can be reached from other machines: such a worker needs a token and a certificate"
         )));
     }
+    if options.tls.is_some() && options.security.authority.is_none() {
+        return Err(Error::Config("a worker with a certificate needs those that vouch for the other workers".into()));
+    }
+    if options.security.token.is_none() {
+        log::warn!("there is no token: whoever has an account on this machine may use this worker, and its places");
+    }
     for (_, model) in &options.models {
         model.require_calibration()?;
     }

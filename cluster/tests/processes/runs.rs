@@ -58,7 +58,8 @@ impl Fixture {
     fn scanner(&self) -> RemoteScanner {
         let model = Arc::new(Model::read(&self.model).unwrap());
         let (cluster, runtime) = (Arc::clone(&self.cluster), self.runtime.handle().clone());
-        RemoteScanner::try_new(cluster, runtime, ("a", model), (None, LoadOptions::default())).unwrap()
+        RemoteScanner::try_new(cluster, runtime, ("a", model), (None, LoadOptions::default()), &Default::default())
+            .unwrap()
     }
 
     fn place(&self, name: &str) -> String {

@@ -30,8 +30,10 @@ pub(in crate::dataset) struct PortableImages {
 }
 
 impl PortableImages {
-    pub fn place(&self) -> &str {
-        &self.place
+    /// The files, as absolute paths or addresses.
+    pub fn places(&self) -> impl Iterator<Item = String> {
+        let folder = self.place.trim_end_matches('/');
+        self.files.iter().map(move |(path, _)| format!("{folder}/{}", path.display()))
     }
 }
 

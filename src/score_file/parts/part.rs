@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{Columns, with_columns};
-use crate::dataset::{BackgroundWriter, Dataset, DatasetWriter, Format, WriteOptions};
+use crate::dataset::{BackgroundWriter, Compression, Dataset, DatasetWriter, Format, WriteOptions};
 use crate::error::Result;
 use crate::run::{Progress, Run};
 use crate::score_file::counts::Counts;
@@ -23,6 +23,12 @@ pub struct PartOptions {
     pub image: Option<String>,
     /// Most pixels of an image.
     pub max_pixels: u64,
+    /// Most rows of a row group.
+    pub row_group_rows: usize,
+    /// Most encoded bytes of a row group, about.
+    pub row_group_bytes: usize,
+    /// Compression of pages.
+    pub compression: Compression,
 }
 
 /// What happened to the rows of a part.
@@ -48,7 +54,12 @@ pub fn score_part(
     let columns = Columns::try_new(stage, &options.prefix)?.with_alpha(options.alpha)?;
     stage.image_column(dataset)?;
     let schema = columns.schema(dataset.schema())?;
-    let write = write_options(&WriteOptions::default());
+    let write = write_options(&WriteOptions {
+        row_group_rows: options.row_group_rows,
+        row_group_bytes: options.row_group_bytes,
+        compression: options.compression,
+        ..WriteOptions::default()
+    });
     let mut writer = BackgroundWriter::try_new(DatasetWriter::create_part(target, &schema, &write)?)?;
     let checked = ScoreOptions { on_error: options.on_error, ..ScoreOptions::default() };
     let mut counts = Counts::default();

@@ -135,11 +135,6 @@ impl PartsRun {
         self.entries.is_empty()
     }
 
-    /// Rows of a part, where they are known beforehand.
-    pub fn rows_of(&self, part: usize) -> Option<u64> {
-        self.dataset.only(&[part]).rows()
-    }
-
     /// The name of a part's file in the folder.
     pub fn name_of(&self, part: usize) -> &str {
         &self.manifest.parts[self.entries[part]].part

@@ -14,5 +14,5 @@ mod rule;
 mod top_k;
 
 pub(crate) use self::planner::ScoringQueryPlanner;
-pub use self::planner::{ScorePlanner, scoring_planner};
+pub use self::planner::{FinalPlanner, ScorePlanner, scoring_planner};
 pub(crate) use self::rule::ScoreOnce;

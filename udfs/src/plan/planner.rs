@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DataFusionError, Result, plan_err};
+use datafusion::common::{Result, plan_err};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -48,6 +48,18 @@ pub fn scoring_planner(others: Arc<dyn QueryPlanner + Send + Sync>) -> Arc<dyn Q
     Arc::new(ScoringQueryPlanner::beside(Some(others)))
 }
 
+/// A planner that plans scoring nodes too, so that what it cannot plan is not planned otherwise: one that sends plans to
+/// other machines must not silently be left out.
+#[derive(Debug)]
+pub struct FinalPlanner(pub Arc<dyn QueryPlanner + Send + Sync>);
+
+#[async_trait]
+impl QueryPlanner for FinalPlanner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        self.0.create_physical_plan(plan, session).await
+    }
+}
+
 /// DataFusion's planner with [`ScorePlanner`], or a planner that the session had before.
 #[derive(Debug)]
 pub(crate) struct ScoringQueryPlanner {
@@ -70,11 +82,10 @@ impl ScoringQueryPlanner {
 impl QueryPlanner for ScoringQueryPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         if let Some(others) = &self.others {
-            // It plans scoring nodes too where `ScorePlanner` was added to it. What it finds wrong with the world, and
-            // not with the plan, another planner would only hide.
+            // It plans scoring nodes too where `ScorePlanner` was added to it.
             let planned = others.create_physical_plan(plan, session).await;
-            let is_final = |error: &DataFusionError| matches!(error.find_root(), DataFusionError::External(_));
-            if planned.is_ok() || planned.as_ref().is_err_and(is_final) || !has_scores(plan)? {
+            let is_final = others.as_ref() as &dyn Any;
+            if planned.is_ok() || is_final.is::<FinalPlanner>() || !has_scores(plan)? {
                 return planned;
             }
         }

@@ -27,6 +27,9 @@ pub fn open(
     let cluster = args.cluster.connect(runtime)?;
     #[cfg(feature = "cluster")]
     if cluster.is_some() {
+        if args.max_pixels != dismax::image::Limits::default().max_pixels {
+            return Err(Error::Config("--max-pixels is the workers' own: give it to dismax worker".into()));
+        }
         models = models.started_late();
     }
     let mut config = SessionConfig::new().with_information_schema(true);
