@@ -64,7 +64,7 @@ fn model(architecture: Architecture, preprocessing: Preprocessing) -> Model {
     let labels: Vec<i64> = (0..200).map(|row| row % CLASSES as i64).collect();
     let logits: Vec<f32> = logits(200).into_iter().collect();
     let rows = LabelledLogits::try_new(&logits, CLASSES, &labels).unwrap();
-    model.calibrate(&rows, &CalibrationOptions::default(), "drawn rows").unwrap();
+    model.calibrate(&rows, None, &CalibrationOptions::default(), "drawn rows").unwrap();
     model
 }
 

@@ -117,7 +117,7 @@ fn network_on(device: Device, model: &PathBuf, batch: usize, seconds: f64) -> Re
     let passes = || -> Result<()> {
         let mut logits = None;
         for _ in 0..QUEUED {
-            logits = Some(scorer.logits_on_device(&pixels)?);
+            logits = Some(scorer.values_on_device(&pixels, false)?);
         }
         // Only this waits for the device.
         let _ = logits.map(|logits| logits.f_to_device(tch::Device::Cpu)).transpose()?;

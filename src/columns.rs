@@ -263,7 +263,7 @@ impl Columns {
         let (mut flagged, mut failed) = (0, Vec::new());
         for (row, out) in probabilities.chunks_exact_mut(classes).enumerate() {
             let calibrated =
-                scored.logits(row).map_err(Clone::clone).and_then(|logits| self.calibration.apply(logits, out));
+                scored.output(row).map_err(Clone::clone).and_then(|output| self.calibration.apply(output, out));
             valid.push(calibrated.is_ok());
             p_values.push(calibrated.as_ref().ok().map(|(_, verdict)| verdict.p_value));
             match calibrated {

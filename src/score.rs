@@ -28,13 +28,26 @@ pub enum Score {
     Mmles,
     /// [`Score::Mmles`] + [`Score::Mps`].
     Mmleps,
+    /// [`Score::Mds`] and how usual the features of the network's early stages are, each as the logarithm of its rank
+    /// among training images (Fisher's combination): at most 0. Not a function of the logits alone: see
+    /// [`EarlyScore`](crate::calibration::EarlyScore).
+    #[serde(rename = "mds+early")]
+    MdsEarly,
 }
 
 impl Score {
-    /// All scores, in the paper's order.
-    pub const ALL: [Self; 6] = [Self::Mps, Self::Es, Self::Mds, Self::Mmls, Self::Mmles, Self::Mmleps];
+    /// The scores of logits, in the paper's order.
+    pub const OF_LOGITS: [Self; 6] = [Self::Mps, Self::Es, Self::Mds, Self::Mmls, Self::Mmles, Self::Mmleps];
 
-    /// Lower-case name: `mps`, `es`, `mds`, `mmls`, `mmles`, `mmleps`.
+    /// All scores.
+    pub const ALL: [Self; 7] = [Self::Mps, Self::Es, Self::Mds, Self::Mmls, Self::Mmles, Self::Mmleps, Self::MdsEarly];
+
+    /// Whether it needs features besides the logits.
+    pub const fn needs_features(self) -> bool {
+        matches!(self, Self::MdsEarly)
+    }
+
+    /// Lower-case name: `mps`, `es`, `mds`, `mmls`, `mmles`, `mmleps`, `mds+early`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mps => "mps",
@@ -43,14 +56,15 @@ impl Score {
             Self::Mmls => "mmls",
             Self::Mmles => "mmles",
             Self::Mmleps => "mmleps",
+            Self::MdsEarly => "mds+early",
         }
     }
 
     /// This score of one row of logits, at temperature 1.
     ///
     /// Finite for finite logits however far apart they are (`0 ln 0 = 0`), unless the sum itself leaves the range of
-    /// f32. A NaN or +infinite logit and an empty row give a value that is not finite: such a row is an error, never
-    /// in-distribution.
+    /// f32. A NaN or +infinite logit, an empty row and a score that needs more than logits give a value that is not
+    /// finite: such a row is an error, never in-distribution.
     pub fn of_logits(self, logits: &[f32]) -> f32 {
         self.combine(logits, &Softmax::of(logits, 1.0))
     }
@@ -71,6 +85,7 @@ impl Score {
             Self::Mmls => max_plus_mean(),
             Self::Mmles => max_plus_mean() + softmax.negative_entropy(logits),
             Self::Mmleps => max_plus_mean() + softmax.negative_entropy(logits) + softmax.confidence(),
+            Self::MdsEarly => f64::NAN,
         };
         score as f32
     }
@@ -95,6 +110,16 @@ impl FromStr for Score {
             Error::Config(format!("unknown score {name:?}: use one of {names}"))
         })
     }
+}
+
+/// What the network gives for one image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowOutput<'a> {
+    /// `[C]`, before temperature.
+    pub logits: &'a [f32],
+    /// Means over height and width of what each stage of the network gives, one stage after the other
+    /// ([`Architecture::stages`](crate::network::Architecture::stages)); none where nobody asked for them.
+    pub features: Option<&'a [f32]>,
 }
 
 /// What the scoring stage needs to know of a row besides its probabilities.

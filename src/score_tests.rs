@@ -29,7 +29,7 @@ fn two_classes_by_hand() {
 #[test]
 fn extreme_gaps_stay_finite() {
     for logits in [[0.0, -104.0], [0.0, -1e30], [f32::MAX, f32::MIN], [3e38, 3e38]] {
-        for score in Score::ALL {
+        for score in Score::OF_LOGITS {
             let huge_mean = logits[0] > 1e38 && !matches!(score, Score::Mps | Score::Es | Score::Mds);
             assert!(huge_mean || score.of_logits(&logits).is_finite(), "{score} {logits:?}");
         }
@@ -50,7 +50,7 @@ fn broken_logits_give_no_usable_score() {
         &[f32::NEG_INFINITY, f32::NEG_INFINITY],
     ];
     for logits in rows {
-        for score in Score::ALL {
+        for score in Score::OF_LOGITS {
             assert!(!score.of_logits(logits).is_finite(), "{score} {logits:?}");
             for temperature in [1.0, 0.01] {
                 let row = row(logits, temperature, score, &mut [0.0; 2]);
@@ -67,7 +67,7 @@ fn ties_take_the_first_class() {
 
 #[test]
 fn names_round_trip() {
-    for score in Score::ALL {
+    for score in Score::OF_LOGITS {
         assert_eq!(score.name().parse::<Score>().unwrap(), score);
         assert_eq!(serde_json::to_string(&score).unwrap(), format!("\"{score}\""));
         assert_eq!(serde_json::from_str::<Score>(&format!("\"{score}\"")).unwrap(), score);
@@ -94,7 +94,7 @@ proptest! {
     fn class_and_score_do_not_depend_on_the_temperature(
         logits in prop::collection::vec(-50f32..50.0, 1..20), temperature in 0.001f32..100.0
     ) {
-        for score in Score::ALL {
+        for score in Score::OF_LOGITS {
             let mut probabilities = vec![0.0; logits.len()];
             let scored = row(&logits, temperature, score, &mut probabilities);
             let at_one = row(&logits, 1.0, score, &mut vec![0.0; logits.len()]);

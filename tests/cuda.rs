@@ -65,7 +65,7 @@ fn scores(device: Device, batch_rows: usize) -> Vec<Row> {
         for row in 0..scored.rows().len() {
             let mut probabilities = vec![0.0; stage.model().classes().len()];
             let (scores, verdict) =
-                calibration.apply(scored.logits(row).expect("logits"), &mut probabilities).expect("a score");
+                calibration.apply(scored.output(row).expect("logits"), &mut probabilities).expect("a score");
             rows.push((scores.class, verdict.is_ood, probabilities));
         }
     }
@@ -127,12 +127,12 @@ fn broken_rows_and_tails_cost_their_neighbours_nothing() {
     let item = Ok((column.images_in(&record_batch).expect("images"), ()));
     let ((), scored) = stage.score([item]).next().expect("an item").expect("scores");
     for (row, expected) in all.iter().enumerate().take(101) {
-        let Ok(logits) = scored.logits(row) else {
+        let Ok(output) = scored.output(row) else {
             assert_eq!(row % 3, 1, "row {row}");
             continue;
         };
         let mut probabilities = vec![0.0; stage.model().classes().len()];
-        calibration.apply(logits, &mut probabilities).expect("a score");
+        calibration.apply(output, &mut probabilities).expect("a score");
         let worst = probabilities.iter().zip(&expected.2).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst <= 1e-2, "row {row} differs by {worst}");
     }
@@ -148,8 +148,8 @@ fn two_streams_share_the_device() {
         let mut probabilities = vec![0.0; stage.model().classes().len()];
         let items = images(512).into_iter().map(|images| Ok((images, ())));
         let items: Vec<_> = stage.score(items).map(|item| item.expect("scores").1).collect();
-        let rows = items.iter().flat_map(|item| (0..item.rows().len()).map(move |row| item.logits(row)));
-        rows.map(|logits| calibration.apply(logits.expect("logits"), &mut probabilities).expect("a score").0.class)
+        let rows = items.iter().flat_map(|item| (0..item.rows().len()).map(move |row| item.output(row)));
+        rows.map(|output| calibration.apply(output.expect("logits"), &mut probabilities).expect("a score").0.class)
             .collect()
     };
     std::thread::scope(|scope| {

@@ -91,7 +91,7 @@ fn calibrated_on(model: &Model, collected: &DatasetLogits) -> Model {
         collected.logits().enumerate().map(|(row, logits)| ((predicted(logits) + row % 3 / 2) % 3) as i64).collect();
     let rows = LabelledLogits::try_new(&logits, 3, &labels).expect("logits");
     let mut model = model.clone();
-    model.calibrate(&rows, &CalibrationOptions::default(), "generated rows").expect("calibration");
+    model.calibrate(&rows, None, &CalibrationOptions::default(), "generated rows").expect("calibration");
     model
 }
 
@@ -157,7 +157,7 @@ fn figures_are_those_of_the_metrics_on_the_logits() {
     // Flags as the scored columns have them: by p-value, and so by the threshold.
     let threshold = evaluation.ood_score_threshold.expect("one threshold");
     for (flagged, set) in [(&figures.flagged, &in_dist), (&evaluation.ood[0].flagged, &ood[0].1)] {
-        let scores = set.scores(calibration.score);
+        let scores = set.scores(calibration.score).expect("a score of logits");
         let is_ood =
             |score: f32| calibration.scores.verdict(0, score, calibration.alpha).expect("finite scores").is_ood;
         let (count, of) = (scores.iter().filter(|&&score| is_ood(score)).count() as u64, scores.len() as u64);
@@ -168,9 +168,10 @@ fn figures_are_those_of_the_metrics_on_the_logits() {
     let set = &evaluation.ood[0];
     assert_eq!((set.name.as_str(), set.rows, set.scored, set.failed), ("other", 40, 39, 1));
     assert_eq!(set.errors, BTreeMap::from([("empty_image".to_owned(), 1)]));
-    assert_eq!(set.scores.len(), Score::ALL.len());
-    for score in Score::ALL {
-        let expected = OodMetrics::of_scores(&in_dist.scores(score), &ood[0].1.scores(score)).expect("metrics");
+    assert_eq!(set.scores.len(), Score::OF_LOGITS.len(), "nothing is known of this model's features");
+    for score in Score::OF_LOGITS {
+        let scores = |set: &DatasetLogits| set.scores(score).expect("a score of logits");
+        let expected = OodMetrics::of_scores(&scores(&in_dist), &scores(&ood[0].1)).expect("metrics");
         assert_eq!(set.scores[score.name()], expected, "{score}");
         assert_eq!((expected.in_dist_rows, expected.ood_rows), (87, 39));
     }

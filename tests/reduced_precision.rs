@@ -6,6 +6,7 @@ use dismax::Model;
 use dismax::dataset::Dataset;
 use dismax::image::ReusableResizer;
 use dismax::network::{Network, Scorer};
+use dismax::score::RowOutput;
 use tch::{Device, Kind};
 
 fn model() -> Model {
@@ -39,6 +40,10 @@ fn pixels(model: &Model, rows: usize) -> Vec<u8> {
     pixels
 }
 
+fn output(logits: &[f32]) -> RowOutput<'_> {
+    RowOutput { logits, features: None }
+}
+
 /// Predictions that agree with those of `wide` and the largest difference of a probability.
 fn compare(model: &Model, wide: &Scorer, other: &Scorer, pixels: &[u8]) -> (usize, usize, f32) {
     let (calibration, classes) = (model.calibration().expect("a calibrated model"), model.classes().len());
@@ -47,8 +52,8 @@ fn compare(model: &Model, wide: &Scorer, other: &Scorer, pixels: &[u8]) -> (usiz
     for part in pixels.chunks(100 * model.config().preprocessing.image_bytes()) {
         let (wide, other) = (wide.logits(part).expect("logits"), other.logits(part).expect("logits"));
         for (wide, other) in wide.chunks_exact(classes).zip(other.chunks_exact(classes)) {
-            let wide = calibration.apply(wide, &mut one).expect("finite").0.class;
-            let other = calibration.apply(other, &mut two).expect("finite").0.class;
+            let wide = calibration.apply(output(wide), &mut one).expect("finite").0.class;
+            let other = calibration.apply(output(other), &mut two).expect("finite").0.class;
             worst = one.iter().zip(&two).map(|(a, b)| (a - b).abs()).fold(worst, f32::max);
             agree += usize::from(wide == other);
             rows += 1;

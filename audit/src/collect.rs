@@ -188,9 +188,9 @@ impl<S: Scanner> Pass<'_, S> {
             let label = collected.class_of(label, chunk, row);
             let name = images.name(row);
             let calibrated = scored
-                .logits(row)
+                .output(row)
                 .map_err(Clone::clone)
-                .and_then(|logits| self.calibration.apply(logits, probabilities));
+                .and_then(|output| self.calibration.apply(output, probabilities));
             if let Err(why) = &calibrated {
                 collected.messages.push(collected.records.len(), &why.detail);
             }

@@ -49,6 +49,10 @@ impl PortableObserver for ImageObserver {
 impl Observer for ImageObserver {
     type Value = ObservedImage;
 
+    fn wants_features(&self) -> bool {
+        true
+    }
+
     fn observe(&self, image: &Observed<'_>) -> ObservedImage {
         let digest = image.digest();
         let inspection = image.pixels.ok().map(|pixels| {

@@ -198,16 +198,16 @@ impl Incoming {
         Ok(Some(self.at - 1))
     }
 
-    /// The scores of a chunk's rows, of those that are wanted.
+    /// The scores of a chunk's rows, of those that are wanted. `width` is the numbers of each.
     fn scored<O: PortableObserver>(
         &mut self,
         model: &Arc<Model>,
+        width: usize,
         chunk: &Chunk,
         wanted: Option<&BooleanArray>,
     ) -> Result<Scored<O::Value>> {
         let changed = || changed(&chunk.file);
-        let classes = model.classes().len();
-        let (mut rows, mut logits, mut observed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut values, mut observed) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..chunk.record_batch.num_rows() {
             let at = self.next()?.ok_or_else(changed)?;
             if wanted.is_some_and(|wanted| !wanted.value(row)) {
@@ -215,12 +215,12 @@ impl Incoming {
             }
             let error = self.rows.errors[at].take();
             rows.push(error.map_or(Ok(()), |(code, detail)| Err(RowError { code, detail })));
-            logits.extend(self.rows.logits.get(at * classes..(at + 1) * classes).ok_or_else(changed)?);
+            values.extend(self.rows.values.get(at * width..(at + 1) * width).ok_or_else(changed)?);
             let bytes = self.rows.observed.get(at).ok_or_else(changed)?;
             let value = postcard::from_bytes(bytes);
             observed.push(value.map_err(|error| Error::Config(format!("an answer was altered: {error}")))?);
         }
-        Ok(Scored::of_parts(Arc::clone(model), rows, logits, observed)?)
+        Ok(Scored::of_parts(Arc::clone(model), rows, values, observed)?)
     }
 }
 
@@ -252,16 +252,17 @@ impl Scanner for RemoteScanner {
         dataset: &Dataset,
         columns: Option<&[usize]>,
         cancel: Cancel,
-        _: Arc<O>,
+        observer: Arc<O>,
         mut wanted: impl FnMut(&Chunk) -> CoreResult<Option<BooleanArray>>,
     ) -> CoreResult<impl Iterator<Item = CoreResult<ScannedChunk<O::Value>>>> {
         let image = self.image_column(dataset)?;
         let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
         let chunks = dataset.read(READ, columns.as_deref())?;
         let mut incoming = self.start(dataset, O::NAME, &cancel)?;
+        let width = self.model.values_width(observer.wants_features() || self.model.needs_features());
         let mut scored = move |chunk: Chunk, incoming: &mut Incoming| {
             let rows = wanted(&chunk)?;
-            let scored = incoming.scored::<O>(&self.model, &chunk, rows.as_ref())?;
+            let scored = incoming.scored::<O>(&self.model, width, &chunk, rows.as_ref())?;
             cancel.check()?;
             Ok((chunk, rows, scored))
         };

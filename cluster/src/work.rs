@@ -84,8 +84,8 @@ pub(crate) struct Scan {
 pub(crate) struct ScanRows {
     /// For each row why it has no logits; none where it has.
     pub errors: Vec<Option<(RowErrorCode, String)>>,
-    /// `[N, C]`, row-major.
-    pub logits: Vec<f32>,
+    /// Logits `[N, C]`, or with features `[N, C + F]`, row-major.
+    pub values: Vec<f32>,
     /// What the observer kept of each row, as bytes.
     pub observed: Vec<Vec<u8>>,
 }

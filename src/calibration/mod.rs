@@ -5,12 +5,14 @@
 //! - [`ConformalScores`]: p-values and thresholds from the calibration rows' scores.
 //! - [`MondrianScores`]: the same per predicted class.
 //! - [`benjamini_hochberg`]: which of many p-values to reject.
+//! - [`FeatureStatistics`]: what is known of pooled features, and [`EarlyScore`], the score that they make possible.
 //!
 //! Scores are in-distribution scores at temperature 1 ([`crate::score`]), so the fitted temperature never moves a
 //! threshold.
 
 mod conformal;
 mod fdr;
+mod features;
 mod mondrian;
 mod record;
 mod temperature;
@@ -19,6 +21,8 @@ mod temperature;
 pub use conformal::rows_to_flag;
 pub use conformal::{ConformalScores, Verdict};
 pub use fdr::benjamini_hochberg;
+pub(crate) use features::FeatureParts;
+pub use features::{CalibrationFeatures, CalibrationRow, EarlyScore, FeatureMoments, FeatureStatistics, LogRanks};
 pub use mondrian::MondrianScores;
 pub use record::{Calibrated, Calibration, CalibrationOptions, CalibrationScores, Estimate};
 pub use temperature::{Objective, Selection, TemperatureFit, TemperatureSearch, fit_temperature};

@@ -1,5 +1,7 @@
 //! Everything that calibration finds out about a model: what `calibration.json` holds.
 
+use std::sync::Arc;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -7,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::conformal::check_share;
 use super::mondrian::minimum_rows;
-use super::{ConformalScores, MondrianScores, TemperatureFit, TemperatureSearch, Verdict, fit_temperature};
+use super::{ConformalScores, EarlyScore, MondrianScores, TemperatureFit, TemperatureSearch, Verdict, fit_temperature};
 use crate::error::{Error, Result, RowError, RowErrorCode};
 use crate::metrics::{
     ClassificationMetrics, DEFAULT_BINS, Interval, LabelledLogits, Reliability, ece_interval, share_interval,
 };
-use crate::score::{self, RowScores, Score};
+use crate::score::{self, RowOutput, RowScores, Score};
 
 /// Confidence level of all intervals.
 const LEVEL: f64 = 0.95;
@@ -81,6 +83,9 @@ pub struct Calibration {
     pub source: String,
     /// Scores of the calibration rows.
     pub scores: CalibrationScores,
+    /// Gives [`Score::MdsEarly`], where that is the score.
+    #[serde(skip)]
+    pub(crate) early: Option<Arc<EarlyScore>>,
 }
 
 /// A calibration and how good the probabilities are that it gives.
@@ -143,12 +148,20 @@ impl CalibrationScores {
 }
 
 impl Calibration {
-    /// Calibrates on held-out rows; `source` says in words where they come from.
+    /// Calibrates on held-out rows; `source` says in words where they come from. `early` is what [`Score::MdsEarly`]
+    /// needs, and its value for each row.
     ///
     /// # Errors
-    /// Too few rows for `alpha`, an `alpha` outside (0, 1), a temperature at the end of its range.
-    pub fn fit(rows: &LabelledLogits, options: &CalibrationOptions, source: &str) -> Result<Calibrated> {
-        let judged = CalibrationRows::of(rows, options.score);
+    /// Too few rows for `alpha`, an `alpha` outside (0, 1), a temperature at the end of its range, a score that needs
+    /// `early`, where there is none.
+    pub fn fit(
+        rows: &LabelledLogits,
+        early: Option<(&Arc<EarlyScore>, &[f32])>,
+        options: &CalibrationOptions,
+        source: &str,
+    ) -> Result<Calibrated> {
+        let early = early.filter(|_| options.score.needs_features());
+        let judged = CalibrationRows::of(rows, options.score, early.map(|(_, scores)| scores))?;
         check_share(options.alpha)?;
         let scores = CalibrationScores::of(&judged, options, rows.classes(), minimum_rows(options.alpha))?;
         scores.all().check_alpha(options.alpha)?;
@@ -196,6 +209,7 @@ impl Calibration {
             rows: rows.rows() as u64,
             source: source.to_owned(),
             scores,
+            early: early.map(|(early, _)| Arc::clone(early)),
         };
         Ok(Calibrated { calibration, figures })
     }
@@ -214,13 +228,16 @@ impl Calibration {
         Ok(())
     }
 
-    /// Applies the calibration to one row's `logits [C]`, before temperature: writes its calibrated `probabilities [C]`
-    /// and returns its scores with p-value and flag. This is the one place where calibration meets logits.
+    /// Applies the calibration to what the network gave for one row: writes its calibrated `probabilities [C]` and
+    /// returns its scores with p-value and flag. This is the one place where calibration meets logits.
     ///
     /// # Errors
     /// `non_finite_score` for logits whose scores are not finite.
-    pub fn apply(&self, logits: &[f32], probabilities: &mut [f32]) -> Result<(RowScores, Verdict), RowError> {
-        let scores = score::row(logits, self.temperature, self.score, probabilities);
+    pub fn apply(&self, output: RowOutput<'_>, probabilities: &mut [f32]) -> Result<(RowScores, Verdict), RowError> {
+        let mut scores = score::row(output.logits, self.temperature, self.score, probabilities);
+        if let Some(early) = &self.early {
+            scores.score = early.of(output);
+        }
         if !scores.is_finite() {
             let detail = "the network returned a value that is not finite";
             return Err(RowError::new(RowErrorCode::NonFiniteScore, detail));
@@ -237,14 +254,23 @@ struct CalibrationRows {
 }
 
 impl CalibrationRows {
-    fn of(rows: &LabelledLogits, score: Score) -> Self {
+    /// `given` are the rows' scores, where these do not come from the logits.
+    fn of(rows: &LabelledLogits, score: Score, given: Option<&[f32]>) -> Result<Self> {
         let mut probabilities = vec![0.0; rows.classes()];
         let judged = rows.iter().map(|(logits, _)| {
             let row = crate::score::row(logits, 1.0, score, &mut probabilities);
             (row.score, row.class)
         });
-        let (scores, predicted) = judged.unzip();
-        Self { scores, predicted }
+        let (mut scores, predicted): (Vec<f32>, Vec<usize>) = judged.unzip();
+        match given {
+            Some(given) if given.len() == scores.len() => scores.copy_from_slice(given),
+            None if !score.needs_features() => {}
+            _ => {
+                let message = format!("the score {score} needs what is known of the training images' features");
+                return Err(Error::Config(message));
+            }
+        }
+        Ok(Self { scores, predicted })
     }
 
     fn select(&self, rows: &[usize]) -> Self {
@@ -319,7 +345,7 @@ mod tests {
         let (logits, labels) = rows(4000, 4.0);
         let rows = LabelledLogits::try_new(&logits, 4, &labels).unwrap();
         let Calibrated { calibration, figures } =
-            Calibration::fit(&rows, &CalibrationOptions::default(), "made up").unwrap();
+            Calibration::fit(&rows, None, &CalibrationOptions::default(), "made up").unwrap();
         assert!((figures.ece - calibration.ece_after.value).abs() < 1e-9);
         assert!(calibration.temperature > 1.2, "{}", calibration.temperature);
         assert!(calibration.ece_after.value < calibration.ece_before.value, "{calibration:?}");
@@ -331,7 +357,7 @@ mod tests {
         }
         let search = TemperatureSearch { objective: Objective::Nll, ..TemperatureSearch::default() };
         let options = CalibrationOptions { search, ..CalibrationOptions::default() };
-        let Calibrated { calibration, figures } = Calibration::fit(&rows, &options, "made up").unwrap();
+        let Calibrated { calibration, figures } = Calibration::fit(&rows, None, &options, "made up").unwrap();
         assert!(calibration.cross_fitted);
         assert!(figures.nll > calibration.fit.nll_after, "no row may judge itself");
     }
@@ -359,7 +385,7 @@ mod tests {
     fn a_rate_of_too_few_rows_is_not_given() {
         let (logits, labels) = rows(30, 1.0);
         let rows = LabelledLogits::try_new(&logits, 4, &labels).unwrap();
-        let calibration = Calibration::fit(&rows, &CalibrationOptions::default(), "made up").unwrap().calibration;
+        let calibration = Calibration::fit(&rows, None, &CalibrationOptions::default(), "made up").unwrap().calibration;
         assert_eq!(calibration.false_alarm_rate, None);
     }
 
@@ -368,7 +394,7 @@ mod tests {
         let (logits, labels) = rows(2000, 1.0);
         let rows = LabelledLogits::try_new(&logits, 4, &labels).unwrap();
         let options = CalibrationOptions { per_class: true, score: Score::Mps, ..CalibrationOptions::default() };
-        let calibration = Calibration::fit(&rows, &options, "made up").unwrap().calibration;
+        let calibration = Calibration::fit(&rows, None, &options, "made up").unwrap().calibration;
         assert!(
             matches!(&calibration.scores, CalibrationScores::PerClass(scores) if scores.fallback_classes().is_empty())
         );
@@ -380,7 +406,7 @@ mod tests {
     fn too_few_rows_are_refused_with_a_number() {
         let (logits, labels) = rows(10, 1.0);
         let rows = LabelledLogits::try_new(&logits, 4, &labels).unwrap();
-        let error = Calibration::fit(&rows, &CalibrationOptions::default(), "made up").unwrap_err().to_string();
+        let error = Calibration::fit(&rows, None, &CalibrationOptions::default(), "made up").unwrap_err().to_string();
         assert!(error.contains("at least 19 rows"), "{error}");
     }
 }

@@ -12,7 +12,7 @@ use crate::metrics::{
     ClassificationMetrics, DEFAULT_BINS, Interval, LabelledLogits, OodMetrics, Reliability, ece_interval,
     share_interval,
 };
-use crate::score::Score;
+use crate::score::{Score, class_and_confidence};
 
 /// Confidence level of all intervals.
 const LEVEL: f64 = 0.95;
@@ -173,11 +173,11 @@ impl InDistFigures {
 
 impl Flagged {
     fn of(calibration: &Calibration, set: &DatasetLogits) -> Result<Self> {
-        let mut probabilities = vec![0.0; set.classes()];
         let mut flagged = 0;
-        for logits in set.logits() {
-            let (_, verdict) = calibration.apply(logits, &mut probabilities).expect("only finite rows are kept");
-            flagged += u64::from(verdict.is_ood);
+        for (logits, score) in set.logits().zip(own_scores(calibration, set)) {
+            let (class, _) = class_and_confidence(logits, calibration.temperature);
+            let verdict = calibration.scores.verdict(class, score, calibration.alpha);
+            flagged += u64::from(verdict.expect("only finite rows are kept").is_ood);
         }
         let rows = set.scored();
         Ok(Self { rows: flagged, share: flagged as f64 / rows as f64, interval: share_interval(flagged, rows, LEVEL)? })
@@ -223,16 +223,22 @@ fn ood_figures(
     }
     for score in Score::ALL {
         // Once for all sets: the test set is often the largest.
-        let known = in_dist.scores(score);
+        let Some(known) = in_dist.scores(score) else { continue };
         for (figures, (_, set)) in figures.iter_mut().zip(sets) {
-            figures.scores.insert(score.name().to_owned(), OodMetrics::of_scores(&known, &set.scores(score))?);
+            let scores = set.scores(score).expect("all sets are scored by one model");
+            figures.scores.insert(score.name().to_owned(), OodMetrics::of_scores(&known, &scores)?);
         }
     }
     Ok(figures)
 }
 
 fn ood_scores(calibration: &Calibration, set: &DatasetLogits) -> Vec<f32> {
-    set.logits().map(|logits| -calibration.score.of_logits(logits)).collect()
+    own_scores(calibration, set).into_iter().map(|score| -score).collect()
+}
+
+/// The in-distribution score that the model is calibrated with.
+fn own_scores(calibration: &Calibration, set: &DatasetLogits) -> Vec<f32> {
+    set.scores(calibration.score).expect("a model that is calibrated with a score can give it")
 }
 
 /// Minus the largest in-distribution score that is flagged.

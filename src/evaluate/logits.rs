@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::features::KeptFeatures;
+use crate::calibration::{CalibrationFeatures, CalibrationRow, EarlyScore, FeatureStatistics};
 use crate::dataset::{ClassMap, Dataset, LabelColumn};
 use crate::error::{ColumnRole, Error, Result, RowErrorCode};
 use crate::metrics::LabelledLogits;
-use crate::model::Model;
+use crate::model::{HeldOutFeatures, Model};
 use crate::run::{Progress, Run};
-use crate::score::Score;
-use crate::stage::Stage;
+use crate::score::{RowOutput, Score};
+use crate::stage::{Observer, Stage, WithFeatures};
 
 /// The logits of every row of a dataset that could be scored, with labels where there are any, and a count of the
 /// others.
@@ -25,6 +27,11 @@ pub struct DatasetLogits {
     labels: Vec<i64>,
     /// `[U, C]` of the rows without.
     unlabelled: Vec<f32>,
+    /// What gives the score `mds+early`, and its values for rows with a label and for the others.
+    early: Option<Arc<EarlyScore>>,
+    early_scores: [Vec<f32>; 2],
+    /// Features of rows with a label, where they are kept.
+    kept: Option<KeptFeatures>,
     has_labels: bool,
     errors: BTreeMap<RowErrorCode, u64>,
 }
@@ -40,25 +47,59 @@ impl DatasetLogits {
     /// A label outside the model's classes (the message has file and row), no image column, a damaged file,
     /// [`Error::Cancelled`].
     pub fn read(stage: &Stage, dataset: &Dataset, labels: Option<&LabelColumn>, run: &mut Run<'_>) -> Result<Self> {
+        let early = stage.model().feature_statistics().map(|statistics| Arc::clone(statistics.early_score()));
+        let collected = Self { early, ..Self::new(Arc::clone(stage.model()), labels.is_some()) };
+        match collected.early {
+            Some(_) => collected.collect(stage, dataset, labels, WithFeatures, run),
+            None => collected.collect(stage, dataset, labels, (), run),
+        }
+    }
+
+    /// As [`DatasetLogits::read`] for rows that a model is to be calibrated on: keeps features of them as well.
+    /// `statistics` are what the model will know of its training rows.
+    ///
+    /// # Errors
+    /// As [`DatasetLogits::read`].
+    pub fn read_held_out(
+        stage: &Stage,
+        dataset: &Dataset,
+        labels: &LabelColumn,
+        statistics: Option<&FeatureStatistics>,
+        run: &mut Run<'_>,
+    ) -> Result<Self> {
+        let collected = Self::new(Arc::clone(stage.model()), true);
+        let Some(statistics) = statistics else { return collected.collect(stage, dataset, Some(labels), (), run) };
+        let early = Some(Arc::clone(statistics.early_score()));
+        let collected = Self { early, kept: Some(KeptFeatures::default()), ..collected };
+        collected.collect(stage, dataset, Some(labels), WithFeatures, run)
+    }
+
+    fn collect(
+        mut self,
+        stage: &Stage,
+        dataset: &Dataset,
+        labels: Option<&LabelColumn>,
+        observer: impl Observer,
+        run: &mut Run<'_>,
+    ) -> Result<Self> {
         let map = labels.map(|column| ClassMap::new(column, stage.model().classes()));
         let columns: Vec<usize> = labels.map(LabelColumn::index).into_iter().collect();
-        let mut collected = Self::new(Arc::clone(stage.model()), labels.is_some());
-        for scored in stage.scan(dataset, Some(&columns), run.cancel.clone())? {
+        for scored in stage.scan_observed(dataset, Some(&columns), run.cancel.clone(), Arc::new(observer))? {
             let (chunk, scored) = scored?;
             let classes = match &map {
                 Some(map) => map.classes_of(&chunk)?,
                 None => vec![None; scored.rows().len()],
             };
             for (row, class) in classes.into_iter().enumerate() {
-                match scored.logits(row) {
-                    Ok(logits) => collected.push(logits, class),
-                    Err(error) => collected.fail(error.code),
+                match scored.output(row) {
+                    Ok(output) => self.push(output, class),
+                    Err(error) => self.fail(error.code),
                 }
             }
-            let (rows, failed) = (collected.rows(), collected.failed());
+            let (rows, failed) = (self.rows(), self.failed());
             run.report(Progress { task: "scoring", rows, of: dataset.rows(), failed })?;
         }
-        Ok(collected)
+        Ok(self)
     }
 
     /// An empty collection for rows scored by `model`.
@@ -68,6 +109,9 @@ impl DatasetLogits {
             labelled: Vec::new(),
             labels: Vec::new(),
             unlabelled: Vec::new(),
+            early: None,
+            early_scores: Default::default(),
+            kept: None,
             has_labels,
             errors: BTreeMap::new(),
         }
@@ -78,18 +122,21 @@ impl DatasetLogits {
         &self.model
     }
 
-    fn push(&mut self, logits: &[f32], class: Option<usize>) {
-        // The widest of the sums: where it is finite, the logits and all other scores are.
-        if !Score::Mmleps.of_logits(logits).is_finite() {
+    fn push(&mut self, output: RowOutput<'_>, class: Option<usize>) {
+        let early = self.early.as_ref().map(|early| early.of(output));
+        // The widest of the sums: where it is finite, the logits and all other scores of them are.
+        if !Score::Mmleps.of_logits(output.logits).is_finite() || early.is_some_and(|score| !score.is_finite()) {
             return self.fail(RowErrorCode::NonFiniteScore);
         }
         match class {
             Some(class) => {
-                self.labelled.extend_from_slice(logits);
+                self.labelled.extend_from_slice(output.logits);
                 self.labels.push(class as i64);
+                self.kept.iter_mut().zip(output.features).for_each(|(kept, features)| kept.offer(features));
             }
-            None => self.unlabelled.extend_from_slice(logits),
+            None => self.unlabelled.extend_from_slice(output.logits),
         }
+        self.early_scores[usize::from(class.is_none())].extend(early);
     }
 
     fn fail(&mut self, code: RowErrorCode) {
@@ -141,8 +188,31 @@ impl DatasetLogits {
     }
 
     /// One score of every row with logits, in the order of [`DatasetLogits::logits`]. Higher is more in-distribution.
-    pub fn scores(&self, score: Score) -> Vec<f32> {
-        self.logits().map(|logits| score.of_logits(logits)).collect()
+    /// None where it needs features of which the model knows nothing.
+    pub fn scores(&self, score: Score) -> Option<Vec<f32>> {
+        match (score.needs_features(), &self.early) {
+            (true, None) => None,
+            (true, Some(_)) => Some(self.early_scores.concat()),
+            (false, _) => Some(self.logits().map(|logits| score.of_logits(logits)).collect()),
+        }
+    }
+
+    /// What [`Model::calibrate`] keeps of these rows' features for a model with this score; none where they were not
+    /// kept.
+    pub fn held_out_features(&self, score: Score) -> Option<HeldOutFeatures<'_>> {
+        let kept = self.kept.as_ref()?;
+        let classes = self.classes();
+        let mut rows = CalibrationFeatures::new(self.model.feature_width());
+        for (row, features) in &kept.rows {
+            let logits = &self.labelled[row * classes..(row + 1) * classes];
+            let class = crate::score::class_and_confidence(logits, 1.0).0;
+            let score = match score.needs_features() {
+                true => self.early_scores[0][*row],
+                false => score.of_logits(logits),
+            };
+            rows.push(features, CalibrationRow { class, score });
+        }
+        Some(HeldOutFeatures { rows, early: &self.early_scores[0] })
     }
 
     /// The rows with logits and label, in the dataset's order.
@@ -198,12 +268,15 @@ mod tests {
     #[test]
     fn a_row_that_is_not_finite_is_counted_not_kept() {
         let mut collected = DatasetLogits::new(Arc::new(model_of_two_classes()), true);
-        collected.push(&[1.0, 2.0], Some(1));
-        for broken in [[f32::NAN, 0.0], [0.0, f32::INFINITY], [f32::NEG_INFINITY, 0.0], [f32::MAX, f32::MAX]] {
-            collected.push(&broken, Some(0));
+        fn output(logits: &[f32]) -> RowOutput<'_> {
+            RowOutput { logits, features: None }
         }
-        collected.push(&[3.0, 4.0], None);
-        collected.push(&[5.0, 6.0], Some(0));
+        collected.push(output(&[1.0, 2.0]), Some(1));
+        for broken in [[f32::NAN, 0.0], [0.0, f32::INFINITY], [f32::NEG_INFINITY, 0.0], [f32::MAX, f32::MAX]] {
+            collected.push(output(&broken), Some(0));
+        }
+        collected.push(output(&[3.0, 4.0]), None);
+        collected.push(output(&[5.0, 6.0]), Some(0));
         assert_eq!((collected.rows(), collected.scored(), collected.unlabelled()), (7, 3, 1));
         assert_eq!(collected.errors(), &BTreeMap::from([(RowErrorCode::NonFiniteScore, 4)]));
         assert_eq!(collected.logits().collect::<Vec<_>>(), [[1.0, 2.0], [5.0, 6.0], [3.0, 4.0]]);

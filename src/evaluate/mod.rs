@@ -3,10 +3,12 @@
 //! [`DatasetLogits`] streams a dataset through a [`crate::stage::Stage`] and keeps the logits; [`Evaluation`] turns those of the test set
 //! and of out-of-distribution sets into figures, of which the crate `dismax-charts` makes pictures.
 
+mod features;
 mod figures;
 mod histogram;
 mod logits;
 
+pub use self::features::training_features;
 #[doc(hidden)]
 pub use self::figures::set_names;
 pub use self::figures::{Evaluation, Flagged, InDistFigures, OodFigures};

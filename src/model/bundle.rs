@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +14,7 @@ use super::card;
 use super::config::FORMAT_VERSION;
 use super::config::ModelConfig;
 use super::contents::Contents;
+use super::features_file;
 use super::history::TrainingHistory;
 use super::self_check::SelfCheck;
 use crate::calibration::Calibration;
@@ -22,6 +24,7 @@ use crate::error::{Error, Result};
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const CALIBRATION: &str = "calibration.json";
+const FEATURES: &str = "features.safetensors";
 const SELF_CHECK: &str = "self_check.safetensors";
 const METRICS: &str = "metrics.json";
 const CARD: &str = "README.md";
@@ -30,8 +33,8 @@ const HISTORY_CSV: &str = "training.csv";
 const HISTORY_CHART: &str = "training.svg";
 const DIGESTS: &str = "SHA256SUMS";
 /// Every file that is the bundle's own.
-const FILES: [&str; 10] =
-    [CONFIG, WEIGHTS, CALIBRATION, SELF_CHECK, METRICS, CARD, HISTORY, HISTORY_CSV, HISTORY_CHART, DIGESTS];
+const FILES: [&str; 11] =
+    [CONFIG, WEIGHTS, CALIBRATION, FEATURES, SELF_CHECK, METRICS, CARD, HISTORY, HISTORY_CSV, HISTORY_CHART, DIGESTS];
 
 /// What the folder holds, and the digest over its files.
 pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
@@ -73,10 +76,23 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
     config.validate().map_err(|error| Error::model(folder, format!("{CONFIG}: {error}")))?;
     let self_check = SelfCheck::from_bytes(files.bytes(SELF_CHECK)?, &config.preprocessing, config.classes.len())
         .map_err(|error| Error::model(folder, format!("{SELF_CHECK}: {error}")))?;
-    let calibration: Option<Calibration> =
+    let features = match files.contents.contains_key(FEATURES) {
+        false => None,
+        true => {
+            let bytes = files.bytes(FEATURES)?;
+            let features = features_file::from_bytes(bytes, config.architecture.stages(), config.classes.len())
+                .map_err(|error| Error::model(folder, format!("{FEATURES}: {error}")))?;
+            Some(Arc::new(features))
+        }
+    };
+    let mut calibration: Option<Calibration> =
         files.contents.contains_key(CALIBRATION).then(|| files.json(CALIBRATION)).transpose()?;
-    if let Some(calibration) = &calibration {
+    if let Some(calibration) = &mut calibration {
         calibration.validate().map_err(|error| Error::model(folder, format!("{CALIBRATION}: {error}")))?;
+        if calibration.score.needs_features() {
+            let features = features.as_ref().ok_or_else(|| files.missing(FEATURES))?;
+            calibration.early = Some(Arc::clone(features.early_score()));
+        }
     }
     let metrics = files.json(METRICS)?;
     let history = match files.contents.contains_key(HISTORY) {
@@ -89,7 +105,7 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
         }
     };
     let weights = files.contents.remove(WEIGHTS).ok_or_else(|| files.missing(WEIGHTS))?;
-    let contents = Contents { config, weights: weights.into(), calibration, self_check, metrics, history };
+    let contents = Contents { config, weights: weights.into(), calibration, features, self_check, metrics, history };
     Ok((contents, hex(&listing)))
 }
 
@@ -203,6 +219,9 @@ pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<Strin
     files.insert(METRICS, json(&model.metrics)?);
     if let Some(calibration) = &model.calibration {
         files.insert(CALIBRATION, compact_json(calibration)?);
+    }
+    if let Some(features) = &model.features {
+        files.insert(FEATURES, features_file::to_bytes(features)?);
     }
     if let Some(history) = &model.history {
         files.insert(HISTORY, json(&history.epochs)?);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::config::ModelConfig;
 use super::history::TrainingHistory;
 use super::self_check::SelfCheck;
-use crate::calibration::Calibration;
+use crate::calibration::{Calibration, FeatureStatistics};
 
 /// Everything in the files of a bundle.
 #[derive(Clone)]
@@ -17,6 +17,7 @@ pub(super) struct Contents {
     /// The safetensors file.
     pub weights: Arc<[u8]>,
     pub calibration: Option<Calibration>,
+    pub features: Option<Arc<FeatureStatistics>>,
     pub self_check: SelfCheck,
     pub metrics: BTreeMap<String, Value>,
     pub history: Option<TrainingHistory>,

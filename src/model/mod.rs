@@ -5,6 +5,7 @@
 //! | `config.json` | architecture, loss, classes, preprocessing, format version |
 //! | `model.safetensors` | weights under the reference's names |
 //! | `calibration.json` | temperature, thresholds, ECE before and after; absent until calibrated |
+//! | `features.safetensors` | what is known of the features of training and calibration rows; may be absent |
 //! | `self_check.safetensors` | generated images and their logits |
 //! | `metrics.json` | figures measured on held-out rows |
 //! | `README.md` | model card |
@@ -15,6 +16,7 @@ mod bundle;
 mod card;
 mod config;
 mod contents;
+mod features_file;
 mod history;
 mod self_check;
 mod weights_file;
@@ -36,7 +38,7 @@ pub use self::history::{EpochRecord, TrainingHistory};
 pub use self::self_check::SelfCheck;
 #[doc(hidden)]
 pub use self::weights_file::NamedTensors;
-use crate::calibration::{Calibrated, Calibration, CalibrationOptions};
+use crate::calibration::{Calibrated, Calibration, CalibrationFeatures, CalibrationOptions, FeatureStatistics};
 use crate::device::{kinds_on, on_device};
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
@@ -69,7 +71,7 @@ impl Model {
         let self_check = SelfCheck::record(&scorer, &config.preprocessing)?;
         let weights = weights_file::to_bytes(weights).map_err(Error::Internal)?.into();
         let metrics = BTreeMap::new();
-        let contents = Contents { config, weights, calibration: None, self_check, metrics, history };
+        let contents = Contents { config, weights, calibration: None, features: None, self_check, metrics, history };
         Ok(Self { contents, digest: String::new(), path: PathBuf::new() })
     }
 
@@ -139,6 +141,21 @@ impl Model {
         &self.contents.config.classes
     }
 
+    /// Numbers of a row's pooled features, those of all stages together.
+    pub fn feature_width(&self) -> usize {
+        self.contents.config.architecture.stages().iter().sum()
+    }
+
+    /// Numbers that its network gives for a row: logits, and features where they are wanted.
+    pub fn values_width(&self, with_features: bool) -> usize {
+        self.classes().len() + if with_features { self.feature_width() } else { 0 }
+    }
+
+    /// Whether its score needs features besides the logits.
+    pub fn needs_features(&self) -> bool {
+        self.calibration().is_some_and(|calibration| calibration.score.needs_features())
+    }
+
     /// Temperature and thresholds, once calibrated.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.contents.calibration.as_ref()
@@ -152,21 +169,54 @@ impl Model {
         self.contents.calibration.as_ref().ok_or_else(|| Error::NotCalibrated { path: self.path.clone() })
     }
 
+    /// What is known of the features of its training and calibration rows; none for an imported model that was not
+    /// calibrated with its training images.
+    pub fn feature_statistics(&self) -> Option<&Arc<FeatureStatistics>> {
+        self.contents.features.as_ref()
+    }
+
+    /// Takes what is known of the features of its training rows. Calibrate afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for those of another network or of another number of classes.
+    pub fn set_feature_statistics(&mut self, statistics: FeatureStatistics) -> Result<()> {
+        let ours = (self.contents.config.architecture.stages(), self.classes().len());
+        if ours != (statistics.stages(), statistics.classes()) {
+            return Err(Error::Config("the features are those of another network".into()));
+        }
+        self.contents.features = Some(Arc::new(statistics));
+        Ok(())
+    }
+
     /// Calibrates on held-out rows; `source` says in words where they come from. The bundle on disk stays as it is
-    /// until
-    /// [`Model::write`].
+    /// until [`Model::write`].
+    ///
+    /// `features` are those of the rows, in any order and not necessarily of all, and the values that
+    /// [`EarlyScore`](crate::calibration::EarlyScore) gives to the rows, in their order.
     ///
     /// # Errors
     /// As [`Calibration::fit`]; [`Error::Config`] for logits of another number of classes.
-    pub fn calibrate(&mut self, rows: &LabelledLogits, options: &CalibrationOptions, source: &str) -> Result<()> {
+    pub fn calibrate(
+        &mut self,
+        rows: &LabelledLogits,
+        features: Option<HeldOutFeatures<'_>>,
+        options: &CalibrationOptions,
+        source: &str,
+    ) -> Result<()> {
         if rows.classes() != self.classes().len() {
             let (theirs, ours) = (rows.classes(), self.classes().len());
             return Err(Error::Config(format!("the logits are of {theirs} classes, the model has {ours}")));
         }
-        let Calibrated { calibration, figures } = Calibration::fit(rows, options, source)?;
+        let statistics = self.contents.features.as_mut();
+        let early = statistics.as_ref().map(|statistics| Arc::clone(statistics.early_score()));
+        let scores = features.as_ref().map(|features| features.early);
+        let Calibrated { calibration, figures } = Calibration::fit(rows, early.as_ref().zip(scores), options, source)?;
         let fault = |error: serde_json::Error| Error::Internal(format!("figures as JSON: {error}"));
         self.contents.metrics.insert("held_out".into(), serde_json::to_value(figures).map_err(fault)?);
         self.contents.calibration = Some(calibration);
+        if let Some((statistics, features)) = statistics.zip(features) {
+            Arc::make_mut(statistics).set_calibration(features.rows);
+        }
         Ok(())
     }
 
@@ -218,6 +268,15 @@ impl Model {
             Scorer::with_kinds(networks, &self.contents.config.preprocessing)
         })
     }
+}
+
+/// Features of the rows that a model is calibrated on.
+#[derive(Debug)]
+pub struct HeldOutFeatures<'a> {
+    /// Features of some rows or of all.
+    pub rows: CalibrationFeatures,
+    /// The early score of each row that the model is calibrated on.
+    pub early: &'a [f32],
 }
 
 impl fmt::Debug for Model {

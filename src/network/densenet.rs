@@ -19,7 +19,6 @@ pub struct DenseNet {
     stem: Conv,
     blocks: Vec<(Vec<DenseLayer>, Option<Transition>)>,
     last: Norm,
-    features: i64,
 }
 
 impl DenseNet {
@@ -46,26 +45,27 @@ impl DenseNet {
             blocks.push((layers, transition));
         }
         let last = Norm::try_new(path.sub("bn1"), channels)?;
-        Ok(Self { stem, blocks, last, features: channels })
+        Ok(Self { stem, blocks, last })
     }
 
-    /// Normalised images `[B, 3, H, W]` to features `[B, 342]`.
-    pub fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+    /// Normalised images `[B, 3, H, W]` to features `[B, 342]`. `between` gets what each block but the last gives.
+    pub fn forward(
+        &self,
+        images: &Tensor,
+        training: bool,
+        between: &mut dyn FnMut(&Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
         let mut x = self.stem.forward(images)?;
         for (layers, transition) in &self.blocks {
             for layer in layers {
                 x = layer.forward(&x, training)?;
             }
             if let Some(transition) = transition {
+                between(&x)?;
                 x = transition.forward(&x, training)?;
             }
         }
         global_average_pool(&relu(self.last.forward(&x, training)?)?)
-    }
-
-    /// Length of a feature vector.
-    pub fn features(&self) -> i64 {
-        self.features
     }
 
     /// Computes every convolution and what follows it apart.
@@ -80,7 +80,7 @@ impl DenseNet {
             (layers.iter().map(DenseLayer::share).collect(), transition.as_ref().map(Transition::share))
         };
         let blocks = self.blocks.iter().map(block).collect();
-        Self { stem: self.stem.share(), blocks, last: self.last.share(), features: self.features }
+        Self { stem: self.stem.share(), blocks, last: self.last.share() }
     }
 
     /// Folds the batch norms that follow a convolution directly. Those in front of a dense layer see a concatenation

@@ -95,6 +95,18 @@ impl Architecture {
         }
     }
 
+    /// Channels of what each stage gives: the lengths of the parts of pooled features, of which the last are those that
+    /// the head sees.
+    pub const fn stages(self) -> &'static [usize] {
+        match self {
+            Self::Resnet20 => &[16, 32, 64],
+            Self::Resnet34 | Self::Resnet18 => &[64, 128, 256, 512],
+            // Blocks before the transition that halves their channels.
+            Self::DensenetBc100 => &[216, 300, 342],
+            Self::Wrn2810 => &[160, 320, 640],
+        }
+    }
+
     /// Smallest height and width that leave at least one pixel at the end, and two in front of the last stride.
     pub const fn smallest_image(self) -> u32 {
         match self {
@@ -129,11 +141,17 @@ enum Backbone {
 }
 
 impl Backbone {
-    fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+    /// Normalised images `[B, 3, H, W]` to features `[B, D]`. `between` gets what each stage but the last gives.
+    fn forward(
+        &self,
+        images: &Tensor,
+        training: bool,
+        between: &mut dyn FnMut(&Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
         match self {
-            Self::Residual(network) => network.forward(images, training),
-            Self::Dense(network) => network.forward(images, training),
-            Self::Wide(network) => network.forward(images, training),
+            Self::Residual(network) => network.forward(images, training, between),
+            Self::Dense(network) => network.forward(images, training, between),
+            Self::Wide(network) => network.forward(images, training, between),
         }
     }
 }
@@ -182,18 +200,14 @@ impl Network {
             Architecture::DensenetBc100 => Backbone::Dense(densenet::DenseNet::bc100(root)?),
             Architecture::Wrn2810 => Backbone::Wide(wide_resnet::WideResNet::wrn28_10(root)?),
         };
-        let features = match &backbone {
-            Backbone::Residual(network) => network.features(),
-            Backbone::Dense(network) => network.features(),
-            Backbone::Wide(network) => network.features(),
-        };
-        let head = Head::try_new(builder.root().sub(architecture.head_name()), head, features, classes)?;
+        let features = architecture.stages().last().copied().expect("a network has stages");
+        let head = Head::try_new(builder.root().sub(architecture.head_name()), head, features as i64, classes)?;
         Ok(Self { backbone, head, weights: builder.finish() })
     }
 
     /// Normalised images `[B, 3, H, W]` f32 to features `[B, D]`. `training` makes batch norm use the batch.
     pub fn features(&self, images: &Tensor, training: bool) -> Result<Tensor> {
-        self.backbone.forward(images, training)
+        self.backbone.forward(images, training, &mut |_| Ok(()))
     }
 
     /// Normalised images `[B, 3, H, W]` f32 to logits `[B, C]` f32, before temperature.
@@ -319,8 +333,24 @@ impl ScoringNetwork {
     /// where the differences between distances are small.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
         tch::no_grad(|| {
-            let features = self.backbone.forward(&images.f_to_kind(self.kind)?, false)?;
+            let features = self.backbone.forward(&images.f_to_kind(self.kind)?, false, &mut |_| Ok(()))?;
             self.head.logits(&features)
+        })
+    }
+
+    /// The same with the pooled features behind the logits: `[B, C + F]`. These are the means over height and width of
+    /// what each stage gives, one stage after the other; those of the last are what the head sees.
+    pub fn logits_and_features(&self, images: &Tensor) -> Result<Tensor> {
+        tch::no_grad(|| {
+            let mut stages = Vec::new();
+            let mut between = |x: &Tensor| {
+                stages.push(layers::global_average_pool(x)?);
+                Ok(())
+            };
+            let features = self.backbone.forward(&images.f_to_kind(self.kind)?, false, &mut between)?;
+            let logits = self.head.logits(&features)?;
+            let parts: Vec<&Tensor> = [&logits].into_iter().chain(&stages).chain([&features]).collect();
+            Ok(Tensor::f_cat(&parts, 1)?)
         })
     }
 }

@@ -32,7 +32,8 @@ pub struct ResNet {
     pub(super) stem: ConvNorm,
     pub(super) max_pool: bool,
     pub(super) blocks: Vec<BasicBlock>,
-    features: i64,
+    /// Numbers of the blocks with which the stages begin, but for the first.
+    stages: Vec<usize>,
 }
 
 impl ResNet {
@@ -58,25 +59,34 @@ impl ResNet {
             false => ConvShape::three(3, inputs, 1),
         };
         let stem = ConvNorm::new(Conv::try_new(path.sub("conv1"), stem)?, Norm::try_new(path.sub("bn1"), inputs)?);
-        let mut blocks = Vec::new();
+        let (mut blocks, mut stages) = (Vec::new(), Vec::new());
         for (stage, (&outputs, &count)) in plan.channels.iter().zip(plan.blocks).enumerate() {
             let mut layer = path.sub(format_args!("layer{}", stage + 1));
+            stages.extend((stage > 0).then_some(blocks.len()));
             for index in 0..count {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
                 blocks.push(BasicBlock::try_new(layer.sub(index), inputs, outputs, stride, plan.projection)?);
                 inputs = outputs;
             }
         }
-        Ok(Self { stem, max_pool: plan.imagenet_stem, blocks, features: inputs })
+        Ok(Self { stem, max_pool: plan.imagenet_stem, blocks, stages })
     }
 
-    /// Normalised images `[B, 3, H, W]` to features `[B, D]`.
-    pub fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+    /// Normalised images `[B, 3, H, W]` to features `[B, D]`. `between` gets what each stage but the last gives.
+    pub fn forward(
+        &self,
+        images: &Tensor,
+        training: bool,
+        between: &mut dyn FnMut(&Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
         let mut x = self.stem.forward_relu(images, training)?;
         if self.max_pool {
             x = Self::pool(&x)?;
         }
-        for block in &self.blocks {
+        for (number, block) in self.blocks.iter().enumerate() {
+            if self.stages.contains(&number) {
+                between(&x)?;
+            }
             x = block.forward(&x, training)?;
         }
         global_average_pool(&x)
@@ -87,15 +97,10 @@ impl ResNet {
         Ok(x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?)
     }
 
-    /// Length of a feature vector.
-    pub fn features(&self) -> i64 {
-        self.features
-    }
-
     /// The same weights under a second owner, for another thread.
     pub fn share(&self) -> Self {
         let blocks = self.blocks.iter().map(BasicBlock::share).collect();
-        Self { stem: self.stem.share(), max_pool: self.max_pool, blocks, features: self.features }
+        Self { stem: self.stem.share(), max_pool: self.max_pool, blocks, stages: self.stages.clone() }
     }
 
     /// Folds batch norm into the convolutions and turns them into `kind`, for scoring.

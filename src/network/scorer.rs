@@ -77,7 +77,15 @@ impl Scorer {
     /// # Errors
     /// [`Error::Internal`] for a buffer that is not a whole number of images; whatever libtorch refuses.
     pub fn logits(&self, pixels: &[u8]) -> Result<Vec<f32>> {
-        self.logits_of(&Tensor::f_from_slice(pixels)?)
+        self.values_of(&Tensor::f_from_slice(pixels)?, false)
+    }
+
+    /// The same with the pooled features of all stages behind each row's logits where they are wanted: `[B, C + F]`.
+    ///
+    /// # Errors
+    /// As [`Scorer::logits`].
+    pub fn values(&self, pixels: &[u8], with_features: bool) -> Result<Vec<f32>> {
+        self.values_of(&Tensor::f_from_slice(pixels)?, with_features)
     }
 
     /// Bytes of one preprocessed image.
@@ -89,24 +97,26 @@ impl Scorer {
     ///
     /// # Errors
     /// As [`Scorer::logits`].
-    pub fn logits_of(&self, pixels: &Tensor) -> Result<Vec<f32>> {
+    pub fn values_of(&self, pixels: &Tensor, with_features: bool) -> Result<Vec<f32>> {
         tch::no_grad(|| {
             let images = self.images(pixels)?;
-            let logits = to_host(&self.network.logits(&images)?)?;
+            let values = to_host(&values(&self.network, &images, with_features)?)?;
             match &self.wider {
-                Some(wider) if logits.iter().any(|logit| !logit.is_finite()) => to_host(&wider.logits(&images)?),
-                _ => Ok(logits),
+                Some(wider) if values.iter().any(|value| !value.is_finite()) => {
+                    to_host(&self::values(wider, &images, with_features)?)
+                }
+                _ => Ok(values),
             }
         })
     }
 
-    /// Logits `[B, C]` f32 on the scorer's device, without waiting for them, of pixels `[B * H * W * 3]` u8 that lie
-    /// there. Not finite where values leave the range of the network's kind.
+    /// Logits `[B, C]`, or with pooled features `[B, C + F]`, f32 on the scorer's device, without waiting for them, of
+    /// pixels `[B * H * W * 3]` u8 that lie there. Not finite where values leave the range of the network's kind.
     ///
     /// # Errors
     /// As [`Scorer::logits`].
-    pub fn logits_on_device(&self, pixels: &Tensor) -> Result<Tensor> {
-        tch::no_grad(|| self.network.logits(&self.images(pixels)?))
+    pub fn values_on_device(&self, pixels: &Tensor, with_features: bool) -> Result<Tensor> {
+        tch::no_grad(|| values(&self.network, &self.images(pixels)?, with_features))
     }
 
     fn images(&self, pixels: &Tensor) -> Result<Tensor> {
@@ -119,6 +129,49 @@ impl Scorer {
     }
 }
 
-fn to_host(logits: &Tensor) -> Result<Vec<f32>> {
-    Ok(Vec::<f32>::try_from(&logits.f_to_device(Device::Cpu)?.f_reshape([-1])?)?)
+fn values(network: &ScoringNetwork, images: &Tensor, with_features: bool) -> Result<Tensor> {
+    if with_features { network.logits_and_features(images) } else { network.logits(images) }
+}
+
+fn to_host(values: &Tensor) -> Result<Vec<f32>> {
+    Ok(Vec::<f32>::try_from(&values.f_to_device(Device::Cpu)?.f_reshape([-1])?)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::super::{Architecture, HeadKind};
+    use super::*;
+
+    #[test]
+    fn features_stand_behind_the_logits_stage_by_stage() {
+        // The widths of the large ones are looked at where their golden values are.
+        for architecture in [Architecture::Resnet20, Architecture::DensenetBc100, Architecture::Resnet18] {
+            let side = architecture.smallest_image();
+            let preprocessing = Preprocessing::new(side, side);
+            let network = Network::try_new(architecture, HeadKind::Dismax, 3, Device::Cpu, 1).unwrap();
+            let pixels: Vec<u8> =
+                (0..2 * preprocessing.image_bytes()).map(|at| (at * 37 % 251 + at / 999) as u8).collect();
+            let images = Normalizer::try_new(preprocessing.mean, preprocessing.std, Device::Cpu).unwrap();
+            let size = [2, i64::from(side), i64::from(side), 3];
+            let tensor = Tensor::f_from_slice(&pixels).unwrap().f_view(size).unwrap();
+            let images = images.images_of(&tensor, Kind::Float).unwrap();
+            let features = tch::no_grad(|| network.features(&images, false)).unwrap();
+            let features = to_host(&features).unwrap();
+            let scorer = Scorer::try_new(network, &preprocessing).unwrap();
+            let (logits, values) = (scorer.logits(&pixels).unwrap(), scorer.values(&pixels, true).unwrap());
+            let width = 3 + architecture.stages().iter().sum::<usize>();
+            assert_eq!((logits.len(), values.len()), (6, 2 * width), "{architecture}");
+
+            let last = *architecture.stages().last().unwrap();
+            for (row, values) in values.chunks_exact(width).enumerate() {
+                assert_eq!(values[..3], logits[row * 3..(row + 1) * 3], "{architecture}");
+                let (early, late) = values[3..].split_at(width - 3 - last);
+                assert!(early.iter().all(|value| value.is_finite()) && early.iter().any(|value| *value != 0.0));
+                for (ours, theirs) in late.iter().zip(&features[row * last..]) {
+                    assert!((ours - theirs).abs() <= 1e-3 * theirs.abs().max(1.0), "{architecture} {ours} {theirs}");
+                }
+            }
+        }
+    }
 }

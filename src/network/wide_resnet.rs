@@ -38,18 +38,21 @@ impl WideResNet {
         Ok(Self { stem, blocks, last })
     }
 
-    /// Normalised images `[B, 3, H, W]` to features `[B, 640]`.
-    pub fn forward(&self, images: &Tensor, training: bool) -> Result<Tensor> {
+    /// Normalised images `[B, 3, H, W]` to features `[B, 640]`. `between` gets what each stage but the last gives.
+    pub fn forward(
+        &self,
+        images: &Tensor,
+        training: bool,
+        between: &mut dyn FnMut(&Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
         let mut x = self.stem.forward(images)?;
-        for block in &self.blocks {
+        for (number, block) in self.blocks.iter().enumerate() {
+            if number > 0 && number.is_multiple_of(BLOCKS) {
+                between(&x)?;
+            }
             x = block.forward(&x, training)?;
         }
         global_average_pool(&relu(self.last.forward(&x, training)?)?)
-    }
-
-    /// Length of a feature vector.
-    pub fn features(&self) -> i64 {
-        CHANNELS[CHANNELS.len() - 1]
     }
 
     /// Computes every convolution and what follows it apart.

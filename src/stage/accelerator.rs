@@ -48,8 +48,8 @@ pub(super) trait Pass: Send + 'static {
 pub(super) struct Finished {
     /// The images.
     pub pixels: HostMemory,
-    /// Logits `[B, C]`, row-major, of at least the rows that were asked for.
-    pub logits: Result<Vec<f32>>,
+    /// Logits and pooled features `[B, C + F]`, row-major, of at least the rows that were asked for.
+    pub values: Result<Vec<f32>>,
     /// How long the device worked on them.
     pub busy: Duration,
 }
@@ -102,22 +102,23 @@ pub(super) fn start_passes<A: Accelerator>(
     }
 }
 
-/// Hands the logits of all passes to their items, in the order in which the passes were started.
+/// Hands the logits of all passes, `width` numbers a row with their features, to their items, in the order in which the
+/// passes were started.
 pub(super) fn finish_passes<P: Pass>(
     started: &Receiver<Started<P>>,
     slots: &Slots,
-    classes: usize,
+    width: usize,
     counters: &Arc<StatsCounters>,
 ) {
     for Started { pass, slot, parts } in started {
-        let Finished { pixels, logits, busy } = pass.finish();
+        let Finished { pixels, values, busy } = pass.finish();
         slots.give_back(slot, pixels);
         counters.busy(busy);
-        match logits {
-            Ok(logits) => {
+        match values {
+            Ok(values) => {
                 counters.passed(parts.iter().map(|part| part.rows.len()).sum());
                 for part in parts {
-                    let values = &logits[part.first * classes..][..part.rows.len() * classes];
+                    let values = &values[part.first * width..][..part.rows.len() * width];
                     part.item.deliver(&part.rows, values);
                 }
             }

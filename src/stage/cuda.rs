@@ -20,13 +20,13 @@ use crate::network::Scorer;
 struct Lane {
     /// `[rows * H * W * 3]` u8 on the device.
     pixels: Tensor,
-    /// `[rows, C]` f32 on the host.
-    logits: HostMemory,
+    /// `[rows, C + F]` f32 on the host.
+    values: HostMemory,
     /// The pixels are on the device.
     copied: Event,
     /// The kernels begin.
     begun: Event,
-    /// The logits are on the host.
+    /// The values are on the host.
     ended: Event,
 }
 
@@ -58,7 +58,7 @@ impl Cuda {
             let lane = Lane {
                 // Zeros: a pass may read rows that no image was copied to yet.
                 pixels: on_device(device, || Ok(Tensor::f_zeros([shape.bytes() as i64], (Kind::Uint8, device))?))?,
-                logits: HostMemory::pinned_or_pageable(shape.rows * model.classes().len() * size_of::<f32>()),
+                values: HostMemory::pinned_or_pageable(shape.rows * model.values_width(true) * size_of::<f32>()),
                 copied: Event::try_new().map_err(lost)?,
                 begun: Event::try_new().map_err(lost)?,
                 ended: Event::try_new().map_err(lost)?,
@@ -78,14 +78,14 @@ impl Cuda {
         })
     }
 
-    /// Queues the network on the first `rows` images of `pixels`. Logits `[rows, C]` on the device.
+    /// Queues the network on the first `rows` images of `pixels`. Logits and features `[rows, C + F]` on the device.
     fn compute(&mut self, pixels: &Tensor, rows: usize) -> Result<Tensor> {
         // Only the usual size is worth a search for the fastest kernels: a search takes longer than many passes.
         tch::Cuda::cudnn_set_benchmark(rows == self.shape.rows);
         let (scorer, image_bytes, device) = (&self.scorer, self.shape.image_bytes as i64, Device::Cuda(self.index));
         let parts = self.limit.in_parts(rows, |first, count| {
             let part = pixels.f_narrow(0, first as i64 * image_bytes, count as i64 * image_bytes)?;
-            on_device(device, || scorer.logits_on_device(&part))
+            on_device(device, || scorer.values_on_device(&part, true))
         })?;
         on_device(device, || Ok(Tensor::f_cat(&parts, 0)?.f_contiguous()?))
     }
@@ -101,13 +101,13 @@ impl Cuda {
         lane.copied.record(&self.copies).map_err(lost)?;
         self.kernels.wait_for(&lane.copied).map_err(lost)?;
         lane.begun.record(&self.kernels).map_err(lost)?;
-        let logits = self.compute(&lane.pixels, bucket(rows, self.shape.rows))?;
-        let bytes = rows * self.model.classes().len() * size_of::<f32>();
-        // SAFETY: the logits are contiguous f32 with at least `rows` rows, and the lane has room for a slot's. Both
+        let values = self.compute(&lane.pixels, bucket(rows, self.shape.rows))?;
+        let bytes = rows * self.model.values_width(true) * size_of::<f32>();
+        // SAFETY: the values are contiguous f32 with at least `rows` rows, and the lane has room for a slot's. Both
         // stay in the pass until `ended`, before which nothing looks at the lane's.
-        unsafe { self.kernels.copy_to_host(lane.logits.as_mut_ptr(), logits.data_ptr(), bytes) }.map_err(lost)?;
+        unsafe { self.kernels.copy_to_host(lane.values.as_mut_ptr(), values.data_ptr(), bytes) }.map_err(lost)?;
         lane.ended.record(&self.kernels).map_err(lost)?;
-        Ok(logits)
+        Ok(values)
     }
 }
 
@@ -131,9 +131,9 @@ impl Accelerator for Cuda {
     fn start(&mut self, pixels: HostMemory, rows: usize) -> Result<CudaPass, (HostMemory, Error)> {
         let mut lane = self.free.1.recv().expect("the sender is in `self`");
         match self.queue(&mut lane, &pixels, rows) {
-            Ok(logits) => {
+            Ok(values) => {
                 let image_bytes = self.shape.image_bytes;
-                let work = Work { lane, pixels, logits };
+                let work = Work { lane, pixels, values };
                 let (wider, free, index) = (self.wider.clone(), self.free.0.clone(), self.index);
                 Ok(CudaPass { work: Some(work), rows, image_bytes, wider, free, index })
             }
@@ -163,40 +163,40 @@ pub(super) struct CudaPass {
 struct Work {
     lane: Lane,
     pixels: HostMemory,
-    /// Logits on the device, which are copied to the lane's.
-    logits: Tensor,
+    /// Logits and features on the device, which are copied to the lane's.
+    values: Tensor,
 }
 
 impl CudaPass {
-    fn logits(&self, work: &Work) -> Result<(Vec<f32>, Duration)> {
+    fn values(&self, work: &Work) -> Result<(Vec<f32>, Duration)> {
         let lost = |reason| device_error(self.index, reason);
         work.lane.ended.wait().map_err(lost)?;
         let milliseconds = work.lane.ended.milliseconds_since(&work.lane.begun).map_err(lost)?;
-        let classes = work.logits.size()[1] as usize;
-        let (values, _) = work.lane.logits.as_chunks::<4>();
-        let logits: Vec<f32> = values[..self.rows * classes].iter().map(|&value| f32::from_ne_bytes(value)).collect();
-        let logits = match &self.wider {
-            Some(wider) if logits.iter().any(|logit| !logit.is_finite()) => {
+        let width = work.values.size()[1] as usize;
+        let (bytes, _) = work.lane.values.as_chunks::<4>();
+        let values: Vec<f32> = bytes[..self.rows * width].iter().map(|&value| f32::from_ne_bytes(value)).collect();
+        let values = match &self.wider {
+            Some(wider) if values.iter().any(|value| !value.is_finite()) => {
                 let pixels = work.lane.pixels.f_narrow(0, 0, (self.rows * self.image_bytes) as i64)?;
                 let wider = wider.lock().unwrap_or_else(PoisonError::into_inner);
-                on_device(Device::Cuda(self.index), || wider.logits_of(&pixels))?
+                on_device(Device::Cuda(self.index), || wider.values_of(&pixels, true))?
             }
-            _ => logits,
+            _ => values,
         };
-        Ok((logits, Duration::from_secs_f32(milliseconds.max(0.0) / 1e3)))
+        Ok((values, Duration::from_secs_f32(milliseconds.max(0.0) / 1e3)))
     }
 }
 
 impl Pass for CudaPass {
     fn finish(mut self) -> Finished {
         let work = self.work.take().expect("a pass is finished once");
-        let result = self.logits(&work);
-        let Work { lane, pixels, logits: _ } = work;
+        let result = self.values(&work);
+        let Work { lane, pixels, values: _ } = work;
         // Nobody starts a pass any more where the device's thread has ended.
         let _ = self.free.send(lane);
         match result {
-            Ok((logits, busy)) => Finished { pixels, logits: Ok(logits), busy },
-            Err(error) => Finished { pixels, logits: Err(error), busy: Duration::ZERO },
+            Ok((values, busy)) => Finished { pixels, values: Ok(values), busy },
+            Err(error) => Finished { pixels, values: Err(error), busy: Duration::ZERO },
         }
     }
 }

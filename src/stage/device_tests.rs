@@ -22,6 +22,8 @@ use crate::network::Scorer;
 const LONG: Duration = Duration::from_secs(20);
 const IMAGE_BYTES: usize = 32 * 32 * 3;
 const CLASSES: usize = 10;
+/// Logits and features.
+const WIDTH: usize = CLASSES + 112;
 
 fn model() -> Arc<Model> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/cifar10-resnet20");
@@ -67,7 +69,7 @@ impl Events {
 type StartHook = Box<dyn FnMut(usize) -> Result<()> + Send>;
 type FinishHook = Arc<dyn Fn(usize) -> Result<()> + Send + Sync>;
 
-/// A device whose logits are the image's grey plus the number of the class.
+/// A device whose logits are the image's grey plus the number of the class, and whose features go on so.
 struct Simulated {
     /// Called with the number of the pass.
     starts: StartHook,
@@ -112,9 +114,9 @@ impl Pass for SimulatedPass {
     fn finish(self) -> Finished {
         let outcome = (self.finishes)(self.number);
         let grey = |row: usize| f32::from(self.pixels[row * IMAGE_BYTES]);
-        let logits = (0..self.rows).flat_map(|row| (0..CLASSES).map(move |class| grey(row) + class as f32)).collect();
+        let values = (0..self.rows).flat_map(|row| (0..WIDTH).map(move |number| grey(row) + number as f32)).collect();
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        Finished { pixels: self.pixels, logits: outcome.map(|()| logits), busy: Duration::from_millis(1) }
+        Finished { pixels: self.pixels, values: outcome.map(|()| values), busy: Duration::from_millis(1) }
     }
 }
 
@@ -317,10 +319,10 @@ impl Accelerator for OnCpu {
     fn start(&mut self, pixels: HostMemory, rows: usize) -> Result<Finished, (HostMemory, Error)> {
         let parts = self.limit.in_parts(bucket(rows, self.capacity), |first, count| match count > self.memory_rows {
             true => Err(tch::TchError::Torch("CUDA out of memory. Tried to allocate 2.00 GiB".into()).into()),
-            false => self.scorer.logits(&pixels[first * IMAGE_BYTES..][..count * IMAGE_BYTES]),
+            false => self.scorer.values(&pixels[first * IMAGE_BYTES..][..count * IMAGE_BYTES], true),
         });
         match parts {
-            Ok(parts) => Ok(Finished { pixels, logits: Ok(parts.concat()), busy: Duration::ZERO }),
+            Ok(parts) => Ok(Finished { pixels, values: Ok(parts.concat()), busy: Duration::ZERO }),
             Err(error) => Err((pixels, error)),
         }
     }

@@ -1,4 +1,4 @@
-//! The logits of one item, which come back from a device in pieces.
+//! The network's numbers for one item, which come back from a device in pieces.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -7,15 +7,15 @@ use crate::error::{Error, Result};
 
 type Answer = Box<dyn FnOnce(Result<Vec<f32>>) + Send>;
 
-/// Logits `[N, C]` of an item's rows as far as they have come.
+/// Logits and pooled features `[N, C + F]` of an item's rows as far as they have come.
 pub(super) struct ItemScores {
-    classes: usize,
+    width: usize,
     state: Mutex<State>,
 }
 
 struct State {
-    logits: Vec<f32>,
-    /// Rows whose logits have come.
+    numbers: Vec<f32>,
+    /// Rows whose numbers have come.
     scored: usize,
     error: Option<Error>,
     /// Rows that will come, and who waits for them; known once the item is decoded.
@@ -23,16 +23,16 @@ struct State {
 }
 
 impl ItemScores {
-    pub fn new(rows: usize, classes: usize) -> Self {
-        let state = State { logits: vec![0.0; rows * classes], scored: 0, error: None, waiting: None };
-        Self { classes, state: Mutex::new(state) }
+    pub fn new(rows: usize, width: usize) -> Self {
+        let state = State { numbers: vec![0.0; rows * width], scored: 0, error: None, waiting: None };
+        Self { width, state: Mutex::new(state) }
     }
 
-    /// Logits of these rows, one after the other.
-    pub fn deliver(&self, rows: &[usize], logits: &[f32]) {
+    /// Numbers of these rows, one after the other.
+    pub fn deliver(&self, rows: &[usize], numbers: &[f32]) {
         self.change(|state| {
-            for (row, values) in rows.iter().zip(logits.chunks_exact(self.classes)) {
-                state.logits[row * self.classes..(row + 1) * self.classes].copy_from_slice(values);
+            for (row, values) in rows.iter().zip(numbers.chunks_exact(self.width)) {
+                state.numbers[row * self.width..(row + 1) * self.width].copy_from_slice(values);
             }
             state.scored += rows.len();
         });
@@ -45,7 +45,7 @@ impl ItemScores {
         });
     }
 
-    /// Calls `answer` once the logits of `rows` rows have come, or as soon as it is known that they will not.
+    /// Calls `answer` once the numbers of `rows` rows have come, or as soon as it is known that they will not.
     pub fn answer(&self, rows: usize, answer: impl FnOnce(Result<Vec<f32>>) + Send + 'static) {
         self.change(|state| state.waiting = Some((rows, Box::new(answer))));
     }
@@ -55,17 +55,17 @@ impl ItemScores {
         change(&mut state);
         let (scored, failed) = (state.scored, state.error.is_some());
         let Some((_, answer)) = state.waiting.take_if(|(rows, _)| failed || *rows == scored) else { return };
-        let logits = match state.error.take() {
+        let numbers = match state.error.take() {
             Some(error) => Err(error),
-            None => Ok(std::mem::take(&mut state.logits)),
+            None => Ok(std::mem::take(&mut state.numbers)),
         };
         drop(state);
-        answer(logits);
+        answer(numbers);
     }
 }
 
 impl fmt::Debug for ItemScores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ItemScores").field("classes", &self.classes).finish_non_exhaustive()
+        f.debug_struct("ItemScores").field("width", &self.width).finish_non_exhaustive()
     }
 }

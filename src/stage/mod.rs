@@ -30,7 +30,7 @@ mod stats;
 mod stream;
 mod worker;
 
-pub use self::observer::{Observed, Observer};
+pub use self::observer::{Observed, Observer, WithFeatures};
 pub use self::options::StageOptions;
 pub use self::pool::Stage;
 pub use self::scanner::{PortableObserver, ScannedChunk, Scanner};

@@ -30,12 +30,31 @@ pub trait Observer: Send + Sync + 'static {
     /// What is kept of an image.
     type Value: Send + 'static;
 
+    /// Whether the pooled features of these images are wanted besides their logits.
+    fn wants_features(&self) -> bool {
+        false
+    }
+
     /// Called once for each row, also for those that cannot be scored, from several threads at a time.
     fn observe(&self, image: &Observed<'_>) -> Self::Value;
 }
 
 impl Observer for () {
     type Value = ();
+
+    fn observe(&self, _: &Observed<'_>) {}
+}
+
+/// Does not look at images, but wants their pooled features.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WithFeatures;
+
+impl Observer for WithFeatures {
+    type Value = ();
+
+    fn wants_features(&self) -> bool {
+        true
+    }
 
     fn observe(&self, _: &Observed<'_>) {}
 }

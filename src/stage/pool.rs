@@ -121,7 +121,7 @@ impl Stage {
     ) -> Result<()> {
         let slots = Arc::new(Slots::new(SLOTS_AT_HOST + PASSES_IN_FLIGHT * devices.len(), shape));
         self.slots = Some(Arc::clone(&slots));
-        let (classes, count) = (self.model.classes().len(), devices.len());
+        let (width, count) = (self.model.values_width(true), devices.len());
         let (ready, warm) = bounded(count);
         for device in devices {
             let (sender, started) = bounded(PASSES_WAITING);
@@ -129,7 +129,7 @@ impl Stage {
             let start = move || start_passes(device, &starts, &ready, &sender);
             self.device_threads.push(spawn("dismax-device", start)?);
             let (finishes, counters) = (Arc::clone(&slots), Arc::clone(&self.counters));
-            let finish = move || finish_passes(&started, &finishes, classes, &counters);
+            let finish = move || finish_passes(&started, &finishes, width, &counters);
             self.device_threads.push(spawn("dismax-logits", finish)?);
         }
         drop(ready);
@@ -251,7 +251,11 @@ impl Stage {
         self.submit_observed(images, &Arc::new(()), stream, answer)
     }
 
-    pub(super) fn submit_observed<O: Observer>(
+    /// As [`Stage::submit`], with an observer that sees every image.
+    ///
+    /// # Errors
+    /// As [`Stage::submit`].
+    pub fn submit_observed<O: Observer>(
         &self,
         images: Images,
         observer: &Arc<O>,

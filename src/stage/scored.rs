@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::RowError;
 use crate::model::Model;
+use crate::score::RowOutput;
 
 /// Time that a worker spent on an item.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,32 +16,33 @@ pub struct Timing {
     pub network: Duration,
 }
 
-/// Logits of an item's images, row by row, or why a row has none.
+/// Logits of an item's images, row by row, or why a row has none; with their pooled features where somebody asked.
 ///
 /// It holds the model that computed them, so that nobody can apply another model's calibration.
 #[derive(Debug, Clone)]
 pub struct Scored<V = ()> {
     model: Arc<Model>,
     rows: Vec<Result<(), RowError>>,
-    logits: Vec<f32>,
+    values: Values,
     observed: Vec<V>,
     timing: Timing,
 }
 
 impl<V> Scored<V> {
-    /// `logits [N, C]` row-major; those of failed rows are not read. `observed` has one value for each row.
+    /// `observed` has one value for each row.
     pub(super) fn new(
         model: Arc<Model>,
         rows: Vec<Result<(), RowError>>,
-        logits: Vec<f32>,
+        values: Values,
         observed: Vec<V>,
         timing: Timing,
     ) -> Self {
-        debug_assert_eq!((rows.len() * model.classes().len(), rows.len()), (logits.len(), observed.len()));
-        Self { model, rows, logits, observed, timing }
+        debug_assert_eq!((rows.len() * values.width, rows.len()), (values.numbers.len(), observed.len()));
+        Self { model, rows, values, observed, timing }
     }
 
-    /// What another process computed with this model. `logits [N, C]` row-major; those of failed rows are not read.
+    /// What another process computed with this model: `values [N, C]` or `[N, C + F]` row-major, as
+    /// [`Scored::values`] gave them there; those of failed rows are not read.
     ///
     /// # Errors
     /// Lengths that do not fit.
@@ -48,11 +50,14 @@ impl<V> Scored<V> {
     pub fn of_parts(
         model: Arc<Model>,
         rows: Vec<Result<(), RowError>>,
-        logits: Vec<f32>,
+        values: Vec<f32>,
         observed: Vec<V>,
     ) -> crate::Result<Self> {
-        match (rows.len() * model.classes().len(), rows.len()) == (logits.len(), observed.len()) {
-            true => Ok(Self::new(model, rows, logits, observed, Timing::default())),
+        let width = if rows.is_empty() { model.values_width(false) } else { values.len() / rows.len() };
+        let fits = [false, true].iter().any(|with_features| width == model.values_width(*with_features))
+            && (rows.len() * width, rows.len()) == (values.len(), observed.len());
+        match fits {
+            true => Ok(Self::new(model, rows, Values { width, numbers: values }, observed, Timing::default())),
             false => Err(crate::Error::data("scores from another process", "have other lengths than their rows")),
         }
     }
@@ -85,21 +90,58 @@ impl<V> Scored<V> {
     /// # Panics
     /// If there is no such row.
     pub fn logits(&self, row: usize) -> Result<&[f32], &RowError> {
-        let classes = self.model.classes().len();
-        self.rows[row].as_ref().map(|()| &self.logits[row * classes..(row + 1) * classes])
+        self.output(row).map(|output| output.logits)
+    }
+
+    /// All that the network gave for a row.
+    ///
+    /// # Errors
+    /// Why it gave nothing.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn output(&self, row: usize) -> Result<RowOutput<'_>, &RowError> {
+        self.rows[row].as_ref().map(|()| {
+            let (logits, features) = self.values.row(row).split_at(self.model.classes().len());
+            RowOutput { logits, features: Some(features).filter(|features| !features.is_empty()) }
+        })
+    }
+
+    /// Logits, and features where they are wanted, of a row in one, to be sent elsewhere: [`Scored::of_parts`] takes them.
+    /// Those of a failed row mean nothing.
+    ///
+    /// # Panics
+    /// If there is no such row, or nobody asked for features when it was scored.
+    #[doc(hidden)]
+    pub fn values(&self, row: usize, with_features: bool) -> &[f32] {
+        &self.values.row(row)[..self.model.values_width(with_features)]
+    }
+}
+
+/// Numbers of rows, row by row: `[N, C]`, or `[N, C + F]` with pooled features.
+#[derive(Debug, Clone)]
+pub(super) struct Values {
+    /// Numbers of a row.
+    pub width: usize,
+    pub numbers: Vec<f32>,
+}
+
+impl Values {
+    fn row(&self, row: usize) -> &[f32] {
+        &self.numbers[row * self.width..(row + 1) * self.width]
     }
 }
 
 impl<V> Scored<V> {
     /// The rows apart, so many for each. The first has the timing of the whole.
     pub(super) fn split(mut self, lengths: &[usize]) -> Vec<Self> {
-        let classes = self.model.classes().len();
+        let width = self.values.width;
         let mut parts = Vec::with_capacity(lengths.len());
         for length in lengths.iter().rev() {
             let at = self.rows.len() - length;
             let (rows, observed) = (self.rows.split_off(at), self.observed.split_off(at));
-            let logits = self.logits.split_off(at * classes);
-            parts.push(Self::new(Arc::clone(&self.model), rows, logits, observed, Timing::default()));
+            let values = Values { width, numbers: self.values.numbers.split_off(at * width) };
+            parts.push(Self::new(Arc::clone(&self.model), rows, values, observed, Timing::default()));
         }
         parts.reverse();
         if let Some(first) = parts.first_mut() {
@@ -112,9 +154,8 @@ impl<V> Scored<V> {
 /// The rows of a [`Scored`] without the model that computed them, for whoever keeps them longer than it.
 #[derive(Debug, Clone)]
 pub struct ScoredRows {
-    classes: usize,
     rows: Vec<Result<(), RowError>>,
-    logits: Vec<f32>,
+    values: Values,
     timing: Timing,
 }
 
@@ -137,8 +178,8 @@ impl ScoredRows {
 
 impl From<Scored> for ScoredRows {
     fn from(scored: Scored) -> Self {
-        let Scored { model, rows, logits, timing, .. } = scored;
-        Self { classes: model.classes().len(), rows, logits, timing }
+        let Scored { rows, values, timing, .. } = scored;
+        Self { rows, values, timing }
     }
 }
 
@@ -146,16 +187,17 @@ impl Scored {
     /// Rows of `model`, in this order, as if they had been scored together. They cost nothing again: the timing is zero.
     ///
     /// # Panics
-    /// If a row was scored by a model with another number of classes.
+    /// If a row was scored by another model, or some rows have features and others have not.
     pub fn gather<'a>(model: &Arc<Model>, rows: impl IntoIterator<Item = (&'a ScoredRows, usize)>) -> Self {
-        let classes = model.classes().len();
-        let (mut outcomes, mut logits) = (Vec::new(), Vec::new());
+        let mut rows = rows.into_iter().peekable();
+        let width = rows.peek().map_or_else(|| model.values_width(false), |(from, _)| from.values.width);
+        let (mut outcomes, mut numbers) = (Vec::new(), Vec::new());
         for (from, row) in rows {
-            assert_eq!(from.classes, classes, "rows of one model are gathered");
-            logits.extend_from_slice(&from.logits[row * classes..(row + 1) * classes]);
+            assert_eq!(from.values.width, width, "rows of one model are gathered");
+            numbers.extend_from_slice(from.values.row(row));
             outcomes.push(from.rows[row].clone());
         }
         let observed = vec![(); outcomes.len()];
-        Self::new(Arc::clone(model), outcomes, logits, observed, Timing::default())
+        Self::new(Arc::clone(model), outcomes, Values { width, numbers }, observed, Timing::default())
     }
 }

@@ -10,7 +10,7 @@ use crossbeam::sync::WaitGroup;
 
 use super::item::ItemScores;
 use super::observer::{Observed, Observer};
-use super::scored::{Scored, Timing};
+use super::scored::{Scored, Timing, Values};
 use super::slots::Slots;
 use super::stats::StatsCounters;
 use crate::dataset::{Images, LoadOptions, OpenedImage};
@@ -92,12 +92,14 @@ impl Worker {
 }
 
 impl Decoder {
-    /// Logits of all images, in passes of at most `batch_rows`.
+    /// Logits of all images, and their features where they are wanted, in passes of at most `batch_rows`.
     fn score_here<O: Observer>(&mut self, scorer: &Scorer, images: &Images, observer: &O) -> Result<Scored<O::Value>> {
-        let (count, classes) = (images.len(), self.model.classes().len());
+        let count = images.len();
+        let with_features = observer.wants_features() || self.model.needs_features();
+        let width = self.model.values_width(with_features);
         let image_bytes = scorer.image_bytes();
         let mut rows: Vec<Result<(), RowError>> = Vec::with_capacity(count);
-        let mut logits = vec![0.0f32; count * classes];
+        let mut numbers = vec![0.0f32; count * width];
         let mut observed = Vec::with_capacity(count);
         let mut timing = Timing::default();
         while rows.len() < count {
@@ -116,16 +118,16 @@ impl Decoder {
                 continue;
             }
             let clock = Instant::now();
-            let values = scorer.logits(&pixels[..filled])?;
+            let values = scorer.values(&pixels[..filled], with_features)?;
             timing.network += clock.elapsed();
-            self.counters.passed(values.len() / classes);
+            self.counters.passed(values.len() / width);
             let scored_rows = (start..end).filter(|row| rows[*row].is_ok());
-            for (values, row) in values.chunks_exact(classes).zip(scored_rows) {
-                logits[row * classes..(row + 1) * classes].copy_from_slice(values);
+            for (values, row) in values.chunks_exact(width).zip(scored_rows) {
+                numbers[row * width..(row + 1) * width].copy_from_slice(values);
             }
         }
         self.counters.done(&rows, timing);
-        Ok(Scored::new(Arc::clone(&self.model), rows, logits, observed, timing))
+        Ok(Scored::new(Arc::clone(&self.model), rows, Values { width, numbers }, observed, timing))
     }
 
     /// Decodes all images into slots. It waits for room there, not for logits.
@@ -136,8 +138,10 @@ impl Decoder {
         observer: &O,
         answer: impl FnOnce(Result<Scored<O::Value>>) + Send + 'static,
     ) {
-        let (count, classes) = (images.len(), self.model.classes().len());
-        let item = Arc::new(ItemScores::new(count, classes));
+        let count = images.len();
+        // Devices give features always: theirs cost less than passes of two kinds would.
+        let width = self.model.values_width(true);
+        let item = Arc::new(ItemScores::new(count, width));
         let (mut rows, mut observed) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let (clock, image_bytes) = (Instant::now(), self.model.config().preprocessing.image_bytes());
         let mut pixels = vec![0; slots.part_rows().min(count) * image_bytes];
@@ -161,10 +165,10 @@ impl Decoder {
         let (decode, decoded, model) = (clock.elapsed() - waited, Instant::now(), Arc::clone(&self.model));
         let scored = rows.iter().filter(|row| row.is_ok()).count();
         let counters = Arc::clone(&self.counters);
-        item.answer(scored, move |logits| {
+        item.answer(scored, move |numbers| {
             let timing = Timing { decode, network: waited + decoded.elapsed() };
             counters.done(&rows, timing);
-            answer(logits.map(|logits| Scored::new(model, rows, logits, observed, timing)));
+            answer(numbers.map(|numbers| Scored::new(model, rows, Values { width, numbers }, observed, timing)));
         });
     }
 

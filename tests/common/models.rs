@@ -52,6 +52,6 @@ pub fn calibrated_from(seed: u64) -> Model {
     };
     let logits: Vec<f32> = (0..100).flat_map(|row| (0..3).map(move |class| logit(row, class))).collect();
     let rows = LabelledLogits::try_new(&logits, 3, &labels).expect("logits");
-    model.calibrate(&rows, &CalibrationOptions::default(), "made-up rows").expect("calibration");
+    model.calibrate(&rows, None, &CalibrationOptions::default(), "made-up rows").expect("calibration");
     model
 }

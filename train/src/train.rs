@@ -2,17 +2,21 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
-use dismax::calibration::rows_to_flag;
+use dismax::calibration::{CalibrationFeatures, CalibrationRow, FeatureMoments, rows_to_flag};
 use dismax::device::{on_device, training_kind};
 use dismax::error::{Error, Result};
 use dismax::image::Preprocessing;
 use dismax::metrics::LabelledLogits;
-use dismax::model::{EpochRecord, FORMAT_VERSION, Model, ModelConfig, TrainingHistory};
+use dismax::model::{EpochRecord, FORMAT_VERSION, HeldOutFeatures, Model, ModelConfig, TrainingHistory};
+use dismax::network::Scorer;
 use dismax::run::Run;
+use dismax::score::{RowOutput, class_and_confidence};
+use half::f16;
 
 use super::checkpoint::{Checkpoint, TrainingState};
-use super::data::LabelledImages;
+use super::data::{Examples, LabelledImages};
 use super::device_fit::fit_on_device;
 use super::error::TrainError;
 use super::host_fit::fit_on_host;
@@ -22,6 +26,8 @@ use super::training_set::TrainingSet;
 
 /// Images of a batch that the finished model scores.
 const SCORING_ROWS: usize = 128;
+/// Training images whose features are looked at: a random part of more.
+const FEATURE_ROWS: usize = 50_000;
 
 /// Trains, calibrates on the held-out rows and writes the bundle to `job.out`. `run` is told how many images are read
 /// and trained on, `events` what else happens.
@@ -71,8 +77,8 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         }
         false => fit_on_host(&inputs, state.clone(), resume, run, events)?,
     };
-    drop(examples);
-    let model = finish(job, config(&state, &scoring), trained, (&held_out, &state.data.held_out), device, events)?;
+    let source = state.data.held_out.as_str();
+    let model = finish(job, config(&state, &scoring), trained, (examples.as_ref(), &held_out, source), device, events)?;
     match std::fs::remove_file(&checkpoint_file) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(&checkpoint_file, error)),
         _ => Ok(model),
@@ -107,17 +113,14 @@ fn finish(
     job: &TrainJob,
     config: ModelConfig,
     trained: Trained,
-    (held_out, source): (&LabelledImages, &str),
+    (examples, held_out, source): (&dyn Examples, &LabelledImages, &str),
     device: tch::Device,
     events: &mut dyn FnMut(TrainEvent<'_>),
 ) -> Result<Model> {
     let chart_svg = learning_curves(&trained.history);
     let history = TrainingHistory { epochs: trained.history, chart_svg };
     let mut model = Model::try_new(config, &trained.weights, Some(history))?;
-    let logits = logits(&model, held_out, device)?;
-    let labels: Vec<i64> = held_out.labels.iter().map(|&label| i64::from(label)).collect();
-    let calibrated = LabelledLogits::try_new(&logits, model.classes().len(), &labels)
-        .and_then(|rows| model.calibrate(&rows, &job.calibration, source));
+    let calibrated = calibrate(job, &mut model, examples, (held_out, source), device);
     // Weights that took hours are kept even so: they can be calibrated later, on more rows.
     if let Err(error) = calibrated {
         events(TrainEvent::Uncalibrated(&error));
@@ -126,16 +129,59 @@ fn finish(
     Ok(model)
 }
 
-/// Logits `[N, C]` of all images by the finished model.
-fn logits(model: &Model, images: &LabelledImages, device: tch::Device) -> Result<Vec<f32>> {
+fn calibrate(
+    job: &TrainJob,
+    model: &mut Model,
+    examples: &dyn Examples,
+    (held_out, source): (&LabelledImages, &str),
+    device: tch::Device,
+) -> Result<()> {
     let scorer = model.scorer(device)?;
+    let mut moments = FeatureMoments::new(model.config().architecture.stages(), model.classes().len());
+    let (mut part, (height, width)) = (LabelledImages::default(), examples.size());
+    let mut trained_on = examples.epoch(0).take(FEATURE_ROWS).peekable();
+    while let Some(example) = trained_on.next().transpose()? {
+        if part.is_empty() {
+            part = LabelledImages::with_capacity(SCORING_ROWS, height, width);
+        }
+        part.push(&example.pixels, example.label);
+        if part.len() == SCORING_ROWS || trained_on.peek().is_none() {
+            score(model, &scorer, &std::mem::take(&mut part), |output| moments.add(output))?;
+        }
+    }
+    let statistics = moments.finish()?;
+    let early = Arc::clone(statistics.early_score());
+    model.set_feature_statistics(statistics)?;
+
+    let (mut logits, mut early_scores) = (Vec::new(), Vec::new());
+    let mut rows = CalibrationFeatures::new(model.feature_width());
+    let own = job.calibration.score;
+    score(model, &scorer, held_out, |output| {
+        let fused = early.of(output);
+        let class = class_and_confidence(output.logits, 1.0).0;
+        let score = if own.needs_features() { fused } else { own.of_logits(output.logits) };
+        let features: Vec<f16> = output.features.into_iter().flatten().map(|value| f16::from_f32(*value)).collect();
+        rows.push(&features, CalibrationRow { class, score });
+        early_scores.push(fused);
+        logits.extend_from_slice(output.logits);
+    })?;
+    let labels: Vec<i64> = held_out.labels.iter().map(|&label| i64::from(label)).collect();
+    let labelled = LabelledLogits::try_new(&logits, model.classes().len(), &labels)?;
+    model.calibrate(&labelled, Some(HeldOutFeatures { rows, early: &early_scores }), &job.calibration, source)
+}
+
+/// Logits and features of all images by the finished model, row by row.
+fn score(model: &Model, scorer: &Scorer, images: &LabelledImages, mut each: impl FnMut(RowOutput<'_>)) -> Result<()> {
     let size = (model.config().preprocessing.height, model.config().preprocessing.width);
-    let mut logits = Vec::new();
     for start in (0..images.len()).step_by(SCORING_ROWS) {
         let end = images.len().min(start + SCORING_ROWS);
-        logits.extend(scorer.logits(&images.center_crops(start..end, size))?);
+        let values = scorer.values(&images.center_crops(start..end, size), true)?;
+        for row in values.chunks_exact(model.values_width(true)) {
+            let (logits, features) = row.split_at(model.classes().len());
+            each(RowOutput { logits, features: Some(features) });
+        }
     }
-    Ok(logits)
+    Ok(())
 }
 
 fn learning_curves(epochs: &[EpochRecord]) -> String {

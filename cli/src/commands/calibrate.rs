@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use dismax::Result;
 use dismax::calibration::{CalibrationOptions, CalibrationScores};
 use dismax::dataset::{Dataset, require_common_class};
-use dismax::evaluate::DatasetLogits;
+use dismax::evaluate::{DatasetLogits, training_features};
 use dismax::model::Model;
 use dismax::stage::Stage;
 use serde::Serialize;
@@ -23,6 +23,8 @@ Examples:
   dismax calibrate model --data validation.parquet
   # Another score, chosen with `dismax evaluate`, and fewer false alarms
   dismax calibrate model --data validation.parquet --score mps --alpha 0.01
+  # With what its training images had in common, for an imported model
+  dismax calibrate model --data validation.parquet --training train.parquet --score mds+early
   # Keep the old bundle
   dismax calibrate model --data validation.parquet --out model-2
 
@@ -38,6 +40,11 @@ pub struct Args {
     /// Labelled images that were not trained on: files, folders, patterns.
     #[arg(long, required = true, num_args = 1.., value_name = "VALIDATION")]
     data: Vec<String>,
+
+    /// The images that the model was trained on: makes the score mds+early possible, and lets audits find more unknown
+    /// images. `dismax train` keeps what is needed of them by itself.
+    #[arg(long, num_args = 1.., value_name = "TRAINING")]
+    training: Vec<String>,
 
     /// Write the calibrated model here and leave MODEL as it is.
     #[arg(long, value_name = "FOLDER")]
@@ -91,7 +98,16 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     require_common_class(&label, model.classes())?;
     let stage = Stage::try_new(model.clone(), &args.stage.options(&args.images))?;
 
-    let collected = context.watch_as("scoring", |run| DatasetLogits::read(&stage, &dataset, Some(&label), run))?;
+    if !args.training.is_empty() {
+        let training = Dataset::open_with(&args.training, args.input.options(&context.cancel))?;
+        training.require_distinct_files()?;
+        let statistics = context.watch_as("reading features", |run| training_features(&stage, &training, run))?;
+        model.set_feature_statistics(statistics)?;
+    }
+    let statistics = model.feature_statistics().cloned();
+    let collected = context.watch_as("scoring", |run| {
+        DatasetLogits::read_held_out(&stage, &dataset, &label, statistics.as_deref(), run)
+    })?;
     let rows = collected.labelled()?;
     let left_out = collected.rows() - rows.rows() as u64;
     if left_out > 0 {
@@ -103,7 +119,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     }
     let bad_files = reasons(&dataset.bad_files());
     let source = listing(dataset.files().filter(|file| !bad_files.contains_key(*file)), 10);
-    model.calibrate(&rows, &options, &source)?;
+    model.calibrate(&rows, collected.held_out_features(options.score), &options, &source)?;
     context.cancel.check()?;
     model.write(target, args.out.is_none() || args.force)?;
 

@@ -85,12 +85,12 @@ impl WorkBench {
         let model = ModelName { name: "of the run".into(), digest: scan.model.clone() };
         let stage = self.models.stage_for(&model, scan.image.as_deref(), scan.max_pixels)?;
         let dataset = scan.dataset.open(cancel)?;
-        let nothing = vec![0.0; stage.model().classes().len()];
+        let with_features = observer.wants_features() || stage.model().needs_features();
         for scored in stage.scan_all(&dataset, Some(&[]), cancel.clone(), observer)? {
             let (_, scored) = scored?;
             let mut rows = ScanRows::default();
             for row in 0..scored.rows().len() {
-                rows.logits.extend(scored.logits(row).unwrap_or(&nothing));
+                rows.values.extend(scored.values(row, with_features));
                 rows.errors.push(scored.logits(row).err().map(|error| (error.code, error.detail.clone())));
             }
             let bytes = scored.observed().iter().map(postcard::to_stdvec);

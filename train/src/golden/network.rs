@@ -154,7 +154,10 @@ fn folding_batch_norm_changes_nothing_that_shows() {
             let logits = folded.logits(&images).expect("logits");
             assert_eq!((folded.kind(), logits.kind()), (kind, Kind::Float));
             let what = format!("{architecture} {kind:?}");
-            assert_close(&what, (&plain - logits).abs().max().double_value(&[]), 0.0, tolerance);
+            assert_close(&what, (&plain - &logits).abs().max().double_value(&[]), 0.0, tolerance);
+            let values = folded.logits_and_features(&images).expect("logits and features");
+            assert_eq!(values.narrow(1, 0, 10), logits, "{what}");
+            assert_eq!(values.size()[1] as usize, 10 + architecture.stages().iter().sum::<usize>(), "{what}");
         }
     }
 }
