@@ -214,6 +214,8 @@ impl Model {
         let fault = |error: serde_json::Error| Error::Internal(format!("figures as JSON: {error}"));
         self.contents.metrics.insert("held_out".into(), serde_json::to_value(figures).map_err(fault)?);
         self.contents.calibration = Some(calibration);
+        // Whatever it was read from, it is written as this release writes it.
+        self.contents.config.format_version = FORMAT_VERSION;
         if let Some((statistics, features)) = statistics.zip(features) {
             Arc::make_mut(statistics).set_calibration(features.rows);
         }
