@@ -14,7 +14,7 @@ pub(super) struct Evidence<'a> {
     pub collected: &'a Collected,
     pub reference: Option<&'a Collected>,
     pub classes: &'a [String],
-    pub unknown: &'a UnknownFigures,
+    pub unknown: Option<&'a UnknownFigures>,
     pub quality: &'a QualityFigures,
 }
 
@@ -66,7 +66,7 @@ impl<'a> Evidence<'a> {
         // The page shows the strangest images also where none counts as unknown.
         let most = self
             .unknown
-            .threshold
+            .and_then(|unknown| unknown.threshold)
             .map(|most| format!("; up to {} images are unknown at the false discovery rate asked for", p_value(most)));
         format!(
             "A share of {} of the calibration images look at least as strange{}. The nearest class is {}.",

@@ -62,7 +62,7 @@ pub fn audit(
         reference: reference_rows,
         row_groups: &dataset.row_groups(),
         classes: model.classes(),
-        calibration,
+        calibration: Some(calibration),
         options,
     };
     let analysis = analysis::analyse(&inputs, &mut thumbnails, reference_thumbnails.as_deref_mut(), &cancel)?;
@@ -72,7 +72,7 @@ pub fn audit(
         collected: &collected,
         reference: reference_rows,
         classes: model.classes(),
-        unknown: &analysis.unknown,
+        unknown: analysis.unknown.as_ref(),
         quality: &analysis.quality,
     };
     table::write(&staging.path(FINDINGS), &analysis.findings, &evidence)?;
@@ -82,7 +82,7 @@ pub fn audit(
         summary: &summary,
         analysis: &analysis,
         evidence,
-        calibration,
+        calibration: Some(calibration),
         thumbnails: &mut thumbnails,
         reference_thumbnails,
         top: options.top,
@@ -169,12 +169,13 @@ fn summarise(
         inputs: files(dataset),
         bad_files: dataset.bad_files().into_iter().map(|bad| (bad.file.to_string(), bad.reason)).collect(),
         reference: reference.map(files),
-        model: ModelSummary {
+        model: Some(ModelSummary {
             path: model.path().display().to_string(),
             digest: model.digest().to_owned(),
             architecture: model.config().architecture.name().to_owned(),
             classes: model.classes().to_vec(),
-        },
+        }),
+        fdr: options.fdr,
         rows: collected.len() as u64,
         scored: collected.rows().filter(|row| row.prediction.is_some()).count() as u64,
         rows_with_findings: found.iter().filter(|found| **found).count() as u64,

@@ -17,7 +17,7 @@ use super::unknown::UnknownFigures;
 use dismax::error::{Error, Result};
 
 /// Version of the layout that is written and read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Figures of an audit. As JSON it has these fields under these names; they stay.
 ///
@@ -39,8 +39,10 @@ pub struct AuditSummary {
     pub bad_files: BTreeMap<String, String>,
     /// Files of the reference; none without.
     pub reference: Option<Vec<String>>,
-    /// The model.
-    pub model: ModelSummary,
+    /// The model; none where images alone were looked at.
+    pub model: Option<ModelSummary>,
+    /// False discovery rate asked for.
+    pub fdr: f64,
     /// Rows read.
     pub rows: u64,
     /// Rows with a prediction.
@@ -53,11 +55,11 @@ pub struct AuditSummary {
     pub kinds: BTreeMap<Kind, u64>,
     /// Findings by severity; every severity is there.
     pub severities: BTreeMap<Severity, u64>,
-    /// Unknown images.
-    pub unknown: UnknownFigures,
-    /// Labels; none without labels.
+    /// Unknown images; none without a model.
+    pub unknown: Option<UnknownFigures>,
+    /// Labels; none without labels or a model.
     pub labels: Option<LabelFigures>,
-    /// Calibration on these rows; none without labels.
+    /// Calibration on these rows; none without labels or a model.
     pub calibration: Option<CalibrationFigures>,
     /// Drift; none where nothing could be compared.
     pub drift: Option<DriftFigures>,

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use super::summary::ModelSummary;
 use super::text::shown;
 
 /// How something looks: fine, to be looked at, a problem, or neither.
@@ -24,7 +25,7 @@ pub(super) struct View {
     pub command: String,
     pub inputs: Vec<String>,
     pub reference: Option<Vec<String>>,
-    pub model: ModelView,
+    pub model: Option<ModelView>,
     pub rows: u64,
     pub findings: u64,
     pub verdict: [String; 3],
@@ -40,6 +41,17 @@ pub(super) struct ModelView {
     pub digest: String,
     pub architecture: String,
     pub classes: u64,
+}
+
+impl ModelView {
+    pub fn of(model: &ModelSummary) -> Self {
+        Self {
+            path: shown(&model.path),
+            digest: model.digest.clone(),
+            architecture: model.architecture.clone(),
+            classes: model.classes.len() as u64,
+        }
+    }
 }
 
 /// One number at the top.

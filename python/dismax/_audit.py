@@ -52,7 +52,7 @@ class Audit:
             ("findings", f"{summary['findings']:,} in {summary['rows_with_findings']:,} rows"),
         ]
         rows += [(kind.replace("_", " "), f"{count:,}") for kind, count in self.kinds.items()]
-        share = summary["unknown"].get("out_of_distribution")
+        share = (summary["unknown"] or {}).get("out_of_distribution")
         if share:
             lower, upper = share["interval"]["lower"], share["interval"]["upper"]
             rows.append(("unknown by estimate", f"{share['value']:.1%} of the rows (95 %: {lower:.1%} to {upper:.1%})"))

@@ -76,7 +76,13 @@ pub(super) fn drift_figures(inputs: &AnalysisInputs<'_>, divisions: &[OwnDivisio
     let baseline = Baseline::new(match inputs.reference {
         Some(reference) => Sample::of(predictions(reference).map(|(_, _, prediction)| prediction), classes),
         // The bundle keeps the calibration rows' scores and nothing else of them.
-        None => Sample { scores: inputs.calibration.scores.all().sorted().to_vec(), ..Sample::default() },
+        None => Sample {
+            scores: inputs
+                .calibration
+                .map(|calibration| calibration.scores.all().sorted().to_vec())
+                .unwrap_or_default(),
+            ..Sample::default()
+        },
     });
     let all = Sample::of(predictions(inputs.collected).map(|(_, _, prediction)| prediction), classes);
     let mut tests = baseline.compare(&all, None)?;

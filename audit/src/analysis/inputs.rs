@@ -13,7 +13,9 @@ pub(crate) struct AnalysisInputs<'a> {
     pub reference: Option<&'a Collected>,
     /// Rows of each row group, by file.
     pub row_groups: &'a HashMap<Arc<str>, Vec<u64>>,
+    /// The model's classes, or the names of the labels where there is no model.
     pub classes: &'a [String],
-    pub calibration: &'a Calibration,
+    /// The model's; none without a model.
+    pub calibration: Option<&'a Calibration>,
     pub options: &'a AuditOptions,
 }

@@ -33,7 +33,8 @@ use dismax::error::Result;
 pub(super) struct Analysis {
     /// Sorted.
     pub findings: Vec<Finding>,
-    pub unknown: UnknownFigures,
+    /// None without a model.
+    pub unknown: Option<UnknownFigures>,
     pub labels: Option<LabelFigures>,
     pub calibration: Option<CalibrationFigures>,
     pub drift: Option<DriftFigures>,
@@ -52,16 +53,17 @@ pub(super) fn analyse(
 ) -> Result<Analysis> {
     let AnalysisInputs { collected, reference, calibration, .. } = *inputs;
     let fdr = inputs.options.fdr;
-    let p_values: Vec<f64> = predictions(collected).map(|(_, _, prediction)| prediction.p_value).collect();
-    let unknown = unknown::unknown(&p_values, fdr, calibration.rows)?;
-    drop(p_values);
-    let mut findings = unknown_findings(collected, &unknown);
-    let is_unknown = |prediction: &Prediction| unknown.threshold.is_some_and(|most| prediction.p_value <= most);
+    let p_values = || predictions(collected).map(|(_, _, prediction)| prediction.p_value).collect::<Vec<f64>>();
+    let unknown = calibration.map(|calibration| unknown::unknown(&p_values(), fdr, calibration.rows)).transpose()?;
+    let threshold = unknown.as_ref().and_then(|unknown| unknown.threshold);
+    let mut findings = threshold.map(|most| unknown_findings(collected, most)).unwrap_or_default();
+    let is_unknown = |prediction: &Prediction| threshold.is_some_and(|most| prediction.p_value <= most);
 
     let labels = labels::find_labels(collected, inputs.classes, is_unknown, &mut findings)?;
     let divisions = divisions(collected, inputs.row_groups);
     let figures = calibrate(collected, inputs.classes, &divisions, fdr)?;
-    let too_good = figures.as_ref().map(|figures| trained_on(figures, calibration)).transpose()?.flatten();
+    let too_good = figures.as_ref().zip(calibration);
+    let too_good = too_good.map(|(figures, calibration)| trained_on(figures, calibration)).transpose()?.flatten();
     let warnings = too_good.into_iter().chain(foreign_labels(collected)).collect();
 
     let drift = drift::drift_figures(inputs, &divisions)?;
@@ -75,8 +77,8 @@ pub(super) fn analyse(
     Ok(Analysis { findings, unknown, labels, calibration: figures, drift, quality, duplicates, slices, warnings })
 }
 
-fn unknown_findings(collected: &Collected, unknown: &UnknownFigures) -> Vec<Finding> {
-    let Some(most) = unknown.threshold else { return Vec::new() };
+/// Rows whose p-value is at most `most`.
+fn unknown_findings(collected: &Collected, most: f64) -> Vec<Finding> {
     let severity = |p: f64| match p {
         p if p <= most / 4.0 => Severity::High,
         p if p <= most / 2.0 => Severity::Medium,

@@ -58,14 +58,21 @@ pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str, c
 /// What a reader should know before comparing.
 fn warnings(before: &AuditSummary, after: &AuditSummary) -> Vec<String> {
     let mut warnings = Vec::new();
-    if before.model.digest != after.model.digest {
-        warnings
-            .push("The audits were made with different models, so findings may differ where the data do not.".into());
+    let digest = |summary: &AuditSummary| summary.model.as_ref().map(|model| model.digest.clone());
+    match (digest(before), digest(after)) {
+        (Some(before), Some(after)) if before != after => warnings.push(
+            "The audits were made with different models, so findings may differ where the data do not.".to_owned(),
+        ),
+        (Some(_), None) | (None, Some(_)) => warnings.push(
+            "One of the audits was made without a model: what only a model finds is new or gone for that reason."
+                .to_owned(),
+        ),
+        _ => (),
     }
-    if before.unknown.fdr != after.unknown.fdr {
+    if before.fdr != after.fdr {
         warnings.push(format!(
             "The audits were made at different false discovery rates: {} and {}.",
-            before.unknown.fdr, after.unknown.fdr
+            before.fdr, after.fdr
         ));
     }
     warnings
@@ -81,7 +88,8 @@ fn figures(old: &AuditSummary, new: &AuditSummary) -> Vec<FigureChange> {
             figures.push(FigureChange { name: name.into(), old: old.value, new: new.value, clear });
         }
     };
-    estimates("share of unknown images", old.unknown.out_of_distribution, new.unknown.out_of_distribution);
+    let unknown = |summary: &AuditSummary| summary.unknown.as_ref().and_then(|unknown| unknown.out_of_distribution);
+    estimates("share of unknown images", unknown(old), unknown(new));
     let accuracy = |summary: &AuditSummary| summary.labels.as_ref().map(|labels| labels.accuracy);
     estimates("agreement with the labels", accuracy(old), accuracy(new));
     let ece = |summary: &AuditSummary| summary.calibration.as_ref().map(|figures| figures.ece);

@@ -17,12 +17,7 @@ pub(super) fn view(comparison: &Comparison, after: &AuditSummary, changes: &Chan
         command: shown(command),
         inputs: vec![shown(&comparison.old), shown(&comparison.new)],
         reference: None,
-        model: ModelView {
-            path: shown(&after.model.path),
-            digest: after.model.digest.clone(),
-            architecture: after.model.architecture.clone(),
-            classes: after.model.classes.len() as u64,
-        },
+        model: after.model.as_ref().map(ModelView::of),
         rows: comparison.new_rows,
         findings: sum(comparison, |kind| kind.new),
         verdict,

@@ -6,13 +6,14 @@ use crate::collect::Collected;
 use crate::drift::{DriftTest, LARGE_PSI, MODERATE_PSI, Quantity};
 use crate::text::{counted, p_value};
 use crate::view::{Cell, Chart, Section, Table, Tone};
+use dismax::calibration::Calibration;
 use dismax::error::Result;
 
 /// Bins of the scores' histogram.
 const SCORE_BINS: usize = 40;
 
 impl Material<'_> {
-    pub(super) fn drift(&mut self) -> Result<Section> {
+    pub(super) fn drift(&mut self, calibration: &Calibration) -> Result<Section> {
         let how = "Two-sample Kolmogorov-Smirnov tests of scores and confidences, a chi-square test of predicted classes, all tests together under \
                    Benjamini and Hochberg. The population stability index (PSI) says how large a difference is: from 0.1 moderate, from 0.25 large.";
         let Some(figures) = &self.summary.drift else {
@@ -46,7 +47,7 @@ impl Material<'_> {
             _ => Tone::Good,
         };
         let mut section = Section::new("drift", "Drift", tone, summary, how);
-        section.charts.push(self.score_chart()?);
+        section.charts.push(self.score_chart(calibration)?);
         let mut table = Table::new(
             "Comparisons",
             &[
@@ -78,14 +79,14 @@ impl Material<'_> {
         Ok(section)
     }
 
-    fn score_chart(&self) -> Result<Chart> {
+    fn score_chart(&self, calibration: &Calibration) -> Result<Chart> {
         let scores = |collected: &Collected| -> Vec<f32> {
             collected.rows().filter_map(|row| row.prediction).map(|prediction| prediction.score).collect()
         };
         let audited = scores(self.evidence.collected);
         let (reference, name) = match self.evidence.reference {
             Some(reference) => (scores(reference), "reference"),
-            None => (self.calibration.scores.all().sorted().to_vec(), "calibration rows"),
+            None => (calibration.scores.all().sorted().to_vec(), "calibration rows"),
         };
         let all = audited.iter().chain(&reference).copied().map(f64::from);
         let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
@@ -104,7 +105,7 @@ impl Material<'_> {
             }
             counts
         };
-        let score = self.calibration.score.name().to_uppercase();
+        let score = calibration.score.name().to_uppercase();
         let (of_audited, of_reference) = (histogram(&audited), histogram(&reference));
         let x_name = format!("{score} (higher is more in-distribution)");
         let svg = dismax_charts::score_distributions(

@@ -33,7 +33,7 @@ impl Material<'_> {
         let tone = if figures.suspects > 0 { Tone::Warn } else { Tone::Good };
         let mut section = Section::new("labels", "Labels", tone, summary, how);
         section.count = Some(figures.suspects);
-        section.heatmap = heatmap(figures, &self.summary.model.classes);
+        section.heatmap = heatmap(figures, self.evidence.classes);
         let mut table = Table::new(
             "Noise by label",
             &[

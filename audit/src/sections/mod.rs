@@ -33,7 +33,8 @@ pub(super) struct Material<'a> {
     pub summary: &'a AuditSummary,
     pub analysis: &'a Analysis,
     pub evidence: Evidence<'a>,
-    pub calibration: &'a Calibration,
+    /// The model's; none without a model.
+    pub calibration: Option<&'a Calibration>,
     pub thumbnails: &'a mut Thumbnails,
     pub reference_thumbnails: Option<&'a mut Thumbnails>,
     /// Most thumbnails of a kind.
@@ -46,15 +47,11 @@ impl Material<'_> {
     /// The whole page.
     pub fn view(&mut self) -> Result<View> {
         let summary = self.summary;
-        let sections = vec![
-            self.unknown()?,
-            self.labels()?,
-            self.calibration()?,
-            self.drift()?,
-            self.files()?,
-            self.duplicates()?,
-            self.slices(),
-        ];
+        let mut sections = Vec::new();
+        if let Some(calibration) = self.calibration {
+            sections.extend([self.unknown()?, self.labels()?, self.calibration()?, self.drift(calibration)?]);
+        }
+        sections.extend([self.files()?, self.duplicates()?, self.slices()]);
         // Of thousands of files the first must do, or they would be most of the page.
         let all = |names: &[String]| {
             let rest = names.len().saturating_sub(MAX_INPUTS);
@@ -67,12 +64,7 @@ impl Material<'_> {
             command: shown(&summary.command),
             inputs: all(&summary.inputs),
             reference: summary.reference.as_deref().map(all),
-            model: ModelView {
-                path: shown(&summary.model.path),
-                digest: summary.model.digest.clone(),
-                architecture: summary.model.architecture.clone(),
-                classes: summary.model.classes.len() as u64,
-            },
+            model: summary.model.as_ref().map(ModelView::of),
             rows: summary.rows,
             findings: summary.findings,
             verdict: verdict(summary),
@@ -121,7 +113,8 @@ impl Material<'_> {
         details
             .extend(prediction.map(|prediction| Detail::new("Confidence", &format!("{:.3}", prediction.confidence))));
         details.extend(prediction.map(|prediction| Detail::new("p-value", &p_value(prediction.p_value))));
-        if finding.kind != Kind::Unknown || self.summary.unknown.rejected > 0 {
+        // The strangest images where none is unknown are no findings.
+        if finding.kind != Kind::Unknown || self.summary.of(Kind::Unknown) > 0 {
             details.push(Detail::new("Severity", finding.severity.name()));
         }
         details.push(Detail { name: "Why", value: self.evidence.sentence(finding) });

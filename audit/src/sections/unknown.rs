@@ -13,7 +13,7 @@ const P_VALUE_BINS: usize = 20;
 
 impl Material<'_> {
     pub(super) fn unknown(&mut self) -> Result<Section> {
-        let figures = &self.summary.unknown;
+        let figures = self.summary.unknown.as_ref().expect("with a model there are p-values");
         let found = figures.rejected;
         let share = figures.out_of_distribution.map(|share| {
             format!(

@@ -25,20 +25,25 @@ pub(super) fn verdict(summary: &AuditSummary) -> [String; 3] {
     let broken: u64 = Kind::BROKEN.iter().map(|kind| summary.of(*kind)).sum();
     let copies = summary.of(Kind::ExactDuplicate) + summary.of(Kind::NearDuplicate);
     let leaked = summary.of(Kind::Leaked) + summary.of(Kind::LeakedNear);
-    let unknown = match summary.unknown.out_of_distribution {
-        Some(share) => format!(
-            "About {} of the images are of kinds that the model does not know ({})",
+    let unknown = match summary.unknown.as_ref().map(|unknown| unknown.out_of_distribution) {
+        Some(Some(share)) => format!(
+            "About {} of the images are of kinds that the model does not know ({}); ",
             percent(share.value),
             interval(&share)
         ),
-        None => "Nothing can be said of unknown images".into(),
+        Some(None) => "Nothing can be said of unknown images; ".into(),
+        None => String::new(),
     };
     let leaks = if leaked > 0 { format!(", {} also in the reference", are(leaked, "image")) } else { String::new() };
     let second = format!(
-        "{unknown}; {} broken or missing, {} an earlier one{leaks}.",
+        "{unknown}{} broken or missing, {} an earlier one{leaks}.",
         are(broken, "image"),
         repeats(copies, "row")
     );
+    if summary.model.is_none() {
+        let third = "Without a model, unknown images and wrong labels are not looked for.".to_owned();
+        return [first, second, third];
+    }
     let labels = match (&summary.labels, &summary.calibration) {
         (Some(labels), Some(calibration)) => format!(
             "About {} of the labels are wrong by estimate, and confidences are off by {}",
@@ -63,9 +68,11 @@ pub(super) fn verdict(summary: &AuditSummary) -> [String; 3] {
 pub(super) fn tiles(summary: &AuditSummary, odd: u64) -> Vec<Tile> {
     let tile = |name: &str, value: String, note: String, tone: Tone| Tile { name: name.into(), value, note, tone };
     let mut tiles = Vec::new();
-    if let Some(share) = summary.unknown.out_of_distribution {
-        let tone = if summary.unknown.rejected > 0 { Tone::Warn } else { Tone::Good };
-        let note = format!("{} found, 95 %: {}", count(summary.unknown.rejected), interval(&share));
+    let share = summary.unknown.as_ref().and_then(|unknown| unknown.out_of_distribution);
+    if let Some(share) = share {
+        let found = summary.of(Kind::Unknown);
+        let tone = if found > 0 { Tone::Warn } else { Tone::Good };
+        let note = format!("{} found, 95 %: {}", count(found), interval(&share));
         tiles.push(tile("Unknown images", percent(share.value), note, tone));
     }
     if let Some(labels) = &summary.labels {

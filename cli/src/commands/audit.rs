@@ -208,7 +208,7 @@ fn describe(summary: &AuditSummary, out: &Path) -> String {
     if !found.is_empty() {
         lines.push(("kinds", listing(&found, Kind::ALL.len())));
     }
-    if let Some(share) = &summary.unknown.out_of_distribution {
+    if let Some(share) = summary.unknown.as_ref().and_then(|unknown| unknown.out_of_distribution.as_ref()) {
         lines.push(("unknown", format!("{} of the rows by estimate", estimate(share, text::percent))));
     }
     if let (Some(labels), Some(calibration)) = (&summary.labels, &summary.calibration) {
