@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use super::kind::Kind;
 use super::summary::ModelSummary;
 use super::text::shown;
 
@@ -73,6 +74,7 @@ pub(super) struct Section {
     pub summary: String,
     pub how: &'static str,
     pub charts: Vec<Chart>,
+    pub map: Option<Map>,
     pub heatmap: Option<Heatmap>,
     pub tables: Vec<Table>,
     pub gallery: Vec<Item>,
@@ -83,7 +85,8 @@ impl Section {
     /// A section with a sentence and nothing else yet.
     pub fn new(id: &'static str, title: &'static str, tone: Tone, summary: String, how: &'static str) -> Self {
         let (charts, tables, gallery) = (Vec::new(), Vec::new(), Vec::new());
-        Self { id, title, count: None, tone, summary, how, charts, heatmap: None, tables, gallery, more: None }
+        let (map, heatmap) = (None, None);
+        Self { id, title, count: None, tone, summary, how, charts, map, heatmap, tables, gallery, more: None }
     }
 }
 
@@ -93,6 +96,63 @@ pub(super) struct Chart {
     pub title: String,
     pub svg: String,
     pub alt: String,
+}
+
+/// Images as points of a plane, in several colourings of which the reader chooses one.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Map {
+    /// The plane's size in the units of all its points, which are whole: [`MAP_SIZE`].
+    pub size: (u32, u32),
+    /// What it shows, for those who do not see it.
+    pub alt: String,
+    /// What the two directions are, rightwards and upwards.
+    pub axes: [String; 2],
+    /// At least one.
+    pub colourings: Vec<Colouring>,
+    /// The points that can be pointed at.
+    pub points: Vec<Point>,
+    /// Pictures of these points in one image; none where there are none.
+    pub sheet: Option<Sheet>,
+}
+
+/// Width and height of a map.
+pub(super) const MAP_SIZE: (u32, u32) = (720, 440);
+
+/// All points of a map, each in one of several categories, in the order in which they are drawn.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Colouring {
+    pub title: String,
+    pub categories: Vec<Category>,
+}
+
+/// Points that look alike.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Category {
+    pub name: String,
+    pub points: u64,
+    /// Number of its colour and its shape; none for the small grey points of the background.
+    pub symbol: Option<usize>,
+    /// All its points as one SVG path.
+    pub path: String,
+}
+
+/// A point that can be pointed at.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Point {
+    pub x: u32,
+    pub y: u32,
+    pub caption: String,
+    pub note: String,
+}
+
+/// Small pictures in rows from the left: the picture of point `n` is the `n`-th.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Sheet {
+    pub src: String,
+    /// Pictures in a row.
+    pub columns: u32,
+    /// Side of a picture, in pixels.
+    pub side: u32,
 }
 
 /// A matrix whose cells are coloured.
@@ -141,18 +201,39 @@ pub(super) struct Column {
 pub(super) struct Cell {
     pub text: String,
     pub sort: Option<f64>,
+    pub drawing: Option<Drawing>,
 }
 
 impl Cell {
     /// Text, possibly from outside.
     pub fn text(text: &str) -> Self {
-        Self { text: shown(text), sort: None }
+        Self { text: shown(text), sort: None, drawing: None }
     }
 
     /// A number as it is shown. One that is not finite cannot be sorted by.
     pub fn number(text: String, value: f64) -> Self {
-        Self { text, sort: Some(value).filter(|value| value.is_finite()) }
+        Self { text, sort: Some(value).filter(|value| value.is_finite()), drawing: None }
     }
+
+    /// A number with a bar before it that is as long as `share` says, in [0, 1].
+    pub fn bar(text: String, value: f64, share: f64) -> Self {
+        let drawing = Drawing { svg: dismax_charts::bar(share), alt: None };
+        Self { drawing: Some(drawing), ..Self::number(text, value) }
+    }
+
+    /// A line through values in the order of time; `alt` says them.
+    pub fn sparkline(values: &[Option<f64>], alt: String) -> Self {
+        let drawing = Drawing { svg: dismax_charts::sparkline(values), alt: Some(alt) };
+        Self { text: String::new(), sort: None, drawing: Some(drawing) }
+    }
+}
+
+/// A drawing of the size of a word, drawn here and not escaped.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Drawing {
+    pub svg: String,
+    /// What it shows; none where the text beside it says the same.
+    pub alt: Option<String>,
 }
 
 /// A thumbnail, or a pair.
@@ -161,6 +242,27 @@ pub(super) struct Item {
     pub images: Vec<Picture>,
     pub caption: String,
     pub details: Vec<Detail>,
+    /// What a reader's mark is about; none where there is nothing to mark.
+    pub subject: Option<Subject>,
+    /// Who accepted the finding, why and until when; none where nobody did.
+    pub accepted: Option<String>,
+}
+
+/// Names an image and what was found about it, as the table of findings does.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Subject {
+    pub digest: String,
+    pub kind: Kind,
+    pub file: String,
+    pub row: u64,
+}
+
+impl Subject {
+    /// `digest` as it is kept of each image; `row` counts from 0 in `file`.
+    pub fn new(digest: &[u8], kind: Kind, file: &str, row: u64) -> Self {
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { digest, kind, file: file.to_owned(), row }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -140,3 +140,34 @@ fn charts_of_an_audit() {
     check("audit-scores", &svg);
     assert!(svg.contains("&lt;score&gt;") && svg.contains("a &amp; b"));
 }
+
+#[test]
+fn bars_are_as_long_as_their_share() {
+    let length = |share: f64| {
+        let svg = bar(share);
+        check("bar", &svg);
+        let blue = svg.lines().find(|line| line.contains("#0072B2")).expect("a bar").to_owned();
+        let width = blue.split("width=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a width");
+        width.parse::<u32>().expect("a number")
+    };
+    assert_eq!([0.5, 1.0, 7.0].map(length), [40, 80, 80]);
+    assert_eq!([0.0, -1.0, f64::NAN].map(length), [0, 0, 0]);
+    assert_eq!(length(1e-6), 1, "more than nothing is seen");
+}
+
+#[test]
+fn sparklines_have_gaps_where_values_are_missing() {
+    let lines = |values: &[Option<f64>]| {
+        let svg = sparkline(values);
+        check(&format!("sparkline-{}", values.len()), &svg);
+        (svg.matches("<polyline").count(), svg.matches("<circle").count())
+    };
+    assert_eq!(lines(&[]), (0, 0));
+    assert_eq!(lines(&[Some(5.0)]), (0, 2), "one value is a dot");
+    assert_eq!(lines(&[Some(1.0), Some(3.0), Some(2.0)]), (1, 1));
+    assert_eq!(lines(&[Some(0.0), Some(0.0)]), (1, 1), "no division by a range of 0");
+    assert_eq!(lines(&[Some(1.0), Some(2.0), None, Some(f64::NAN), Some(4.0), Some(3.0)]), (2, 1));
+    assert_eq!(lines(&[Some(1.0), Some(2.0), None]), (1, 0), "without a last value there is no last dot");
+    let svg = sparkline(&[Some(0.0), Some(10.0)]);
+    assert!(svg.contains("3,21 117,3"), "from the bottom left to the top right: {svg}");
+}

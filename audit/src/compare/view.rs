@@ -122,7 +122,7 @@ fn list(id: &'static str, title: &'static str, changes: &Changes, change: Change
             Cell::text(&changed.kind),
             Cell::text(&changed.file),
             number(changed.row),
-            Cell { text: changed.evidence.clone(), sort: None },
+            Cell { text: changed.evidence.clone(), sort: None, drawing: None },
         ]
     }));
     let mut section = Section::new(id, title, Tone::Plain, format!("{}.", counted(all, "finding")), "");

@@ -19,7 +19,7 @@ use super::kind::Kind;
 use super::summary::AuditSummary;
 use super::text::{count, counted, p_value, shown};
 use super::thumbnails::{Shown, Thumbnails};
-use super::view::{Detail, Item, ModelView, Picture, View};
+use super::view::{Detail, Item, ModelView, Picture, Subject, View};
 use dismax::calibration::Calibration;
 use dismax::error::Result;
 
@@ -121,10 +121,11 @@ impl Material<'_> {
         details.extend(own.name.as_deref().map(|name| Detail::new("Path", name)));
         details.push(Detail::new("File", file));
         details.push(Detail::new("Row", &count(number)));
+        let subject = Some(Subject::new(row.digest, finding.kind, file, number));
         let mut images = Vec::new();
         let Some(related) = finding.related else {
             images.push(Picture::new(own.jpeg.as_deref(), ""));
-            return Ok(Item { images, caption: shown(&caption), details });
+            return Ok(Item { images, caption: shown(&caption), details, subject, accepted: None });
         };
         images.push(Picture::new(own.jpeg.as_deref(), &format!("row {}", count(number))));
         let other = match (related, &mut self.reference_thumbnails) {
@@ -138,7 +139,7 @@ impl Material<'_> {
             details.push(Detail::new("Other file", file));
             details.push(Detail::new("Other row", &count(row)));
         }
-        Ok(Item { images, caption: shown(&caption), details })
+        Ok(Item { images, caption: shown(&caption), details, subject, accepted: None })
     }
 }
 
