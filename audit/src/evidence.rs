@@ -1,11 +1,11 @@
 //! What speaks for a finding, in words.
 
+use super::checks::unknown::UnknownFigures;
 use super::collect::{Collected, Row};
 use super::findings::{Finding, Related};
 use super::kind::Kind;
 use super::quality::{QualityFigures, RobustScale, aspect};
 use super::text::{counted, p_value, percent, shown};
-use super::unknown::UnknownFigures;
 use dismax::error::RowErrorCode;
 
 /// What sentences about findings are made of.

@@ -30,6 +30,7 @@
 //! among them, whose near duplicates are searched.
 
 mod analysis;
+mod checks;
 mod collect;
 mod compare;
 mod confidence;
@@ -57,9 +58,9 @@ mod summary;
 mod table;
 mod text;
 mod thumbnails;
-mod unknown;
 mod view;
 
+pub use self::checks::unknown::UnknownFigures;
 pub use self::compare::{Comparison, KindChange, compare};
 pub use self::confidence::{CalibrationFigures, ConfidenceGap};
 pub use self::drift::{DriftFigures, DriftTest, Quantity};
@@ -76,4 +77,3 @@ pub use self::quality::{QualityFigures, RobustScale};
 pub use self::run::audit;
 pub use self::slices::{Slice, SliceFigures};
 pub use self::summary::{AuditSummary, ModelSummary};
-pub use self::unknown::UnknownFigures;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::checks::unknown::UnknownFigures;
 use super::confidence::CalibrationFigures;
 use super::drift::DriftFigures;
 use super::duplicates::DuplicateFigures;
@@ -13,7 +14,6 @@ use super::kind::{Kind, Severity};
 use super::labels::LabelFigures;
 use super::quality::QualityFigures;
 use super::slices::SliceFigures;
-use super::unknown::UnknownFigures;
 use dismax::error::{Error, Result};
 
 /// Version of the layout that is written and read.

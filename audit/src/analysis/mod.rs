@@ -12,19 +12,19 @@ mod rows;
 use self::confidence::{calibrate, trained_on};
 use self::divisions::{OwnDivision, divisions};
 pub(super) use self::inputs::AnalysisInputs;
-use self::rows::predictions;
+pub(super) use self::rows::predictions;
+use super::checks::unknown::{self, UnknownFigures};
 use super::collect::{Collected, Prediction};
 use super::confidence::CalibrationFigures;
 use super::drift::DriftFigures;
 use super::duplicates::DuplicateFigures;
 use super::findings::{self, Finding, Related};
-use super::kind::{Kind, Severity};
+use super::kind::Kind;
 use super::labels::LabelFigures;
 use super::quality::QualityFigures;
 use super::slices::{self, Division, SliceFigures};
 use super::text::counted;
 use super::thumbnails::Thumbnails;
-use super::unknown::{self, UnknownFigures};
 use dismax::cancel::Cancel;
 use dismax::error::Result;
 
@@ -54,9 +54,9 @@ pub(super) fn analyse(
     let AnalysisInputs { collected, reference, calibration, .. } = *inputs;
     let fdr = inputs.options.fdr;
     let p_values = || predictions(collected).map(|(_, _, prediction)| prediction.p_value).collect::<Vec<f64>>();
-    let unknown = calibration.map(|calibration| unknown::unknown(&p_values(), fdr, calibration.rows)).transpose()?;
+    let unknown = calibration.map(|calibration| unknown::figures(&p_values(), fdr, calibration.rows)).transpose()?;
     let threshold = unknown.as_ref().and_then(|unknown| unknown.threshold);
-    let mut findings = threshold.map(|most| unknown_findings(collected, most)).unwrap_or_default();
+    let mut findings = threshold.map(|most| unknown::findings(collected, most)).unwrap_or_default();
     let is_unknown = |prediction: &Prediction| threshold.is_some_and(|most| prediction.p_value <= most);
 
     let labels = labels::find_labels(collected, inputs.classes, is_unknown, &mut findings)?;
@@ -75,25 +75,6 @@ pub(super) fn analyse(
     findings::sort(&mut findings);
     let slices = find_slices(&findings, &divisions, fdr)?;
     Ok(Analysis { findings, unknown, labels, calibration: figures, drift, quality, duplicates, slices, warnings })
-}
-
-/// Rows whose p-value is at most `most`.
-fn unknown_findings(collected: &Collected, most: f64) -> Vec<Finding> {
-    let severity = |p: f64| match p {
-        p if p <= most / 4.0 => Severity::High,
-        p if p <= most / 2.0 => Severity::Medium,
-        _ => Severity::Low,
-    };
-    predictions(collected)
-        .filter(|(_, _, prediction)| prediction.p_value <= most)
-        .map(|(row, _, prediction)| Finding {
-            row,
-            kind: Kind::Unknown,
-            severity: severity(prediction.p_value),
-            score: -f64::from(prediction.score),
-            related: None,
-        })
-        .collect()
 }
 
 /// Says so where labels are no classes of the model.

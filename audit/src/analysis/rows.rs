@@ -2,7 +2,7 @@
 
 use crate::collect::{Collected, Look, Prediction, Row};
 
-pub(super) fn predictions(collected: &Collected) -> impl Iterator<Item = (u32, Row<'_>, &Prediction)> + Clone {
+pub(crate) fn predictions(collected: &Collected) -> impl Iterator<Item = (u32, Row<'_>, &Prediction)> + Clone {
     let rows = collected.rows().enumerate();
     rows.filter_map(|(row, record)| Some((row as u32, record, record.prediction?)))
 }

@@ -6,9 +6,8 @@ mod duplicates;
 mod files;
 mod labels;
 mod slices;
-mod unknown;
 mod verdict;
-mod words;
+pub(super) mod words;
 
 use self::verdict::{tiles, verdict};
 use self::words::plain;
@@ -82,7 +81,7 @@ impl Material<'_> {
     }
 
     /// Thumbnails of the first findings of each kind, and how many there are in all.
-    fn gallery(&mut self, kinds: &[Kind]) -> Result<(Vec<Item>, u64)> {
+    pub(super) fn gallery(&mut self, kinds: &[Kind]) -> Result<(Vec<Item>, u64)> {
         let (mut items, mut all) = (Vec::new(), 0);
         for kind in kinds {
             let findings = self.of_kind(*kind);
@@ -95,7 +94,7 @@ impl Material<'_> {
         Ok((items, all))
     }
 
-    fn item(&mut self, finding: &Finding) -> Result<Item> {
+    pub(super) fn item(&mut self, finding: &Finding) -> Result<Item> {
         let row = self.evidence.row(finding);
         let own = self.thumbnails.get(finding.row as usize)?;
         let (file, number) = self.evidence.collected.place(finding.row as usize);

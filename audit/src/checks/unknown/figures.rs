@@ -34,7 +34,7 @@ pub struct UnknownFigures {
 ///
 /// # Errors
 /// A rate outside (0, 1), a p-value outside [0, 1].
-pub(super) fn unknown(p_values: &[f64], fdr: f64, calibration_rows: u64) -> Result<UnknownFigures> {
+pub(crate) fn figures(p_values: &[f64], fdr: f64, calibration_rows: u64) -> Result<UnknownFigures> {
     let threshold = benjamini_hochberg(p_values.iter().copied(), fdr)?;
     let rejected = threshold.map_or(0, |most| p_values.iter().filter(|p| **p <= most).count()) as u64;
     let out_of_distribution = match p_values.len() as u64 {
@@ -67,29 +67,29 @@ mod tests {
     fn share_and_threshold_of_a_mixture() {
         // 900 p-values spread evenly over (0, 1] and 100 at 0.0001: 10 % are out-of-distribution.
         let p_values: Vec<f64> = (1..=900).map(|k| f64::from(k) / 900.0).chain([1e-4; 100]).collect();
-        let figures = unknown(&p_values, 0.05, 1_000_000_000).expect("p-values");
+        let found = figures(&p_values, 0.05, 1_000_000_000).expect("p-values");
         // 450 lie above 0.5: pi0 = 450 / (0.5 * 1000).
-        let share = figures.out_of_distribution.expect("rows");
+        let share = found.out_of_distribution.expect("rows");
         assert!((share.value - 0.1).abs() < 1e-9, "{share:?}");
         assert!(share.interval.lower < 0.05 && share.interval.upper > 0.15 && share.interval.upper < 0.2, "{share:?}");
         // The largest k / 900 <= 0.05 (100 + k) / 1000 is k = 4: 0.00444 <= 0.0052; k = 5 has 0.00556 > 0.00525.
-        assert_eq!(figures.threshold, Some(4.0 / 900.0));
-        assert_eq!(figures.rejected, 104);
+        assert_eq!(found.threshold, Some(4.0 / 900.0));
+        assert_eq!(found.rejected, 104);
     }
 
     #[test]
     fn data_like_the_calibration_rows_have_none() {
         let p_values: Vec<f64> = (1..=1000).map(|k| f64::from(k) / 1000.0).collect();
-        let figures = unknown(&p_values, 0.05, 1_000_000_000).expect("p-values");
-        assert_eq!((figures.threshold, figures.rejected), (None, 0));
-        let share = figures.out_of_distribution.expect("rows");
+        let found = figures(&p_values, 0.05, 1_000_000_000).expect("p-values");
+        assert_eq!((found.threshold, found.rejected), (None, 0));
+        let share = found.out_of_distribution.expect("rows");
         assert_eq!((share.value, share.interval.lower), (0.0, 0.0));
         assert!(share.interval.upper < 0.07);
-        let few = unknown(&p_values, 0.05, 1000).expect("p-values").out_of_distribution.expect("rows");
+        let few = figures(&p_values, 0.05, 1000).expect("p-values").out_of_distribution.expect("rows");
         let ratio = few.interval.upper / share.interval.upper;
         assert!((ratio - 2f64.sqrt()).abs() < 0.1, "as many calibration rows double the variance: {ratio}");
-        let nothing = unknown(&[], 0.05, 1000).expect("no p-values");
+        let nothing = figures(&[], 0.05, 1000).expect("no p-values");
         assert_eq!((nothing.tested, nothing.out_of_distribution), (0, None));
-        assert!(unknown(&[0.5], 1.5, 1000).is_err());
+        assert!(figures(&[0.5], 1.5, 1000).is_err());
     }
 }

@@ -1,9 +1,9 @@
 //! Images that are unlike those the model was calibrated on.
 
-use super::Material;
-use super::words::{are, interval, more};
 use crate::findings::Finding;
 use crate::kind::{Kind, Severity};
+use crate::sections::Material;
+use crate::sections::words::{are, interval, more};
 use crate::text::percent;
 use crate::view::{Chart, Item, Section, Tone};
 use dismax::error::Result;
@@ -12,7 +12,7 @@ use dismax::error::Result;
 const P_VALUE_BINS: usize = 20;
 
 impl Material<'_> {
-    pub(super) fn unknown(&mut self) -> Result<Section> {
+    pub(crate) fn unknown(&mut self) -> Result<Section> {
         let figures = self.summary.unknown.as_ref().expect("with a model there are p-values");
         let found = figures.rejected;
         let share = figures.out_of_distribution.map(|share| {
