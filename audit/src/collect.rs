@@ -88,7 +88,10 @@ pub(super) struct Look {
     pub height: u32,
     pub luma_mean: f32,
     pub luma_deviation: f32,
+    pub colour: f32,
     pub sharpness: f32,
+    /// Bytes of the encoded image; 0 for unencoded pixels.
+    pub bytes: u32,
     pub hash: PerceptualHash,
     /// The format that the bytes are in.
     pub format: Option<EncodedFormat>,
@@ -239,6 +242,8 @@ impl Look {
             height: inspection.height,
             luma_mean: inspection.luma_mean,
             luma_deviation: inspection.luma_deviation,
+            colour: inspection.colour,
+            bytes: seen.bytes,
             sharpness: inspection.sharpness,
             hash: inspection.hash,
             format: seen.format,

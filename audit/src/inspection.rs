@@ -1,5 +1,15 @@
-//! What can be said of a decoded image besides its pixels: size, brightness, sharpness, a perceptual hash and a
-//! thumbnail.
+//! What can be said of a decoded image besides its pixels: size, light, contrast, colour, sharpness, perceptual hashes
+//! and a thumbnail. No network is needed for any of it.
+//!
+//! ```
+//! use dismax::image::Pixels;
+//! use dismax_audit::inspection::Inspector;
+//!
+//! let black = Pixels::new(40, 30, vec![0; 40 * 30 * 3]);
+//! let inspection = Inspector::default().inspect(&black)?;
+//! assert_eq!((inspection.width, inspection.height, inspection.luma_mean), (40, 30, 0.0));
+//! # Ok::<(), dismax::RowError>(())
+//! ```
 
 use std::fmt;
 use std::path::Path;
@@ -31,7 +41,7 @@ pub type PerceptualHash = [u8; 16];
 
 /// A part of a picture, as shares of its sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Window {
+pub(crate) struct Window {
     left: f64,
     top: f64,
     side: f64,
@@ -120,7 +130,7 @@ impl fmt::Display for EncodedFormat {
 
 /// Whether the bytes of an image file that cannot be decoded end before the image does, as far as its format tells:
 /// JPEG, PNG and GIF have a mark at their end, WebP and BMP say how long they are.
-pub fn is_cut_off(bytes: &[u8]) -> bool {
+pub(crate) fn is_cut_off(bytes: &[u8]) -> bool {
     let length_at = |at: usize| {
         let bytes: Option<[u8; 4]> = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u32::from_le_bytes).map(u64::from)
@@ -150,6 +160,8 @@ pub struct Inspection {
     pub luma_mean: f32,
     /// Standard deviation of the luma, from 0 (one tone) to 0.5.
     pub luma_deviation: f32,
+    /// Mean over the pixels of (largest - smallest channel) / 255, in [0, 1]: 0 where all is grey.
+    pub colour: f32,
     /// Variance of the Laplacian of the luma (Pech-Pacheco et al. 2000): small where nothing has a sharp edge.
     pub sharpness: f32,
     /// Perceptual hash of the picture's middle: nine tenths of each side.
@@ -193,6 +205,7 @@ impl Inspector {
             (w, h) => Some(self.resized(image, w, h)?),
         };
         let working = working.as_ref().unwrap_or(image);
+        let colour = colour(working);
         let luma = luma(working);
         let (luma_mean, luma_deviation) = mean_and_deviation(luma.iter().map(|&value| f64::from(value)));
         let sharpness = laplacian_variance(&luma, working.width as usize, working.height as usize);
@@ -205,6 +218,7 @@ impl Inspector {
             height,
             luma_mean: (luma_mean / 255.0) as f32,
             luma_deviation: (luma_deviation / 255.0) as f32,
+            colour,
             sharpness,
             hash: self.hash(&grey, Window::MIDDLE)?,
             windows: Window::all().map(|window| self.hash(&grey, window)).collect::<Result<_, _>>()?,
@@ -257,7 +271,7 @@ pub fn thumbnail(image: &Pixels) -> Result<Vec<u8>, RowError> {
 }
 
 /// A window of a picture as `side` x `side` pixels.
-pub fn sample(image: &Pixels, window: Window, side: u32, resizer: &mut Resizer) -> Result<Pixels, RowError> {
+pub(crate) fn sample(image: &Pixels, window: Window, side: u32, resizer: &mut Resizer) -> Result<Pixels, RowError> {
     let source =
         ImageRef::new(image.width, image.height, &image.data, PixelType::U8x3).map_err(|error| wrong(&error))?;
     let mut target = Image::new(side, side, PixelType::U8x3);
@@ -291,13 +305,22 @@ fn fitting(width: u32, height: u32, side: u32) -> (u32, u32) {
 }
 
 /// Luma of ITU-R BT.709 as whole numbers from 0 to 255.
-pub fn luma(image: &Pixels) -> Vec<u8> {
+pub(crate) fn luma(image: &Pixels) -> Vec<u8> {
     let of = |pixel: &[u8]| {
         let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
         // The weights add up to 65,536.
         ((13_933 * red + 46_871 * green + 4_732 * blue + 32_768) >> 16) as u8
     };
     image.data.chunks_exact(3).map(of).collect()
+}
+
+/// Mean over the pixels of (largest - smallest channel) / 255.
+fn colour(image: &Pixels) -> f32 {
+    let range =
+        |pixel: &[u8]| u64::from(pixel.iter().max().zip(pixel.iter().min()).map_or(0, |(most, least)| most - least));
+    let pixels = image.data.chunks_exact(3);
+    let count = pixels.len().max(1) as f64;
+    (pixels.map(range).sum::<u64>() as f64 / (255.0 * count)) as f32
 }
 
 /// Mean and standard deviation (of the population); 0 and 0 for no values.
@@ -365,7 +388,9 @@ mod tests {
             |colour: [u8; 3]| Inspector::default().inspect(&image(5, 3, |_, _| colour)).expect("a whole image");
         let white = inspect([255; 3]);
         assert_eq!((white.luma_mean, white.luma_deviation, white.sharpness), (1.0, 0.0, 0.0));
-        assert_eq!((white.width, white.height), (5, 3));
+        assert_eq!((white.width, white.height, white.colour), (5, 3, 0.0));
+        assert_eq!(inspect([255, 0, 51]).colour, 1.0);
+        assert_eq!(inspect([30, 81, 60]).colour, 0.2);
         assert_eq!(inspect([0; 3]).luma_mean, 0.0);
         assert!((inspect([0, 255, 0]).luma_mean - 0.7152).abs() < 0.003);
         let half = Inspector::default().inspect(&image(4, 4, |x, _| [255 * (x / 2) as u8; 3])).expect("a whole image");

@@ -41,7 +41,7 @@ mod evidence;
 mod findings;
 mod format;
 mod groups;
-mod inspection;
+pub mod inspection;
 mod kind;
 mod labels;
 mod likeness;

@@ -20,6 +20,8 @@ pub struct ObservedImage {
     pub inspection: Option<Inspection>,
     /// The format that the bytes are in; none for unencoded pixels.
     pub format: Option<EncodedFormat>,
+    /// Number of the encoded bytes; 0 for unencoded pixels and where there are none.
+    pub bytes: u32,
     /// Whether the bytes end before the image does; examined only where it cannot be decoded.
     pub cut_off: bool,
 }
@@ -64,6 +66,7 @@ impl Observer for ImageObserver {
             digest: *digest.first_chunk().expect("a SHA-256 has 32 bytes"),
             inspection,
             format: image.encoded.and_then(EncodedFormat::from_bytes),
+            bytes: image.encoded.map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
             cut_off: failed_to_decode && image.encoded.is_some_and(is_cut_off),
         }
     }

@@ -119,7 +119,8 @@ mod tests {
     use super::*;
 
     fn look(width: u32, height: u32, luma_mean: f32, luma_deviation: f32, sharpness: f32) -> Look {
-        Look { width, height, luma_mean, luma_deviation, sharpness, hash: [0; 16], format: None }
+        let (colour, bytes, hash) = (0.0, 0, [0; 16]);
+        Look { width, height, luma_mean, luma_deviation, colour, sharpness, bytes, hash, format: None }
     }
 
     fn kinds(looks: &[Look]) -> Vec<(u32, Kind)> {
