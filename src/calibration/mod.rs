@@ -4,6 +4,7 @@
 //! - [`fit_temperature`]: one scalar that makes the probabilities honest.
 //! - [`ConformalScores`]: p-values and thresholds from the calibration rows' scores.
 //! - [`MondrianScores`]: the same per predicted class.
+//! - [`PredictionSets`]: which classes a row may have.
 //! - [`benjamini_hochberg`]: which of many p-values to reject.
 //! - [`FeatureStatistics`]: what is known of pooled features, and [`EarlyScore`], the score that they make possible.
 //!
@@ -14,6 +15,7 @@ mod conformal;
 mod fdr;
 mod features;
 mod mondrian;
+mod prediction_sets;
 mod record;
 mod temperature;
 
@@ -24,5 +26,6 @@ pub use fdr::benjamini_hochberg;
 pub(crate) use features::FeatureParts;
 pub use features::{CalibrationFeatures, CalibrationRow, EarlyScore, FeatureMoments, FeatureStatistics, LogRanks};
 pub use mondrian::MondrianScores;
+pub use prediction_sets::{PredictionSets, SetFigures, SetThresholds};
 pub use record::{Calibrated, Calibration, CalibrationOptions, CalibrationScores, Estimate};
 pub use temperature::{Objective, Selection, TemperatureFit, TemperatureSearch, fit_temperature};

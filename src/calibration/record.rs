@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::conformal::check_share;
 use super::mondrian::minimum_rows;
-use super::{ConformalScores, EarlyScore, MondrianScores, TemperatureFit, TemperatureSearch, Verdict, fit_temperature};
+use super::{
+    ConformalScores, EarlyScore, MondrianScores, PredictionSets, TemperatureFit, TemperatureSearch, Verdict,
+    fit_temperature,
+};
 use crate::error::{Error, Result, RowError, RowErrorCode};
 use crate::metrics::{
     ClassificationMetrics, DEFAULT_BINS, Interval, LabelledLogits, Reliability, ece_interval, share_interval,
@@ -83,6 +86,9 @@ pub struct Calibration {
     pub source: String,
     /// Scores of the calibration rows.
     pub scores: CalibrationScores,
+    /// What prediction sets are made from, at the temperature of all rows; none where an earlier release calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction_sets: Option<PredictionSets>,
     /// Gives [`Score::MdsEarly`], where that is the score.
     #[serde(skip)]
     pub(crate) early: Option<Arc<EarlyScore>>,
@@ -209,6 +215,7 @@ impl Calibration {
             rows: rows.rows() as u64,
             source: source.to_owned(),
             scores,
+            prediction_sets: Some(prediction_sets(rows, fit.temperature, &halves, options)?),
             early: early.map(|(early, _)| Arc::clone(early)),
         };
         Ok(Calibrated { calibration, figures })
@@ -217,7 +224,7 @@ impl Calibration {
     /// Checks what a file may hold.
     ///
     /// # Errors
-    /// [`Error::Config`] for a temperature or an alpha that none can be.
+    /// [`Error::Config`] for a temperature or an alpha that none can be, prediction sets without rows.
     pub fn validate(&self) -> Result<()> {
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
             return Err(Error::Config(format!("the temperature {} is not above 0", self.temperature)));
@@ -225,7 +232,7 @@ impl Calibration {
         if !(self.alpha > 0.0 && self.alpha < 1.0) {
             return Err(Error::Config(format!("alpha {} is not between 0 and 1", self.alpha)));
         }
-        Ok(())
+        self.prediction_sets.as_ref().map_or(Ok(()), PredictionSets::validate)
     }
 
     /// Applies the calibration to what the network gave for one row: writes its calibrated `probabilities [C]` and
@@ -311,6 +318,22 @@ fn halves(rows: usize, seed: u64) -> [Vec<usize>; 2] {
     if order.is_empty() { [second.clone(), second] } else { [order, second] }
 }
 
+/// What prediction sets are made from. One temperature for all rows, because that is the one of the rows to come.
+fn prediction_sets(
+    rows: &LabelledLogits,
+    temperature: f32,
+    halves: &[Vec<usize>; 2],
+    options: &CalibrationOptions,
+) -> Result<PredictionSets> {
+    let (classes, mut probabilities) = (rows.classes(), vec![0.0; rows.logits().len()]);
+    let mut labels = Vec::with_capacity(rows.rows());
+    for ((logits, label), out) in rows.iter().zip(probabilities.chunks_exact_mut(classes)) {
+        score::row(logits, temperature, options.score, out);
+        labels.push(label);
+    }
+    PredictionSets::fit(&probabilities, &labels, classes, halves, options.alpha)
+}
+
 fn select(rows: &LabelledLogits, wanted: &[usize]) -> (Vec<f32>, Vec<i64>) {
     let all: Vec<_> = rows.iter().collect();
     let mut logits = Vec::with_capacity(wanted.len() * rows.classes());
@@ -352,6 +375,10 @@ mod tests {
         assert!(calibration.ece_after.value >= calibration.fit.ece_after - 1e-9, "no row may judge itself");
         let rate = calibration.false_alarm_rate.unwrap();
         assert!(rate.interval.lower <= 0.05 && rate.interval.upper >= 0.05, "{rate:?}");
+        let sets = calibration.prediction_sets.as_ref().unwrap();
+        let held_out = sets.held_out.as_ref().unwrap();
+        assert!(held_out.interval.lower <= 0.95 && held_out.interval.upper >= 0.95, "{held_out:?}");
+        assert!((900..1100).contains(&sets.rows(0)) && held_out.worst_class > 0.9, "{held_out:?}");
         for ece in [calibration.ece_before, calibration.ece_after] {
             assert!(ece.interval.lower <= ece.value && ece.value <= ece.interval.upper, "{ece:?}");
         }
