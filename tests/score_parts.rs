@@ -230,7 +230,8 @@ fn failed_rows_are_tried_again_in_their_places() {
         let mut run = Run { cancel: Cancel::default(), progress: &mut |_| {} };
         let out = folder.path().join(target).display().to_string();
         let dataset = open(&images.join("rows.parquet")).expect("rows");
-        score_to_parts(&stage, &dataset, &out, &ScoreOptions::default(), &mut run).expect("scores");
+        let options = ScoreOptions { prediction_set: Some(0.2), ..ScoreOptions::default() };
+        score_to_parts(&stage, &dataset, &out, &options, &mut run).expect("scores");
         (stage, out)
     };
     let (stage, out) = score("out", "image");
@@ -242,6 +243,11 @@ fn failed_rows_are_tried_again_in_their_places() {
 
     fs::write(images.join("1.png"), picture(40)).expect("written");
     fs::write(images.join("4.png"), picture(160)).expect("written");
+    let wrong = ScoreOptions { prediction_set: Some(0.3), ..ScoreOptions::default() };
+    let mut run = Run { cancel: Cancel::default(), progress: &mut |_| {} };
+    let error = retry_failed(&stage, &out, &wrong, &mut run).expect_err("other sets").to_string();
+    assert!(error.contains("prediction sets at alpha 0.2, not at 0.3"), "{error}");
+    // The sets of rows that are tried again are those of the others, also where nobody asks for them.
     let retry = || {
         let mut run = Run { cancel: Cancel::default(), progress: &mut |_| {} };
         retry_failed(&stage, &out, &ScoreOptions::default(), &mut run).expect("tries")

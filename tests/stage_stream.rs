@@ -152,6 +152,38 @@ fn columns_hold_what_their_names_say() {
 }
 
 #[test]
+fn prediction_sets_are_a_column_on_request() {
+    let stage = stage(8, 1);
+    let rows = record_batch(20, true);
+    let columns = Columns::try_new(&stage, "").expect("columns").with_prediction_set(0.1).expect("enough rows");
+    let schema = columns.schema(&rows.schema()).expect("a schema");
+    assert_eq!(schema.metadata()["dismax.prediction_set_alpha"], "0.1");
+    assert_eq!(schema.fields().last().map(|field| field.name().as_str()), Some("prediction_set"));
+    let thresholds = columns.set_thresholds(0.1).expect("enough rows");
+    let mut sizes = std::collections::BTreeSet::new();
+    for scored in stage.score(items(&rows, 7)) {
+        let (chunk, scored) = scored.expect("scores");
+        let batch = columns.append(&chunk.record_batch, &scored, &schema).expect("columns");
+        let column = |name: &str| batch.column_by_name(name).expect("a column");
+        let (sets, lists) = (column("prediction_set").as_list::<i32>(), column("probabilities").as_fixed_size_list());
+        for row in 0..batch.num_rows() {
+            assert_eq!(sets.is_null(row), column("error").is_valid(row), "{row}");
+            if sets.is_valid(row) {
+                let probabilities = lists.value(row);
+                let expected = thresholds.set(probabilities.as_primitive::<Float32Type>().values());
+                let expected: Vec<&str> = expected.map(|class| ["cat", "dog", "ship"][class]).collect();
+                let names = sets.value(row);
+                assert_eq!(names.as_string::<i32>().iter().flatten().collect::<Vec<_>>(), expected);
+                sizes.insert(expected.len());
+            }
+        }
+    }
+    assert!(sizes.last() > Some(&0), "{sizes:?}");
+    let message = columns.with_prediction_set(0.001).expect_err("100 rows").to_string();
+    assert!(message.contains("need 999 calibration rows"), "{message}");
+}
+
+#[test]
 fn a_name_that_is_taken_is_refused() {
     let schema = Schema::new(vec![Field::new("confidence", DataType::Utf8, true)]);
     let error = Columns::try_new(&stage(8, 1), "").expect("columns").schema(&schema).expect_err("a refusal");

@@ -39,10 +39,7 @@ pub async fn score_to_parts(
         max_pixels: Some(load.limits.max_pixels),
     };
     let model = Arc::new(model.1.clone());
-    let mut columns = Columns::of_model(&model, &options.prefix)?;
-    if let Some(alpha) = options.alpha {
-        columns = columns.with_alpha(alpha)?;
-    }
+    let columns = Columns::of_model(&model, &options.prefix)?.with_alphas(options.alpha, options.prediction_set)?;
     load.require_paths(&dataset.image_column(image)?)?;
     columns.schema(dataset.schema())?;
     or_cancelled(&run.cancel, cluster.prepare(std::slice::from_ref(&needed))).await?;
@@ -53,6 +50,7 @@ pub async fn score_to_parts(
     let asked = PartOptions {
         prefix: options.prefix.clone(),
         alpha: columns.alpha(),
+        prediction_set: options.prediction_set,
         on_error: options.on_error,
         image: image.map(str::to_owned),
         max_pixels: load.limits.max_pixels,

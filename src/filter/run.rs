@@ -30,10 +30,11 @@ pub fn filter_to(
     run: &mut Run<'_>,
 ) -> Result<FilterSummary> {
     let start = Instant::now();
-    let mut columns = Columns::of_model(stage.model(), &options.prefix)?;
-    if let Flag::Alpha(Some(alpha)) = options.flag {
-        columns = columns.with_alpha(alpha)?;
-    }
+    let alpha = match options.flag {
+        Flag::Alpha(alpha) => alpha,
+        Flag::Fdr(_) => None,
+    };
+    let columns = Columns::of_model(stage.model(), &options.prefix)?.with_alphas(alpha, options.prediction_set)?;
     if let Flag::Fdr(q) = options.flag {
         benjamini_hochberg([], q)?;
     }

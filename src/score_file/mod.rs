@@ -60,6 +60,9 @@ pub struct ScoreOptions {
     pub prefix: String,
     /// Share of in-distribution rows that may be flagged; the model's own where none is given.
     pub alpha: Option<f64>,
+    /// Share of rows of each class whose true class may be missing in the column `prediction_set`; there is no such column
+    /// where none is given.
+    pub prediction_set: Option<f64>,
     /// What becomes of a row that cannot be scored.
     pub on_error: OnError,
     /// Failed rows that are accepted; any number where none is given. Of a folder of parts all rows count, also those that
@@ -114,11 +117,7 @@ pub fn score_to(
 
 /// The columns that the options ask for.
 fn columns_of(model: &Arc<Model>, options: &ScoreOptions) -> Result<Columns> {
-    let columns = Columns::of_model(model, &options.prefix)?;
-    match options.alpha {
-        None => Ok(columns),
-        Some(alpha) => columns.with_alpha(alpha),
-    }
+    Columns::of_model(model, &options.prefix)?.with_alphas(options.alpha, options.prediction_set)
 }
 
 /// Ends the run at a failed row, where that was asked for, or at too many of them.

@@ -57,6 +57,7 @@ fn retry_file(
     run: &mut Run<'_>,
 ) -> Result<u64> {
     let dataset = Dataset::open_with(&[file], &run.cancel)?;
+    let columns = &columns.clone().like_those_in(dataset.schema())?;
     columns.require_in(dataset.schema()).map_err(|message| Error::data(file, message))?;
     let error_column = dataset.schema().index_of(columns.field(ScoredColumn::Error).name()).expect("it was found");
     if !has_failed(&dataset, error_column)? {

@@ -17,6 +17,10 @@ pub struct PartOptions {
     pub prefix: String,
     /// Share of in-distribution rows that may be flagged.
     pub alpha: f64,
+    /// Share of rows of each class whose true class may be missing in the column `prediction_set`; there is no such column
+    /// where none is given.
+    #[serde(default)]
+    pub prediction_set: Option<f64>,
     /// What becomes of a row that cannot be scored.
     pub on_error: OnError,
     /// The image column, where one is named.
@@ -51,7 +55,7 @@ pub fn score_part(
     options: &PartOptions,
     run: &mut Run<'_>,
 ) -> Result<PartCounts> {
-    let columns = Columns::try_new(stage, &options.prefix)?.with_alpha(options.alpha)?;
+    let columns = Columns::try_new(stage, &options.prefix)?.with_alphas(Some(options.alpha), options.prediction_set)?;
     stage.image_column(dataset)?;
     let schema = columns.schema(dataset.schema())?;
     let write = write_options(&WriteOptions {

@@ -44,6 +44,9 @@ impl PartsSettings<'_> {
         if let Some(image) = self.image {
             settings.insert("image column".into(), image.to_owned());
         }
+        if let Some(alpha) = options.prediction_set {
+            settings.insert("alpha of prediction sets".into(), alpha.to_string());
+        }
         settings
     }
 }

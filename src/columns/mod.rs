@@ -1,16 +1,19 @@
 //! The columns that scoring appends.
 
+mod prediction_set;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanBuilder, DictionaryArray, FixedSizeListArray, Float32Array, Float32Builder, Int32Builder,
-    RecordBatch, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BooleanBuilder, DictionaryArray, FixedSizeListArray, Float32Array, Float32Builder,
+    Int32Builder, RecordBatch, StringArray, StringBuilder,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 
-use crate::calibration::Calibration;
+use crate::calibration::{Calibration, SetThresholds};
 use crate::dataset::huggingface::{METADATA_KEY, extend_features};
 use crate::error::{Error, Result, RowError};
 use crate::model::Model;
@@ -20,8 +23,9 @@ use crate::stage::{Scored, Stage};
 /// Keys of the schema's metadata, after the prefix.
 const ALPHA_KEY: &str = "alpha";
 const DIGEST_KEY: &str = "model_digest";
+const SET_ALPHA_KEY: &str = "prediction_set_alpha";
 
-/// A column that scoring appends, in the order of the output.
+/// A column that scoring always appends, in the order of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ScoredColumn {
@@ -72,7 +76,7 @@ fn probability() -> Arc<Field> {
 /// The appended columns of a record batch.
 #[derive(Debug, Clone)]
 pub struct ScoredColumns {
-    /// The columns, in the order of [`ScoredColumn::all`].
+    /// The columns, in the order of [`ScoredColumn::all`], and the prediction sets where they were asked for.
     pub arrays: Vec<ArrayRef>,
     /// P-value of each row, none where it has an `error`. `is_ood` compares these, which are not rounded to f32.
     pub p_values: Vec<Option<f64>>,
@@ -105,6 +109,7 @@ impl ScoredColumns {
 /// | `ood_p_value` | f32 in (0, 1] | conformal p-value: small is out-of-distribution |
 /// | `is_ood` | bool | whether the p-value is at most alpha |
 /// | `error` | utf8 | null for a scored row, else `code` or `code: detail`; all others are null then |
+/// | `prediction_set` | list of utf8 | on request: the classes that the row may have, [`PredictionSets`](crate::calibration::PredictionSets) |
 #[derive(Debug, Clone)]
 pub struct Columns {
     fields: Vec<Field>,
@@ -113,6 +118,7 @@ pub struct Columns {
     calibration: Calibration,
     metadata: HashMap<String, String>,
     prefix: String,
+    sets: Option<SetThresholds>,
 }
 
 impl Columns {
@@ -150,6 +156,7 @@ impl Columns {
             calibration,
             metadata: metadata.into_iter().map(|(name, value)| (metadata_key(prefix, name), value)).collect(),
             prefix: prefix.to_owned(),
+            sets: None,
         })
     }
 
@@ -162,6 +169,58 @@ impl Columns {
         self.calibration.alpha = alpha;
         self.metadata.insert(metadata_key(&self.prefix, ALPHA_KEY), alpha.to_string());
         Ok(self)
+    }
+
+    /// Flags at `alpha`, and appends prediction sets at `prediction_set`, each where it is given.
+    ///
+    /// # Errors
+    /// As [`Columns::with_alpha`] and [`Columns::with_prediction_set`].
+    pub fn with_alphas(self, alpha: Option<f64>, prediction_set: Option<f64>) -> Result<Self> {
+        let flagged = match alpha {
+            None => self,
+            Some(alpha) => self.with_alpha(alpha)?,
+        };
+        match prediction_set {
+            None => Ok(flagged),
+            Some(alpha) => flagged.with_prediction_set(alpha),
+        }
+    }
+
+    /// Appends the column `prediction_set` too: the classes that a row may have, so that of the rows of each class at most
+    /// a share of `alpha` lacks it. The schema's metadata get `dismax.prediction_set_alpha`.
+    ///
+    /// # Errors
+    /// As [`Columns::set_thresholds`].
+    pub fn with_prediction_set(mut self, alpha: f64) -> Result<Self> {
+        self.sets = Some(self.set_thresholds(alpha)?);
+        self.fields.truncate(ScoredColumn::all().count());
+        self.fields.push(prediction_set_field(format!("{}{}", self.prefix, prediction_set::NAME)));
+        self.metadata.insert(metadata_key(&self.prefix, SET_ALPHA_KEY), alpha.to_string());
+        Ok(self)
+    }
+
+    /// What decides which classes are in a prediction set.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a model that an earlier release calibrated, [`Error::Config`] for an alpha outside (0, 1) or
+    /// one that the model has too few calibration rows for.
+    pub fn set_thresholds(&self, alpha: f64) -> Result<SetThresholds> {
+        let sets = self.calibration.prediction_sets.as_ref().filter(|sets| sets.classes() == self.classes());
+        let sets = sets.ok_or_else(|| {
+            let message =
+                "an earlier release calibrated it and kept nothing to make prediction sets from: calibrate it again";
+            Error::model(self.model.path(), message)
+        })?;
+        sets.at(alpha)
+    }
+
+    /// The prediction set of each row, null where it has an error.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] if the probabilities are not those of this model's classes.
+    pub fn prediction_sets(&self, scored: &ScoredColumns, thresholds: &SetThresholds) -> Result<ArrayRef> {
+        let probabilities = scored.array(ScoredColumn::Probabilities).as_fixed_size_list();
+        prediction_set::array(thresholds, &self.class_names, probabilities).map_err(fault)
     }
 
     /// Share of in-distribution rows that may be flagged.
@@ -200,6 +259,17 @@ impl Columns {
         self.extended(input, std::slice::from_ref(self.field(ScoredColumn::Error)))
     }
 
+    /// The same with prediction sets where a dataset has them that this model appended.
+    ///
+    /// # Errors
+    /// As [`Columns::with_prediction_set`].
+    pub(crate) fn like_those_in(self, schema: &Schema) -> Result<Self> {
+        match set_alpha_in(schema, &self.prefix) {
+            Some(alpha) if self.sets.is_none() => self.with_prediction_set(alpha),
+            _ => Ok(self),
+        }
+    }
+
     /// Checks that a dataset has the columns that this model appended to it.
     ///
     /// # Errors
@@ -207,6 +277,12 @@ impl Columns {
     pub(crate) fn require_in(&self, schema: &Schema) -> Result<(), String> {
         if let Some(missing) = self.fields.iter().find(|field| schema.column_with_name(field.name()).is_none()) {
             return Err(format!("has no column \"{}\"; name the output of an earlier run", missing.name()));
+        }
+        match (set_alpha_in(schema, &self.prefix), &self.sets) {
+            (Some(theirs), Some(sets)) if theirs != sets.alpha() => {
+                return Err(format!("has prediction sets at alpha {theirs}, not at {}", sets.alpha()));
+            }
+            _ => {}
         }
         match schema.metadata().get(&metadata_key(&self.prefix, DIGEST_KEY)) {
             Some(digest) if *digest == self.model.digest() => {
@@ -288,7 +364,6 @@ impl Columns {
                 }
             }
         }
-        let fault = |source| Error::Arrow { origin: "building the scored columns".into(), source };
         let names: ArrayRef = Arc::clone(&self.class_names) as ArrayRef;
         let prediction = DictionaryArray::try_new(prediction.finish(), names).map_err(fault)?;
         let values: ArrayRef = Arc::new(Float32Array::from(probabilities));
@@ -302,7 +377,11 @@ impl Columns {
             Arc::new(is_ood.finish()),
             Arc::new(error.finish()),
         ];
-        Ok(ScoredColumns { arrays, p_values, flagged, failed })
+        let mut columns = ScoredColumns { arrays, p_values, flagged, failed };
+        if let Some(thresholds) = &self.sets {
+            columns.arrays.push(self.prediction_sets(&columns, thresholds)?);
+        }
+        Ok(columns)
     }
 
     /// Another model's logits under this one's calibration would be plausible and wrong.
@@ -316,6 +395,26 @@ impl Columns {
     pub fn classes(&self) -> usize {
         self.class_names.len()
     }
+
+    /// Names of the classes in the model's order.
+    pub fn class_names(&self) -> &StringArray {
+        &self.class_names
+    }
+}
+
+/// A column of prediction sets: lists of class names in the model's order, null where a row has an error.
+pub fn prediction_set_field(name: impl Into<String>) -> Field {
+    Field::new(name, prediction_set::data_type(), true)
+}
+
+/// The alpha of the prediction sets that a dataset has.
+fn set_alpha_in(schema: &Schema, prefix: &str) -> Option<f64> {
+    schema.column_with_name(&format!("{prefix}{}", prediction_set::NAME))?;
+    schema.metadata().get(&metadata_key(prefix, SET_ALPHA_KEY))?.parse().ok()
+}
+
+fn fault(source: ArrowError) -> Error {
+    Error::Arrow { origin: "building the scored columns".into(), source }
 }
 
 fn metadata_key(prefix: &str, name: &str) -> String {
