@@ -87,6 +87,11 @@ pub struct Args {
     #[arg(long)]
     columns: bool,
 
+    /// Have the scored column `prediction_set` too: the classes that a row may have. Of the rows of each class at most this
+    /// share lacks it.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    prediction_set: Option<f64>,
+
     /// Prefix for the names of the scored columns, for inputs that already have columns of these names.
     #[arg(long, value_name = "P", default_value = "")]
     prefix: String,
@@ -149,9 +154,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     };
     let options = FilterOptions {
         flag: args.fdr.map_or(Flag::Alpha(args.alpha), Flag::Fdr),
-        predicate: args.predicate.as_deref().map(|sql| predicate(sql, &model, &dataset, &args.prefix)).transpose()?,
+        predicate: args.predicate.as_deref().map(|sql| predicate(sql, &model, &dataset, args)).transpose()?,
         rejected: args.rejected.clone(),
         columns: args.columns,
+        prediction_set: args.prediction_set,
         prefix: args.prefix.clone(),
         write: WriteOptions { overwrite: args.force, ..WriteOptions::default() },
         ..FilterOptions::new(keep)
@@ -216,13 +222,14 @@ fn on_workers(
 }
 
 #[cfg(feature = "sql")]
-fn predicate(sql: &str, model: &Arc<Model>, dataset: &Dataset, prefix: &str) -> Result<Arc<dyn RowPredicate>> {
-    let extended = dismax::Columns::of_model(model, prefix)?.schema(dataset.schema())?;
+fn predicate(sql: &str, model: &Arc<Model>, dataset: &Dataset, args: &Args) -> Result<Arc<dyn RowPredicate>> {
+    let columns = dismax::Columns::of_model(model, &args.prefix)?.with_alphas(None, args.prediction_set)?;
+    let extended = columns.schema(dataset.schema())?;
     Ok(Arc::new(dismax_udfs::SqlPredicate::try_new(sql, dataset.schema(), &extended)?))
 }
 
 #[cfg(not(feature = "sql"))]
-fn predicate(_: &str, _: &Arc<Model>, _: &Dataset, _: &str) -> Result<Arc<dyn RowPredicate>> {
+fn predicate(_: &str, _: &Arc<Model>, _: &Dataset, _: &Args) -> Result<Arc<dyn RowPredicate>> {
     Err(Error::Config("--where is SQL, which this build of dismax was made without (cargo feature `sql`)".into()))
 }
 

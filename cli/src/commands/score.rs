@@ -41,6 +41,7 @@ The output has all rows in their order, with all their columns and these new one
   ood_score      higher is more unlike the training images
   ood_p_value    share of held-out training images that look at least as strange; small means unknown
   is_ood         whether ood_p_value is at most alpha
+  prediction_set with --prediction-set: the classes that the row may have
   error          why a row could not be scored (`code` or `code: detail`); the other new columns are then null
 
 The extension decides the format: .parquet, .arrow or .feather (IPC file), .arrows (IPC stream). The file appears when it
@@ -83,6 +84,10 @@ pub struct Args {
     /// Override the model's alpha (accepted share of false alarms).
     #[arg(long, value_name = "SHARE", value_parser = share)]
     alpha: Option<f64>,
+
+    /// Append `prediction_set`: the classes that a row may have. Of the rows of each class at most this share lacks it.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    prediction_set: Option<f64>,
 
     /// Print the summary as JSON to standard output (to standard error with --out -).
     #[arg(long)]
@@ -145,6 +150,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let options = ScoreOptions {
         prefix: args.prefix.clone(),
         alpha: args.alpha,
+        prediction_set: args.prediction_set,
         on_error: match args.on_error {
             OnErrorArg::Null => OnError::Null,
             OnErrorArg::Fail => OnError::Fail,
