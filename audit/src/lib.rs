@@ -29,12 +29,9 @@
 //! each different image while the audit runs. Time grows with the rows, and a little faster with the different images
 //! among them, whose near duplicates are searched.
 
-mod analysis;
 mod checks;
 mod collect;
 mod compare;
-mod confidence;
-mod drift;
 mod duplicates;
 mod error;
 mod evidence;
@@ -43,8 +40,8 @@ mod format;
 mod groups;
 pub mod inspection;
 mod kind;
-mod labels;
 mod likeness;
+mod model_summary;
 mod observer;
 mod options;
 mod pictures;
@@ -53,27 +50,25 @@ mod quality;
 mod report;
 mod run;
 mod sections;
-mod slices;
 mod summary;
 mod table;
 mod text;
 mod thumbnails;
 mod view;
 
-pub use self::checks::unknown::UnknownFigures;
+pub use self::checks::{
+    CalibrationFigures, ClassNoise, ConfidenceGap, DriftFigures, DriftTest, JointCell, LabelFigures, Property,
+    QualityFigures, Quantity, RobustScale, Slice, SliceFigures, UnknownFigures,
+};
 pub use self::compare::{Comparison, KindChange, compare};
-pub use self::confidence::{CalibrationFigures, ConfidenceGap};
-pub use self::drift::{DriftFigures, DriftTest, Quantity};
 pub use self::duplicates::DuplicateFigures;
 pub use self::error::AuditError;
 #[doc(hidden)]
 pub use self::inspection::thumbnail;
 pub use self::kind::{Kind, Severity};
-pub use self::labels::{ClassNoise, JointCell, LabelFigures};
+pub use self::model_summary::ModelSummary;
 #[doc(hidden)]
 pub use self::observer::{ImageObserver, ObservedImage};
 pub use self::options::{AuditInputs, AuditOptions};
-pub use self::quality::{QualityFigures, RobustScale};
 pub use self::run::audit;
-pub use self::slices::{Slice, SliceFigures};
-pub use self::summary::{AuditSummary, ModelSummary};
+pub use self::summary::AuditSummary;

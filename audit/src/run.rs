@@ -4,18 +4,19 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
-use super::analysis::{Analysis, AnalysisInputs};
+use super::checks::{Found, Inputs};
 use super::collect::{Collected, Pass, PassColumns};
 use super::error::AuditError;
 use super::evidence::Evidence;
 use super::groups::GroupColumn;
 use super::kind::{Kind, Severity};
+use super::model_summary::ModelSummary;
 use super::options::{AuditInputs, AuditOptions};
 use super::sections::Material;
-use super::summary::{AuditSummary, ModelSummary};
+use super::summary::AuditSummary;
 use super::table::{self, FINDINGS};
 use super::thumbnails::ThumbnailWriter;
-use super::{analysis, format, place, report, summary};
+use super::{checks, format, place, report, sections, summary};
 use dismax::dataset::{Dataset, LabelColumn};
 use dismax::error::Result;
 use dismax::model::Model;
@@ -57,38 +58,40 @@ pub fn audit(
         Some((collected, thumbnails)) => (Some(&*collected), Some(thumbnails)),
         None => (None, None),
     };
-    let inputs = AnalysisInputs {
+    let mut inputs = Inputs {
         collected: &collected,
         reference: reference_rows,
-        row_groups: &dataset.row_groups(),
+        divisions: checks::divisions(&collected, &dataset.row_groups()),
         classes: model.classes(),
         calibration: Some(calibration),
-        options,
+        fdr: options.fdr,
+        thumbnails: &mut thumbnails,
+        reference_thumbnails: reference_thumbnails.as_deref_mut(),
+        cancel: &cancel,
     };
-    let analysis = analysis::analyse(&inputs, &mut thumbnails, reference_thumbnails.as_deref_mut(), &cancel)?;
+    let found = checks::look(&mut inputs)?;
     cancel.check()?;
-    let mut summary = summarise(model, dataset, reference, options, &collected, &analysis);
+    let mut summary = summarise(model, dataset, reference, options, &collected, &found);
     let evidence = Evidence {
         collected: &collected,
         reference: reference_rows,
         classes: model.classes(),
-        unknown: analysis.unknown.as_ref(),
-        quality: &analysis.quality,
+        figures: &found.figures,
     };
-    table::write(&staging.path(FINDINGS), &analysis.findings, &evidence)?;
+    table::write(&staging.path(FINDINGS), &found.findings, &evidence)?;
     cancel.check()?;
     summary.seconds = start.elapsed().as_secs_f64();
     let mut material = Material {
-        summary: &summary,
-        analysis: &analysis,
+        findings: &found.findings,
         evidence,
+        describe: checks::describe,
         calibration: Some(calibration),
         thumbnails: &mut thumbnails,
         reference_thumbnails,
         top: options.top,
         no_labels: no_labels.as_deref(),
     };
-    staging.write(report::FILE, report::render(&material.view()?)?.as_bytes())?;
+    staging.write(report::FILE, report::render(&sections::view(&summary, &mut material)?)?.as_bytes())?;
     staging.write(format::FILE, &summary::to_json(&summary)?)?;
     cancel.check()?;
     staging.publish()?;
@@ -146,20 +149,21 @@ fn summarise(
     reference: Option<&Dataset>,
     options: &AuditOptions,
     collected: &Collected,
-    analysis: &Analysis,
+    found: &Found,
 ) -> AuditSummary {
     let (format, format_version) = AuditSummary::format();
     let mut kinds: std::collections::BTreeMap<Kind, u64> = Kind::ALL.map(|kind| (kind, 0)).into();
     let mut severities: std::collections::BTreeMap<Severity, u64> =
         [Severity::High, Severity::Medium, Severity::Low].map(|severity| (severity, 0)).into();
-    let mut found = vec![false; collected.len()];
-    for finding in &analysis.findings {
+    let mut has_finding = vec![false; collected.len()];
+    for finding in &found.findings {
         *kinds.entry(finding.kind).or_default() += 1;
         *severities.entry(finding.severity).or_default() += 1;
-        if let Some(found) = found.get_mut(finding.row as usize) {
-            *found = true;
+        if let Some(has_finding) = has_finding.get_mut(finding.row as usize) {
+            *has_finding = true;
         }
     }
+    let figures = &found.figures;
     let files = |dataset: &Dataset| dataset.files().map(str::to_owned).collect::<Vec<_>>();
     AuditSummary {
         format,
@@ -178,18 +182,18 @@ fn summarise(
         fdr: options.fdr,
         rows: collected.len() as u64,
         scored: collected.rows().filter(|row| row.prediction.is_some()).count() as u64,
-        rows_with_findings: found.iter().filter(|found| **found).count() as u64,
-        findings: analysis.findings.len() as u64,
+        rows_with_findings: has_finding.iter().filter(|has_finding| **has_finding).count() as u64,
+        findings: found.findings.len() as u64,
         kinds,
         severities,
-        unknown: analysis.unknown.clone(),
-        labels: analysis.labels.clone(),
-        calibration: analysis.calibration.clone(),
-        drift: analysis.drift.clone(),
-        quality: analysis.quality,
-        duplicates: analysis.duplicates,
-        slices: analysis.slices.clone(),
-        warnings: analysis.warnings.clone(),
+        unknown: figures.get().cloned(),
+        labels: figures.get().cloned(),
+        calibration: figures.get().cloned(),
+        drift: figures.get().cloned(),
+        quality: *figures.get().expect("every audit looks at files"),
+        duplicates: *figures.get().expect("every audit looks for duplicates"),
+        slices: figures.get().cloned().expect("every audit looks for slices"),
+        warnings: found.warnings.clone(),
         seconds: 0.0,
     }
 }

@@ -5,15 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::checks::unknown::UnknownFigures;
-use super::confidence::CalibrationFigures;
-use super::drift::DriftFigures;
+use super::checks::{CalibrationFigures, DriftFigures, LabelFigures, QualityFigures, SliceFigures, UnknownFigures};
 use super::duplicates::DuplicateFigures;
 use super::format::{AUDIT, FILE, Version};
 use super::kind::{Kind, Severity};
-use super::labels::LabelFigures;
-use super::quality::QualityFigures;
-use super::slices::SliceFigures;
+use super::model_summary::ModelSummary;
 use dismax::error::{Error, Result};
 
 /// Version of the layout that is written and read.
@@ -73,19 +69,6 @@ pub struct AuditSummary {
     pub warnings: Vec<String>,
     /// From the first row read to the last figure.
     pub seconds: f64,
-}
-
-/// Which model was used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelSummary {
-    /// Its folder.
-    pub path: String,
-    /// Digest of its files.
-    pub digest: String,
-    /// Its network.
-    pub architecture: String,
-    /// Its classes.
-    pub classes: Vec<String>,
 }
 
 impl AuditSummary {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::checks;
 use super::collect::{Prediction, Row};
 use super::evidence::Evidence;
 use super::findings::Finding;
@@ -78,13 +79,15 @@ fn record_batch(findings: &[Finding], evidence: &Evidence<'_>, schema: &SchemaRe
         Arc::new(StringArray::from_iter_values(findings.iter().map(|finding| finding.kind.name()))),
         Arc::new(StringArray::from_iter_values(findings.iter().map(|finding| finding.severity.name()))),
         Arc::new(Float64Array::from_iter_values(findings.iter().map(|finding| finding.score))),
-        Arc::new(StringArray::from_iter_values(findings.iter().map(|finding| evidence.sentence(finding)))),
+        Arc::new(StringArray::from_iter_values(
+            findings.iter().map(|finding| checks::describe(finding, evidence).sentence),
+        )),
         Arc::new(related().map(|related| related.map(|(file, _)| file)).collect::<StringArray>()),
         Arc::new(related().map(|related| related.map(|(_, row)| row)).collect::<UInt64Array>()),
         Arc::new(predictions().map(|prediction| prediction.map(class)).collect::<StringArray>()),
         Arc::new(predictions().map(|prediction| prediction.map(|found| found.confidence)).collect::<Float32Array>()),
         Arc::new(predictions().map(|prediction| prediction.map(|found| found.p_value)).collect::<Float64Array>()),
-        Arc::new(rows().map(|row| evidence.label(&row)).collect::<StringArray>()),
+        Arc::new(findings.iter().map(|finding| evidence.label(finding.row)).collect::<StringArray>()),
         Arc::new(StringArray::from_iter_values(rows().map(digest))),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns)

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::kind::Kind;
-use super::summary::ModelSummary;
+use super::model_summary::ModelSummary;
 use super::text::shown;
 
 /// How something looks: fine, to be looked at, a problem, or neither.
@@ -64,6 +64,12 @@ pub(super) struct Tile {
     pub tone: Tone,
 }
 
+impl Tile {
+    pub fn new(name: &str, value: String, note: String, tone: Tone) -> Self {
+        Self { name: name.into(), value, note, tone }
+    }
+}
+
 /// A part of the page.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Section {
@@ -72,6 +78,8 @@ pub(super) struct Section {
     pub count: Option<u64>,
     pub tone: Tone,
     pub summary: String,
+    /// What the section answers; may be empty.
+    pub question: &'static str,
     pub how: &'static str,
     pub charts: Vec<Chart>,
     pub map: Option<Map>,
@@ -85,8 +93,8 @@ impl Section {
     /// A section with a sentence and nothing else yet.
     pub fn new(id: &'static str, title: &'static str, tone: Tone, summary: String, how: &'static str) -> Self {
         let (charts, tables, gallery) = (Vec::new(), Vec::new(), Vec::new());
-        let (map, heatmap) = (None, None);
-        Self { id, title, count: None, tone, summary, how, charts, map, heatmap, tables, gallery, more: None }
+        let (map, heatmap, question) = (None, None, "");
+        Self { id, title, count: None, tone, summary, question, how, charts, map, heatmap, tables, gallery, more: None }
     }
 }
 

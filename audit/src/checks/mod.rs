@@ -1,3 +1,101 @@
-//! What an audit looks at: a file for each check.
+//! What an audit looks at: a file or a folder for each check.
+//!
+//! A check says what it asks, how it answers and from which paper; it computes its figures, makes its findings and
+//! shows both. One that is added has its file, its line in [`ALL`], a field in the summary for its figures and, where
+//! its findings are of a new kind, that kind. The other checks are left alone.
 
-pub(super) mod unknown;
+mod calibration;
+mod check;
+mod divisions;
+mod drift;
+mod duplicates;
+mod figures;
+mod files;
+mod inputs;
+mod labels;
+mod properties;
+mod proportions;
+mod rows;
+mod slices;
+mod unknown;
+
+pub use self::calibration::{CalibrationFigures, ConfidenceGap};
+use self::check::Check;
+pub(super) use self::check::Found;
+pub(super) use self::divisions::divisions;
+pub use self::drift::{DriftFigures, DriftTest, Quantity};
+pub(super) use self::drift::{LARGE_PSI, MODERATE_PSI};
+pub(super) use self::figures::Figures;
+pub use self::files::{QualityFigures, RobustScale};
+pub(super) use self::inputs::Inputs;
+pub use self::labels::{ClassNoise, JointCell, LabelFigures};
+pub use self::properties::Property;
+pub use self::slices::{Slice, SliceFigures};
+pub use self::unknown::UnknownFigures;
+use super::evidence::{Description, Evidence};
+use super::findings::{self, Finding};
+use super::sections::Material;
+use super::view::{Section, Tile};
+use dismax::error::Result;
+
+/// All checks in the order in which they look, and in which the page shows them.
+const ALL: [&dyn Check; 7] = [
+    &unknown::Unknown,
+    &labels::Labels,
+    &calibration::Calibration,
+    &drift::Drift,
+    &files::Files,
+    &duplicates::Duplicates,
+    &slices::Slices,
+];
+
+/// Lets every check look that has what it needs. The findings are sorted.
+///
+/// # Errors
+/// Those of the checks, [`Error::Cancelled`](dismax::Error::Cancelled).
+pub(super) fn look(inputs: &mut Inputs<'_>) -> Result<Found> {
+    let mut found = Found::default();
+    for check in ALL {
+        inputs.cancel.check()?;
+        if inputs.have(check.about().needs) {
+            check.look(inputs, &mut found)?;
+        }
+    }
+    findings::sort(&mut found.findings);
+    Ok(found)
+}
+
+/// What is said of a finding.
+pub(super) fn describe(finding: &Finding, evidence: &Evidence<'_>) -> Description {
+    let check = ALL.into_iter().find(|check| check.about().kinds.contains(&finding.kind));
+    check.expect("every kind belongs to a check").describe(finding, evidence)
+}
+
+/// The parts of the page.
+pub(super) fn sections(material: &mut Material<'_>) -> Result<Vec<Section>> {
+    ALL.into_iter().filter_map(|check| check.section(material).transpose()).collect()
+}
+
+/// The numbers at the top of the page.
+pub(super) fn tiles(material: &Material<'_>) -> Vec<Tile> {
+    ALL.into_iter().flat_map(|check| check.tiles(material)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::kind::Kind;
+
+    #[test]
+    fn every_kind_belongs_to_one_check_and_every_check_has_its_name() {
+        let mut kinds: Vec<Kind> = ALL.into_iter().flat_map(|check| check.about().kinds.to_vec()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, Kind::ALL);
+        let ids: HashSet<&str> = ALL.into_iter().map(|check| check.about().id).collect();
+        assert_eq!(ids.len(), ALL.len());
+        let ask = |check: &dyn Check| check.about().question.ends_with('?') && !check.about().how.is_empty();
+        assert!(ALL.into_iter().all(ask));
+    }
+}

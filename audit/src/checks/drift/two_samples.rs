@@ -1,13 +1,10 @@
-//! Drift: whether the audited rows are distributed as the reference is.
+//! How two samples of numbers or of classes differ.
 //!
-//! Scores and confidences are compared by the two-sample Kolmogorov-Smirnov test, predicted classes by the chi-square
-//! test of homogeneity; the population stability index (PSI) says how large a difference is. The p-values of all tests
-//! together are controlled by Benjamini-Hochberg.
+//! Numbers are compared by the two-sample Kolmogorov-Smirnov test, classes by the chi-square test of homogeneity; the
+//! population stability index (PSI) says how large a difference is.
 
-use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
-use dismax::calibration::benjamini_hochberg;
 use dismax::error::{Error, Result};
 use dismax::metrics::percentile_of_sorted;
 
@@ -15,78 +12,6 @@ use dismax::metrics::percentile_of_sorted;
 const DECILES: usize = 10;
 /// Most values of a sample that are compared; of more, evenly spaced ones in their order.
 const MAX_VALUES: usize = 100_000;
-/// PSI from which a difference counts as large, by the rule of thumb of credit scoring (Siddiqi 2006): 0.1 to 0.25 is
-/// moderate.
-pub(super) const LARGE_PSI: f64 = 0.25;
-/// PSI from which a difference counts as moderate.
-pub(super) const MODERATE_PSI: f64 = 0.1;
-
-/// A quantity that is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Quantity {
-    /// In-distribution score.
-    Score,
-    /// Confidence of the predicted class.
-    Confidence,
-    /// Predicted class.
-    Class,
-}
-
-impl Quantity {
-    /// Its name in the report.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Score => "score",
-            Self::Confidence => "confidence",
-            Self::Class => "class",
-        }
-    }
-}
-
-/// One comparison.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DriftTest {
-    /// What divides the rows: none for all rows, else a column.
-    pub by: Option<String>,
-    /// The column's value.
-    pub value: Option<String>,
-    /// What is compared.
-    pub quantity: Quantity,
-    /// Rows compared.
-    pub rows: u64,
-    /// Kolmogorov-Smirnov statistic in [0, 1], or chi-square.
-    pub statistic: f64,
-    /// Chance of so large a statistic where nothing drifted (asymptotic).
-    pub p_value: f64,
-    /// Population stability index, at least 0.
-    pub psi: f64,
-    /// Whether Benjamini-Hochberg over all tests rejects it.
-    pub significant: bool,
-}
-
-/// All comparisons with one reference.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DriftFigures {
-    /// `reference`, or `calibration` where the model's own calibration rows stand in; of these only the score is known.
-    pub against: String,
-    /// Rows of the reference.
-    pub reference_rows: u64,
-    /// The comparisons: those of all rows first.
-    pub tests: Vec<DriftTest>,
-}
-
-impl DriftFigures {
-    /// Marks what is significant at this false discovery rate over all tests.
-    pub(super) fn control(&mut self, fdr: f64) -> Result<()> {
-        let most = benjamini_hochberg(self.tests.iter().map(|test| test.p_value), fdr)?;
-        for test in &mut self.tests {
-            test.significant = most.is_some_and(|most| test.p_value <= most);
-        }
-        Ok(())
-    }
-}
-
 /// Rows that must be expected in each cell of the chi-square test.
 const MIN_EXPECTED: f64 = 5.0;
 
@@ -122,10 +47,11 @@ impl Numbers {
         Some(Self { sample, edges, shares })
     }
 
-    /// How `values` differ; none for fewer than two.
+    /// How `values` differ; none for fewer than two, and where all of both are one value.
     pub fn compare(&self, values: impl ExactSizeIterator<Item = f32>) -> Option<Difference> {
         let sample = thinned(values);
-        if sample.len() < 2 {
+        let is_same = |value: &f64| self.sample.first() == Some(value);
+        if sample.len() < 2 || self.sample.last().is_some_and(is_same) && sample.iter().all(is_same) {
             return None;
         }
         let psi = psi(&self.shares, &shares(&sample, &self.edges), sample.len().min(self.sample.len()));
@@ -274,9 +200,10 @@ mod tests {
         let expected = 0.3 * 1.6f64.ln() + 0.3 * 2.5f64.ln();
         assert!((psi(&[0.5, 0.5], &[0.8, 0.2], 100) - expected).abs() < 1e-12);
         assert!(psi(&[0.5, 0.5], &[1.0, 0.0], 100).is_finite());
-        // All values equal: one bin holds all, wherever the others lie.
-        let ties = numbers(&[3.0; 50]).compare([3.0f32; 20].into_iter()).expect("values");
-        assert_eq!((ties.statistic, ties.psi), (0.0, 0.0));
+        // One bin holds nearly all, wherever the others lie.
+        let ties = numbers(&[3.0; 50]).compare([3.0f32, 3.0, 3.0, 2.0].into_iter()).expect("values");
+        assert_eq!((ties.statistic, ties.psi), (0.25, 0.0));
+        assert_eq!(numbers(&[3.0; 50]).compare([3.0f32; 20].into_iter()), None, "there is nothing to compare");
     }
 
     #[test]
@@ -290,24 +217,5 @@ mod tests {
         let rare = classes(&[5000, 4999, 1], &[15, 14, 1]).expect("a test").expect("classes");
         assert!(rare.p_value > 0.001, "{rare:?}");
         assert_eq!(classes(&[5, 2], &[0, 0]).expect("no test"), None);
-    }
-
-    #[test]
-    fn many_tests_are_controlled_together() {
-        let test = |p_value| DriftTest {
-            by: None,
-            value: None,
-            quantity: Quantity::Score,
-            rows: 10,
-            statistic: 0.1,
-            p_value,
-            psi: 0.0,
-            significant: false,
-        };
-        let tests = [0.04, 0.001, 0.9, 0.5].map(test).to_vec();
-        let mut figures = DriftFigures { against: "reference".into(), reference_rows: 10, tests };
-        figures.control(0.05).expect("p-values");
-        // 0.001 <= 0.05 / 4, but 0.04 > 2 * 0.05 / 4.
-        assert_eq!(figures.tests.iter().map(|test| test.significant).collect::<Vec<_>>(), [false, true, false, false]);
     }
 }

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use crate::collect::Collected;
 
 /// Rows that a group has at least to be compared with the reference or to have its calibration looked at.
-pub(super) const MIN_GROUP_ROWS: u64 = 30;
+pub(crate) const MIN_GROUP_ROWS: u64 = 30;
 /// Most groups of a column that are looked at: the largest.
-pub(super) const MAX_GROUPS: usize = 100;
+pub(crate) const MAX_GROUPS: usize = 100;
 
 /// Rows divided by file, row group or a column.
-pub(super) struct OwnDivision {
+pub(crate) struct Division {
     pub by: String,
     pub values: Vec<String>,
     pub codes: Vec<u32>,
 }
 
 /// Files where there are several, row groups where there are several, and the columns that were asked for.
-pub(super) fn divisions(collected: &Collected, row_groups: &HashMap<Arc<str>, Vec<u64>>) -> Vec<OwnDivision> {
+pub(crate) fn divisions(collected: &Collected, row_groups: &HashMap<Arc<str>, Vec<u64>>) -> Vec<Division> {
     let rows = collected.len();
     let (mut files, mut groups) = (Vec::new(), Vec::new());
     let (mut file_codes, mut group_codes) = (Vec::new(), Vec::new());
@@ -40,12 +40,12 @@ pub(super) fn divisions(collected: &Collected, row_groups: &HashMap<Arc<str>, Ve
     }
     let mut divisions = Vec::new();
     if groups.len() > files.len() {
-        divisions.push(OwnDivision { by: "row group".into(), values: groups, codes: group_codes });
+        divisions.push(Division { by: "row group".into(), values: groups, codes: group_codes });
     }
     if files.len() > 1 {
-        divisions.insert(0, OwnDivision { by: "file".into(), values: files, codes: file_codes });
+        divisions.insert(0, Division { by: "file".into(), values: files, codes: file_codes });
     }
-    divisions.extend(collected.groups.iter().map(|groups| OwnDivision {
+    divisions.extend(collected.groups.iter().map(|groups| Division {
         by: groups.name.clone(),
         values: groups.values.clone(),
         codes: groups.codes.clone(),
@@ -53,7 +53,7 @@ pub(super) fn divisions(collected: &Collected, row_groups: &HashMap<Arc<str>, Ve
     divisions
 }
 
-impl OwnDivision {
+impl Division {
     /// The group of a row.
     pub fn code(&self, row: u32) -> usize {
         self.codes[row as usize] as usize
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_largest_groups_come_first_and_small_ones_not_at_all() {
-        let division = OwnDivision { by: "file".into(), values: Vec::new(), codes: vec![2, 0] };
+        let division = Division { by: "file".into(), values: Vec::new(), codes: vec![2, 0] };
         assert_eq!(division.largest([30, 29, 50, 50, 0]), [(2, 50), (3, 50), (0, 30)]);
         assert_eq!(division.largest(vec![31; 200]).len(), MAX_GROUPS);
         assert_eq!((division.code(0), division.code(1)), (2, 0));

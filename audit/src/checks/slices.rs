@@ -1,18 +1,23 @@
 //! Slices: groups of rows in which findings pile up.
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
-use statrs::stats_tests::{Alternative, fishers_exact};
 
-use super::kind::Kind;
+use super::check::{About, Check, Found};
+use super::divisions::Division;
+use super::inputs::Inputs;
+use super::proportions::more_than_elsewhere;
+use crate::findings::Related;
+use crate::kind::Kind;
+use crate::sections::words::{interval, number};
+use crate::sections::{MAX_ROWS, Material};
+use crate::text::{count, counted, p_value, percent, shown};
+use crate::view::{Cell, Section, Table, Tone};
 use dismax::calibration::{Estimate, benjamini_hochberg};
-use dismax::error::{Error, Result};
+use dismax::error::Result;
 use dismax::metrics::share_interval;
 
 /// Confidence level of intervals.
 const LEVEL: f64 = 0.95;
-/// Expected rows in each cell from which the normal approximation is good enough.
-const ENOUGH: f64 = 10.0;
 /// Most slices that are kept: the clearest.
 const MOST: usize = 200;
 
@@ -50,12 +55,85 @@ pub struct SliceFigures {
     pub found: u64,
 }
 
-/// One way to divide rows: the value of each group and the group of each row.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Division<'a> {
-    pub by: &'a str,
-    pub values: &'a [String],
-    pub codes: &'a [u32],
+/// The check.
+pub(super) struct Slices;
+
+const ABOUT: About = About {
+    id: "slices",
+    title: "Where findings pile up",
+    question: "In which groups of rows are there more findings of a kind than in the others?",
+    how: "Each group's share of rows with a finding against that of all other rows: two proportions, or Fisher's exact test where rows are few; all \
+          tests together under Benjamini and Hochberg. Intervals are exact (95 %).",
+    needs: &[],
+    kinds: &[],
+};
+
+impl Check for Slices {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    /// Counts the findings of the checks before it.
+    fn look(&self, inputs: &mut Inputs<'_>, found: &mut Found) -> Result<()> {
+        // Of duplicates the first row counts as well: the later ones pile up towards the end of any dataset.
+        let both = found.findings.iter().flat_map(|finding| {
+            let related = match finding.related {
+                Some(Related::Audited(row)) => Some((row, finding.kind)),
+                _ => None,
+            };
+            [Some((finding.row, finding.kind)), related].into_iter().flatten()
+        });
+        let mut pairs: Vec<(u32, Kind)> = both.collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        found.figures.insert(find(&inputs.divisions, &pairs, inputs.fdr)?);
+        Ok(())
+    }
+
+    fn section(&self, material: &mut Material<'_>) -> Result<Option<Section>> {
+        let Some(figures) = material.figures().get::<SliceFigures>() else { return Ok(None) };
+        let summary = match (figures.by.is_empty(), figures.found) {
+            (true, _) => {
+                "There is one file with one row group and no column to group by, so there is nothing to compare."
+                    .to_owned()
+            }
+            (_, 0) => format!("Findings pile up in none of the groups, by {}.", shown(&figures.by.join(", "))),
+            (_, found) => format!("Findings pile up in {} of a group and a kind.", counted(found, "pair")),
+        };
+        let mut section = ABOUT.section(if figures.found > 0 { Tone::Warn } else { Tone::Plain }, summary);
+        if figures.slices.is_empty() {
+            return Ok(Some(section));
+        }
+        let columns = [
+            ("Divided by", false),
+            ("Value", false),
+            ("Kind", false),
+            ("Rows", true),
+            ("Findings", true),
+            ("Share", true),
+            ("95 % interval", false),
+            ("Elsewhere", true),
+            ("p-value", true),
+        ];
+        let mut table = Table::new("Groups", &columns);
+        for slice in figures.slices.iter().take(MAX_ROWS) {
+            table.rows.push(vec![
+                Cell::text(&slice.by),
+                Cell::text(&slice.value),
+                Cell::text(slice.kind.title()),
+                number(slice.rows),
+                number(slice.findings),
+                Cell::number(percent(slice.rate.value), slice.rate.value),
+                Cell::text(&interval(&slice.rate)),
+                Cell::number(percent(slice.rate_elsewhere), slice.rate_elsewhere),
+                Cell::number(p_value(slice.p_value), slice.p_value),
+            ]);
+        }
+        section.more = (figures.found > table.rows.len() as u64)
+            .then(|| format!("{} of {} shown, the clearest.", table.rows.len(), count(figures.found)));
+        section.tables.push(table);
+        Ok(Some(section))
+    }
 }
 
 /// A group and a kind before the tests are judged together.
@@ -70,11 +148,11 @@ struct Candidate {
 }
 
 /// Tests each group against the other rows. `findings` are rows with their kinds, each pair once.
-pub(super) fn find(divisions: &[Division], findings: &[(u32, Kind)], fdr: f64) -> Result<SliceFigures> {
+fn find(divisions: &[Division], findings: &[(u32, Kind)], fdr: f64) -> Result<SliceFigures> {
     let mut candidates = Vec::new();
     for (number, division) in divisions.iter().enumerate() {
         let mut rows = vec![0u64; division.values.len()];
-        for code in division.codes {
+        for code in &division.codes {
             if let Some(rows) = rows.get_mut(*code as usize) {
                 *rows += 1;
             }
@@ -114,7 +192,7 @@ pub(super) fn find(divisions: &[Division], findings: &[(u32, Kind)], fdr: f64) -
     for Candidate { division, group, kind, rows, findings, elsewhere, p_value } in candidates {
         let Some(division) = divisions.get(division) else { continue };
         slices.push(Slice {
-            by: division.by.to_owned(),
+            by: division.by.clone(),
             value: division.values.get(group).cloned().unwrap_or_default(),
             kind,
             rows,
@@ -124,26 +202,7 @@ pub(super) fn find(divisions: &[Division], findings: &[(u32, Kind)], fdr: f64) -
             p_value,
         });
     }
-    Ok(SliceFigures { by: divisions.iter().map(|division| division.by.to_owned()).collect(), tests, slices, found })
-}
-
-/// One-sided p-value of `hits` of `rows` being more than `other_hits` of `other_rows` by chance.
-fn more_than_elsewhere(hits: u64, rows: u64, other_hits: u64, other_rows: u64) -> Result<f64> {
-    let (n, m) = (rows as f64, other_rows as f64);
-    let pooled = (hits + other_hits) as f64 / (n + m);
-    if n.min(m) * pooled.min(1.0 - pooled) >= ENOUGH {
-        let error = (pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)).sqrt();
-        let z = (hits as f64 / n - other_hits as f64 / m) / error;
-        return Ok(Normal::standard().sf(z).clamp(0.0, 1.0));
-    }
-    // No more than expected: the exact test need not be asked.
-    if hits as f64 <= pooled * n {
-        return Ok(1.0);
-    }
-    let table = [hits, rows - hits, other_hits, other_rows - other_hits];
-    let p_value = fishers_exact(&table, Alternative::Greater)
-        .map_err(|error| Error::Internal(format!("Fisher's exact test of {table:?}: {error}")))?;
-    Ok(p_value.clamp(0.0, 1.0))
+    Ok(SliceFigures { by: divisions.iter().map(|division| division.by.clone()).collect(), tests, slices, found })
 }
 
 #[cfg(test)]
@@ -151,24 +210,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p_values_of_known_tables() {
-        // R: fisher.test(matrix(c(3, 1, 2, 20), 2), alternative = "greater"): 0.0146 (1 / 68.6 of the hypergeometric
-        // tail).
-        let exact = more_than_elsewhere(3, 5, 1, 21).expect("a table");
-        // P(X >= 3) with 4 hits among 26 rows, 5 drawn: (C(4,3) C(22,2) + C(4,4) C(22,1)) / C(26,5).
-        let expected = (4.0 * 231.0 + 22.0) / 65_780.0;
-        assert!((exact - expected).abs() < 1e-9, "{exact} instead of {expected}");
-        // z = (0.2 - 0.1) / sqrt(0.15 * 0.85 * 2 / 400) = 3.9606: p = 3.74e-5.
-        let normal = more_than_elsewhere(80, 400, 40, 400).expect("a table");
-        assert!((normal / 3.74e-5 - 1.0).abs() < 0.01, "{normal}");
-        assert_eq!(more_than_elsewhere(0, 5, 4, 21).expect("a table"), 1.0);
-    }
-
-    #[test]
     fn a_bad_group_is_found_and_no_other() {
-        let values = ["a", "b", "c"].map(String::from);
+        let values = ["a", "b", "c"].map(String::from).to_vec();
         let codes: Vec<u32> = (0..3000).map(|row| row / 1000).collect();
-        let division = Division { by: "camera", values: &values, codes: &codes };
+        let division = Division { by: "camera".into(), values, codes };
         // 10 of 1,000 in a and c, 100 in b.
         let blurred = (0..3000).filter(|row| if row / 1000 == 1 { row % 10 == 0 } else { row % 100 == 0 });
         let mut findings: Vec<(u32, Kind)> = blurred.map(|row| (row, Kind::Blurred)).collect();
@@ -179,7 +224,7 @@ mod tests {
         assert_eq!((slice.by.as_str(), slice.value.as_str(), slice.kind), ("camera", "b", Kind::Blurred));
         assert_eq!((slice.rows, slice.findings, slice.rate.value, slice.rate_elsewhere), (1000, 100, 0.1, 0.01));
         // All rows in one group: nothing to compare with.
-        let one = Division { by: "file", values: &values[..1], codes: &vec![0; 3000] };
+        let one = Division { by: "file".into(), values: vec!["a".into()], codes: vec![0; 3000] };
         assert_eq!(find(&[one], &findings, 0.05).expect("no slices").tests, 0);
     }
 }

@@ -1,0 +1,49 @@
+//! What checks look at.
+
+use super::divisions::Division;
+use crate::collect::Collected;
+use crate::thumbnails::Thumbnails;
+use dismax::calibration::Calibration;
+use dismax::cancel::Cancel;
+
+/// Something that not every audit has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A model, which is calibrated.
+    Model,
+    /// A row with a label.
+    Labels,
+}
+
+/// What was collected of both datasets, and what it is judged by.
+pub(crate) struct Inputs<'a> {
+    pub collected: &'a Collected,
+    pub reference: Option<&'a Collected>,
+    /// Ways in which rows are divided into groups.
+    pub divisions: Vec<Division>,
+    /// The model's classes, or the names of the labels where there is no model.
+    pub classes: &'a [String],
+    /// The model's; none without a model.
+    pub calibration: Option<&'a Calibration>,
+    /// False discovery rate that is asked for.
+    pub fdr: f64,
+    pub thumbnails: &'a mut Thumbnails,
+    /// Those of the reference; none without one.
+    pub reference_thumbnails: Option<&'a mut Thumbnails>,
+    pub cancel: &'a Cancel,
+}
+
+impl<'a> Inputs<'a> {
+    /// Whether everything is there that a check needs.
+    pub fn have(&self, needs: &[Need]) -> bool {
+        needs.iter().all(|need| match need {
+            Need::Model => self.calibration.is_some(),
+            Need::Labels => self.collected.rows().any(|row| row.label.is_some()),
+        })
+    }
+
+    /// The model's calibration, for checks that need a model.
+    pub fn model(&self) -> &'a Calibration {
+        self.calibration.expect("a check that needs a model runs with one")
+    }
+}
