@@ -205,7 +205,7 @@ impl<S: Scanner> Pass<'_, S> {
                 Ok(_) => *collected.of_digest.entry(seen.digest).or_insert(next),
                 Err(_) => next,
             };
-            thumbnails.push(name, position, seen.inspection.as_ref())?;
+            thumbnails.push(name, position, seen)?;
             if position == next {
                 let error = calibrated.as_ref().err().map(|why| why.code);
                 collected.images.push(ImageRecord {

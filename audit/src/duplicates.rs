@@ -4,25 +4,30 @@
 //! in one of the other's windows ([`Inspection::windows`](crate::inspection::Inspection::windows)): the hash of the one
 //! is near a window's hash of the other. Such hashes are found by multi-index hashing (Norouzi, Punjani, Fleet 2012):
 //! hashes are cut into bands, and two hashes that differ in at most d bits differ in at most d / bands bits in one band
-//! at least. Each band is a table that is asked for the band's value and for all values within that radius, and a
-//! look-up meets one in tens of thousands of images. It also goes through a bounded number of them, so that the time
-//! stays linear where very many hashes share a band; such pairs mostly still meet in another band. What is found is
-//! checked on the thumbnails ([`likeness`](super::likeness)).
+//! at least. Each band is a table that is asked for the band's value and for all values within that radius. What a
+//! look-up meets has little to do with the picture otherwise, one in 32,768 images, so the next band is looked at before
+//! the whole hash: with the bands in a ring there is one from which on each number of bands has no more than its share
+//! of the d bits (Qin, Xiao 2018, the pigeonring principle). A look-up goes through a bounded number of images, so that
+//! the time stays linear where very many hashes share a band; such pairs mostly still meet in another band. What is
+//! found is checked on the thumbnails ([`likeness`](super::likeness)).
 
 use serde::{Deserialize, Serialize};
 
-use super::inspection::PerceptualHash;
+use super::inspection::{HASH_BITS, PerceptualHash};
 use super::observer::ShortDigest;
 
-/// Most bits in which the hashes of near duplicates differ, of 121. Half of a hash's bits are set, so that the number
-/// is even.
+/// Most bits in which the hashes of near duplicates differ, of 120.
 pub(super) const MAX_BITS: u32 = 15;
-/// Bits that a hash has.
-const BITS: u32 = 121;
-/// Bands of a hash: each has 15 or 16 bits, and in one of them at most one bit differs.
+/// Bands of a hash, 15 bits each: in one of them at most one bit differs.
 const BANDS: u32 = 8;
+/// Bits of a band.
+const WIDTH: u32 = HASH_BITS / BANDS;
 /// Bits that may differ in that band.
 const RADIUS: u32 = MAX_BITS / BANDS;
+/// Bits that may differ in that band and the next together.
+const RADIUS_OF_TWO: u32 = 2 * MAX_BITS / BANDS;
+/// Images of a band that are compared at a time.
+const LANES: usize = 8;
 /// Most images that one look-up in one band goes through.
 const MAX_LOOKED_AT: usize = 256;
 /// Most candidates that one picture gives.
@@ -110,53 +115,69 @@ pub(super) struct HashTable {
     bands: Vec<Band>,
 }
 
-/// Positions of hashes by the value of some of their bits.
+/// Positions of hashes by the value of one of their bands.
 #[derive(Debug)]
 struct Band {
-    from: u32,
-    width: u32,
+    number: u32,
     /// For each value where its positions begin, and where the last ones end.
     starts: Vec<u32>,
     positions: Vec<u32>,
+    /// The values of the next band, in the order of the positions.
+    next: Vec<u16>,
+}
+
+/// Value of a band of a hash. The first band follows the last.
+fn key_of(hash: u128, band: u32) -> u16 {
+    ((hash >> (band % BANDS * WIDTH)) & ((1 << WIDTH) - 1)) as u16
 }
 
 impl Band {
-    fn new(hashes: &[u128], from: u32, width: u32) -> Self {
-        let mut band = Self { from, width, starts: vec![0; (1 << width) + 1], positions: vec![0; hashes.len()] };
+    fn new(hashes: &[u128], number: u32) -> Self {
         // Counting sort: how many before each value, then each position to its place.
+        let mut starts = vec![0; (1 << WIDTH) + 1];
         for hash in hashes {
-            let next = band.key_of(*hash) as usize + 1;
-            if let Some(count) = band.starts.get_mut(next) {
+            if let Some(count) = starts.get_mut(usize::from(key_of(*hash, number)) + 1) {
                 *count += 1;
             }
         }
         let mut sum = 0;
-        for start in &mut band.starts {
+        for start in &mut starts {
             sum += *start;
             *start = sum;
         }
-        let mut next = band.starts.clone();
+        let mut ends = starts.clone();
+        let (mut positions, mut next) = (vec![0; hashes.len()], vec![0; hashes.len()]);
         for (position, hash) in hashes.iter().enumerate() {
-            let key = band.key_of(*hash) as usize;
-            if let Some(at) = next.get_mut(key) {
-                if let Some(place) = band.positions.get_mut(*at as usize) {
-                    *place = position as u32;
-                }
-                *at += 1;
+            let Some(end) = ends.get_mut(usize::from(key_of(*hash, number))) else { continue };
+            if let Some((place, beside)) = positions.get_mut(*end as usize).zip(next.get_mut(*end as usize)) {
+                (*place, *beside) = (position as u32, key_of(*hash, number + 1));
             }
+            *end += 1;
         }
-        band
+        Self { number, starts, positions, next }
     }
 
-    fn key_of(&self, hash: u128) -> u32 {
-        ((hash >> self.from) & ((1 << self.width) - 1)) as u32
-    }
-
-    /// Positions of the hashes with this value, ascending.
-    fn get(&self, key: u32) -> &[u32] {
-        let key = key as usize;
-        let range = self.starts.get(key).zip(self.starts.get(key + 1));
-        range.and_then(|(start, end)| self.positions.get(*start as usize..*end as usize)).unwrap_or_default()
+    /// Calls `visit` with the positions of the hashes that have this value, ascending, and differ from `next` in at most
+    /// `radius` bits of the next band. Returns how many have the value; at most [`MAX_LOOKED_AT`] are looked at.
+    fn look_up(&self, key: u16, next: u16, radius: u32, visit: &mut impl FnMut(u32)) -> usize {
+        let range = self.starts.get(usize::from(key)).zip(self.starts.get(usize::from(key) + 1));
+        let range = range.map_or(0..0, |(start, end)| *start as usize..*end as usize);
+        let range = range.start..range.end.min(range.start + MAX_LOOKED_AT);
+        let (positions, values) = (self.positions.get(range.clone()), self.next.get(range.clone()));
+        let Some((positions, values)) = positions.zip(values) else { return 0 };
+        let is_near = |value: u16| (value ^ next).count_ones() <= radius;
+        for (positions, values) in positions.chunks(LANES).zip(values.chunks(LANES)) {
+            // Eight at a time, which the compiler makes one comparison of: nearly always none is near.
+            if values.as_array::<LANES>().is_some_and(|values| values.map(is_near) == [false; LANES]) {
+                continue;
+            }
+            positions
+                .iter()
+                .zip(values)
+                .filter(|(_, value)| is_near(**value))
+                .for_each(|(position, _)| visit(*position));
+        }
+        range.len()
     }
 }
 
@@ -164,8 +185,7 @@ impl HashTable {
     /// A table of these hashes; positions count from 0.
     pub fn new<'a>(hashes: impl Iterator<Item = &'a PerceptualHash>) -> Self {
         let hashes: Vec<u128> = hashes.map(|hash| u128::from_le_bytes(*hash)).collect();
-        let edge = |band: u32| band * BITS / BANDS;
-        let bands = (0..BANDS).map(|band| Band::new(&hashes, edge(band), edge(band + 1) - edge(band))).collect();
+        let bands = (0..BANDS).map(|number| Band::new(&hashes, number)).collect();
         Self { hashes, bands }
     }
 
@@ -179,18 +199,21 @@ impl HashTable {
     fn search(&self, windows: &[PerceptualHash], own: Option<u32>, looked_at: &mut usize) -> Vec<Neighbour> {
         let mut found: Vec<Neighbour> = Vec::new();
         for window in windows {
-            let window = u128::from_le_bytes(*window);
+            let (window, before) = (u128::from_le_bytes(*window), found.len());
+            let mut visit = |position: u32| {
+                let bits = self.hashes.get(position as usize).map_or(HASH_BITS, |hash| (hash ^ window).count_ones());
+                if bits <= MAX_BITS && Some(position) != own {
+                    found.push(Neighbour { bits, position });
+                }
+            };
             for band in &self.bands {
-                within(band.key_of(window), band.width, RADIUS, &mut |key| {
-                    let positions = band.get(key).iter().take(MAX_LOOKED_AT);
-                    for &position in positions.filter(|position| Some(**position) != own) {
-                        *looked_at += 1;
-                        let bits = self.hashes.get(position as usize).map_or(BITS, |hash| (hash ^ window).count_ones());
-                        if bits <= MAX_BITS {
-                            found.push(Neighbour { bits, position });
-                        }
-                    }
+                let (key, next) = (key_of(window, band.number), key_of(window, band.number + 1));
+                within(key, RADIUS, &mut |key, bits| {
+                    *looked_at += band.look_up(key, next, RADIUS_OF_TWO - bits, &mut visit);
                 });
+            }
+            if found.len() == before {
+                continue;
             }
             // Each picture once, by its nearest window so far.
             found.sort_unstable_by_key(|neighbour| (neighbour.position, neighbour.bits));
@@ -205,15 +228,16 @@ impl HashTable {
     }
 }
 
-/// Calls `visit` with every key of `width` bits that differs from `key` in at most `radius` bits, once each.
-fn within(key: u32, width: u32, radius: u32, visit: &mut impl FnMut(u32)) {
-    fn from_bit(key: u32, bit: u32, width: u32, radius: u32, visit: &mut impl FnMut(u32)) {
-        visit(key);
-        if radius > 0 {
-            (bit..width).for_each(|bit| from_bit(key ^ (1 << bit), bit + 1, width, radius - 1, visit));
+/// Calls `visit` with every value of a band that differs from `key` in at most `radius` bits, once each, and the number
+/// of these bits.
+fn within(key: u16, radius: u32, visit: &mut impl FnMut(u16, u32)) {
+    fn from_bit(key: u16, bit: u32, bits: u32, radius: u32, visit: &mut impl FnMut(u16, u32)) {
+        visit(key, bits);
+        if bits < radius {
+            (bit..WIDTH).for_each(|bit| from_bit(key ^ (1 << bit), bit + 1, bits + 1, radius, visit));
         }
     }
-    from_bit(key, 0, width, radius, visit);
+    from_bit(key, 0, 0, radius, visit);
 }
 
 #[cfg(test)]
@@ -236,10 +260,13 @@ mod tests {
 
     #[test]
     fn keys_within_a_radius_come_once() {
-        for (width, radius, expected) in [(16, 0, 1), (16, 1, 17), (16, 2, 137), (3, 3, 8)] {
+        for (radius, expected) in [(0, 1), (1, 16), (2, 121)] {
             let mut keys = Vec::new();
-            within(0b101, width, radius, &mut |key| keys.push(key));
-            assert!(keys.iter().all(|key| (key ^ 0b101u32).count_ones() <= radius && *key < 1 << width));
+            within(0b101, radius, &mut |key, bits| {
+                assert_eq!((key ^ 0b101).count_ones(), bits);
+                keys.push(key);
+            });
+            assert!(keys.iter().all(|key| (key ^ 0b101).count_ones() <= radius && *key < 1 << WIDTH));
             keys.sort_unstable();
             keys.dedup();
             assert_eq!(keys.len(), expected);
@@ -247,7 +274,7 @@ mod tests {
     }
 
     fn drawn(rng: &mut ChaCha8Rng) -> PerceptualHash {
-        (rng.random::<u128>() & ((1 << BITS) - 1)).to_le_bytes()
+        (rng.random::<u128>() & ((1 << HASH_BITS) - 1)).to_le_bytes()
     }
 
     /// All pairs by brute force.
@@ -258,7 +285,7 @@ mod tests {
         // Some repeat an earlier one with 1 to 20 bits changed.
         for row in (1..hashes.len()).step_by(7) {
             let mut hash = u128::from_le_bytes(hashes[row / 2]);
-            (0..1 + row % 20).for_each(|_| hash ^= 1 << rng.random_range(0..BITS));
+            (0..1 + row % 20).for_each(|_| hash ^= 1 << rng.random_range(0..HASH_BITS));
             hashes[row] = hash.to_le_bytes();
         }
         let table = HashTable::new(hashes.iter());
@@ -284,7 +311,7 @@ mod tests {
 
     #[test]
     fn very_many_equal_hashes_take_no_quadratic_time() {
-        let hash = [7; 16];
+        let hash = [&[7; 15][..], &[0]].concat().try_into().expect("16 bytes");
         let table = HashTable::new(std::iter::repeat_n(&hash, 100_000));
         for own in (0..100_000).step_by(10_000) {
             let mut looked_at = 0;

@@ -44,6 +44,7 @@ mod likeness;
 mod model_summary;
 mod observer;
 mod options;
+mod parallel;
 mod pictures;
 mod place;
 mod quality;

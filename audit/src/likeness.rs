@@ -1,10 +1,11 @@
 //! Whether two thumbnails show the same picture.
 
-use fast_image_resize::Resizer;
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use dismax::image::{Decoding, Limits, Pixels, decode};
 
-use super::inspection::{Window, luma, sample};
+use super::inspection::{Window, luma};
 
 /// Pixels of a window in each direction when two are compared.
 const SIDE: u32 = 16;
@@ -47,8 +48,8 @@ impl Likeness {
 
 impl Part {
     fn new(image: &Pixels, window: Window, resizer: &mut Resizer) -> Option<Self> {
-        let small = sample(image, window, SIDE, resizer).ok()?;
-        let smaller = sample(image, window, COLOUR_SIDE, resizer).ok()?;
+        let small = sample(image, window, SIDE, resizer)?;
+        let smaller = sample(image, window, COLOUR_SIDE, resizer)?;
         let colour = smaller.data.chunks_exact(3).zip(luma(&smaller)).flat_map(|(pixel, luma)| {
             let of = move |value: &u8| f64::from(*value) - f64::from(luma);
             pixel.iter().map(of).collect::<Vec<_>>()
@@ -61,6 +62,18 @@ impl Part {
         let colour = differences.sum::<f64>() / self.colour.len().max(1) as f64;
         colour <= MAX_COLOUR && correlation(&self.luma, &other.luma) >= MIN_CORRELATION
     }
+}
+
+/// A window of a picture as `side` x `side` pixels; none for a picture whose sides do not fit its values.
+fn sample(image: &Pixels, window: Window, side: u32, resizer: &mut Resizer) -> Option<Pixels> {
+    let source = ImageRef::new(image.width, image.height, &image.data, PixelType::U8x3).ok()?;
+    let mut target = Image::new(side, side, PixelType::U8x3);
+    let (width, height) = (f64::from(image.width), f64::from(image.height));
+    let ((left, share), (top, _)) = (window.size.span(window.column), window.size.span(window.row));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let options = options.crop(left * width, top * height, share * width, share * height);
+    resizer.resize(&source, &mut target, &options).ok()?;
+    Some(Pixels::new(side, side, target.into_vec()))
 }
 
 /// Pearson's correlation; 0 where one of the two is constant.
@@ -81,7 +94,7 @@ fn correlation(one: &[u8], other: &[u8]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspection::Inspector;
+    use crate::inspection::thumbnail;
 
     fn jpeg(width: u32, pixel: impl Fn(f32, f32) -> [f32; 3]) -> Vec<u8> {
         let side = width as f32;
@@ -89,7 +102,7 @@ mod tests {
             .flat_map(|y| (0..width).map(move |x| (x, y)))
             .flat_map(|(x, y)| pixel(x as f32 / side, y as f32 / side).map(|value| value.clamp(0.0, 255.0) as u8));
         let image = Pixels::new(width, width, data.collect());
-        Inspector::default().inspect(&image).expect("a whole image").thumbnail
+        thumbnail(&image).expect("a whole image")
     }
 
     fn scene(x: f32, y: f32) -> [f32; 3] {

@@ -18,6 +18,8 @@ pub struct ObservedImage {
     pub digest: ShortDigest,
     /// None where it cannot be decoded.
     pub inspection: Option<Inspection>,
+    /// The picture as JPEG with at most 64 pixels a side; empty where it cannot be decoded.
+    pub thumbnail: Vec<u8>,
     /// The format that the bytes are in; none for unencoded pixels.
     pub format: Option<EncodedFormat>,
     /// Number of the encoded bytes; 0 for unencoded pixels and where there are none.
@@ -57,14 +59,16 @@ impl Observer for ImageObserver {
 
     fn observe(&self, image: &Observed<'_>) -> ObservedImage {
         let digest = image.digest();
-        let inspection = image.pixels.ok().map(|pixels| {
-            let inspected = self.with_inspector(|inspector| inspector.inspect(pixels));
+        let inspected = image.pixels.ok().map(|pixels| {
+            let inspected = self.with_inspector(|inspector| inspector.inspect_and_show(pixels, image.encoded));
             inspected.expect("decoded images have as many values as their sizes say")
         });
+        let (inspection, thumbnail) = inspected.unzip();
         let failed_to_decode = image.pixels.is_err_and(|error| error.code == RowErrorCode::DecodeFailed);
         ObservedImage {
             digest: *digest.first_chunk().expect("a SHA-256 has 32 bytes"),
             inspection,
+            thumbnail: thumbnail.unwrap_or_default(),
             format: image.encoded.and_then(EncodedFormat::from_bytes),
             bytes: image.encoded.map_or(0, |bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
             cut_off: failed_to_decode && image.encoded.is_some_and(is_cut_off),

@@ -5,13 +5,11 @@ use fast_image_resize::Resizer;
 use super::collect::Collected;
 use super::duplicates::{HashTable, Neighbour};
 use super::likeness::Likeness;
+use super::parallel::in_steps;
 use super::quality;
 use super::thumbnails::Thumbnails;
 use dismax::cancel::Cancel;
 use dismax::error::Result;
-
-/// Pictures between two looks at whether to stop.
-const STEP: usize = 256;
 
 /// Rows with pictures that can be told apart: those of one tone all look the same.
 pub(super) struct Pictures {
@@ -19,7 +17,8 @@ pub(super) struct Pictures {
     table: HashTable,
 }
 
-/// A pair that may be near duplicates: the row, the other row, the bits in which they differ.
+/// A row, another, and the bits in which they differ: the other row last for pairs that may be near duplicates, the bits
+/// last for those that are.
 type NearPair = (u32, u32, u32);
 
 impl Pictures {
@@ -33,86 +32,80 @@ impl Pictures {
 
     /// For each row that has a near duplicate among the earlier rows the most similar of these, and the bits in which
     /// they differ.
-    pub fn near_each_other(&self, thumbnails: &mut Thumbnails, cancel: &Cancel) -> Result<Vec<NearPair>> {
-        let mut candidates = Vec::new();
-        for (position, row) in self.rows.iter().enumerate() {
-            if position % STEP == 0 {
-                cancel.check()?;
-            }
-            let windows = thumbnails.get(*row as usize)?.windows;
-            for Neighbour { bits, position } in self.table.near(&windows, Some(position as u32)) {
-                let Some(&other) = self.rows.get(position as usize) else { continue };
-                candidates.push(((*row).max(other), bits, (*row).min(other)));
-            }
-        }
-        alike(candidates, thumbnails, None, cancel)
+    pub fn near_each_other(&self, thumbnails: &Thumbnails, cancel: &Cancel) -> Result<Vec<NearPair>> {
+        let near = |(row, Neighbour { bits, position }): (u32, Neighbour)| {
+            let other = *self.rows.get(position as usize)?;
+            Some((row.max(other), bits, row.min(other)))
+        };
+        let found = self.look_for_own(&self.table, true, thumbnails, cancel)?;
+        alike(found.into_iter().filter_map(near).collect(), thumbnails, thumbnails, cancel)
     }
 
     /// For each row that has a near duplicate in another dataset the most similar of these, and the bits in which they
     /// differ.
     pub fn near_in(
         &self,
-        thumbnails: &mut Thumbnails,
+        thumbnails: &Thumbnails,
         others: &Self,
-        other_thumbnails: &mut Thumbnails,
+        other_thumbnails: &Thumbnails,
         cancel: &Cancel,
     ) -> Result<Vec<NearPair>> {
-        let mut candidates = Vec::new();
-        for (position, row) in self.rows.iter().enumerate() {
-            if position % STEP == 0 {
-                cancel.check()?;
-            }
-            let windows = thumbnails.get(*row as usize)?.windows;
-            let near = others.table.near(&windows, None).into_iter();
-            candidates
-                .extend(near.filter_map(|near| Some((*row, near.bits, *others.rows.get(near.position as usize)?))));
-        }
+        let found = self.look_for_own(&others.table, false, thumbnails, cancel)?;
+        let near = |(row, near): (u32, Neighbour)| Some((row, near.bits, *others.rows.get(near.position as usize)?));
+        let mut candidates: Vec<_> = found.into_iter().filter_map(near).collect();
         // The other dataset's pictures may be the whole ones.
-        for (position, other) in others.rows.iter().enumerate() {
-            if position % STEP == 0 {
-                cancel.check()?;
+        let found = others.look_for_own(&self.table, false, other_thumbnails, cancel)?;
+        let near = |(other, near): (u32, Neighbour)| Some((*self.rows.get(near.position as usize)?, near.bits, other));
+        candidates.extend(found.into_iter().filter_map(near));
+        alike(candidates, thumbnails, other_thumbnails, cancel)
+    }
+
+    /// The rows of these pictures with what is near to their windows in `table`; without themselves where it `is_own`.
+    fn look_for_own(
+        &self,
+        table: &HashTable,
+        is_own: bool,
+        thumbnails: &Thumbnails,
+        cancel: &Cancel,
+    ) -> Result<Vec<(u32, Neighbour)>> {
+        in_steps(self.rows.len(), cancel, |positions, found| {
+            for position in positions {
+                let Some(&row) = self.rows.get(position) else { continue };
+                let near = table.near(&thumbnails.windows(row as usize)?, is_own.then_some(position as u32));
+                found.extend(near.into_iter().map(|near| (row, near)));
             }
-            let windows = other_thumbnails.get(*other as usize)?.windows;
-            let near = self.table.near(&windows, None).into_iter();
-            candidates
-                .extend(near.filter_map(|near| Some((*self.rows.get(near.position as usize)?, near.bits, *other))));
-        }
-        alike(candidates, thumbnails, Some(other_thumbnails), cancel)
+            Ok(())
+        })
     }
 }
 
 /// The first candidate of each row, fewest bits first, whose thumbnails show the same picture. `candidates` are row,
 /// bits, other row.
 fn alike(
-    mut candidates: Vec<(u32, u32, u32)>,
-    thumbnails: &mut Thumbnails,
-    mut others: Option<&mut Thumbnails>,
+    mut candidates: Vec<NearPair>,
+    thumbnails: &Thumbnails,
+    others: &Thumbnails,
     cancel: &Cancel,
 ) -> Result<Vec<NearPair>> {
     candidates.sort_unstable();
     candidates.dedup();
-    let mut resizer = Resizer::new();
-    let mut likeness = |thumbnails: &mut Thumbnails, row: u32| -> Result<Option<Likeness>> {
-        let jpeg = thumbnails.get(row as usize)?.jpeg;
-        Ok(jpeg.and_then(|jpeg| Likeness::new(&jpeg, &mut resizer)))
-    };
-    let mut found = Vec::new();
-    for (number, of_row) in candidates.chunk_by(|a, b| a.0 == b.0).enumerate() {
-        if number % STEP == 0 {
-            cancel.check()?;
-        }
-        let Some(&(row, ..)) = of_row.first() else { continue };
-        let Some(own) = likeness(thumbnails, row)? else { continue };
-        for &(_, bits, other) in of_row {
-            let of_other = match &mut others {
-                Some(others) => likeness(others, other)?,
-                None => likeness(thumbnails, other)?,
-            };
-            if of_other.is_some_and(|of_other| own.is_like(&of_other)) {
-                found.push((row, other, bits));
-                break;
+    let by_row: Vec<&[NearPair]> = candidates.chunk_by(|a, b| a.0 == b.0).collect();
+    in_steps(by_row.len(), cancel, |groups, found| {
+        let mut resizer = Resizer::new();
+        let mut likeness = |thumbnails: &Thumbnails, row: u32| -> Result<Option<Likeness>> {
+            let jpeg = thumbnails.jpeg(row as usize)?;
+            Ok(jpeg.and_then(|jpeg| Likeness::new(&jpeg, &mut resizer)))
+        };
+        for of_row in by_row.get(groups).unwrap_or_default() {
+            let Some(&(row, ..)) = of_row.first() else { continue };
+            let Some(own) = likeness(thumbnails, row)? else { continue };
+            for &(_, bits, other) in *of_row {
+                if likeness(others, other)?.is_some_and(|of_other| own.is_like(&of_other)) {
+                    found.push((row, other, bits));
+                    break;
+                }
             }
         }
-    }
-    Ok(found)
+        Ok(())
+    })
 }

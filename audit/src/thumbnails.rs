@@ -2,10 +2,12 @@
 //! is known only at the end of the pass.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::inspection::{Inspection, PerceptualHash};
+use super::inspection::PerceptualHash;
+use super::observer::ObservedImage;
 use super::text::clipped;
 use dismax::error::{Error, Result};
 
@@ -22,8 +24,6 @@ pub(super) struct Shown {
     pub name: Option<String>,
     /// JPEG; none where the image cannot be decoded.
     pub jpeg: Option<Vec<u8>>,
-    /// Perceptual hashes of the image's windows; none where it cannot be decoded.
-    pub windows: Vec<PerceptualHash>,
 }
 
 /// Writes one row after the other, each image once. The file has no name and is gone with the last handle.
@@ -57,19 +57,17 @@ impl ThumbnailWriter {
     }
 
     /// Appends a row. A name may have any length; 200 characters of it are kept. `image` counts the images from 0 in
-    /// the order in which they first come; `inspection`, none where it cannot be decoded, is written then and left out
-    /// where it comes again.
-    pub fn push(&mut self, name: Option<&str>, image: u32, inspection: Option<&Inspection>) -> Result<()> {
+    /// the order in which they first come; what was seen of it is written then and left out where it comes again.
+    pub fn push(&mut self, name: Option<&str>, image: u32, seen: &ObservedImage) -> Result<()> {
         let known = self.index.images.len();
         if image as usize > known {
             return Err(Error::Internal(format!("thumbnail {image} comes after {known} others")));
         }
         if image as usize == known {
             self.index.images.push(self.end);
-            let windows = inspection.map(|inspection| inspection.windows.concat()).unwrap_or_default();
-            let jpeg = inspection.map(|inspection| inspection.thumbnail.as_slice()).unwrap_or_default();
-            self.append(&windows)?;
-            self.append(jpeg)?;
+            let windows = seen.inspection.as_ref().map(|inspection| inspection.windows.as_slice()).unwrap_or_default();
+            self.append(windows.as_flattened())?;
+            self.append(&seen.thumbnail)?;
         }
         let name = clipped(name.unwrap_or_default(), NAME);
         self.index.image_of.push(image);
@@ -93,49 +91,54 @@ impl ThumbnailWriter {
     pub fn finish(self) -> Result<Thumbnails> {
         let Self { file, folder, index, .. } = self;
         let file = file.into_inner().map_err(|error| Error::io(&folder, error.into_error()))?;
-        Ok(Thumbnails { file: BufReader::new(file), folder, index })
+        Ok(Thumbnails { file, folder, index })
     }
 }
 
-/// Reads rows back.
+/// Reads rows back, on any number of threads.
 #[derive(Debug)]
 pub(super) struct Thumbnails {
-    file: BufReader<File>,
+    file: File,
     folder: PathBuf,
     index: Index,
 }
 
 impl Thumbnails {
     /// What was written for a row; nothing for a row that there is not.
-    pub fn get(&mut self, row: usize) -> Result<Shown> {
-        let Some((&name, &image)) = self.index.names.get(row).zip(self.index.image_of.get(row)) else {
-            return Ok(Shown::default());
-        };
-        let mut shown = Shown::default();
-        if name != NO_NAME {
-            let [name] = self.parts(name)?;
-            shown.name = Some(String::from_utf8_lossy(&name).into_owned());
-        }
-        if let Some(&image) = self.index.images.get(image as usize) {
-            let [windows, jpeg] = self.parts(image)?;
-            shown.windows = windows.as_chunks::<HASH>().0.to_vec();
-            shown.jpeg = Some(jpeg).filter(|jpeg| !jpeg.is_empty());
-        }
-        Ok(shown)
+    pub fn get(&self, row: usize) -> Result<Shown> {
+        let name = self.index.names.get(row).filter(|name| **name != NO_NAME);
+        let name = name.map(|name| self.part(*name)).transpose()?;
+        Ok(Shown { name: name.map(|(name, _)| String::from_utf8_lossy(&name).into_owned()), jpeg: self.jpeg(row)? })
     }
 
-    /// Parts that stand one after the other.
-    fn parts<const N: usize>(&mut self, start: u64) -> Result<[Vec<u8>; N]> {
-        let mut read = || -> std::io::Result<[Vec<u8>; N]> {
-            self.file.seek(SeekFrom::Start(start))?;
-            let mut parts = [const { Vec::new() }; N];
-            for part in &mut parts {
-                let mut length = [0; 4];
-                self.file.read_exact(&mut length)?;
-                part.resize(u32::from_le_bytes(length) as usize, 0);
-                self.file.read_exact(part)?;
-            }
-            Ok(parts)
+    /// The thumbnail of a row's image; none where it cannot be decoded.
+    pub fn jpeg(&self, row: usize) -> Result<Option<Vec<u8>>> {
+        let Some(image) = self.image(row) else { return Ok(None) };
+        let (_, end) = self.part(image)?;
+        let (jpeg, _) = self.part(end)?;
+        Ok(Some(jpeg).filter(|jpeg| !jpeg.is_empty()))
+    }
+
+    /// Perceptual hashes of the windows of a row's image; none where it cannot be decoded.
+    pub fn windows(&self, row: usize) -> Result<Vec<PerceptualHash>> {
+        let windows = self.image(row).map(|image| self.part(image)).transpose()?;
+        Ok(windows.map(|(windows, _)| windows.as_chunks::<HASH>().0.to_vec()).unwrap_or_default())
+    }
+
+    /// Where what is kept of a row's image begins.
+    fn image(&self, row: usize) -> Option<u64> {
+        self.index.image_of.get(row).and_then(|image| self.index.images.get(*image as usize)).copied()
+    }
+
+    /// The part that begins here, and where it ends.
+    fn part(&self, start: u64) -> Result<(Vec<u8>, u64)> {
+        let read = || -> std::io::Result<(Vec<u8>, u64)> {
+            let mut length = [0; 4];
+            self.file.read_exact_at(&mut length, start)?;
+            let length = u32::from_le_bytes(length);
+            let (mut part, start) = (vec![0; length as usize], start + size_of_val(&length) as u64);
+            self.file.read_exact_at(&mut part, start)?;
+            Ok((part, start + u64::from(length)))
         };
         read().map_err(|error| Error::io(&self.folder, error))
     }
@@ -145,10 +148,23 @@ impl Thumbnails {
 mod tests {
     use super::*;
 
-    fn inspection(seed: u8) -> Inspection {
+    fn seen(seed: u8) -> ObservedImage {
         let data = (0..48).map(|value: u8| value.wrapping_mul(seed)).collect();
         let image = dismax::image::Pixels::new(4, 4, data);
-        crate::inspection::Inspector::default().inspect(&image).expect("a whole image")
+        let inspected = crate::inspection::Inspector::default().inspect_and_show(&image, None);
+        let (inspection, thumbnail) = inspected.expect("a whole image");
+        ObservedImage { inspection: Some(inspection), thumbnail, ..unseen() }
+    }
+
+    fn unseen() -> ObservedImage {
+        ObservedImage {
+            digest: [0; 16],
+            inspection: None,
+            thumbnail: Vec::new(),
+            format: None,
+            bytes: 0,
+            cut_off: false,
+        }
     }
 
     #[test]
@@ -156,19 +172,21 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut writer = ThumbnailWriter::create(folder.path()).expect("a file");
         let long = "ü".repeat(1_000_000);
-        let (one, three) = (inspection(3), inspection(7));
-        writer.push(None, 0, Some(&one)).expect("written");
-        writer.push(Some(&long), 1, None).expect("written");
-        writer.push(Some("c"), 2, Some(&three)).expect("written");
+        let (one, three) = (seen(3), seen(7));
+        writer.push(None, 0, &one).expect("written");
+        writer.push(Some(&long), 1, &unseen()).expect("written");
+        writer.push(Some("c"), 2, &three).expect("written");
         let end = writer.end;
-        writer.push(Some("d"), 0, Some(&one)).expect("written");
+        writer.push(Some("d"), 0, &one).expect("written");
         assert_eq!(writer.end, end + 5, "a name and its length");
-        let mut thumbnails = writer.finish().expect("written");
-        let shown = |name: Option<&str>, image: &Inspection| Shown {
+        let thumbnails = writer.finish().expect("written");
+        let shown = |name: Option<&str>, image: &ObservedImage| Shown {
             name: name.map(str::to_owned),
             jpeg: Some(image.thumbnail.clone()),
-            windows: image.windows.clone(),
         };
+        let windows = |row| thumbnails.windows(row).expect("hashes");
+        assert_eq!(windows(2), three.inspection.as_ref().expect("decoded").windows);
+        assert_eq!((windows(3), windows(1), windows(4)), (windows(0), Vec::new(), Vec::new()));
         assert_eq!(thumbnails.get(2).expect("a row"), shown(Some("c"), &three));
         assert_eq!(thumbnails.get(0).expect("a row"), shown(None, &one));
         assert_eq!(thumbnails.get(3).expect("a row"), shown(Some("d"), &one));
