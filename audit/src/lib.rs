@@ -42,6 +42,7 @@ pub mod inspection;
 mod kind;
 mod likeness;
 mod model_summary;
+mod novelty;
 mod observer;
 mod options;
 mod parallel;

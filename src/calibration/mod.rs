@@ -5,7 +5,7 @@
 //! - [`ConformalScores`]: p-values and thresholds from the calibration rows' scores.
 //! - [`MondrianScores`]: the same per predicted class.
 //! - [`PredictionSets`]: which classes a row may have.
-//! - [`benjamini_hochberg`]: which of many p-values to reject.
+//! - [`benjamini_hochberg`] and [`q_values`]: which of many p-values to reject.
 //! - [`FeatureStatistics`]: what is known of pooled features, and [`EarlyScore`], the score that they make possible.
 //!
 //! Scores are in-distribution scores at temperature 1 ([`crate::score`]), so the fitted temperature never moves a
@@ -22,7 +22,7 @@ mod temperature;
 #[doc(hidden)]
 pub use conformal::rows_to_flag;
 pub use conformal::{ConformalScores, Verdict};
-pub use fdr::benjamini_hochberg;
+pub use fdr::{benjamini_hochberg, q_values};
 pub(crate) use features::FeatureParts;
 pub use features::{CalibrationFeatures, CalibrationRow, EarlyScore, FeatureMoments, FeatureStatistics, LogRanks};
 pub use mondrian::MondrianScores;
