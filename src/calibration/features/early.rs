@@ -81,12 +81,18 @@ impl EarlyScore {
         &self.early
     }
 
+    /// How usual the early ones of the pooled features `[F]` are: minus half their squared Mahalanobis distance from the
+    /// mean of the training rows. At most 0; higher is more in-distribution.
+    pub fn usualness(&self, features: &[f32]) -> f64 {
+        usualness(&self.mean, &self.factor, features)
+    }
+
     /// The score of a row; higher is more in-distribution, at most 0. Not finite where logits or features are not, or
     /// where there are no features.
     pub fn of(&self, output: RowOutput<'_>) -> f32 {
         let mds = f64::from(Score::Mds.of_logits(output.logits));
         let Some(features) = output.features else { return f32::NAN };
-        let early = usualness(&self.mean, &self.factor, features);
+        let early = self.usualness(features);
         if !mds.is_finite() || !early.is_finite() {
             return f32::NAN;
         }
