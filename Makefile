@@ -57,7 +57,9 @@ wheel: setup ## build the Python package, in release mode, into python/wheels
 report-test: demo ## audit the demo's digits and use the report as a reader would (needs Node 20 with npm, and Chromium)
 	cargo run --quiet $(DISMAX) --features audit -- --quiet audit examples/data/digits/mixed.parquet --model $(DEMO_OUTPUT)/model --label digit \
 	    --group-by source --out $(DEMO_OUTPUT)/audit --force
+	DISMAX_KEEP_PAGES=$(abspath $(DEMO_OUTPUT)) cargo test --quiet -p dismax-audit --lib $(CARGO_FLAGS) report::
 	cd tests/report && npm ci --silent && node drive.mjs $(abspath $(DEMO_OUTPUT))/audit/report.html
+	cd tests/report && node drive.mjs $(abspath $(DEMO_OUTPUT))/report.html --view view.json
 
 cloud-test: setup ## object stores on this machine, with faults (fetches SeaweedFS and Azurite; needs Node 20 with npm)
 	cargo build -p dismax-cli --bin dismax --profile $(PROFILE) $(CARGO_FLAGS)

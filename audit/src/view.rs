@@ -124,7 +124,7 @@ pub(super) struct Map {
 }
 
 /// Width and height of a map.
-pub(super) const MAP_SIZE: (u32, u32) = (720, 440);
+pub(super) const MAP_SIZE: (u32, u32) = (1440, 880);
 
 /// All points of a map, each in one of several categories, in the order in which they are drawn.
 #[derive(Debug, Clone, Serialize)]
@@ -142,6 +142,8 @@ pub(super) struct Category {
     pub symbol: Option<usize>,
     /// All its points as one SVG path.
     pub path: String,
+    /// The same shape around (0, 0), for the legend.
+    pub key: String,
 }
 
 /// A point that can be pointed at.

@@ -31,7 +31,8 @@ export const visit = async (browser, url, what, options, use) => {
   page.on('dialog', (dialog) => { trouble.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
   page.on('popup', (popup) => trouble.push(`popup: ${popup.url()}`));
   page.on('request', (request) => {
-    if (request.url() !== url && !request.url().startsWith('data:')) trouble.push(`request: ${request.url()}`);
+    // What the page saves itself is a blob of it.
+    if (request.url() !== url && !/^(data:|blob:null)/.test(request.url())) trouble.push(`request: ${request.url()}`);
   });
   await page.goto(url, { waitUntil: 'load' });
   await use(page);

@@ -1,4 +1,5 @@
-// What a reader does with a page: sort, look at pictures, read the heat map; with mouse, keyboard and finger.
+// What a reader does with a page: sort, unfold, look at pictures, read the heat map; with mouse, keyboard and finger. Marks and
+// the map have files of their own.
 import { check } from './browser.mjs';
 
 const columnOf = (table, index) => table.$$eval('tbody tr', (rows, at) => rows.map((row) => {
@@ -24,6 +25,7 @@ export const sorting = async (page) => {
     for (const [index, header] of headers.entries()) {
       const numeric = await header.evaluate((each) => each.classList.contains('numeric'));
       const button = await header.$('button');
+      if (!button) continue;  // a column of drawings alone
       const name = `"${(await header.textContent()).slice(0, 40)}"`;
       for (const [press, direction] of [['mouse', numeric ? 'descending' : 'ascending'], ['keyboard', numeric ? 'ascending' : 'descending']]) {
         const before = await columnOf(table, index);
@@ -127,6 +129,8 @@ export const galleries = async (page, touch) => {
       await page.keyboard.press('Tab');
       // Details that scroll are a stop of their own.
       const scrolls = ({ activeElement: box }) => box.matches('.details') && box.scrollHeight > box.clientHeight;
+      const choices = await button.evaluate((each) => each.parentElement.querySelectorAll('.choice button').length);
+      for (let choice = 0; choice < choices; choice += 1) await page.keyboard.press('Tab');
       if (await page.evaluate(`(${scrolls})(document)`)) await page.keyboard.press('Tab');
     }
     await page.evaluate(() => document.activeElement.blur());
@@ -169,6 +173,26 @@ export const heatmaps = async (page) => {
   return maps.length;
 };
 
+/** Sections in which nothing was found are folded; each opens and closes by mouse and keyboard. */
+export const unfolding = async (page) => {
+  const wrong = [];
+  const folded = await page.$$('.quiet details');
+  for (const details of folded) {
+    const summary = await details.$('summary');
+    const expect = async (step, open) => { if (await details.evaluate((each) => each.open) !== open) wrong.push(`${step}: not ${open ? 'open' : 'closed'}`); };
+    await details.evaluate((each) => { each.open = false; });
+    await summary.click();
+    await expect('clicked', true);
+    await summary.focus();
+    await page.keyboard.press('Enter');
+    await expect('Enter', false);
+    await page.keyboard.press('Space');
+    await expect('Space', true);
+  }
+  check(`folded sections: ${folded.length} open and close`, wrong);
+  return folded.length;
+};
+
 /** The skip link comes first and leads to the findings; every link of the contents leads to its section. */
 export const links = async (page) => {
   const wrong = [];
@@ -184,6 +208,7 @@ export const links = async (page) => {
       const { top, bottom } = document.getElementById(target).getBoundingClientRect();
       return top < innerHeight && bottom > 0;
     }, id, { timeout: 3000 }).catch(() => wrong.push(`the link to ${id} does not show it`));
+    if (await page.evaluate((target) => document.querySelector(`[id="${target}"] > details:not([open])`), id)) wrong.push(`the link to ${id} leaves it folded`);
   }
   check('links: the skip link and the contents lead where they say', wrong);
 };
