@@ -56,6 +56,7 @@ mod summary;
 mod table;
 mod text;
 mod thumbnails;
+mod trend;
 mod view;
 
 pub use self::checks::{
