@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::error::AuditError;
+use super::foreign_labels::ForeignLabels;
 use super::groups::{GroupBuilder, GroupColumn, Groups};
 use super::inspection::{EncodedFormat, PerceptualHash};
 use super::observer::{ImageObserver, ObservedImage, ShortDigest};
-use super::text::{clipped, shown};
+use super::text::clipped;
 use super::thumbnails::ThumbnailWriter;
 use dismax::calibration::Calibration;
 use dismax::dataset::{Chunk, ClassMap, Dataset, Given, Images, LabelColumn};
@@ -108,8 +109,8 @@ pub(super) struct Collected {
     files: Vec<(Arc<str>, usize)>,
     pub groups: Vec<Groups>,
     messages: Messages,
-    /// Rows whose label is no class of the model, and the first such label with its place.
-    pub foreign_labels: (u64, Option<String>),
+    /// Labels that are no classes of the model.
+    pub foreign_labels: ForeignLabels,
 }
 
 /// Which columns a pass reads besides the images.
@@ -148,7 +149,7 @@ impl<S: Scanner> Pass<'_, S> {
             files: Vec::new(),
             groups: Vec::new(),
             messages: Messages::default(),
-            foreign_labels: (0, None),
+            foreign_labels: ForeignLabels::default(),
         };
         let mut probabilities = vec![0.0; classes.len()];
         let observer = Arc::new(ImageObserver::default());
@@ -164,7 +165,7 @@ impl<S: Scanner> Pass<'_, S> {
                 let array = chunk.record_batch.column_by_name(name).ok_or_else(|| missing(name, &chunk))?.clone();
                 group.push(&array)?;
             }
-            self.add(&chunk, &scored, &image.images(&chunk)?, labels, &mut probabilities, thumbnails, &mut collected)?;
+            self.add(&scored, &image.images(&chunk)?, labels, &mut probabilities, thumbnails, &mut collected)?;
             run.report(Progress { task, rows: collected.len() as u64, of: dataset.rows(), failed: 0 })?;
         }
         if u32::try_from(collected.len()).is_err() {
@@ -176,10 +177,8 @@ impl<S: Scanner> Pass<'_, S> {
         Ok(collected)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one record batch and where they go")]
     fn add(
         &self,
-        chunk: &Chunk,
         scored: &Scored<ObservedImage>,
         images: &Images,
         labels: Vec<Given>,
@@ -188,7 +187,7 @@ impl<S: Scanner> Pass<'_, S> {
         collected: &mut Collected,
     ) -> Result<()> {
         for (row, (label, seen)) in labels.into_iter().zip(scored.observed()).enumerate() {
-            let label = collected.class_of(label, chunk, row);
+            let label = collected.class_of(label);
             let name = images.name(row);
             let calibrated = scored
                 .output(row)
@@ -288,15 +287,13 @@ impl Collected {
         }
     }
 
-    fn class_of(&mut self, label: Given, chunk: &Chunk, row: usize) -> Option<u32> {
+    /// Class of the label of the next row.
+    fn class_of(&mut self, label: Given) -> Option<u32> {
         match label {
             Given::Null => None,
             Given::Class(class) => Some(class as u32),
             Given::Foreign(label) => {
-                self.foreign_labels.0 += 1;
-                self.foreign_labels.1.get_or_insert_with(|| {
-                    format!("\"{}\" ({}, row {})", shown(&label), shown(&chunk.file), chunk.first_row + row as u64)
-                });
+                self.foreign_labels.push(self.records.len() as u32, &label);
                 None
             }
         }

@@ -52,9 +52,10 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// The label of a row: the name of its class.
+    /// The label of a row: the name of its class, or the label itself where it is no class.
     pub fn label(&self, row: u32) -> Option<&'a str> {
-        self.collected.row(row as usize)?.label.map(|label| self.class(label))
+        let class = self.collected.row(row as usize)?.label;
+        class.map(|class| self.class(class)).or_else(|| self.collected.foreign_labels.of(row))
     }
 }
 

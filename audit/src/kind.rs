@@ -13,6 +13,8 @@ pub enum Kind {
     Unknown,
     /// The label is probably wrong.
     LabelIssue,
+    /// The label is no class of the model, or one that the reference does not have.
+    UnseenLabel,
     /// The image cannot be decoded.
     Undecodable,
     /// The image's bytes end before the image does.
@@ -33,6 +35,8 @@ pub enum Kind {
     NearUniform,
     /// Far less sharp than the other images.
     Blurred,
+    /// Without colour among images that have some.
+    Grey,
     /// The same image as an earlier row's, byte for byte.
     ExactDuplicate,
     /// Nearly the same image as an earlier row's.
@@ -48,9 +52,10 @@ impl Kind {
     pub(super) const BROKEN: [Self; 3] = [Self::Undecodable, Self::Truncated, Self::Empty];
 
     /// All kinds, in the order of the report.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Unknown,
         Self::LabelIssue,
+        Self::UnseenLabel,
         Self::Undecodable,
         Self::Truncated,
         Self::Empty,
@@ -61,6 +66,7 @@ impl Kind {
         Self::NearWhite,
         Self::NearUniform,
         Self::Blurred,
+        Self::Grey,
         Self::ExactDuplicate,
         Self::NearDuplicate,
         Self::Leaked,
@@ -72,6 +78,7 @@ impl Kind {
         match self {
             Self::Unknown => "unknown",
             Self::LabelIssue => "label_issue",
+            Self::UnseenLabel => "unseen_label",
             Self::Undecodable => "undecodable",
             Self::Truncated => "truncated",
             Self::Empty => "empty",
@@ -82,6 +89,7 @@ impl Kind {
             Self::NearWhite => "near_white",
             Self::NearUniform => "near_uniform",
             Self::Blurred => "blurred",
+            Self::Grey => "grey",
             Self::ExactDuplicate => "exact_duplicate",
             Self::NearDuplicate => "near_duplicate",
             Self::Leaked => "leaked",
@@ -94,6 +102,7 @@ impl Kind {
         match self {
             Self::Unknown => "Unknown images",
             Self::LabelIssue => "Probably wrong labels",
+            Self::UnseenLabel => "Unseen labels",
             Self::Undecodable => "Undecodable files",
             Self::Truncated => "Truncated files",
             Self::Empty => "Missing images",
@@ -104,6 +113,7 @@ impl Kind {
             Self::NearWhite => "Nearly white",
             Self::NearUniform => "Nearly one tone",
             Self::Blurred => "Blurred",
+            Self::Grey => "Grey among coloured",
             Self::ExactDuplicate => "Exact duplicates",
             Self::NearDuplicate => "Near duplicates",
             Self::Leaked => "Also in the reference",
@@ -116,12 +126,14 @@ impl Kind {
         match self {
             Self::Unknown => "ood_score; higher is more unlike the calibration images",
             Self::LabelIssue => "largest probability of another class minus that of the label, in [-1, 1]",
+            Self::UnseenLabel => "rows with this label",
             Self::Undecodable | Self::Truncated | Self::Empty | Self::MislabelledFormat => "1",
             Self::ExtremeSize => "robust z-score of the logarithm of the number of pixels",
             Self::ExtremeAspect => "longer side divided by the shorter",
             Self::NearBlack | Self::NearWhite => "mean luma, in [0, 1]",
             Self::NearUniform => "standard deviation of the luma, in [0, 0.5]",
             Self::Blurred => "robust z-score of the logarithm of the sharpness; far below 0 is blurred",
+            Self::Grey => "colour: mean difference of the largest and the smallest channel, in [0, 1]",
             Self::ExactDuplicate => "rows that hold this image",
             Self::NearDuplicate | Self::LeakedNear => "bits of 121 in which the perceptual hashes differ",
             Self::Leaked => "rows of the reference that hold this image",
@@ -130,7 +142,10 @@ impl Kind {
 
     /// Whether the finding with the smaller score is the more striking one.
     pub(super) const fn smallest_first(self) -> bool {
-        matches!(self, Self::NearBlack | Self::NearUniform | Self::Blurred | Self::NearDuplicate | Self::LeakedNear)
+        matches!(
+            self,
+            Self::NearBlack | Self::NearUniform | Self::Blurred | Self::Grey | Self::NearDuplicate | Self::LeakedNear
+        )
     }
 }
 

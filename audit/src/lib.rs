@@ -36,6 +36,7 @@ mod duplicates;
 mod error;
 mod evidence;
 mod findings;
+mod foreign_labels;
 mod format;
 mod groups;
 pub mod inspection;
@@ -60,8 +61,10 @@ mod trend;
 mod view;
 
 pub use self::checks::{
-    CalibrationFigures, ClassNoise, ConfidenceGap, DriftFigures, DriftTest, JointCell, LabelFigures, Property,
-    QualityFigures, Quantity, RobustScale, Slice, SliceFigures, UnknownFigures,
+    AccuracyEstimate, Association, CalibrationFigures, ClassAccuracy, ClassAccuracyFigures, ClassBalanceFigures,
+    ClassNoise, ClassShare, ConfidenceGap, DriftFigures, DriftTest, EstimatedAccuracyFigures, JointCell, LabelFigures,
+    Property, PropertyCorrelation, QualityFigures, Quantity, RobustScale, Slice, SliceFigures,
+    SpuriousCorrelationFigures, UnknownFigures, UnseenLabel, UnseenLabelFigures,
 };
 pub use self::compare::{Comparison, KindChange, compare};
 pub use self::duplicates::DuplicateFigures;

@@ -48,8 +48,12 @@ pub fn audit(
         let collected = pass.run(dataset, wanted, &mut thumbnails, task, run)?;
         Ok((collected, thumbnails.finish()?))
     };
-    let mut of_reference =
-        reference.map(|reference| collect(reference, &PassColumns::default(), "scoring the reference")).transpose()?;
+    let mut of_reference = reference
+        .map(|reference| {
+            let label = wanted.label.as_ref().and_then(|_| reference.label_column(options.label.as_deref()).ok());
+            collect(reference, &PassColumns { label, groups: Vec::new() }, "scoring the reference")
+        })
+        .transpose()?;
     let (collected, mut thumbnails) = collect(dataset, &wanted, "scoring")?;
     let rows = collected.len() as u64;
     run.report(Progress { task: "analysing", rows, of: Some(rows), failed: 0 })?;
@@ -188,7 +192,12 @@ fn summarise(
         severities,
         unknown: figures.get().cloned(),
         labels: figures.get().cloned(),
+        unseen_labels: figures.get().cloned(),
+        class_balance: figures.get().cloned(),
+        spurious_correlations: figures.get().cloned(),
+        class_accuracy: figures.get().cloned(),
         calibration: figures.get().cloned(),
+        estimated_accuracy: figures.get().cloned(),
         drift: figures.get().cloned(),
         quality: *figures.get().expect("every audit looks at files"),
         duplicates: *figures.get().expect("every audit looks for duplicates"),

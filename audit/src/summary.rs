@@ -5,7 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::checks::{CalibrationFigures, DriftFigures, LabelFigures, QualityFigures, SliceFigures, UnknownFigures};
+use super::checks::{
+    CalibrationFigures, ClassAccuracyFigures, ClassBalanceFigures, DriftFigures, EstimatedAccuracyFigures,
+    LabelFigures, QualityFigures, SliceFigures, SpuriousCorrelationFigures, UnknownFigures, UnseenLabelFigures,
+};
 use super::duplicates::DuplicateFigures;
 use super::format::{AUDIT, FILE, Version};
 use super::kind::{Kind, Severity};
@@ -55,8 +58,19 @@ pub struct AuditSummary {
     pub unknown: Option<UnknownFigures>,
     /// Labels; none without labels or a model.
     pub labels: Option<LabelFigures>,
+    /// Labels that the model or the reference does not know; none where there are no such labels and no reference that has
+    /// labels.
+    pub unseen_labels: Option<UnseenLabelFigures>,
+    /// Rows by class; none without labels or a model.
+    pub class_balance: Option<ClassBalanceFigures>,
+    /// Properties of images that predict the label; none without labels.
+    pub spurious_correlations: Option<SpuriousCorrelationFigures>,
+    /// Accuracy by class; none without labels or a model.
+    pub class_accuracy: Option<ClassAccuracyFigures>,
     /// Calibration on these rows; none without labels or a model.
     pub calibration: Option<CalibrationFigures>,
+    /// Accuracy by the confidences; none without a model.
+    pub estimated_accuracy: Option<EstimatedAccuracyFigures>,
     /// Drift; none where nothing could be compared.
     pub drift: Option<DriftFigures>,
     /// What is usual among the images.

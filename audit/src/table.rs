@@ -45,7 +45,7 @@ pub(super) fn schema() -> SchemaRef {
         field("predicted", DataType::Utf8, true, "name of the predicted class"),
         field("confidence", DataType::Float32, true, "its calibrated probability"),
         field("p_value", DataType::Float64, true, "conformal p-value; small is unknown"),
-        field("label", DataType::Utf8, true, "name of the label's class"),
+        field("label", DataType::Utf8, true, "label: the name of its class, or as it stands where it is no class"),
         field(
             "image_digest",
             DataType::Utf8,

@@ -6,9 +6,12 @@
 
 mod calibration;
 mod check;
+mod class_accuracy;
+mod class_balance;
 mod divisions;
 mod drift;
 mod duplicates;
+mod estimated_accuracy;
 mod figures;
 mod files;
 mod inputs;
@@ -17,21 +20,28 @@ mod properties;
 mod proportions;
 mod rows;
 mod slices;
+mod spurious_correlations;
 mod unknown;
+mod unseen_labels;
 
 pub use self::calibration::{CalibrationFigures, ConfidenceGap};
 use self::check::Check;
 pub(super) use self::check::Found;
+pub use self::class_accuracy::{ClassAccuracy, ClassAccuracyFigures};
+pub use self::class_balance::{ClassBalanceFigures, ClassShare};
 pub(super) use self::divisions::divisions;
 pub use self::drift::{DriftFigures, DriftTest, Quantity};
 pub(super) use self::drift::{LARGE_PSI, MODERATE_PSI};
+pub use self::estimated_accuracy::{AccuracyEstimate, EstimatedAccuracyFigures};
 pub(super) use self::figures::Figures;
 pub use self::files::{QualityFigures, RobustScale};
 pub(super) use self::inputs::Inputs;
 pub use self::labels::{ClassNoise, JointCell, LabelFigures};
 pub use self::properties::Property;
 pub use self::slices::{Slice, SliceFigures};
+pub use self::spurious_correlations::{Association, PropertyCorrelation, SpuriousCorrelationFigures};
 pub use self::unknown::UnknownFigures;
+pub use self::unseen_labels::{UnseenLabel, UnseenLabelFigures};
 use super::evidence::{Description, Evidence};
 use super::findings::{self, Finding};
 use super::sections::Material;
@@ -39,10 +49,15 @@ use super::view::{Section, Tile};
 use dismax::error::Result;
 
 /// All checks in the order in which they look, and in which the page shows them.
-const ALL: [&dyn Check; 7] = [
+const ALL: [&dyn Check; 12] = [
     &unknown::Unknown,
     &labels::Labels,
+    &unseen_labels::UnseenLabels,
+    &class_balance::ClassBalance,
+    &spurious_correlations::SpuriousCorrelations,
+    &class_accuracy::ClassAccuracies,
     &calibration::Calibration,
+    &estimated_accuracy::EstimatedAccuracy,
     &drift::Drift,
     &files::Files,
     &duplicates::Duplicates,

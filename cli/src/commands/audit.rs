@@ -31,9 +31,9 @@ Every image is looked at once. The folder then has three files:
   findings.parquet  one row per finding: file, row, kind, severity, score, evidence and more
   summary.json      the figures
 
-Kinds of findings: unknown, label_issue, undecodable, truncated, empty, mislabelled_format, extreme_size, extreme_aspect,
-near_black, near_white, near_uniform, blurred, exact_duplicate, near_duplicate, leaked, leaked_near. `dismax sql` reads
-findings.parquet; its columns file and row join it to the data.";
+Kinds of findings: unknown, label_issue, unseen_label, undecodable, truncated, empty, mislabelled_format, extreme_size,
+extreme_aspect, near_black, near_white, near_uniform, blurred, grey, exact_duplicate, near_duplicate, leaked, leaked_near.
+`dismax sql` reads findings.parquet; its columns file and row join it to the data.";
 
 /// Flags of `dismax audit`.
 #[derive(Debug, clap::Args)]

@@ -146,9 +146,9 @@ fn labels_groups_and_days() {
     let has = |name: &str, value: &str| by.iter().any(|group| group["by"] == name && group["value"] == value);
     assert!(has("camera", "a") && has("camera", "b") && has("taken", "2024-05-02"), "{summary}");
     assert_eq!(summary["slices"]["by"], serde_json::json!(["camera", "taken"]));
-    let confusion = summary["labels"]["confusion"].as_array().expect("cells");
+    let confusion = summary["class_accuracy"]["confusion"].as_array().expect("cells");
     let counted: f64 = confusion.iter().filter_map(|cell| cell["rows"].as_f64()).sum();
-    assert_eq!(Some(counted), summary["labels"]["rows"].as_f64());
+    assert_eq!(Some(counted), summary["class_accuracy"]["rows"].as_f64());
 
     let refused = |more: &[&str], code: i32, expected: &str| {
         let message = dismax(&[&arguments[..], more].concat()).refused(code);

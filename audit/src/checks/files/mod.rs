@@ -26,7 +26,8 @@ const ABOUT: About = About {
     title: "Broken and odd files",
     question: "Which images cannot be used, and which look odd among the others?",
     how: "What decoding says; format by the first bytes against the name's extension; size and sharpness (variance of the Laplacian, Pech-Pacheco et al. \
-          2000) by robust deviations of their logarithms (median, median absolute deviation); light by the mean luma and its standard deviation.",
+          2000) by robust deviations of their logarithms (median, median absolute deviation); light by the mean luma and its standard deviation; \
+          colour by the mean difference of the largest and the smallest channel, where most images have some.",
     needs: &[],
     kinds: &[
         Kind::Undecodable,
@@ -39,6 +40,7 @@ const ABOUT: About = About {
         Kind::Blurred,
         Kind::ExtremeSize,
         Kind::ExtremeAspect,
+        Kind::Grey,
     ],
 };
 

@@ -7,6 +7,7 @@ use crate::evidence::Evidence;
 use crate::findings::Finding;
 use crate::kind::Kind;
 use crate::quality::{aspect, tone};
+use crate::text::percent;
 use dismax::metrics::percentile_of_sorted;
 
 /// Longer side divided by the shorter, above which proportions are extreme.
@@ -15,6 +16,8 @@ const ASPECT: f64 = 4.0;
 const SIZE_Z: f64 = 6.0;
 /// Robust z-score of the sharpness below which an image is blurred.
 const SHARPNESS_Z: f64 = -4.0;
+/// Colour below which an image is grey: two of 255 steps, which leave room for what JPEG makes of grey.
+const GREY: f32 = 0.008;
 /// The spread is taken to be at least this (a quarter, as logarithm), where nearly all images have one size.
 const MIN_SPREAD: f64 = 0.25;
 /// Makes the median absolute deviation of normally distributed values their standard deviation.
@@ -61,6 +64,8 @@ pub struct QualityFigures {
     pub pixels: Option<RobustScale>,
     /// Variance of the Laplacian, of images that are not of one tone; none without such.
     pub sharpness: Option<RobustScale>,
+    /// Images without colour.
+    pub grey: u64,
 }
 
 /// Finds odd images: their positions among `looks`, kind and score.
@@ -69,18 +74,25 @@ pub(super) fn find<'a>(
 ) -> (QualityFigures, Vec<(u32, Kind, f64)>) {
     let pixels = |look: &Look| f64::from(look.width) * f64::from(look.height);
     let has_detail = |look: &Look| tone(look).is_none();
+    let is_grey = |look: &Look| look.colour < GREY;
     let sharpness = |look: &Look| f64::from(look.sharpness.max(MIN_SHARPNESS));
     let figures = QualityFigures {
         images: looks.clone().count() as u64,
         pixels: RobustScale::of(looks.clone().map(|(_, look)| pixels(look))),
         sharpness: RobustScale::of(looks.clone().map(|(_, look)| look).filter(|look| has_detail(look)).map(sharpness)),
+        grey: looks.clone().filter(|(_, look)| is_grey(look)).count() as u64,
     };
+    // Where most images are grey, grey is not odd.
+    let is_coloured = 2 * figures.grey < figures.images;
     let mut found = Vec::new();
     for (row, look) in looks {
         if let Some((kind, score)) = tone(look) {
             found.push((row, kind, score));
         } else if let Some(z) = figures.sharpness.map(|scale| scale.z(sharpness(look))).filter(|z| *z < SHARPNESS_Z) {
             found.push((row, Kind::Blurred, z));
+        }
+        if is_coloured && is_grey(look) && has_detail(look) {
+            found.push((row, Kind::Grey, look.colour.into()));
         }
         if let Some(z) = figures.pixels.map(|scale| scale.z(pixels(look))).filter(|z| z.abs() > SIZE_Z) {
             found.push((row, Kind::ExtremeSize, z));
@@ -110,6 +122,10 @@ pub(super) fn sentence(finding: &Finding, evidence: &Evidence<'_>) -> String {
         Kind::ExtremeAspect => {
             format!("{size}: one side is {:.1} times the other.", aspect(look.width, look.height))
         }
+        Kind::Grey => format!(
+            "The channels differ by {score:.4} of 1 on average, while {} of the images have colour.",
+            percent(1.0 - figures.grey as f64 / figures.images.max(1) as f64)
+        ),
         _ => format!(
             "Sharpness {:.5}, while the median image has {:.5}: {score:+.1} robust deviations.",
             look.sharpness,
@@ -123,7 +139,7 @@ mod tests {
     use super::*;
 
     fn look(width: u32, height: u32, luma_mean: f32, luma_deviation: f32, sharpness: f32) -> Look {
-        let (colour, bytes, hash) = (0.0, 0, [0; 16]);
+        let (colour, bytes, hash) = (0.3, 0, [0; 16]);
         Look { width, height, luma_mean, luma_deviation, colour, sharpness, bytes, hash, format: None }
     }
 
@@ -154,6 +170,9 @@ mod tests {
         looks.push(look(4000, 3000, 0.5, 0.2, 0.01));
         looks.push(look(10, 10, 0.5, 0.2, 0.01));
         looks.push(look(300, 60, 0.5, 0.2, 0.01));
+        looks.push(Look { colour: 0.004, ..look(100, 100, 0.5, 0.2, 0.01) });
+        // One tone says more than grey.
+        looks.push(Look { colour: 0.0, ..look(100, 100, 0.5, 0.01, 0.01) });
         let expected = [
             (100, Kind::NearBlack),
             (101, Kind::NearWhite),
@@ -162,7 +181,11 @@ mod tests {
             (104, Kind::ExtremeSize),
             (105, Kind::ExtremeSize),
             (106, Kind::ExtremeAspect),
+            (107, Kind::Grey),
+            (108, Kind::NearUniform),
         ];
         assert_eq!(kinds(&looks), expected);
+        let grey: Vec<Look> = looks[..100].iter().map(|look| Look { colour: 0.0, ..look.clone() }).collect();
+        assert_eq!(kinds(&grey), [], "where all are grey, grey is usual");
     }
 }

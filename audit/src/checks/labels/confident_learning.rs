@@ -60,8 +60,6 @@ pub struct LabelFigures {
     pub classes: Vec<ClassNoise>,
     /// Estimated numbers of rows by label and true class: the calibrated confident joint, without its zeros.
     pub joint: Vec<JointCell>,
-    /// Rows by label and predicted class, without zeros.
-    pub confusion: Vec<JointCell>,
 }
 
 /// How noisy the label of a class is.
@@ -107,15 +105,14 @@ pub(super) fn find(rows: &[LabelledRow], classes: &[String]) -> Result<Option<(L
     let thresholds: BTreeMap<u32, f64> = of_label.iter().map(|(&label, rows)| (label, mean(rows))).collect();
 
     let name = |class: u32| classes.get(class as usize).cloned().unwrap_or_default();
-    let (mut noises, mut joint, mut confusion) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut noises, mut joint) = (Vec::new(), Vec::new());
     let mut suspects = Vec::new();
     let mut estimated_wrong = 0.0;
     let mut right = 0;
     for (&label, rows) in &of_label {
-        let (mut counts, mut predicted) = (BTreeMap::<u32, u64>::new(), BTreeMap::<u32, u64>::new());
+        let mut counts = BTreeMap::<u32, u64>::new();
         for row in rows {
             let class = row.top.first().map_or(0, |(class, _)| *class);
-            *predicted.entry(class).or_default() += 1;
             right += u64::from(class == label);
             if let Some(class) = confident_class(row, &thresholds) {
                 *counts.entry(class).or_default() += 1;
@@ -145,11 +142,8 @@ pub(super) fn find(rows: &[LabelledRow], classes: &[String]) -> Result<Option<(L
             },
             suspects: found.len() as u64,
         });
-        let cells = |counts: BTreeMap<u32, f64>| {
-            counts.into_iter().map(|(class, rows)| JointCell { label: name(label), class: name(class), rows })
-        };
-        joint.extend(cells(calibrated));
-        confusion.extend(cells(predicted.into_iter().map(|(class, rows)| (class, rows as f64)).collect()));
+        let cell = |(class, rows)| JointCell { label: name(label), class: name(class), rows };
+        joint.extend(calibrated.into_iter().map(cell));
         suspects.extend(found);
     }
     suspects.sort_by(|a: &Suspect, b| b.margin.total_cmp(&a.margin).then(a.row.cmp(&b.row)));
@@ -161,7 +155,6 @@ pub(super) fn find(rows: &[LabelledRow], classes: &[String]) -> Result<Option<(L
         suspects: suspects.len() as u64,
         classes: noises,
         joint,
-        confusion,
     };
     Ok(Some((figures, suspects)))
 }
@@ -249,7 +242,6 @@ mod tests {
         assert_eq!((figures.accuracy.value, figures.suspects), (4.0 / 7.0, 2));
         let noise = figures.classes[0].noise.expect("confident rows");
         assert!((noise.value - 1.0 / 3.0).abs() < 1e-9 && noise.interval.lower < 0.1 && noise.interval.upper > 0.8);
-        assert_eq!(figures.confusion.iter().map(|cell| cell.rows).collect::<Vec<_>>(), [2.0, 1.0, 2.0, 2.0]);
     }
 
     /// Flipped labels are found among rows of a good network, and right ones are left alone.

@@ -12,12 +12,9 @@ use crate::findings::Finding;
 use crate::kind::{Kind, Severity};
 use crate::sections::words::{are, interval, number, plain};
 use crate::sections::{MAX_ROWS, Material};
-use crate::text::{count, counted, percent, shown};
-use crate::view::{Cell, HeatCell, Heatmap, Section, Table, Tile, Tone};
+use crate::text::{count, counted, percent};
+use crate::view::{Cell, Section, Table, Tile, Tone};
 use dismax::error::Result;
-
-/// Most classes of a heat map; of more, those with the most estimated errors are shown.
-const MAX_CLASSES: usize = 20;
 
 /// The check.
 pub(super) struct Labels;
@@ -96,7 +93,6 @@ impl Check for Labels {
         );
         let mut section = ABOUT.section(if figures.suspects > 0 { Tone::Warn } else { Tone::Good }, summary);
         section.count = Some(figures.suspects);
-        section.heatmap = heatmap(figures, material.evidence.classes);
         section.tables.push(noise(figures));
         material.show(&mut section, ABOUT.kinds)?;
         Ok(Some(section))
@@ -134,55 +130,4 @@ fn noise(figures: &LabelFigures) -> Table {
         ]
     }));
     table
-}
-
-fn heatmap(figures: &LabelFigures, classes: &[String]) -> Option<Heatmap> {
-    let wrong = |class: &str| -> f64 {
-        let touches = |cell: &&JointCell| (cell.label == class) != (cell.class == class);
-        figures.confusion.iter().filter(touches).map(|cell| cell.rows).sum()
-    };
-    let mut shown_classes: Vec<&String> = classes.iter().collect();
-    if classes.len() > MAX_CLASSES {
-        let mut by_errors: Vec<(&String, f64)> = classes.iter().map(|class| (class, wrong(class))).collect();
-        by_errors.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let kept: std::collections::HashSet<&String> =
-            by_errors.into_iter().take(MAX_CLASSES).map(|(class, _)| class).collect();
-        shown_classes.retain(|class| kept.contains(class));
-    }
-    let counts: std::collections::HashMap<(&str, &str), f64> =
-        figures.confusion.iter().map(|cell| ((cell.label.as_str(), cell.class.as_str()), cell.rows)).collect();
-    let cells = shown_classes.iter().map(|label| {
-        let total: f64 = figures.confusion.iter().filter(|cell| cell.label == **label).map(|cell| cell.rows).sum();
-        let cell = |class: &&String| {
-            let rows = counts.get(&(label.as_str(), class.as_str())).copied().unwrap_or(0.0);
-            let share = if total > 0.0 { rows / total } else { 0.0 };
-            HeatCell {
-                text: count(rows as u64),
-                heat: share,
-                tip: format!(
-                    "{} of the rows labelled {} are predicted as {}",
-                    percent(share),
-                    shown(label),
-                    shown(class)
-                ),
-            }
-        };
-        shown_classes.iter().map(cell).collect()
-    });
-    let names = || shown_classes.iter().map(|class| shown(class)).collect();
-    Some(Heatmap {
-        title: match shown_classes.len() < classes.len() {
-            true => format!(
-                "Labels and predictions ({} of {} classes: those with the most differences)",
-                shown_classes.len(),
-                classes.len()
-            ),
-            false => "Labels and predictions".into(),
-        },
-        row_title: "label".into(),
-        column_title: "predicted".into(),
-        cells: cells.collect(),
-        rows: names(),
-        columns: names(),
-    })
 }
