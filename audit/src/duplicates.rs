@@ -16,14 +16,15 @@ use serde::{Deserialize, Serialize};
 use super::inspection::{HASH_BITS, PerceptualHash};
 use super::observer::ShortDigest;
 
-/// Most bits in which the hashes of near duplicates differ, of 120.
-pub(super) const MAX_BITS: u32 = 15;
-/// Bands of a hash, 15 bits each: in one of them at most one bit differs.
+/// Most bits in which the hashes of near duplicates differ, of 120. Other pictures of CIFAR-10 differ in 29 or more.
+pub(super) const MAX_BITS: u32 = 17;
+/// Bands of a hash, 15 bits each: up to 15 bits of difference leave one of them with at most one. Of 16 and 17 bits
+/// nearly all do.
 const BANDS: u32 = 8;
 /// Bits of a band.
 const WIDTH: u32 = HASH_BITS / BANDS;
 /// Bits that may differ in that band.
-const RADIUS: u32 = MAX_BITS / BANDS;
+const RADIUS: u32 = 1;
 /// Bits that may differ in that band and the next together.
 const RADIUS_OF_TWO: u32 = 2 * MAX_BITS / BANDS;
 /// Images of a band that are compared at a time.
@@ -289,7 +290,7 @@ mod tests {
             hashes[row] = hash.to_le_bytes();
         }
         let table = HashTable::new(hashes.iter());
-        let mut pairs = 0;
+        let (mut pairs, mut beyond, mut missed) = (0, 0, 0);
         for (own, hash) in hashes.iter().enumerate() {
             let windows = [drawn(&mut rng), *hash];
             let found = table.near(&windows, Some(own as u32));
@@ -302,10 +303,14 @@ mod tests {
             let all = others.map(|(position, other)| Neighbour { bits: bits(other), position: position as u32 });
             let mut expected: Vec<Neighbour> = all.filter(|neighbour| neighbour.bits <= MAX_BITS).collect();
             expected.sort_unstable();
-            assert_eq!(found, expected, "row {own}");
-            pairs += found.len();
+            let sure = |neighbours: &[Neighbour]| neighbours.iter().filter(|near| near.bits <= 15).copied().collect();
+            let (sure_found, sure_expected): (Vec<Neighbour>, Vec<_>) = (sure(&found), sure(&expected));
+            assert_eq!(sure_found, sure_expected, "row {own}");
+            assert!(found.iter().all(|near| expected.contains(near)), "row {own}");
+            (pairs, beyond) = (pairs + sure_found.len(), beyond + expected.len() - sure_expected.len());
+            missed += expected.len() - found.len();
         }
-        assert!(pairs > 400, "{pairs}");
+        assert!(pairs > 400 && missed * 10 < beyond, "{pairs} pairs, {missed} of {beyond} missed");
         assert_eq!(HashTable::new([].into_iter()).near(&hashes[..1], None), []);
     }
 
