@@ -77,6 +77,28 @@ fn damage_is_named() {
 }
 
 #[test]
+fn a_bundle_of_an_earlier_release_scores_and_makes_no_prediction_sets() {
+    let (_folder, path) = written();
+    let text = fs::read_to_string(path.join("calibration.json")).expect("text");
+    let mut calibration: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    calibration.as_object_mut().expect("an object").remove("prediction_sets").expect("sets");
+    fs::write(path.join("calibration.json"), calibration.to_string()).expect("written");
+    sign_again(&path);
+    let model = std::sync::Arc::new(Model::read(&path).expect("read"));
+    let columns = dismax::Columns::of_model(&model, "").expect("columns");
+    let message = columns.with_prediction_set(0.1).expect_err("no rows").to_string();
+    assert!(message.contains("model: an earlier release") && message.contains("calibrate it again"), "{message}");
+
+    let (_folder, path) = written();
+    edit(&path, "calibration.json", "\"classes\":[null", "\"classes\":[null,null");
+    let model = std::sync::Arc::new(Model::read(&path).expect("read"));
+    let columns = dismax::Columns::of_model(&model, "").expect("columns");
+    columns.with_prediction_set(0.1).expect_err("sets of four classes");
+    edit(&path, "calibration.json", "\"others\":[", "\"others\":null,\"more\":[");
+    assert!(refusal(&path).contains("a class has no rows to make prediction sets from"), "{}", refusal(&path));
+}
+
+#[test]
 fn a_newer_format_is_refused_before_anything_else_is_read() {
     let (_folder, path) = written();
     edit(&path, "config.json", "\"format_version\": 3", "\"format_version\": 4, \"unknown\": true");

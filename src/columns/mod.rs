@@ -26,7 +26,7 @@ const DIGEST_KEY: &str = "model_digest";
 const SET_ALPHA_KEY: &str = "prediction_set_alpha";
 
 /// A column that scoring always appends, in the order of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter, strum::IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ScoredColumn {
     /// Name of the class with the largest probability: dictionary of utf8.

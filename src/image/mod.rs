@@ -18,6 +18,7 @@ mod decode;
 mod decoding;
 mod foreign;
 mod jpeg_end;
+mod orientation;
 mod preprocessing;
 mod reduced;
 
@@ -27,6 +28,8 @@ pub use decode::{Limits, Pixels, decode};
 pub use decoding::{Decoding, Needed};
 #[doc(hidden)]
 pub use jpeg_end::has_end_marker;
+#[doc(hidden)]
+pub use orientation::exif_orientation;
 #[doc(hidden)]
 pub use preprocessing::ReusableResizer;
 pub use preprocessing::{Preprocessing, Resize};

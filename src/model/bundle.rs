@@ -205,6 +205,10 @@ const KIND: FolderKind = FolderKind {
     is_kept: |name| !FILES.iter().any(|file| name == *file),
 };
 
+pub(super) fn is_at(folder: &Path) -> bool {
+    (KIND.is_ours)(folder)
+}
+
 pub(super) fn check_place(folder: &Path, force: bool) -> Result<()> {
     WholeFolder::create(folder, force, KIND).map(drop)
 }

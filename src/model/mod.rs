@@ -113,6 +113,11 @@ impl Model {
         Ok(model)
     }
 
+    /// Whether a folder looks like a bundle, whole or not.
+    pub fn is_at(folder: impl AsRef<Path>) -> bool {
+        bundle::is_at(folder.as_ref())
+    }
+
     /// Finds out whether a bundle could be written to `folder`, before work is spent on one. Makes the folder's parent.
     ///
     /// # Errors
