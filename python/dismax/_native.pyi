@@ -73,6 +73,7 @@ class Model:
         image: str | None = None,
         prefix: str = "",
         alpha: float | None = None,
+        prediction_set: float | None = None,
         on_bad_file: Literal["fail", "skip"] = "fail",
         batch_rows: int | None = None,
     ) -> Relation: ...

@@ -100,6 +100,9 @@ impl Model {
     ///     Goes in front of the names of the appended columns.
     /// alpha : float, optional
     ///     Share of in-distribution images that ``is_ood`` may flag, in (0, 1). The model's own unless given.
+    /// prediction_set : float, optional
+    ///     Appends ``prediction_set``, the list of classes that a row may have, so that of the rows of each class at most
+    ///     this share lacks it; in (0, 1).
     /// on_bad_file : str
     ///     ``"fail"``, or ``"skip"`` to leave out what cannot be read of damaged files.
     /// batch_rows : int, optional
@@ -113,13 +116,17 @@ impl Model {
     ///     ``model.classes``), ``ood_score`` (higher is more out-of-distribution), ``ood_p_value`` (in (0, 1], small is
     ///     out-of-distribution), ``is_ood`` (whether it is at most alpha), and ``error`` (why a row could not be scored;
     ///     the other columns are then null).
-    #[pyo3(signature = (data, *, image=None, prefix="", alpha=None, on_bad_file="fail", batch_rows=None))]
+    #[pyo3(signature = (
+        data, *, image=None, prefix="", alpha=None, prediction_set=None, on_bad_file="fail", batch_rows=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn score(
         &self,
         data: &Bound<'_, PyAny>,
         image: Option<String>,
         prefix: &str,
         alpha: Option<f64>,
+        prediction_set: Option<f64>,
         on_bad_file: &str,
         batch_rows: Option<usize>,
     ) -> PyResult<Relation> {
@@ -135,7 +142,7 @@ impl Model {
             }
             None => image,
         };
-        let options = ScoredOptions { image, prefix: prefix.to_owned(), alpha };
+        let options = ScoredOptions { image, prefix: prefix.to_owned(), alpha, prediction_set };
         let (plan, schema) =
             scored(Arc::clone(&source.table), Arc::clone(&self.stage), &options).map_err(|error| from_query(&error))?;
         Ok(Relation::of_plan(plan, &schema, source, batch_rows))

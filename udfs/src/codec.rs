@@ -20,8 +20,9 @@ use tokio::task::block_in_place;
 
 use crate::dataset_table::{self, DatasetExec};
 use crate::exec::ScoreExec;
+use crate::function::{Alpha, Function, Parameter};
 use crate::models::{ModelName, ScoringModel, StageSource, external};
-use crate::output::{Alpha, Output};
+use crate::output::Output;
 use crate::row_ranges::{FileRows, RowRangesExec};
 
 /// Writes and reads the nodes of this crate. It serves every engine that takes DataFusion's codecs.
@@ -75,12 +76,15 @@ struct OutputMessage {
     /// Name of the function that gives it.
     #[prost(string, tag = "1")]
     function: String,
-    /// Bits of another alpha than the model's.
+    /// Bits of the alpha that it is given.
     #[prost(fixed64, optional, tag = "2")]
     alpha: Option<u64>,
     /// Name of the column.
     #[prost(string, tag = "3")]
     column: String,
+    /// How many classes.
+    #[prost(uint32, optional, tag = "4")]
+    count: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -151,12 +155,16 @@ impl ScoreCodec {
         let ModelName { name, digest } = score.model();
         let (image, outputs) = score.scores();
         let outputs = outputs.iter().map(|(output, column)| OutputMessage {
-            function: output.function().into(),
-            alpha: match output {
-                Output::IsOodAt(alpha) => Some(alpha.bits()),
+            function: output.function().name().into(),
+            alpha: match output.parameter() {
+                Some(Parameter::Alpha(alpha)) => Some(alpha.bits()),
                 _ => None,
             },
             column: column.clone(),
+            count: match output.parameter() {
+                Some(Parameter::Count(count)) => Some(count),
+                _ => None,
+            },
         });
         let outputs = outputs.collect();
         let image = Some(converter.physical_expr_to_proto(image, self)?);
@@ -198,10 +206,12 @@ impl ScoreCodec {
 }
 
 fn output(message: &OutputMessage) -> Result<(Output, String)> {
-    let output = match message.alpha {
-        Some(bits) => Some(Output::IsOodAt(Alpha::from_bits(bits))),
-        None => Output::ALL.into_iter().find(|output| output.function() == message.function),
+    let function = Function::ALL.into_iter().find(|function| function.name() == message.function);
+    let parameter = match (message.alpha, message.count) {
+        (Some(bits), _) => Some(Parameter::Alpha(Alpha::from_bits(bits))),
+        (None, count) => count.map(Parameter::Count),
     };
+    let output = function.and_then(|function| Output::of(function, parameter));
     let output = output.ok_or_else(|| altered(&format!("it asks for {}, which is no output", message.function)))?;
     Ok((output, message.column.clone()))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use dismax::columns::Columns;
-use dismax::dataset::ImageColumn;
+use dismax::dataset::{ImageColumn, LoadOptions};
 use dismax::model::Model;
 use dismax::stage::{Stage, StageOptions};
 
@@ -26,6 +26,7 @@ pub struct Models {
 #[derive(Debug)]
 enum Entry {
     Model(Box<Model>),
+    OnDemand(Box<Model>),
     Stage(Arc<Stage>),
     Elsewhere(Arc<Model>, Arc<dyn StageSource>),
 }
@@ -84,6 +85,13 @@ impl Models {
         self.add(name.into(), Entry::Model(Box::new(model)))
     }
 
+    /// Adds a model whose network is built when a first query is planned that needs it: for many models, of which a query
+    /// uses one or two. What is wrong with it is then found as late.
+    #[must_use]
+    pub fn with_on_demand(self, name: impl Into<String>, model: Model) -> Self {
+        self.add(name.into(), Entry::OnDemand(Box::new(model)))
+    }
+
     /// Adds the model of a stage that the caller shares with other work, or whose [`Stage::stats`] it wants to read.
     #[must_use]
     pub fn with_stage(self, name: impl Into<String>, stage: Arc<Stage>) -> Self {
@@ -106,7 +114,7 @@ impl Models {
     pub fn names(&self) -> Vec<ModelName> {
         let name = |(name, entry): &(String, Entry)| {
             let digest = match entry {
-                Entry::Model(model) => model.digest(),
+                Entry::Model(model) | Entry::OnDemand(model) => model.digest(),
                 Entry::Elsewhere(model, _) => model.digest(),
                 Entry::Stage(stage) => stage.model().digest(),
             };
@@ -117,25 +125,37 @@ impl Models {
 
     /// Starts the workers, unless that waits.
     pub(crate) fn start(self) -> Result<Registry, dismax::Error> {
-        let mut models = Vec::with_capacity(self.entries.len());
-        for (name, entry) in self.entries {
-            let stage = match (entry, self.started_late) {
-                (Entry::Stage(stage), _) => stage,
-                (Entry::Model(model), false) => Arc::new(Stage::try_new(*model, &self.options)?),
-                (Entry::Model(model), true) => {
-                    let start = Start::Here(self.options.clone());
-                    models.push(Arc::new(ScoringModel::of(name, Arc::from(model), start, &self.cache)?));
-                    continue;
-                }
-                (Entry::Elsewhere(model, source), _) => {
-                    let cache = source.cache();
-                    models.push(Arc::new(ScoringModel::of(name, model, Start::Elsewhere(source), &cache)?));
-                    continue;
-                }
-            };
-            models.push(Arc::new(ScoringModel::try_new(name, stage, &self.cache)?));
-        }
-        Ok(Registry { models })
+        let settings = Settings { options: self.options, cache: self.cache, started_late: self.started_late };
+        let models = self.entries.into_iter().map(|(name, entry)| settings.start(name, entry).map(Arc::new));
+        Ok(Registry { models: models.collect::<Result<_, _>>()?, settings })
+    }
+}
+
+/// How the models of a session start, also those that come later.
+#[derive(Debug, Clone)]
+struct Settings {
+    options: StageOptions,
+    cache: Arc<ScoreCache>,
+    started_late: bool,
+}
+
+impl Settings {
+    fn start(&self, name: String, entry: Entry) -> Result<ScoringModel, dismax::Error> {
+        let options = || self.options.clone();
+        let (model, start) = match entry {
+            Entry::Stage(stage) => return ScoringModel::try_new(name, stage, &self.cache),
+            Entry::Elsewhere(model, source) => {
+                let cache = source.cache();
+                return ScoringModel::of(name, model, Start::Elsewhere(source), &cache);
+            }
+            Entry::Model(model) | Entry::OnDemand(model) if self.started_late => (model, Start::Here(options())),
+            Entry::OnDemand(model) => (model, Start::OnDemand(options())),
+            Entry::Model(model) => {
+                let stage = Arc::new(Stage::try_new(*model, &self.options)?);
+                return ScoringModel::try_new(name, stage, &self.cache);
+            }
+        };
+        ScoringModel::of(name, Arc::from(model), start, &self.cache)
     }
 }
 
@@ -162,6 +182,8 @@ pub(crate) struct ScoringModel {
 /// Who starts the workers.
 enum Start {
     Here(StageOptions),
+    /// Here as well, when a query that needs them is planned.
+    OnDemand(StageOptions),
     Elsewhere(Arc<dyn StageSource>),
 }
 
@@ -203,7 +225,7 @@ impl ScoringModel {
     pub fn working(&self) -> Result<&Working> {
         let working = self.working.get_or_init(|| {
             let stage = match &self.start {
-                Start::Here(options) => {
+                Start::Here(options) | Start::OnDemand(options) => {
                     Stage::try_new(Arc::clone(&self.model), options).map(Arc::new).map_err(external)
                 }
                 Start::Elsewhere(source) => source.stage(&self.name()),
@@ -215,6 +237,22 @@ impl ScoringModel {
         working.as_ref().map_err(|error| DataFusionError::Shared(Arc::clone(error)))
     }
 
+    /// Starts what should be at work before a plan is made: the sizes of its record batches depend on it.
+    ///
+    /// # Errors
+    /// As [`ScoringModel::working`].
+    pub fn be_ready(&self) -> Result<()> {
+        match self.start {
+            Start::OnDemand(_) => self.working().map(|_| ()),
+            Start::Here(_) | Start::Elsewhere(_) => Ok(()),
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
     /// The workers, where there are any.
     pub fn stage_if_started(&self) -> Option<&Arc<Stage>> {
         self.working.get()?.as_ref().ok().map(|working| &working.stage)
@@ -222,23 +260,28 @@ impl ScoringModel {
 
     /// Checks that this argument holds images, and says how the stage finds them in it.
     pub fn image_column(&self, argument: &Field) -> Result<ImageColumn> {
-        let field = argument.clone().with_data_type(image_type(argument).clone());
-        let column = ImageColumn::from_field(&field).ok();
         let reads_paths = match &self.start {
-            Start::Here(options) => options.load.read_paths,
+            Start::Here(options) | Start::OnDemand(options) => options.load.read_paths,
             // Rows of a query name no files that its worker opens.
             Start::Elsewhere(_) => false,
         };
-        let readable = column.filter(|column| !column.holds_paths() || reads_paths);
-        readable.ok_or_else(|| {
-            plan_datafusion_err!(
-                "\"{}\" has type {}, which holds no images: give a column of encoded images (binary), the struct {{bytes, path}} \
-                 of Hugging Face, arrow.fixed_shape_tensor of uint8 or nested lists of uint8",
-                argument.name(),
-                argument.data_type()
-            )
-        })
+        image_column(argument, reads_paths)
     }
+}
+
+/// Checks that an argument holds images, and says how they are found in it.
+pub(crate) fn image_column(argument: &Field, reads_paths: bool) -> Result<ImageColumn> {
+    let field = argument.clone().with_data_type(image_type(argument).clone());
+    let column = ImageColumn::from_field(&field).ok();
+    let readable = column.filter(|column| !column.holds_paths() || reads_paths);
+    readable.ok_or_else(|| {
+        plan_datafusion_err!(
+            "\"{}\" has type {}, which holds no images: give a column of encoded images (binary), the struct {{bytes, path}} \
+             of Hugging Face, arrow.fixed_shape_tensor of uint8 or nested lists of uint8",
+            argument.name(),
+            argument.data_type()
+        )
+    })
 }
 
 /// The type of an image argument. A NULL is a missing image.
@@ -277,24 +320,70 @@ impl Hash for ScoringModel {
 #[error("no model is registered")]
 pub struct NoModel;
 
-/// All models of a session.
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// All models of a session. Equal where the models are.
+#[derive(Debug)]
 pub(crate) struct Registry {
     models: Vec<Arc<ScoringModel>>,
+    settings: Settings,
+}
+
+impl PartialEq for Registry {
+    fn eq(&self, other: &Self) -> bool {
+        self.models == other.models
+    }
+}
+
+impl Eq for Registry {}
+
+impl Hash for Registry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.models.hash(state);
+    }
 }
 
 impl Registry {
+    /// The models, in the order in which they were added.
+    pub fn models(&self) -> &[Arc<ScoringModel>] {
+        &self.models
+    }
+
+    /// How images are loaded where no model says otherwise.
+    pub fn load_options(&self) -> LoadOptions {
+        self.settings.options.load
+    }
+
+    /// These models and one more, which starts as they did, in the place of one that has its name.
+    ///
+    /// # Errors
+    /// What starting it says.
+    pub fn with(&self, name: &str, model: Model) -> Result<Self, dismax::Error> {
+        let mut more = self.without(name);
+        more.models.push(Arc::new(self.settings.start(name.to_owned(), Entry::Model(Box::new(model)))?));
+        Ok(more)
+    }
+
+    /// These models but the one of this name.
+    pub fn without(&self, name: &str) -> Self {
+        let models = self.models.iter().filter(|model| model.name != name).cloned().collect();
+        Self { models, settings: self.settings.clone() }
+    }
+
+    /// Whether there is a model of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.models.iter().any(|model| model.name == name)
+    }
+
     /// The models by name and digest.
     pub fn names(&self) -> Vec<ModelName> {
         self.models.iter().map(|model| model.name()).collect()
     }
 
     /// The model of this name, or the only one where none is named.
+    ///
+    /// # Errors
+    /// Which models there are.
     pub fn get(&self, name: Option<&str>) -> Result<&Arc<ScoringModel>> {
-        let names = || {
-            let names: Vec<_> = self.models.iter().map(|model| format!("'{}'", model.name)).collect();
-            if names.is_empty() { "none is registered".to_owned() } else { format!("registered: {}", names.join(", ")) }
-        };
+        let names = || self.listing();
         match (name, self.models.as_slice()) {
             (None, [only]) => Ok(only),
             (None, []) => Err(DataFusionError::External(Box::new(NoModel))),
@@ -306,6 +395,12 @@ impl Registry {
                 .find(|model| model.name == name)
                 .ok_or_else(|| plan_datafusion_err!("there is no model '{name}' ({})", names())),
         }
+    }
+
+    /// The models' names, for messages.
+    pub fn listing(&self) -> String {
+        let names: Vec<_> = self.models.iter().map(|model| format!("'{}'", model.name)).collect();
+        if names.is_empty() { "none is registered".to_owned() } else { format!("registered: {}", names.join(", ")) }
     }
 }
 

@@ -1,15 +1,19 @@
 //! One call that adds everything to a session.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::catalog::TableFunction;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::catalog::{TableFunction, TableFunctionImpl};
+use datafusion::common::DataFusionError;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionContext;
 
 use crate::aggregates;
 use crate::exec::{LateFilters, SmallBatches};
-use crate::functions;
+use crate::function::Function;
+use crate::functions::{self, ScoreFunction};
+use crate::model_tables::{Kind, ModelTable};
 use crate::models::{Models, Registry};
 use crate::plan::{ScoreOnce, ScoringQueryPlanner};
 use crate::table::{self, ScoreTable};
@@ -41,7 +45,7 @@ pub fn extend(builder: SessionStateBuilder, models: Models) -> Result<SessionSta
 /// have no scoring nodes; that an image is scored once is left to the models' cache.
 #[derive(Debug)]
 pub struct Functions {
-    /// Those that score images.
+    /// Those of images.
     pub scalar: Vec<Arc<ScalarUDF>>,
     /// Those that measure: `ece`, `auroc` and so on.
     pub aggregate: Vec<Arc<AggregateUDF>>,
@@ -64,13 +68,44 @@ impl Functions {
     }
 }
 
+/// The models of a session: those of the last [`register`] and what statements changed since.
+pub(crate) fn registry_of(functions: &HashMap<String, Arc<ScalarUDF>>) -> Option<Arc<Registry>> {
+    let function = functions.get(Function::Prediction.name())?.inner().downcast_ref::<ScoreFunction>()?;
+    Some(Arc::clone(&function.models))
+}
+
+/// Puts the functions of these models in the place of those that the session has.
+pub(crate) fn replace(session: &SessionContext, models: &Arc<Registry>) -> Result<(), DataFusionError> {
+    let state = session.state_ref();
+    let mut state = state.write();
+    for function in functions::all(models) {
+        state.register_udf(Arc::new(function))?;
+    }
+    for (name, table) in tables(models) {
+        state.register_udtf(name, table);
+    }
+    Ok(())
+}
+
+/// The table functions.
+fn tables(models: &Arc<Registry>) -> impl Iterator<Item = (&'static str, Arc<dyn TableFunctionImpl>)> {
+    let score = Arc::new(ScoreTable { models: Arc::clone(models) }) as Arc<dyn TableFunctionImpl>;
+    let about_models = Kind::ALL.map(|kind| {
+        let table = ModelTable { kind, models: Arc::clone(models) };
+        (kind.name(), Arc::new(table) as Arc<dyn TableFunctionImpl>)
+    });
+    about_models.into_iter().chain([(table::NAME, score)])
+}
+
 fn install(mut builder: SessionStateBuilder, models: &Arc<Registry>) -> SessionStateBuilder {
     let scalar = builder.scalar_functions().get_or_insert_default();
     scalar.extend(functions::all(models).map(Arc::new));
     builder.aggregate_functions().get_or_insert_default().extend(aggregates::all().map(Arc::new));
     builder.window_functions().get_or_insert_default().push(Arc::new(window::bh_reject()));
-    let score = Arc::new(TableFunction::new(table::NAME.into(), Arc::new(ScoreTable { models: Arc::clone(models) })));
-    builder.table_functions().get_or_insert_default().insert(table::NAME.into(), score);
+    for (name, table) in tables(models) {
+        let function = Arc::new(TableFunction::new(name.into(), table));
+        builder.table_functions().get_or_insert_default().insert(name.into(), function);
+    }
     let others = builder.query_planner().take();
     let planner = Arc::new(ScoringQueryPlanner::beside(others));
     builder

@@ -8,10 +8,11 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, Result, plan_datafusion_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, lit};
-use dismax::columns::Columns;
+use dismax::columns::{Columns, ScoredColumn};
 use dismax::dataset::ImageColumn;
 use dismax::stage::Stage;
 
+use crate::function::{Alpha, Parameter};
 use crate::functions::ScoreFunction;
 use crate::models::{Models, Registry, ScoringModel, external};
 use crate::output::Output;
@@ -26,6 +27,9 @@ pub struct ScoredOptions {
     pub prefix: String,
     /// Share of in-distribution rows that `is_ood` may flag, in (0, 1); the model's own where none is given.
     pub alpha: Option<f64>,
+    /// Share of rows of each class whose true class may be missing in the column `prediction_set`; there is no such column
+    /// where none is given.
+    pub prediction_set: Option<f64>,
 }
 
 /// A plan that reads a table and appends what [`Columns`] appends, and the schema of its rows with the model's metadata.
@@ -43,16 +47,13 @@ pub fn scored(
 ) -> Result<(LogicalPlan, SchemaRef)> {
     let below = table.schema();
     let columns = Columns::try_new(&stage, &options.prefix).map_err(external)?;
-    let columns = match options.alpha {
-        Some(alpha) => columns.with_alpha(alpha).map_err(external)?,
-        None => columns,
-    };
+    let columns = columns.with_alphas(options.alpha, options.prediction_set).map_err(external)?;
     let schema = columns.schema(&below).map_err(external)?;
     let image = ImageColumn::find(&below, options.image.as_deref()).map_err(external)?;
     stage.load_options().require_paths(&image).map_err(external)?;
     let models = Models::new().with_cache(Arc::new(ScoreCache::new(0))).with_stage("model", stage);
     let models = Arc::new(models.start().map_err(external)?);
-    let plan = plan(table, &models, models.get(None)?, image.name(), options)?;
+    let plan = plan(table, &models, models.get(None)?, image.name(), (options, &columns))?;
     Ok((plan, schema))
 }
 
@@ -62,19 +63,26 @@ pub(crate) fn plan(
     models: &Arc<Registry>,
     model: &ScoringModel,
     image: &str,
-    options: &ScoredOptions,
+    (options, columns): (&ScoredOptions, &Columns),
 ) -> Result<LogicalPlan> {
     let schema = table.schema();
     let plan = LogicalPlanBuilder::scan("files", provider_as_source(table), None)?;
     let column = |name: &str| Expr::Column(Column::new(Some("files"), name));
     // The names alone, by which messages and conditions speak of them.
     let mut exprs: Vec<Expr> = schema.fields().iter().map(|field| column(field.name()).alias(field.name())).collect();
-    for (output, field) in Output::COLUMNS.into_iter().zip(model.columns.fields()) {
-        let function = Arc::new(ScalarUDF::new_from_impl(ScoreFunction::new(output, Arc::clone(models))));
-        let mut arguments = vec![column(image)];
-        arguments.extend(options.alpha.filter(|_| output == Output::IsOod).map(lit));
-        arguments.push(lit(model.name.clone()));
-        exprs.push(function.call(arguments).alias(format!("{}{}", options.prefix, field.name())));
+    let outputs = ScoredColumn::all().map(|column| match (column, options.alpha) {
+        (ScoredColumn::IsOod, Some(alpha)) => Output::IsOodAt(Alpha::new(alpha)),
+        (column, _) => Output::Column(column),
+    });
+    let sets = options.prediction_set.map(|alpha| Output::PredictionSet(Alpha::new(alpha)));
+    for (output, field) in outputs.chain(sets).zip(columns.fields()) {
+        let function = ScoreFunction::new(output.function(), Arc::clone(models));
+        let parameter = output.parameter().map(|parameter| match parameter {
+            Parameter::Alpha(alpha) => lit(alpha.get()),
+            Parameter::Count(count) => lit(count),
+        });
+        let arguments = [column(image)].into_iter().chain(parameter).chain([lit(model.name.clone())]);
+        exprs.push(ScalarUDF::new_from_impl(function).call(arguments.collect()).alias(field.name()));
     }
     plan.project(exprs)?.build()
 }

@@ -41,7 +41,8 @@ impl TableFunctionImpl for ScoreTable {
             )
         })?;
         scored::require_free_names(&schema, scoring)?;
-        let plan = scored::plan(table, &self.models, scoring, image.name(), &ScoredOptions::default())?;
+        let plan =
+            scored::plan(table, &self.models, scoring, image.name(), (&ScoredOptions::default(), &scoring.columns))?;
         Ok(Arc::new(ViewTable::new(plan, None)))
     }
 }

@@ -12,13 +12,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use crate::exec::ScoreExec;
 use crate::functions::ScoreFunction;
 use crate::models::ModelName;
-use crate::output::Output;
+use crate::register::registry_of;
 
-/// The models that the functions of a session score with: those of the last [`register`](crate::register).
+/// The models that the functions of a session score with: those of the last
+/// [`register`](crate::register), and what statements changed since.
 pub fn models_of(functions: &HashMap<String, Arc<ScalarUDF>>) -> Vec<ModelName> {
-    let function = functions.get(Output::Prediction.function());
-    let function = function.and_then(|function| function.inner().downcast_ref::<ScoreFunction>());
-    function.map_or_else(Vec::new, |function| function.models.names())
+    registry_of(functions).map_or_else(Vec::new, |models| models.names())
 }
 
 /// The models that carry out a plan: those of its scoring nodes, and all models of a function that scores by itself.

@@ -25,7 +25,7 @@ impl Call {
         let Some(function) = func.inner().downcast_ref::<ScoreFunction>() else { return Ok(None) };
         let Some(image) = args.first() else { return Ok(None) };
         let scalars: Vec<Option<&ScalarValue>> = args.iter().map(literal).collect();
-        let (output, model) = resolve(function.output, &function.models, &scalars)?;
+        let (output, model) = resolve(function.function, &function.models, &scalars)?;
         Ok(Some(Self { image: image.clone(), model: Arc::clone(model), output }))
     }
 

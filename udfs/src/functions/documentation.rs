@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use datafusion::logical_expr::{DocSection, Documentation};
 
-use crate::output::Output;
+use crate::function::{Function, Takes};
 
 const SECTION: DocSection = DocSection {
     include: true,
@@ -12,50 +12,71 @@ const SECTION: DocSection = DocSection {
     description: Some("Score images with DisMax networks: calibrated probabilities and out-of-distribution flags."),
 };
 
-static ALL: LazyLock<Vec<(Output, Documentation)>> =
-    LazyLock::new(|| Output::ALL.into_iter().map(|output| (output, documentation(output))).collect());
+/// Of functions that need no model.
+pub(super) const IMAGES: DocSection =
+    DocSection { include: true, label: "Image Functions", description: Some("Look at images without a model.") };
 
-pub(super) fn of(output: Output) -> Option<&'static Documentation> {
-    ALL.iter().find(|(documented, _)| *documented == output).map(|(_, documentation)| documentation)
+/// What functions of an image take.
+pub(super) const IMAGE: &str = "Encoded images (binary, binary view, large binary), the struct {bytes, path} of Hugging \
+                                Face, arrow.fixed_shape_tensor of uint8 or nested lists of uint8.";
+
+static ALL: LazyLock<Vec<(Function, Documentation)>> =
+    LazyLock::new(|| Function::ALL.into_iter().map(|function| (function, documentation(function))).collect());
+
+pub(super) fn of(function: Function) -> Option<&'static Documentation> {
+    ALL.iter().find(|(documented, _)| *documented == function).map(|(_, documentation)| documentation)
 }
 
-fn documentation(output: Output) -> Documentation {
-    let name = output.function();
-    let (options, alpha) = match output {
-        Output::IsOod => ("[, alpha] [, model]", true),
-        _ => ("[, model]", false),
+fn documentation(function: Function) -> Documentation {
+    let name = function.name();
+    let (options, example) = match function.takes() {
+        Takes::Nothing => ("[, model]", "img"),
+        Takes::AlphaOrNothing => ("[, alpha] [, model]", "img"),
+        Takes::Alpha => (", alpha [, model]", "img, 0.05"),
+        Takes::Count => (", k [, model]", "img, 5"),
     };
-    let mut builder = Documentation::builder(SECTION, description(output), format!("{name}(image{options})"))
-        .with_argument(
-            "image",
-            "Encoded images (binary, binary view, large binary), the struct {bytes, path} of Hugging Face, \
-             arrow.fixed_shape_tensor of uint8 or nested lists of uint8.",
-        );
-    if alpha {
-        builder = builder.with_argument(
+    let mut builder = Documentation::builder(SECTION, description(function), format!("{name}(image{options})"))
+        .with_argument("image", IMAGE);
+    let parameter = match function.takes() {
+        Takes::Nothing => None,
+        Takes::AlphaOrNothing => Some((
             "alpha",
             "Share of in-distribution images that may be flagged, between 0 and 1; the model's own where it is left out.",
-        );
+        )),
+        Takes::Alpha => {
+            Some(("alpha", "Share of the images of each class whose set may lack that class, between 0 and 1."))
+        }
+        Takes::Count => Some(("k", "How many classes, at least 1.")),
+    };
+    if let Some((parameter, meaning)) = parameter {
+        builder = builder.with_argument(parameter, meaning);
     }
     builder = builder.with_argument("model", "Name of a registered model; needed only where several are registered.");
-    builder = builder.with_sql_example(format!("SELECT {name}(img) FROM 'photos.parquet';"));
-    for related in Output::ALL.into_iter().filter(|related| *related != output) {
-        builder = builder.with_related_udf(related.function());
+    builder = builder.with_sql_example(format!("SELECT {name}({example}) FROM 'photos.parquet';"));
+    for related in Function::ALL.into_iter().filter(|related| *related != function) {
+        builder = builder.with_related_udf(related.name());
     }
     builder.build()
 }
 
-fn description(output: Output) -> &'static str {
-    match output {
-        Output::All => {
+fn description(function: Function) -> &'static str {
+    match function {
+        Function::All => {
             "Returns a struct of prediction, confidence, probabilities, ood_score, ood_p_value, is_ood and error for an image."
         }
-        Output::Prediction => "Returns the name of the most probable class, NULL where the image cannot be scored.",
-        Output::Confidence => "Returns the calibrated probability of the predicted class, in (0, 1].",
-        Output::Probabilities => "Returns the calibrated probability of every class, in the model's order.",
-        Output::OodScore => "Returns the out-of-distribution score: higher is more out-of-distribution.",
-        Output::OodPValue => "Returns the conformal p-value, in (0, 1]: small is out-of-distribution.",
-        Output::IsOod | Output::IsOodAt(_) => "Returns whether the image's conformal p-value is at most alpha.",
-        Output::Error => "Returns why an image could not be scored, NULL where it was.",
+        Function::Prediction => "Returns the name of the most probable class, NULL where the image cannot be scored.",
+        Function::Confidence => "Returns the calibrated probability of the predicted class, in (0, 1].",
+        Function::Probabilities => "Returns the calibrated probability of every class, in the model's order.",
+        Function::TopK => {
+            "Returns the k most probable classes with their calibrated probabilities, the most probable first."
+        }
+        Function::PredictionSet => {
+            "Returns the classes that the image may be of: of the images of each class at most a share of alpha lacks it. An \
+             empty list where no class is plausible."
+        }
+        Function::OodScore => "Returns the out-of-distribution score: higher is more out-of-distribution.",
+        Function::OodPValue => "Returns the conformal p-value, in (0, 1]: small is out-of-distribution.",
+        Function::IsOod => "Returns whether the image's conformal p-value is at most alpha.",
+        Function::Error => "Returns why an image could not be scored, NULL where it was.",
     }
 }

@@ -1,4 +1,4 @@
-//! The function of one output, outside a plan's scoring node.
+//! A scoring function, outside a plan's scoring node.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -13,33 +13,39 @@ use datafusion::logical_expr::{
 
 use super::arguments::resolve;
 use super::{documentation, evaluate};
+use crate::function::{Function, Takes};
 use crate::models::Registry;
-use crate::output::Output;
 
-/// The function of one output.
+/// A scoring function.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ScoreFunction {
-    pub output: Output,
+    pub function: Function,
     pub models: Arc<Registry>,
     signature: Signature,
 }
 
 impl ScoreFunction {
-    pub fn new(output: Output, models: Arc<Registry>) -> Self {
+    pub fn new(function: Function, models: Arc<Registry>) -> Self {
         // The first decides; the others are what `SHOW FUNCTIONS` lists.
         let mut forms = vec![TypeSignature::UserDefined];
-        let listed = |more: &[DataType]| TypeSignature::Exact([&[DataType::Binary], more].concat());
-        forms.extend([listed(&[]), listed(&[DataType::Utf8])]);
-        if output == Output::IsOod {
-            forms.extend([listed(&[DataType::Float64]), listed(&[DataType::Float64, DataType::Utf8])]);
+        let parameters: &[Option<DataType>] = match function.takes() {
+            Takes::Nothing => &[None],
+            Takes::AlphaOrNothing => &[None, Some(DataType::Float64)],
+            Takes::Alpha => &[Some(DataType::Float64)],
+            Takes::Count => &[Some(DataType::Int64)],
+        };
+        for parameter in parameters {
+            let without: Vec<DataType> = [DataType::Binary].into_iter().chain(parameter.clone()).collect();
+            forms.push(TypeSignature::Exact(without.clone()));
+            forms.push(TypeSignature::Exact([without, vec![DataType::Utf8]].concat()));
         }
-        Self { output, models, signature: Signature::one_of(forms, Volatility::Immutable) }
+        Self { function, models, signature: Signature::one_of(forms, Volatility::Immutable) }
     }
 }
 
 impl ScalarUDFImpl for ScoreFunction {
     fn name(&self) -> &str {
-        self.output.function()
+        self.function.name()
     }
 
     fn signature(&self) -> &Signature {
@@ -61,7 +67,7 @@ impl ScalarUDFImpl for ScoreFunction {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
-        let (output, model) = resolve(self.output, &self.models, arguments.scalar_arguments)?;
+        let (output, model) = resolve(self.function, &self.models, arguments.scalar_arguments)?;
         if let Some(image) = arguments.arg_fields.first() {
             model.image_column(image)?;
         }
@@ -74,7 +80,7 @@ impl ScalarUDFImpl for ScoreFunction {
         }
         let options = arguments.args.iter().skip(1).map(constant).collect::<Result<Vec<_>>>()?;
         let scalars: Vec<Option<&ScalarValue>> = std::iter::once(None).chain(options.iter().map(Some)).collect();
-        let (output, model) = resolve(self.output, &self.models, &scalars)?;
+        let (output, model) = resolve(self.function, &self.models, &scalars)?;
         let (Some(images), Some(field)) = (arguments.args.first(), arguments.arg_fields.first()) else {
             return plan_err!("{} needs an image", self.name());
         };
@@ -88,7 +94,7 @@ impl ScalarUDFImpl for ScoreFunction {
     }
 
     fn documentation(&self) -> Option<&Documentation> {
-        documentation::of(self.output)
+        documentation::of(self.function)
     }
 }
 

@@ -35,6 +35,7 @@ impl ExtensionPlanner for ScorePlanner {
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let Some(node) = node.as_any().downcast_ref::<ScoreNode>() else { return Ok(None) };
         let [input] = physical_inputs else { return plan_err!("a scoring node has one input") };
+        node.model.be_ready()?;
         let image = planner.create_physical_expr(&node.image, node.input.schema(), session, context)?;
         let names = node.outputs.iter().map(|output| (*output, node.column(*output).name));
         let exec = ScoreExec::try_new(Arc::clone(input), image, Arc::clone(&node.model), names.collect())?;

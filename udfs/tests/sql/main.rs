@@ -12,4 +12,5 @@ mod logic;
 mod portable_plans;
 mod score_once;
 mod shapes;
+mod statements;
 mod support;

@@ -104,6 +104,24 @@ pub const SHAPES: &[Shape] = &[
     Shape("SELECT count(*) FROM photos WHERE dismax_is_ood(image)", 1, ALL),
     Shape("SELECT id, unnest(dismax_probabilities(image)) FROM photos WHERE id < 300", 1, EARLY),
     Shape("SELECT dismax_is_ood(image), dismax_is_ood(image, 0.2), dismax_is_ood(image, 0.5) FROM photos", 1, ALL),
+    Shape(
+        "SELECT id, dismax_top_k(image, 2), dismax_prediction_set(image, 0.1) FROM photos \
+         WHERE dismax_confidence(image) > 0.34 AND id < 300",
+        1,
+        EARLY,
+    ),
+    Shape(
+        "SELECT dismax_top_k(image, 1)[1]['class'] AS c, count(*) FROM photos \
+         WHERE array_length(dismax_prediction_set(image, 0.05)) > 1 GROUP BY c",
+        1,
+        ALL,
+    ),
+    Shape(
+        "SELECT dismax_image_info(image)['format'] AS f, dismax_prediction(image), count(*) FROM photos \
+         WHERE dismax_image_info(image)['light'] > 0.3 GROUP BY f, dismax_prediction(image)",
+        1,
+        "SELECT count(*) FROM photos WHERE dismax_image_info(image)['light'] > 0.3",
+    ),
     Shape("SELECT dismax_prediction(image['bytes']) FROM photos WHERE dismax_is_ood(image['bytes'])", 1, BYTES),
     Shape(
         "SELECT dismax_prediction(image), digit, count(*) FROM photos GROUP BY ROLLUP (dismax_prediction(image), digit)",
