@@ -1,6 +1,6 @@
 //! Models that are given with a name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dismax::model::Model;
 use dismax::{Error, Result};
@@ -16,6 +16,36 @@ pub fn named(arguments: &[String]) -> Result<Vec<(String, Model)>> {
             )));
         }
         models.push((name, Model::read(folder)?));
+    }
+    Ok(models)
+}
+
+/// Reads the models that lie in folders, each under the name of its own, which none of `others` may have.
+pub fn in_folders(folders: &[PathBuf], others: &[(String, Model)]) -> Result<Vec<(String, Model)>> {
+    let mut models: Vec<(String, Model)> = Vec::new();
+    for folder in folders {
+        let mut places = Vec::new();
+        for entry in folder.read_dir().map_err(|error| Error::io(folder, error))? {
+            places.push(entry.map_err(|error| Error::io(folder, error))?.path());
+        }
+        places.retain(|place| Model::is_at(place));
+        places.sort();
+        if places.is_empty() {
+            return Err(Error::Config(format!(
+                "{}: none of its folders is a model; a model itself is given with --model",
+                folder.display()
+            )));
+        }
+        for place in places {
+            let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if others.iter().chain(&models).any(|(taken, _)| *taken == name) {
+                return Err(Error::Config(format!(
+                    "two models are called '{name}'; give one of them another name: --model NAME={}",
+                    place.display()
+                )));
+            }
+            models.push((name, Model::read(place)?));
+        }
     }
     Ok(models)
 }

@@ -30,6 +30,10 @@ use crate::runtime::{enter, wait};
 /// is a table with the scores appended. Aggregates: ``ece``, ``brier``, ``auroc``, ``average_precision``,
 /// ``fpr_at_tpr``; ``bh_reject(p_value, q) OVER ()`` as a window function.
 ///
+/// ``dismax_top_k(image, k)`` and ``dismax_prediction_set(image, alpha)`` give classes; ``dismax_image_info(image)`` and
+/// ``dismax_hash_distance(a, b)`` need no model. ``CREATE MODEL name FROM 'folder'`` and ``DROP MODEL name`` change which
+/// models there are, ``dismax_models()`` and ``dismax_metrics()`` are tables of them.
+///
 /// A query scores each image once, and only if no cheaper condition leaves it out. Scores are remembered
 /// (``dismax.score_cache()``), so that the next query finds them.
 #[pyclass(frozen, module = "dismax")]
@@ -83,10 +87,10 @@ impl Session {
     }
 
     /// Plans a query, which runs when its rows are asked for. Statements that change something (``CREATE VIEW``,
-    /// ``COPY ... TO``) run at once or when read, as in DataFusion.
+    /// ``CREATE MODEL``, ``COPY ... TO``) run at once or when read, as in DataFusion.
     fn sql(&self, py: Python<'_>, query: &str) -> PyResult<Relation> {
         enter()?;
-        let frame = wait(py, self.context.sql(query))?.map_err(|error| from_query(&error))?;
+        let frame = wait(py, dismax_udfs::sql(&self.context, query))?.map_err(|error| from_query(&error))?;
         Ok(Relation::of_query(SessionContext::clone(&self.context), frame.into_unoptimized_plan()))
     }
 

@@ -62,6 +62,7 @@ fn train_calibrate_score_and_evaluate() {
     assert!(card.contains("`mps`") && card.contains("10.00 %"), "{card}");
 
     check_scored(&folder, &model);
+    check_prediction_sets(&folder, &model);
 
     let (test, unseen, charts) = (digits("test"), digits("unseen"), folder.path("charts"));
     let arguments = ["evaluate", "--model", &model, "--id", &test, "--ood", &unseen];
@@ -109,6 +110,31 @@ fn check_scored(folder: &Folder, model: &str) {
         assert_eq!(&failed["id"].slice(index, 1), &before["id"].slice(row, 1));
         assert_eq!(failed["error"].as_string::<i32>().value(index), errors.value(row));
     }
+}
+
+/// Sets of classes as a column, on which a filter can depend; of nine tenths of the rows they have the true class.
+fn check_prediction_sets(folder: &Folder, model: &str) {
+    let (test, output, sure) = (digits("test"), folder.path("sets.parquet"), folder.path("sure.parquet"));
+    dismax(&["score", &test, "--model", model, "--out", &output, "--prediction-set", "0.1"]).ok();
+    let scored = read(&output);
+    let (sets, predictions) = (scored["prediction_set"].as_list::<i32>(), &scored["prediction"]);
+    let predictions = arrow::compute::cast(predictions, &arrow::datatypes::DataType::Utf8).expect("names");
+    let labels = arrow::compute::cast(&scored["label"], &arrow::datatypes::DataType::Utf8).expect("names");
+    let (mut covered, mut sure_rows) = (0, 0);
+    for row in 0..scored.num_rows() {
+        let set = sets.value(row);
+        let set: Vec<_> = set.as_string::<i32>().iter().flatten().collect();
+        covered += usize::from(set.contains(&labels.as_string::<i32>().value(row)));
+        sure_rows += usize::from(set == [predictions.as_string::<i32>().value(row)]);
+    }
+    assert!((290..=361).contains(&covered) && sure_rows > 100, "{covered} of 361 rows, {sure_rows} sure");
+    let one = "cardinality(prediction_set) = 1";
+    let arguments = ["filter", &test, "--model", model, "--keep", "in-dist", "--out", &sure, "--prediction-set", "0.1"];
+    dismax(&[&arguments[..], &["--where", one, "--columns"]].concat()).ok();
+    let kept = read(&sure);
+    assert!(kept.num_rows() > 100 && kept["prediction_set"].as_list::<i32>().value_length(0) == 1);
+    let refused = dismax(&["score", &test, "--model", model, "--out", &sure, "--prediction-set", "0.001"]).refused(2);
+    assert!(refused.contains("need 999 calibration rows"), "{refused}");
 }
 
 #[test]

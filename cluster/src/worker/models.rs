@@ -58,6 +58,11 @@ impl WorkerModels {
         }
     }
 
+    /// How stages run, and how images are loaded.
+    pub fn options(&self) -> &StageOptions {
+        &self.options
+    }
+
     /// The stage of a model for parts of a dataset.
     pub fn stage_for(&self, model: &ModelName, image: Option<&str>, max_pixels: u64) -> Result<Arc<Stage>> {
         let key = StageKey { digest: model.digest.clone(), image: image.map(str::to_owned), max_pixels };

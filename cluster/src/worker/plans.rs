@@ -31,7 +31,7 @@ impl Plans {
     /// The session of one piece of a query: the query's functions, this worker's models.
     pub fn session(&self, context: WorkerQueryContext) -> PlanResult<SessionState> {
         let query = Query::of(&context.headers)?;
-        let mut models = Models::new();
+        let mut models = Models::new().with_options(self.models.options().clone());
         for model in &query.models {
             // One that is not here is one that the plan does not need.
             if let Some(found) = self.models.here(&model.digest) {

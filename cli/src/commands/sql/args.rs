@@ -34,6 +34,10 @@ pub struct Args {
     #[arg(long = "model", value_name = "[NAME=]MODEL")]
     pub models: Vec<String>,
 
+    /// A folder of models: each of its folders that is a model, by its name. A model is loaded when a query needs it.
+    #[arg(long = "models", value_name = "FOLDER")]
+    pub model_folders: Vec<PathBuf>,
+
     /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table, conflicts_with = "out")]
     pub format: Format,

@@ -22,7 +22,13 @@ impl SqlHelper {
         names.extend(state.scalar_functions().keys().map(|name| format!("{name}(")));
         names.extend(state.aggregate_functions().keys().map(|name| format!("{name}(")));
         names.extend(state.window_functions().keys().map(|name| format!("{name}(")));
-        names.extend(state.table_functions().keys().map(|name| format!("{name}('")));
+        // Of these one takes a file.
+        names.extend(state.table_functions().keys().map(|name| match name.as_str() {
+            "dismax_score" => format!("{name}('"),
+            _ => format!("{name}("),
+        }));
+        // No keyword of the parser.
+        names.push("MODEL".to_owned());
         names.extend(ALL_KEYWORDS.iter().map(|keyword| (*keyword).to_owned()));
         names.sort();
         names.dedup();

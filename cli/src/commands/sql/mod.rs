@@ -32,9 +32,11 @@ Examples:
   # Interactively, with history and completion; \\? helps
   dismax sql --model model
 
-Functions of an image: dismax_prediction, dismax_confidence, dismax_probabilities, dismax_ood_score, dismax_ood_p_value,
-dismax_is_ood(image [, alpha]), dismax_error, and dismax for all of them as a struct. With several models the model's name
-is the last argument. dismax_score('FILE') is a table of a file's rows with all of these as columns.
+Functions of an image: dismax_prediction, dismax_confidence, dismax_probabilities, dismax_top_k(image, k),
+dismax_prediction_set(image, alpha), dismax_ood_score, dismax_ood_p_value, dismax_is_ood(image [, alpha]), dismax_error, and
+dismax for the appended columns as a struct. With several models the model's name is the last argument.
+dismax_score('FILE') is a table of a file's rows with the scored columns. Without a model: dismax_image_info(image) and
+dismax_hash_distance(a, b). Models: CREATE MODEL name FROM 'folder', DROP MODEL name, dismax_models(), dismax_metrics().
 Aggregates: ece(correct, confidence), brier(is_positive, probability), auroc(is_positive, score), average_precision,
 fpr_at_tpr. Window: bh_reject(p_value, q) OVER (). SHOW FUNCTIONS explains each.
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::{DFParser, Statement};
 use dismax::cancel::Cancel;
 use dismax::dataset::{DatasetWriter, WriteOptions};
 use dismax::{Error, Result};
+use dismax_udfs::{SessionStatement, parse_statements};
 use futures::StreamExt;
 use tokio::runtime::Runtime;
 
@@ -38,8 +38,8 @@ impl Runner {
 
     /// All statements of a script. With `--out` there must be rows of one statement, the last.
     pub fn script(&self, script: &str, args: &Args) -> Result<()> {
-        let mut statements: Vec<Statement> = DFParser::parse_sql(script).map_err(failure)?.into();
-        let last = statements.pop();
+        let mut statements = parse_statements(script).map_err(failure)?;
+        let last = statements.pop_back();
         for statement in statements {
             self.print(statement, args.format)?;
         }
@@ -51,7 +51,7 @@ impl Runner {
     }
 
     /// Prints the rows of a statement.
-    pub fn print(&self, statement: Statement, format: Format) -> Result<()> {
+    pub fn print(&self, statement: SessionStatement, format: Format) -> Result<()> {
         self.wait(async {
             let mut rows = self.start(statement).await?;
             let mut printer = Printer::new(format, &rows.schema(), io::stdout());
@@ -64,7 +64,7 @@ impl Runner {
         })
     }
 
-    fn write(&self, statement: Statement, out: &str, force: bool) -> Result<()> {
+    fn write(&self, statement: SessionStatement, out: &str, force: bool) -> Result<()> {
         let start = Instant::now();
         let written = self.wait(async {
             let mut rows = self.start(statement).await?;
@@ -83,7 +83,13 @@ impl Runner {
         Ok(())
     }
 
-    async fn start(&self, statement: Statement) -> Result<SendableRecordBatchStream> {
+    async fn start(&self, statement: SessionStatement) -> Result<SendableRecordBatchStream> {
+        let statement = match statement {
+            SessionStatement::Sql(statement) => *statement,
+            SessionStatement::Model(statement) => {
+                return statement.run(&self.session).map_err(failure)?.execute_stream().await.map_err(failure);
+            }
+        };
         let state = self.session.state();
         let plan = state.statement_to_plan(statement.clone()).await;
         let plan = plan.map_err(|error| missing::file(&state, &statement, &error).unwrap_or_else(|| failure(error)))?;

@@ -20,7 +20,11 @@ pub fn open(
     let images = ImageArgs { image: None, max_pixels: args.max_pixels, read_paths: false };
     let options: StageOptions = args.stage.options(&images);
     let mut models = Models::new().with_options(options);
-    for (name, model) in models::named(&args.models)? {
+    let named = models::named(&args.models)?;
+    for (name, model) in models::in_folders(&args.model_folders, &named)? {
+        models = models.with_on_demand(name, model);
+    }
+    for (name, model) in named {
         models = models.with(name, model);
     }
     #[cfg(feature = "cluster")]
@@ -60,7 +64,9 @@ pub fn failure(error: DataFusionError) -> Error {
         DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
             Some(Error::Config(message)) => Error::Config(message.clone()),
             Some(Error::Cancelled) => Error::Cancelled,
-            _ if inner.is::<NoModel>() => Error::Config(format!("{NoModel}; give one with --model")),
+            _ if inner.is::<NoModel>() => {
+                Error::Config(format!("{NoModel}; give one with --model, or CREATE MODEL name FROM 'folder'"))
+            }
             _ => Error::data("query", format!("{inner}{place}")),
         },
         DataFusionError::SQL(..)

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use datafusion::sql::parser::DFParser;
 use dismax::{Error, Result};
+use dismax_udfs::parse_statements;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
@@ -22,6 +22,7 @@ Write a query and end it with a semicolon; Tab completes names and paths.
   \\d            tables of this session; files are tables too: SELECT * FROM 'photos/*.parquet' LIMIT 5;
   \\d NAME       columns of a table or file
   \\df           functions on images and for audits
+  \\dm           models; CREATE MODEL name FROM 'folder'; reads another one, DROP MODEL name; lets go of it
   \\q            leave (or Ctrl-D)
 Ctrl-C ends a query that runs.";
 
@@ -29,6 +30,8 @@ const FUNCTIONS: &str = "\
 SELECT DISTINCT routine_name AS function, function_type AS kind, syntax_example AS syntax FROM information_schema.routines \
 WHERE routine_name LIKE 'dismax%' OR routine_name IN ('ece', 'brier', 'auroc', 'average_precision', 'fpr_at_tpr', 'bh_reject') \
 ORDER BY 2 DESC, 1";
+
+const MODELS: &str = "SELECT name, architecture, classes, score, alpha, loaded, path FROM dismax_models()";
 
 /// Reads and runs queries until the user leaves. A query that fails does not end the shell.
 pub fn run(runner: &Runner, format: Format) -> Result<()> {
@@ -76,13 +79,14 @@ fn one(runner: &Runner, line: &str, format: Format) -> Result<()> {
         }
         ("\\d", _) => "SHOW TABLES".to_owned(),
         ("\\df", _) => FUNCTIONS.to_owned(),
+        ("\\dm", _) => MODELS.to_owned(),
         (_, Some(name)) => format!("DESCRIBE {name}"),
         (command, _) if command.starts_with('\\') => {
             return Err(Error::Config(format!("there is no command {command}; \\? lists them")));
         }
         _ => line.to_owned(),
     };
-    for statement in DFParser::parse_sql(&query).map_err(failure)? {
+    for statement in parse_statements(&query).map_err(failure)? {
         let start = Instant::now();
         runner.print(statement, format)?;
         runner.ui.note(text::duration(start.elapsed().as_secs_f64()));
