@@ -1,5 +1,7 @@
 //! What can go wrong in an audit and nowhere else.
 
+use super::kind::Kind;
+
 /// Why an audit cannot begin. Everything else is a [`dismax::Error`], which carries this one as
 /// [`Error::Extension`](dismax::Error::Extension).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -18,6 +20,28 @@ pub enum AuditError {
         by_day: bool,
         /// What is wrong, with the columns that there are.
         message: String,
+    },
+    /// Findings are selected by what is no kind, or no severity.
+    #[error("findings \"{text}\": {message}")]
+    Selection {
+        /// The selection.
+        text: String,
+        /// What there is.
+        message: String,
+    },
+    /// A rule that cannot be read.
+    #[error("rule \"{text}\": {message}")]
+    Rule {
+        /// The rule.
+        text: String,
+        /// What is wrong and what to write.
+        message: String,
+    },
+    /// A kind whose findings do not say which rows are copies of which.
+    #[error("of {kind} no row can be kept for the others: only exact_duplicate and near_duplicate tell copies")]
+    NoCopies {
+        /// The kind.
+        kind: Kind,
     },
     /// More rows than the audit can count.
     #[error("more than 4,294,967,295 rows are too many for one audit; audit parts of them")]

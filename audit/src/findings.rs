@@ -22,6 +22,22 @@ pub(super) enum Related {
     Reference(u32),
 }
 
+/// How a finding stands beside what was known before the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Standing {
+    /// Who accepted it and why; none where nobody did.
+    pub accepted: Option<String>,
+    /// Whether an earlier audit lacks it; none without one.
+    pub new: Option<bool>,
+}
+
+impl Standing {
+    /// Whether it is neither accepted nor known from the earlier audit.
+    pub fn counts(&self) -> bool {
+        self.accepted.is_none() && self.new != Some(false)
+    }
+}
+
 /// Puts findings into the order of the table: by kind, most serious and most striking first.
 pub(super) fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| {

@@ -97,6 +97,11 @@ impl Kind {
         }
     }
 
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Its name for people.
     pub const fn title(self) -> &'static str {
         match self {
@@ -168,6 +173,14 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All severities, the most serious first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Medium, Self::Low];
+
+    /// The severity of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.name() == name)
+    }
+
     /// Its name in `findings.parquet`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,8 @@
 //! What is audited, and how.
 
+use std::path::PathBuf;
+
+use super::review::ReviewOptions;
 use dismax::Dataset;
 
 /// What is audited, and how.
@@ -19,12 +22,30 @@ pub struct AuditOptions {
     pub force: bool,
     /// What stands in the report as the command.
     pub command: String,
+    /// What findings are compared with.
+    pub review: ReviewOptions,
+    /// A Parquet or Arrow file, or an object, for the measures of every row.
+    pub rows: Option<String>,
+    /// A folder whose `history.jsonl` gets a line about the audit, and from which the report draws those before it.
+    pub history: Option<PathBuf>,
 }
 
 impl Default for AuditOptions {
-    /// Labels where there are some, no groups, a false discovery rate of 0.05, 24 thumbnails, nothing replaced.
+    /// Labels where there are some, no groups, a false discovery rate of 0.05, 24 thumbnails, nothing replaced, nothing
+    /// to compare with, no file besides the folder.
     fn default() -> Self {
-        Self { label: None, group_by: Vec::new(), time: None, fdr: 0.05, top: 24, force: false, command: String::new() }
+        Self {
+            label: None,
+            group_by: Vec::new(),
+            time: None,
+            fdr: 0.05,
+            top: 24,
+            force: false,
+            command: String::new(),
+            review: ReviewOptions::default(),
+            rows: None,
+            history: None,
+        }
     }
 }
 

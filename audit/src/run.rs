@@ -9,9 +9,12 @@ use super::collect::{Collected, Pass, PassColumns};
 use super::error::AuditError;
 use super::evidence::Evidence;
 use super::groups::GroupColumn;
+use super::history::{History, HistoryEntry};
 use super::kind::{Kind, Severity};
 use super::model_summary::ModelSummary;
 use super::options::{AuditInputs, AuditOptions};
+use super::review::Reviewer;
+use super::rows::RowsWriter;
 use super::sections::Material;
 use super::summary::AuditSummary;
 use super::table::{self, FINDINGS};
@@ -41,6 +44,11 @@ pub fn audit(
     let calibration = model.require_calibration()?;
     let cancel = run.cancel.clone();
     let (wanted, no_labels) = check(stage, inputs, options)?;
+    let mut reviewer = Reviewer::open(&options.review, &cancel)?;
+    let mut history = options.history.as_deref().map(History::read).transpose()?;
+    history.as_ref().map_or(Ok(()), History::require_writable)?;
+    options.rows.as_deref().map_or(Ok(()), |rows| dataset.require_not_read(rows))?;
+    let rows_writer = options.rows.as_deref().map(|rows| RowsWriter::create(rows, options.force)).transpose()?;
     let staging = place::create(out, options.force)?;
     let pass = Pass { stage, calibration };
     let mut collect = |dataset: &Dataset, wanted: &PassColumns, task: &'static str| -> Result<_> {
@@ -82,9 +90,17 @@ pub fn audit(
         classes: model.classes(),
         figures: &found.figures,
     };
-    table::write(&staging.path(FINDINGS), &found.findings, &evidence)?;
+    let standing = |kind, digest: &_| reviewer.standing(kind, digest);
+    table::write(&staging.path(FINDINGS), &found.findings, &evidence, standing)?;
+    summary.review = reviewer.finish();
+    cancel.check()?;
+    rows_writer.map_or(Ok(()), |writer| writer.write(&evidence))?;
     cancel.check()?;
     summary.seconds = start.elapsed().as_secs_f64();
+    let entry = HistoryEntry::of(&summary);
+    if let Some(history) = &mut history {
+        history.entries.push(entry.clone());
+    }
     let mut material = Material {
         findings: &found.findings,
         evidence,
@@ -94,11 +110,14 @@ pub fn audit(
         reference_thumbnails,
         top: options.top,
         no_labels: no_labels.as_deref(),
+        accepted: options.review.accepted.as_ref(),
     };
-    staging.write(report::FILE, report::render(&sections::view(&summary, &mut material)?)?.as_bytes())?;
+    staging
+        .write(report::FILE, report::render(&sections::view(&summary, &mut material, history.as_ref())?)?.as_bytes())?;
     staging.write(format::FILE, &summary::to_json(&summary)?)?;
     cancel.check()?;
     staging.publish()?;
+    history.map_or(Ok(()), |history| history.append(&entry))?;
     Ok(summary)
 }
 
@@ -202,6 +221,7 @@ fn summarise(
         quality: *figures.get().expect("every audit looks at files"),
         duplicates: *figures.get().expect("every audit looks for duplicates"),
         slices: figures.get().cloned().expect("every audit looks for slices"),
+        review: None,
         warnings: found.warnings.clone(),
         seconds: 0.0,
     }

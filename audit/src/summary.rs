@@ -13,6 +13,7 @@ use super::duplicates::DuplicateFigures;
 use super::format::{AUDIT, FILE, Version};
 use super::kind::{Kind, Severity};
 use super::model_summary::ModelSummary;
+use super::review::ReviewFigures;
 use dismax::error::{Error, Result};
 
 /// Version of the layout that is written and read.
@@ -79,6 +80,9 @@ pub struct AuditSummary {
     pub duplicates: DuplicateFigures,
     /// Groups of rows in which findings pile up.
     pub slices: SliceFigures,
+    /// What of the findings was known before; none where they were compared with nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewFigures>,
     /// What a reader should know before trusting the figures.
     pub warnings: Vec<String>,
     /// From the first row read to the last figure.

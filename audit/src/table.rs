@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::checks;
-use super::collect::{Prediction, Row};
+use super::collect::Prediction;
+use super::digest;
 use super::evidence::Evidence;
-use super::findings::Finding;
+use super::findings::{Finding, Standing};
 use super::kind::Kind;
+use super::observer::ShortDigest;
 use dismax::dataset::{DatasetWriter, WriteOptions};
 use dismax::error::{Error, Result};
 
@@ -52,26 +54,38 @@ pub(super) fn schema() -> SchemaRef {
             false,
             "equal where the images are: 128 bits of a SHA-256 over what is stored of the image, in hexadecimal",
         ),
+        field("accepted", DataType::Utf8, true, "who accepted the finding and why; null for the others"),
+        field("new", DataType::Boolean, true, "whether the baseline lacks the finding; null without a baseline"),
     ];
     Arc::new(Schema::new(fields))
 }
 
-/// Writes all findings in their order.
-pub(super) fn write(path: &Path, findings: &[Finding], evidence: &Evidence<'_>) -> Result<()> {
+/// Writes all findings in their order; `standing` says how each stands, by kind and image.
+pub(super) fn write(
+    path: &Path,
+    findings: &[Finding],
+    evidence: &Evidence<'_>,
+    mut standing: impl FnMut(Kind, &ShortDigest) -> Standing,
+) -> Result<()> {
     let schema = schema();
     let mut writer = DatasetWriter::create(&path.display().to_string(), &schema, &WriteOptions::default())?;
     for findings in findings.chunks(BATCH_ROWS) {
-        writer.write(&record_batch(findings, evidence, &schema)?)?;
+        let standings = findings.iter().map(|finding| standing(finding.kind, evidence.row(finding).digest)).collect();
+        writer.write(&record_batch(findings, standings, evidence, &schema)?)?;
     }
     writer.finish()
 }
 
-fn record_batch(findings: &[Finding], evidence: &Evidence<'_>, schema: &SchemaRef) -> Result<RecordBatch> {
+fn record_batch(
+    findings: &[Finding],
+    standings: Vec<Standing>,
+    evidence: &Evidence<'_>,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
     let places = || findings.iter().map(|finding| evidence.collected.place(finding.row as usize));
     let related = || findings.iter().map(|finding| evidence.related(finding));
     let rows = || findings.iter().map(|finding| evidence.row(finding));
     let predictions = || rows().map(|row| row.prediction);
-    let digest = |row: Row<'_>| row.digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let class = |prediction: &Prediction| evidence.class(prediction.class);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(places().map(|(file, _)| file))),
@@ -88,7 +102,9 @@ fn record_batch(findings: &[Finding], evidence: &Evidence<'_>, schema: &SchemaRe
         Arc::new(predictions().map(|prediction| prediction.map(|found| found.confidence)).collect::<Float32Array>()),
         Arc::new(predictions().map(|prediction| prediction.map(|found| found.p_value)).collect::<Float64Array>()),
         Arc::new(findings.iter().map(|finding| evidence.label(finding.row)).collect::<StringArray>()),
-        Arc::new(StringArray::from_iter_values(rows().map(digest))),
+        Arc::new(StringArray::from_iter_values(rows().map(|row| digest::hex(row.digest)))),
+        Arc::new(standings.iter().map(|standing| standing.accepted.as_deref()).collect::<StringArray>()),
+        Arc::new(standings.iter().map(|standing| standing.new).collect::<BooleanArray>()),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns)
         .map_err(|source| Error::Arrow { origin: "table of findings".into(), source })

@@ -36,7 +36,8 @@ pub fn audit(
 ) -> PyResult<String> {
     let dataset = dataset(data, "data", on_bad_file)?.with_image_column(image.clone());
     let reference = reference.map(|data| dataset_of_reference(data, on_bad_file, image)).transpose()?;
-    let options = AuditOptions { label, group_by, time, fdr, top, force: overwrite, command };
+    let options =
+        AuditOptions { label, group_by, time, fdr, top, force: overwrite, command, ..AuditOptions::default() };
     let stage = Arc::clone(&model.get().stage);
     let summary = watch(py, progress, None, |run, _| {
         let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };

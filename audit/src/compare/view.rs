@@ -119,7 +119,7 @@ fn list(id: &'static str, title: &'static str, changes: &Changes, change: Change
     let mut table = Table::new(title, &[("Kind", false), ("File", false), ("Row", true), ("Why", false)]);
     table.rows.extend(changes.first.iter().filter(|changed| changed.change == change).map(|changed| {
         vec![
-            Cell::text(&changed.kind),
+            Cell::text(changed.kind.name()),
             Cell::text(&changed.file),
             number(changed.row),
             Cell { text: changed.evidence.clone(), sort: None, drawing: None },

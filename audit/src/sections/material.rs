@@ -5,6 +5,7 @@ use crate::checks::Figures;
 use crate::evidence::{Description, Evidence};
 use crate::findings::{Finding, Related};
 use crate::kind::Kind;
+use crate::review::{Acceptance, Acceptances};
 use crate::text::{count, p_value, shown};
 use crate::thumbnails::{Shown, Thumbnails};
 use crate::view::{Detail, Item, Picture, Section, Subject};
@@ -29,6 +30,8 @@ pub(crate) struct Material<'a> {
     pub top: usize,
     /// Why there are no labels, where none were read.
     pub no_labels: Option<&'a str>,
+    /// Findings that people accepted.
+    pub accepted: Option<&'a Acceptances>,
 }
 
 impl<'a> Material<'a> {
@@ -93,11 +96,13 @@ impl<'a> Material<'a> {
         details.extend(own.name.as_deref().map(|name| Detail::new("Path", name)));
         details.push(Detail::new("File", file));
         details.push(Detail::new("Row", &count(number)));
+        let accepted =
+            self.accepted.and_then(|accepted| accepted.find(finding.kind, row.digest)).map(Acceptance::to_string);
         let subject = Some(Subject::new(row.digest, finding.kind, file, number));
         let mut images = Vec::new();
         let Some(related) = finding.related else {
             images.push(Picture::new(own.jpeg.as_deref(), ""));
-            return Ok(Item { images, caption: shown(&caption), details, subject, accepted: None });
+            return Ok(Item { images, caption: shown(&caption), details, subject, accepted });
         };
         images.push(Picture::new(own.jpeg.as_deref(), &format!("row {}", count(number))));
         let other = match (related, &mut self.reference_thumbnails) {
@@ -111,6 +116,6 @@ impl<'a> Material<'a> {
             details.push(Detail::new("Other file", file));
             details.push(Detail::new("Other row", &count(row)));
         }
-        Ok(Item { images, caption: shown(&caption), details, subject, accepted: None })
+        Ok(Item { images, caption: shown(&caption), details, subject, accepted })
     }
 }

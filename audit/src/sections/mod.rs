@@ -8,16 +8,21 @@ pub(super) use self::material::{MAX_ROWS, Material};
 use self::verdict::verdict;
 use self::words::plain;
 use super::checks;
+use super::history::History;
+use super::kind::Kind;
 use super::summary::AuditSummary;
 use super::text::{counted, shown};
+use super::trend::{self, PastAudit};
 use super::view::{ModelView, View};
 use dismax::error::Result;
 
 /// Most input files that the page lists.
 const MAX_INPUTS: usize = 100;
 
-/// The whole page.
-pub(super) fn view(summary: &AuditSummary, material: &mut Material<'_>) -> Result<View> {
+/// The whole page; `history` ends with this audit.
+pub(super) fn view(summary: &AuditSummary, material: &mut Material<'_>, history: Option<&History>) -> Result<View> {
+    let mut sections = checks::sections(material)?;
+    sections.extend(history.and_then(|history| trend::section(&past(history))));
     // Of thousands of files the first must do, or they would be most of the page.
     let all = |names: &[String]| {
         let rest = names.len().saturating_sub(MAX_INPUTS);
@@ -36,8 +41,17 @@ pub(super) fn view(summary: &AuditSummary, material: &mut Material<'_>) -> Resul
         verdict: verdict(summary),
         warnings: summary.warnings.iter().map(|warning| plain(warning)).collect(),
         tiles: checks::tiles(material),
-        sections: checks::sections(material)?,
+        sections,
     })
+}
+
+fn past(history: &History) -> Vec<PastAudit> {
+    let audits = history.entries.iter().map(|entry| PastAudit {
+        // The day will do.
+        when: entry.time.chars().take_while(|c| *c != 'T').collect(),
+        kinds: Kind::ALL.map(|kind| (kind, entry.of_kind(kind))).into(),
+    });
+    audits.collect()
 }
 
 fn title_of(inputs: &[String]) -> String {
