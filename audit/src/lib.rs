@@ -30,6 +30,7 @@
 //! among them, whose near duplicates are searched.
 
 mod checks;
+mod clean;
 mod collect;
 mod compare;
 mod digest;
@@ -44,6 +45,7 @@ mod groups;
 mod history;
 pub mod inspection;
 mod kind;
+mod label_studio;
 mod likeness;
 mod model_summary;
 mod novelty;
@@ -56,6 +58,7 @@ mod place;
 mod quality;
 mod report;
 mod review;
+mod revisit;
 mod rows;
 mod run;
 mod sections;
@@ -74,6 +77,7 @@ pub use self::checks::{
     Property, PropertyCorrelation, QualityFigures, Quantity, RobustScale, Slice, SliceFigures,
     SpuriousCorrelationFigures, UnknownFigures, UnseenLabel, UnseenLabelFigures,
 };
+pub use self::clean::{CleanFigures, CleanOptions, Cleaning};
 pub use self::compare::{Comparison, KindChange, compare};
 pub use self::duplicates::DuplicateFigures;
 pub use self::error::AuditError;
@@ -82,11 +86,13 @@ pub use self::history::{History, HistoryEntry};
 #[doc(hidden)]
 pub use self::inspection::thumbnail;
 pub use self::kind::{Kind, Severity};
+pub use self::label_studio::{LabelStudioExport, LabelStudioFigures, LabelStudioOptions};
 pub use self::model_summary::ModelSummary;
 #[doc(hidden)]
 pub use self::observer::{ImageObserver, ObservedImage};
 pub use self::options::{AuditInputs, AuditOptions};
 pub use self::review::{Acceptance, Acceptances, ReviewFigures, ReviewOptions, acceptance_template};
+pub use self::revisit::RevisitOptions;
 pub use self::run::audit;
 pub use self::selection::Selection;
 pub use self::summary::AuditSummary;

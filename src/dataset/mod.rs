@@ -54,8 +54,7 @@ pub use chunk::Chunk;
 #[doc(hidden)]
 pub use class_map::{ClassMap, Given, require_common_class};
 #[doc(hidden)]
-pub use digest::ImageDigest;
-pub(crate) use digest::digest_of_encoded;
+pub use digest::{ImageDigest, digest_of_encoded};
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};
 #[doc(hidden)]
@@ -64,7 +63,8 @@ pub use label_column::{LabelColumn, LabelKind, Labels};
 pub use load::LoadOptions;
 #[doc(hidden)]
 pub use load::OpenedImage;
-pub(crate) use pair::PairWriter;
+#[doc(hidden)]
+pub use pair::PairWriter;
 #[doc(hidden)]
 pub use partitions::Partitions;
 #[doc(hidden)]

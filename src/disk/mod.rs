@@ -5,11 +5,13 @@
 
 mod file;
 mod folder;
+mod text_file;
 
 pub use file::WholeFile;
 pub(crate) use file::{publish_together, remove_all_abandoned};
 pub(crate) use folder::set_aside;
 pub use folder::{FolderKind, WholeFolder};
+pub use text_file::TextFile;
 
 use std::fs::File;
 use std::io;
