@@ -15,6 +15,8 @@ pub enum Outcome {
     Done,
     /// The result is there, but something that belongs to it is not; standard error says what.
     Incomplete,
+    /// The result is there, and what it says breaks a rule; standard error says which.
+    Broken,
 }
 
 impl From<Outcome> for u8 {
@@ -22,6 +24,7 @@ impl From<Outcome> for u8 {
         match outcome {
             Outcome::Done => 0,
             Outcome::Incomplete => 1,
+            Outcome::Broken => 5,
         }
     }
 }
@@ -55,7 +58,7 @@ fn is_usage(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     }
     #[cfg(feature = "audit")]
     if let Some(error) = error.downcast_ref() {
-        return matches!(error, AuditError::FalseDiscoveryRate { .. });
+        return !matches!(error, AuditError::GroupColumn { .. } | AuditError::TooManyRows);
     }
     let _ = error;
     false

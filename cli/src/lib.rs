@@ -45,6 +45,7 @@ Exit codes:
   2    wrong usage: flags, a column or an output that is in the way, a device that is not there
   3    data, files or a model that cannot be used
   4    more rows failed than `score --max-errors` allows
+  5    the audit is there, and its findings break a rule of `audit --fail-on`
   130  interrupted
 
 Results that --json asks for go to standard output, everything else about a run to standard error.";

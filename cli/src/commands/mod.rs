@@ -3,6 +3,8 @@
 #[cfg(feature = "audit")]
 mod audit;
 mod calibrate;
+#[cfg(feature = "audit")]
+mod clean;
 mod completions;
 mod evaluate;
 mod filter;
@@ -50,6 +52,13 @@ pub enum Command {
     /// Audit a dataset (not in this build).
     #[cfg(not(feature = "audit"))]
     Audit(left_out::Args),
+    /// Write an audited dataset without the rows that were found, and these rows beside it.
+    #[cfg(feature = "audit")]
+    #[command(after_long_help = clean::EXAMPLES)]
+    Clean(clean::Args),
+    /// Clean an audited dataset (not in this build).
+    #[cfg(not(feature = "audit"))]
+    Clean(left_out::Args),
     /// Query images and their scores with SQL.
     #[cfg(feature = "sql")]
     #[command(after_long_help = sql::EXAMPLES)]
@@ -96,6 +105,10 @@ impl Command {
             Self::Audit(args) => audit::run(args, context),
             #[cfg(not(feature = "audit"))]
             Self::Audit(_) => left_out::run("audit"),
+            #[cfg(feature = "audit")]
+            Self::Clean(args) => clean::run(args, context),
+            #[cfg(not(feature = "audit"))]
+            Self::Clean(_) => left_out::run("audit"),
             #[cfg(feature = "sql")]
             Self::Sql(args) => sql::run(args, context),
             #[cfg(not(feature = "sql"))]

@@ -1,0 +1,138 @@
+//! From flags to an audit, a comparison, or a gate on an audit that exists.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use dismax::dataset::Dataset;
+use dismax::model::Model;
+use dismax::stage::Stage;
+use dismax::{Error, Result};
+use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, GateReport, audit, compare};
+use serde::Serialize;
+
+use super::args::Args;
+use super::gate::Gate;
+use super::print::{describe, describe_changes};
+use crate::context::Context;
+use crate::exit::Outcome;
+use crate::ui;
+
+/// The summary for programs.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    summary: &'a AuditSummary,
+    /// What was counted for --fail-on, where something was asked about the findings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<GateReport>,
+}
+
+/// The audit of images that workers score, where workers are to do it.
+#[cfg(feature = "cluster")]
+fn on_workers(
+    args: &Args,
+    model: &Arc<Model>,
+    inputs: &AuditInputs<'_>,
+    options: &AuditOptions,
+    out: &Path,
+    context: &Context,
+) -> Option<Result<AuditSummary>> {
+    args.cluster.is_given().then(|| {
+        let name = model.path().display().to_string();
+        let (scanner, _runtime) =
+            args.cluster.scanner((&name, Arc::clone(model)), &args.input, &args.images, &context.cancel)?;
+        context.watch(|run| audit(&scanner, inputs, out, options, run))
+    })
+}
+
+#[cfg(not(feature = "cluster"))]
+fn on_workers(
+    _: &Args,
+    _: &Arc<Model>,
+    _: &AuditInputs<'_>,
+    _: &AuditOptions,
+    _: &Path,
+    _: &Context,
+) -> Option<Result<AuditSummary>> {
+    None
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    if let Some(folder) = &args.gate.gate {
+        let summary = AuditSummary::read(folder)?;
+        return finish(args, Gate::open(args, context)?, folder, &summary, context);
+    }
+    // Without --gate clap asks for a folder.
+    let out = args.out.as_deref().ok_or_else(|| Error::Config("--out is missing; name the folder to write".into()))?;
+    if let Some([old, new]) = args.compare.as_deref() {
+        let comparison = compare(old, new, out, args.force, &command(&context.words), &context.cancel)?;
+        context.ui.note(describe_changes(&comparison, out));
+        if args.json {
+            ui::print(&ui::json(&comparison)?)?;
+        }
+        return Ok(Outcome::Done);
+    }
+    // Without --compare clap asks for a model.
+    let model =
+        args.model.as_ref().ok_or_else(|| Error::Config("--model is missing; give the model's folder".into()))?;
+    let model = Arc::new(Model::read(model)?);
+    model.require_calibration()?;
+    let dataset = Dataset::open_with(&args.inputs, args.input.options(&context.cancel))?;
+    let reference = match args.reference.as_slice() {
+        [] => None,
+        files => Some(Dataset::open_with(files, args.input.options(&context.cancel))?),
+    };
+    let gate = Gate::open(args, context)?;
+    let options = AuditOptions {
+        label: args.labels.label.clone(),
+        group_by: args.group_by.clone(),
+        time: args.time.clone(),
+        fdr: args.fdr,
+        top: args.top,
+        force: args.force,
+        command: command(&context.words),
+        review: gate.review.clone(),
+        rows: args.rows.clone(),
+        history: args.history.clone(),
+    };
+    let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
+    let summary = on_workers(args, &model, &inputs, &options, out, context).unwrap_or_else(|| {
+        let stage = Stage::try_new(Arc::clone(&model), &args.stage.options(&args.images))?;
+        context.watch(|run| audit(&stage, &inputs, out, &options, run))
+    })?;
+    summary.warnings.iter().for_each(|warning| context.ui.warn(warning));
+    context.ui.note(describe(&summary, out));
+    finish(args, gate, out, &summary, context)
+}
+
+/// What follows on an audit that lies in `folder`: the gate, exports, the exit code.
+fn finish(args: &Args, gate: Gate, folder: &Path, summary: &AuditSummary, context: &Context) -> Result<Outcome> {
+    let report = gate.run(folder, args, context)?;
+    let is_broken = report.as_ref().is_some_and(|report| !report.passed());
+    if args.json {
+        ui::print(&ui::json(&Report { summary, gate: report })?)?;
+    }
+    if is_broken {
+        return Ok(Outcome::Broken);
+    }
+    if args.gate.gate.is_none() && summary.rows > 0 && summary.scored == 0 {
+        context.ui.incomplete("no row could be scored; the report says why");
+        return Ok(Outcome::Incomplete);
+    }
+    Ok(Outcome::Done)
+}
+
+/// The command as it was typed, quoted for a shell where need be.
+fn command(words: &[OsString]) -> String {
+    let quote = |argument: String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%+@".contains(c);
+        match !argument.is_empty() && argument.chars().all(plain) {
+            true => argument,
+            false => format!("'{}'", argument.replace('\'', r"'\''")),
+        }
+    };
+    let arguments = words.iter().map(|argument| quote(argument.to_string_lossy().into_owned()));
+    ["dismax".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
+}
