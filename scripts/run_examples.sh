@@ -22,3 +22,7 @@ test -s "$folder/audit/report.html" && test -s "$folder/audit/findings.parquet"
 example sql "$folder/model" "$mixed"
 example filter "$folder/model" "$mixed" "$folder/known.parquet" "$folder/rest.parquet"
 test -s "$folder/known.parquet" && test -s "$folder/rest.parquet"
+
+printf '\n== examples/audit_gate.sh\n'
+DISMAX="cargo run --quiet ${flags[*]} --bin dismax --" examples/audit_gate.sh "$folder/gate"
+test -s "$folder/gate/kept.parquet" && test -s "$folder/gate/audit.xml"

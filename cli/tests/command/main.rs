@@ -2,6 +2,7 @@
 
 mod audit;
 mod filter;
+mod gate;
 mod interrupt;
 mod names;
 mod packings;
