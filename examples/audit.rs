@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let reference = args.reference.map(|reference| Dataset::open(&[reference])).transpose()?;
     let options = AuditOptions { command: "examples/audit.rs".into(), ..AuditOptions::default() };
     let mut run = Run { cancel: Cancel::default(), progress: &mut |_| () };
-    let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
+    let inputs = AuditInputs { reference: reference.as_ref(), ..AuditInputs::new(&dataset) };
     let summary = audit(&stage, &inputs, &args.out, &options, &mut run)?;
     for kind in Kind::ALL.into_iter().filter(|kind| summary.of(*kind) > 0) {
         println!("{:>5} {kind}", summary.of(kind));

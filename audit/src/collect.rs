@@ -7,6 +7,7 @@ use super::error::AuditError;
 use super::foreign_labels::ForeignLabels;
 use super::groups::{GroupBuilder, GroupColumn, Groups};
 use super::inspection::{EncodedFormat, PerceptualHash};
+use super::novelty::FeatureWriter;
 use super::observer::{ImageObserver, ObservedImage, ShortDigest};
 use super::text::clipped;
 use super::thumbnails::ThumbnailWriter;
@@ -120,6 +121,14 @@ pub(super) struct PassColumns {
     pub groups: Vec<GroupColumn>,
 }
 
+/// Where a pass puts what does not stay in memory.
+pub(super) struct Aside {
+    pub thumbnails: ThumbnailWriter,
+    /// Features of each different image with a prediction, in order; none where nobody wants them or the network gives
+    /// none.
+    pub features: Option<FeatureWriter>,
+}
+
 /// What a pass works with.
 pub(super) struct Pass<'a, S> {
     pub stage: &'a S,
@@ -132,7 +141,7 @@ impl<S: Scanner> Pass<'_, S> {
         &self,
         dataset: &Dataset,
         wanted: &PassColumns,
-        thumbnails: &mut ThumbnailWriter,
+        aside: &mut Aside,
         task: &'static str,
         run: &mut Run<'_>,
     ) -> Result<Collected> {
@@ -165,7 +174,7 @@ impl<S: Scanner> Pass<'_, S> {
                 let array = chunk.record_batch.column_by_name(name).ok_or_else(|| missing(name, &chunk))?.clone();
                 group.push(&array)?;
             }
-            self.add(&scored, &image.images(&chunk)?, labels, &mut probabilities, thumbnails, &mut collected)?;
+            self.add(&scored, &image.images(&chunk)?, labels, &mut probabilities, aside, &mut collected)?;
             run.report(Progress { task, rows: collected.len() as u64, of: dataset.rows(), failed: 0 })?;
         }
         if u32::try_from(collected.len()).is_err() {
@@ -183,7 +192,7 @@ impl<S: Scanner> Pass<'_, S> {
         images: &Images,
         labels: Vec<Given>,
         probabilities: &mut [f32],
-        thumbnails: &mut ThumbnailWriter,
+        aside: &mut Aside,
         collected: &mut Collected,
     ) -> Result<()> {
         for (row, (label, seen)) in labels.into_iter().zip(scored.observed()).enumerate() {
@@ -204,8 +213,11 @@ impl<S: Scanner> Pass<'_, S> {
                 Ok(_) => *collected.of_digest.entry(seen.digest).or_insert(next),
                 Err(_) => next,
             };
-            thumbnails.push(name, position, seen)?;
+            aside.thumbnails.push(name, position, seen)?;
             if position == next {
+                if let (Ok((scores, _)), Ok(output)) = (&calibrated, scored.output(row)) {
+                    aside.push_features(output.features, scores.class)?;
+                }
                 let error = calibrated.as_ref().err().map(|why| why.code);
                 collected.images.push(ImageRecord {
                     digest: seen.digest,
@@ -225,6 +237,19 @@ impl<S: Scanner> Pass<'_, S> {
             });
         }
         Ok(())
+    }
+}
+
+impl Aside {
+    /// Without features of one image those of the others are of no use.
+    fn push_features(&mut self, features: Option<&[f32]>, class: usize) -> Result<()> {
+        match features.zip(self.features.as_mut()) {
+            Some((features, writer)) => writer.push(features, class),
+            None => {
+                self.features = None;
+                Ok(())
+            }
+        }
     }
 }
 
@@ -313,6 +338,11 @@ impl Collected {
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> + Clone {
         // Every record has an image.
         self.records.iter().filter_map(|record| self.joined(record))
+    }
+
+    /// The different images in the order in which they first come, each with its digest.
+    pub fn images(&self) -> impl Iterator<Item = (&ShortDigest, Option<&Prediction>)> {
+        self.images.iter().map(|image| (&image.digest, image.prediction.as_ref()))
     }
 
     fn joined(&self, record: &Record) -> Option<Row<'_>> {

@@ -16,10 +16,10 @@
 //! use dismax_audit::{AuditInputs, AuditOptions, audit};
 //!
 //! let stage = Stage::try_new(Model::read("models/cifar10-resnet20")?, &StageOptions::default())?;
-//! let inputs = AuditInputs { dataset: &Dataset::open(&["images/*.parquet"])?, reference: None };
+//! let dataset = Dataset::open(&["images/*.parquet"])?;
 //! let options = AuditOptions { group_by: vec!["camera".into()], ..AuditOptions::default() };
 //! let mut run = Run { cancel: Default::default(), progress: &mut |_| () };
-//! let summary = audit(&stage, &inputs, Path::new("audit"), &options, &mut run)?;
+//! let summary = audit(&stage, &AuditInputs::new(&dataset), Path::new("audit"), &options, &mut run)?;
 //! println!("{} findings in {} rows", summary.findings, summary.rows);
 //! # Ok::<(), dismax::Error>(())
 //! ```
@@ -45,6 +45,7 @@ mod groups;
 mod history;
 pub mod inspection;
 mod kind;
+mod known_unknown;
 mod label_studio;
 mod likeness;
 mod model_summary;
@@ -75,7 +76,7 @@ pub use self::checks::{
     AccuracyEstimate, Association, CalibrationFigures, ClassAccuracy, ClassAccuracyFigures, ClassBalanceFigures,
     ClassNoise, ClassShare, ConfidenceGap, DriftFigures, DriftTest, EstimatedAccuracyFigures, JointCell, LabelFigures,
     Property, PropertyCorrelation, QualityFigures, Quantity, RobustScale, Slice, SliceFigures,
-    SpuriousCorrelationFigures, UnknownFigures, UnseenLabel, UnseenLabelFigures,
+    SpuriousCorrelationFigures, Strangest, UnknownFigures, UnseenLabel, UnseenLabelFigures,
 };
 pub use self::clean::{CleanFigures, CleanOptions, Cleaning};
 pub use self::compare::{Comparison, KindChange, compare};
@@ -86,8 +87,10 @@ pub use self::history::{History, HistoryEntry};
 #[doc(hidden)]
 pub use self::inspection::thumbnail;
 pub use self::kind::{Kind, Severity};
+pub use self::known_unknown::Marks;
 pub use self::label_studio::{LabelStudioExport, LabelStudioFigures, LabelStudioOptions};
 pub use self::model_summary::ModelSummary;
+pub use self::novelty::UnknownMethod;
 #[doc(hidden)]
 pub use self::observer::{ImageObserver, ObservedImage};
 pub use self::options::{AuditInputs, AuditOptions};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::known_unknown::Marks;
 use super::review::ReviewOptions;
 use dismax::Dataset;
 
@@ -56,4 +57,15 @@ pub struct AuditInputs<'a> {
     pub dataset: &'a Dataset,
     /// What it is compared with: for drift, and for images that are in both.
     pub reference: Option<&'a Dataset>,
+    /// Examples of unknown images, to find more of their kinds.
+    pub unknown: Option<&'a Dataset>,
+    /// What a reader said of audited images: unknown ones are examples, and all of them are left out of the test.
+    pub marks: Option<&'a Marks>,
+}
+
+impl<'a> AuditInputs<'a> {
+    /// A dataset alone.
+    pub fn new(dataset: &'a Dataset) -> Self {
+        Self { dataset, reference: None, unknown: None, marks: None }
+    }
 }

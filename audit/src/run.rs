@@ -5,13 +5,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::checks::{Found, Inputs};
-use super::collect::{Collected, Pass, PassColumns};
+use super::collect::{Aside, Collected, Pass, PassColumns};
 use super::error::AuditError;
 use super::evidence::Evidence;
 use super::groups::GroupColumn;
 use super::history::{History, HistoryEntry};
 use super::kind::{Kind, Severity};
+use super::known_unknown::KnownUnknown;
 use super::model_summary::ModelSummary;
+use super::novelty::FeatureWriter;
 use super::options::{AuditInputs, AuditOptions};
 use super::review::Reviewer;
 use super::rows::RowsWriter;
@@ -39,7 +41,7 @@ pub fn audit(
     run: &mut Run<'_>,
 ) -> Result<AuditSummary> {
     let start = Instant::now();
-    let AuditInputs { dataset, reference } = *inputs;
+    let AuditInputs { dataset, reference, unknown, marks } = *inputs;
     let model = stage.model();
     let calibration = model.require_calibration()?;
     let cancel = run.cancel.clone();
@@ -51,10 +53,15 @@ pub fn audit(
     let rows_writer = options.rows.as_deref().map(|rows| RowsWriter::create(rows, options.force)).transpose()?;
     let staging = place::create(out, options.force)?;
     let pass = Pass { stage, calibration };
+    let known_unknown = KnownUnknown::collect(stage, unknown, marks, run)?;
+    let statistics = model.feature_statistics().map(|statistics| &**statistics);
     let mut collect = |dataset: &Dataset, wanted: &PassColumns, task: &'static str| -> Result<_> {
-        let mut thumbnails = ThumbnailWriter::create(staging.scratch())?;
-        let collected = pass.run(dataset, wanted, &mut thumbnails, task, run)?;
-        Ok((collected, thumbnails.finish()?))
+        let thumbnails = ThumbnailWriter::create(staging.scratch())?;
+        let (width, classes) = (model.feature_width(), model.classes().len());
+        let features = statistics.map(|_| FeatureWriter::create(staging.scratch(), width, classes)).transpose()?;
+        let mut aside = Aside { thumbnails, features };
+        let collected = pass.run(dataset, wanted, &mut aside, task, run)?;
+        Ok((collected, aside.thumbnails.finish()?, aside.features.map(FeatureWriter::finish).transpose()?))
     };
     let mut of_reference = reference
         .map(|reference| {
@@ -62,12 +69,12 @@ pub fn audit(
             collect(reference, &PassColumns { label, groups: Vec::new() }, "scoring the reference")
         })
         .transpose()?;
-    let (collected, mut thumbnails) = collect(dataset, &wanted, "scoring")?;
+    let (collected, mut thumbnails, mut features) = collect(dataset, &wanted, "scoring")?;
     let rows = collected.len() as u64;
     run.report(Progress { task: "analysing", rows, of: Some(rows), failed: 0 })?;
 
     let (reference_rows, mut reference_thumbnails) = match &mut of_reference {
-        Some((collected, thumbnails)) => (Some(&*collected), Some(thumbnails)),
+        Some((collected, thumbnails, _)) => (Some(&*collected), Some(thumbnails)),
         None => (None, None),
     };
     let mut inputs = Inputs {
@@ -76,6 +83,9 @@ pub fn audit(
         divisions: checks::divisions(&collected, &dataset.row_groups()),
         classes: model.classes(),
         calibration: Some(calibration),
+        statistics,
+        features: features.as_mut(),
+        known_unknown: (!known_unknown.is_empty()).then_some(&known_unknown),
         fdr: options.fdr,
         thumbnails: &mut thumbnails,
         reference_thumbnails: reference_thumbnails.as_deref_mut(),
@@ -141,6 +151,9 @@ fn check(
     if let Some(reference) = inputs.reference {
         reference.require_distinct_files()?;
         stage.image_column(reference)?;
+    }
+    if let Some(unknown) = inputs.unknown {
+        stage.image_column(unknown)?;
     }
     Ok((wanted, no_labels))
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::checks;
-use super::collect::Prediction;
+use super::checks::{self, Strangeness};
+use super::collect::{Prediction, Row};
 use super::digest;
 use super::evidence::Evidence;
 use super::findings::{Finding, Standing};
@@ -46,7 +46,13 @@ pub(super) fn schema() -> SchemaRef {
         field("related_row", DataType::UInt64, true, "number of that row in its file"),
         field("predicted", DataType::Utf8, true, "name of the predicted class"),
         field("confidence", DataType::Float32, true, "its calibrated probability"),
-        field("p_value", DataType::Float64, true, "conformal p-value; small is unknown"),
+        field("p_value", DataType::Float64, true, "conformal p-value of the model's score; small is unknown"),
+        field(
+            "q_value",
+            DataType::Float32,
+            true,
+            "smallest false discovery rate at which the image counts as unknown; null where it is not under test",
+        ),
         field("label", DataType::Utf8, true, "label: the name of its class, or as it stands where it is no class"),
         field(
             "image_digest",
@@ -86,6 +92,8 @@ fn record_batch(
     let related = || findings.iter().map(|finding| evidence.related(finding));
     let rows = || findings.iter().map(|finding| evidence.row(finding));
     let predictions = || rows().map(|row| row.prediction);
+    let strangeness = evidence.figures.get::<Strangeness>();
+    let q_value = |row: Row<'_>| strangeness.and_then(|strangeness| strangeness.q_value(row.image));
     let class = |prediction: &Prediction| evidence.class(prediction.class);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(places().map(|(file, _)| file))),
@@ -101,6 +109,7 @@ fn record_batch(
         Arc::new(predictions().map(|prediction| prediction.map(class)).collect::<StringArray>()),
         Arc::new(predictions().map(|prediction| prediction.map(|found| found.confidence)).collect::<Float32Array>()),
         Arc::new(predictions().map(|prediction| prediction.map(|found| found.p_value)).collect::<Float64Array>()),
+        Arc::new(rows().map(q_value).collect::<Float32Array>()),
         Arc::new(findings.iter().map(|finding| evidence.label(finding.row)).collect::<StringArray>()),
         Arc::new(StringArray::from_iter_values(rows().map(|row| digest::hex(row.digest)))),
         Arc::new(standings.iter().map(|standing| standing.accepted.as_deref()).collect::<StringArray>()),

@@ -55,7 +55,7 @@ fn run(inputs: &[&str], reference: Option<&str>, out: &Path) -> Result<AuditSumm
     let model = models::calibrated();
     let reference = reference.map(|reference| Dataset::open(&[reference])).transpose()?;
     let (dataset, options) = (Dataset::open(inputs)?, AuditOptions::default());
-    let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
+    let inputs = AuditInputs { reference: reference.as_ref(), ..AuditInputs::new(&dataset) };
     let mut run = Run { cancel: Cancel::default(), progress: &mut |_| () };
     audit(&stage(&model), &inputs, out, &options, &mut run)
 }
@@ -132,7 +132,7 @@ fn a_stop_and_a_refusal_leave_nothing() {
             observe(progress.rows);
         };
         let mut run = Run { cancel: cancel.clone(), progress: &mut progress };
-        audit(stage, &AuditInputs { dataset: &dataset, reference: None }, &out, options, &mut run)
+        audit(stage, &AuditInputs::new(&dataset), &out, options, &mut run)
     };
     let (stage_of_model, options) = (stage(&model), AuditOptions::default());
     let mut done = 0;

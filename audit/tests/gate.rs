@@ -82,7 +82,7 @@ impl Planted {
         let stage_options = StageOptions { device: Device::Cpu, batch_rows: 8, workers: 2, ..StageOptions::default() };
         let stage = Stage::try_new(models::calibrated(), &stage_options)?;
         let dataset = Dataset::open(&self.inputs)?;
-        let inputs = AuditInputs { dataset: &dataset, reference: None };
+        let inputs = AuditInputs::new(&dataset);
         with_run(|run| audit(&stage, &inputs, &self.path(name), options, run))
     }
 }

@@ -40,7 +40,7 @@ pub fn audit(
         AuditOptions { label, group_by, time, fdr, top, force: overwrite, command, ..AuditOptions::default() };
     let stage = Arc::clone(&model.get().stage);
     let summary = watch(py, progress, None, |run, _| {
-        let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
+        let inputs = AuditInputs { reference: reference.as_ref(), ..AuditInputs::new(&dataset) };
         dismax_audit::audit(&*stage, &inputs, &out, &options, run)
     })?;
     serde_json::to_string(&summary).map_err(|error| Kind::Other.raise(format!("the summary as JSON: {error}")))

@@ -2,8 +2,10 @@
 
 use super::divisions::Division;
 use crate::collect::Collected;
+use crate::known_unknown::KnownUnknown;
+use crate::novelty::FeatureFile;
 use crate::thumbnails::Thumbnails;
-use dismax::calibration::Calibration;
+use dismax::calibration::{Calibration, FeatureStatistics};
 use dismax::cancel::Cancel;
 
 /// Something that not every audit has.
@@ -25,6 +27,12 @@ pub(crate) struct Inputs<'a> {
     pub classes: &'a [String],
     /// The model's; none without a model.
     pub calibration: Option<&'a Calibration>,
+    /// What the model keeps of the features of its training and calibration images; none where it keeps nothing.
+    pub statistics: Option<&'a FeatureStatistics>,
+    /// Features of the images with a prediction, in their order; none where the network gave none.
+    pub features: Option<&'a mut FeatureFile>,
+    /// What is known of unknown images; none where nothing is.
+    pub known_unknown: Option<&'a KnownUnknown>,
     /// False discovery rate that is asked for.
     pub fdr: f64,
     pub thumbnails: &'a mut Thumbnails,

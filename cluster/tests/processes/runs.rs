@@ -141,7 +141,7 @@ fn files_and_audits_are_those_of_one_machine() {
     assert_eq!((summary.rows, summary.failed), (3 * 721, 3 * 6));
     assert_eq!(rows(&alone), rows(&together));
 
-    let inputs = AuditInputs { dataset: &input, reference: None };
+    let inputs = AuditInputs::new(&input);
     let options = AuditOptions { label: Some("digit".into()), command: "same".into(), ..AuditOptions::default() };
     let (alone, together) = (fixture.place("audit-alone"), fixture.place("audit-together"));
     audit(&stage, &inputs, Path::new(&alone), &options, &mut run).unwrap();

@@ -2,8 +2,11 @@
 
 mod figures;
 mod section;
+mod strangeness;
 
-pub use self::figures::UnknownFigures;
+pub use self::figures::{Strangest, UnknownFigures};
+use self::strangeness::Predicted;
+pub(crate) use self::strangeness::Strangeness;
 use super::check::{About, Check, Found};
 use super::inputs::{Inputs, Need};
 use super::rows::predictions;
@@ -11,9 +14,11 @@ use crate::collect::Collected;
 use crate::evidence::{Description, Evidence, quoted};
 use crate::findings::Finding;
 use crate::kind::{Kind, Severity};
+use crate::known_unknown::KnownUnknown;
+use crate::novelty::{Background, Features, Mark, detect};
 use crate::sections::Material;
-use crate::sections::words::interval;
-use crate::text::{count, p_value, percent};
+use crate::sections::words::{are, interval};
+use crate::text::{count, counted, p_value, percent};
 use crate::view::{Section, Tile, Tone};
 use dismax::error::Result;
 
@@ -24,8 +29,11 @@ const ABOUT: About = About {
     id: "unknown",
     title: "Unknown images",
     question: "Which images are unlike those that the model was calibrated on?",
-    how: "Conformal p-values of the model's score against its calibration rows, selected by Benjamini and Hochberg (1995); the \
-          share is 1 minus Storey's estimate (2002) of the share of known images at lambda 0.5, with an interval that allows for the number of calibration rows.",
+    how: "Where the model keeps its training images' moments and its calibration images' features: AdaDetect (Marandon et al. 2024) in \
+          closed form, a score that is learnt from the audited images, weighted by predicted class; else the model's score. Conformal \
+          p-values against the calibration images become q-values by Benjamini and Hochberg (1995). The share is 1 minus Storey's \
+          estimate (2002) of the share of known images at lambda 0.5. The bounds on the strangest images are post hoc bounds \
+          (Blanchard, Neuvial and Roquain 2020) under the joint law of conformal p-values (Gazin, Blanchard and Roquain 2024).",
     needs: &[Need::Model],
     kinds: &[Kind::Unknown],
 };
@@ -36,26 +44,54 @@ impl Check for Unknown {
     }
 
     fn look(&self, inputs: &mut Inputs<'_>, found: &mut Found) -> Result<()> {
-        let p_values: Vec<f64> = predictions(inputs.collected).map(|(_, _, prediction)| prediction.p_value).collect();
-        let figures = figures::figures(&p_values, inputs.fdr, inputs.model().rows)?;
-        found.findings.extend(figures.threshold.map(|most| findings(inputs.collected, most)).unwrap_or_default());
+        let calibration = inputs.model();
+        let predicted = Predicted::of(inputs.collected, inputs.known_unknown);
+        let features = inputs.statistics.and_then(Background::of).zip(inputs.features.as_deref_mut());
+        let known = inputs.known_unknown.and_then(|known| known.scatter.clone());
+        let features = features.map(|(background, audited)| Features { background, audited, known });
+        let judged = predicted.judged(calibration.rows, calibration.score.needs_features());
+        let detection = detect(&judged, features, &predicted.marks)?;
+        let marked = (predicted.marked(Mark::Unknown), predicted.marked(Mark::Known));
+        found.warnings.extend(inputs.known_unknown.and_then(|known| missing(known, inputs.collected)));
+        if inputs.known_unknown.is_some() && detection.known == 0 {
+            found.warnings.push(NOTHING_LEARNT.into());
+        }
+        let figures = UnknownFigures::of(&detection, inputs.fdr, marked);
+        let strangeness = Strangeness::new(predicted, detection);
+        for (row, record, prediction) in predictions(inputs.collected) {
+            let q_value = strangeness.q_value(record.image).map(f64::from);
+            let severity = match q_value {
+                _ if strangeness.is_marked_unknown(record.image) => Severity::High,
+                Some(q_value) if q_value <= figures.fdr => Severity::High,
+                Some(q_value) if q_value <= figures.most().min(2.0 * figures.fdr) => Severity::Medium,
+                Some(q_value) if q_value <= figures.most() => Severity::Low,
+                _ => continue,
+            };
+            let score = -f64::from(prediction.score);
+            found.findings.push(Finding { row, kind: Kind::Unknown, severity, score, related: None });
+        }
         found.figures.insert(figures);
+        found.figures.insert(strangeness);
         Ok(())
     }
 
     fn describe(&self, finding: &Finding, evidence: &Evidence<'_>) -> Description {
-        let prediction = evidence.row(finding).prediction.expect("only predicted rows are unknown");
+        let row = evidence.row(finding);
+        let prediction = row.prediction.expect("only predicted rows are unknown");
         let class = evidence.class(prediction.class);
-        // The page shows the strangest images also where none counts as unknown.
-        let threshold = evidence.figures.get::<UnknownFigures>().and_then(|figures| figures.threshold);
-        let most = threshold
-            .map(|most| format!("; up to {} images are unknown at the false discovery rate asked for", p_value(most)));
-        let sentence = format!(
-            "A share of {} of the calibration images look at least as strange{}. The nearest class is {}.",
-            p_value(prediction.p_value),
-            most.unwrap_or_default(),
-            quoted(class)
-        );
+        let strangeness = evidence.figures.get::<Strangeness>();
+        let q_value = strangeness.and_then(|strangeness| strangeness.q_value(row.image)).map(f64::from);
+        let why = match q_value {
+            _ if strangeness.is_some_and(|strangeness| strangeness.is_marked_unknown(row.image)) => {
+                "Marked as unknown by a reader".to_owned()
+            }
+            Some(q_value) if q_value < 1.0 => format!(
+                "Of the images that are at least as strange, about {} are expected to be known after all",
+                percent(q_value)
+            ),
+            _ => format!("A share of {} of the calibration images have as low a score", p_value(prediction.p_value)),
+        };
+        let sentence = format!("{why}. The nearest class is {}.", quoted(class));
         Description { caption: format!("looks like {class}").into(), sentence }
     }
 
@@ -64,33 +100,38 @@ impl Check for Unknown {
     }
 
     fn tiles(&self, material: &Material<'_>) -> Vec<Tile> {
-        let figures = material.figures().get::<UnknownFigures>();
-        let share = figures.and_then(|figures| figures.out_of_distribution);
-        let tile = |share| {
+        let tile = |figures: &UnknownFigures| {
             let found = material.of(Kind::Unknown);
             let tone = if found > 0 { Tone::Warn } else { Tone::Good };
-            let note = format!("{} found, 95 %: {}", count(found), interval(&share));
-            Tile::new(ABOUT.title, percent(share.value), note, tone)
+            match figures.out_of_distribution {
+                _ if figures.has_drifted => {
+                    let note = "the dataset as a whole differs".to_owned();
+                    Some(Tile::new(ABOUT.title, counted(found, "finding"), note, Tone::Warn))
+                }
+                Some(share) => {
+                    let note = format!("{} found, 95 %: {}", count(found), interval(&share));
+                    Some(Tile::new(ABOUT.title, percent(share.value), note, tone))
+                }
+                None => None,
+            }
         };
-        share.map(tile).into_iter().collect()
+        material.figures().get().and_then(tile).into_iter().collect()
     }
 }
 
-/// Rows whose p-value is at most `most`.
-fn findings(collected: &Collected, most: f64) -> Vec<Finding> {
-    let severity = |p: f64| match p {
-        p if p <= most / 4.0 => Severity::High,
-        p if p <= most / 2.0 => Severity::Medium,
-        _ => Severity::Low,
-    };
-    predictions(collected)
-        .filter(|(_, _, prediction)| prediction.p_value <= most)
-        .map(|(row, _, prediction)| Finding {
-            row,
-            kind: Kind::Unknown,
-            severity: severity(prediction.p_value),
-            score: -f64::from(prediction.score),
-            related: None,
-        })
-        .collect()
+/// Said where examples of unknown images did not count.
+const NOTHING_LEARNT: &str = "Nothing was learnt from known unknown images: there are none, the model keeps no features of its training \
+                              images, or the dataset as a whole differs from the calibration images.";
+
+/// Says so where marks did not count.
+fn missing(known: &KnownUnknown, collected: &Collected) -> Option<String> {
+    let missing =
+        known.missing(collected.images().filter(|(_, prediction)| prediction.is_some()).map(|(digest, _)| digest));
+    (missing > 0).then(|| {
+        let marked = counted(known.marks(), "marked image");
+        format!(
+            "Of {marked} {} not among the audited images that could be scored, and did not count.",
+            are(missing, "image")
+        )
+    })
 }

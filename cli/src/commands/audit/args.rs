@@ -39,6 +39,13 @@ pub struct Args {
     #[arg(long, num_args = 1.., value_name = "DATASET", conflicts_with_all = ["compare", "gate"])]
     pub reference: Vec<String>,
 
+    /// Known unknown images: find more of their kinds.
+    ///
+    /// Images as a dataset, or marks that a report exported (CSV with the columns image_digest and mark). Images that
+    /// are marked are left out of the test; those marked as unknown are findings.
+    #[arg(long, num_args = 1.., value_name = "DATASET|MARKS.csv", conflicts_with_all = ["compare", "gate"])]
+    pub unknown: Vec<String>,
+
     /// Columns to group rows by, such as a camera, a source or an annotator.
     #[arg(long, num_args = 1.., value_name = "COLUMN", conflicts_with_all = ["compare", "gate"])]
     pub group_by: Vec<String>,

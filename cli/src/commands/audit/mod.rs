@@ -19,6 +19,8 @@ Examples:
     --baseline last-audit --accept accepted.csv --junit audit.xml --markdown audit.md
   # The same rules on an audit that exists
   dismax audit --gate audit --fail-on 'broken>0'
+  # More images like those that were marked as unknown in the report
+  dismax audit photos/ --model model --out audit --force --unknown marks.csv
   # What a cleaned dataset has changed
   dismax audit --compare audit audit-cleaned --out changes
 

@@ -8,7 +8,7 @@ use dismax::dataset::Dataset;
 use dismax::model::Model;
 use dismax::stage::Stage;
 use dismax::{Error, Result};
-use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, GateReport, audit, compare};
+use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, GateReport, Marks, audit, compare};
 use serde::Serialize;
 
 use super::args::Args;
@@ -97,7 +97,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         rows: args.rows.clone(),
         history: args.history.clone(),
     };
-    let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref() };
+    let (marks, unknown) = known_unknown(args, context)?;
+    let (unknown, marks) = (unknown.as_ref(), marks.as_ref());
+    let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref(), unknown, marks };
     let summary = on_workers(args, &model, &inputs, &options, out, context).unwrap_or_else(|| {
         let stage = Stage::try_new(Arc::clone(&model), &args.stage.options(&args.images))?;
         context.watch(|run| audit(&stage, &inputs, out, &options, run))
@@ -105,6 +107,18 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     summary.warnings.iter().for_each(|warning| context.ui.warn(warning));
     context.ui.note(describe(&summary, out));
     finish(args, gate, out, &summary, context)
+}
+
+/// Marks and examples of unknown images, where they are given.
+fn known_unknown(args: &Args, context: &Context) -> Result<(Option<Marks>, Option<Dataset>)> {
+    let (files, examples): (Vec<&String>, Vec<&String>) =
+        args.unknown.iter().partition(|file| Path::new(file).extension().is_some_and(|extension| extension == "csv"));
+    let mut marks = None;
+    for file in files {
+        marks.get_or_insert_with(Marks::default).add(Path::new(file))?;
+    }
+    let open = || Dataset::open_with(&examples, args.input.options(&context.cancel));
+    Ok((marks, (!examples.is_empty()).then(open).transpose()?))
 }
 
 /// What follows on an audit that lies in `folder`: the gate, exports, the exit code.
