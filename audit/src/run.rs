@@ -58,8 +58,8 @@ pub fn audit(
     let mut collect = |dataset: &Dataset, wanted: &PassColumns, task: &'static str| -> Result<_> {
         let thumbnails = ThumbnailWriter::create(staging.scratch())?;
         let (width, classes) = (model.feature_width(), model.classes().len());
-        let features = statistics.map(|_| FeatureWriter::create(staging.scratch(), width, classes)).transpose()?;
-        let mut aside = Aside { thumbnails, features };
+        let features = FeatureWriter::create(staging.scratch(), width, classes)?;
+        let mut aside = Aside { thumbnails, features: Some(features) };
         let collected = pass.run(dataset, wanted, &mut aside, task, run)?;
         Ok((collected, aside.thumbnails.finish()?, aside.features.map(FeatureWriter::finish).transpose()?))
     };
@@ -86,6 +86,7 @@ pub fn audit(
         statistics,
         features: features.as_mut(),
         known_unknown: (!known_unknown.is_empty()).then_some(&known_unknown),
+        head_features: model.config().architecture.stages().last().copied().unwrap_or_default(),
         fdr: options.fdr,
         thumbnails: &mut thumbnails,
         reference_thumbnails: reference_thumbnails.as_deref_mut(),

@@ -31,6 +31,8 @@ pub(crate) struct Inputs<'a> {
     pub statistics: Option<&'a FeatureStatistics>,
     /// Features of the images with a prediction, in their order; none where the network gave none.
     pub features: Option<&'a mut FeatureFile>,
+    /// How many of these the head sees: the last ones.
+    pub head_features: usize,
     /// What is known of unknown images; none where nothing is.
     pub known_unknown: Option<&'a KnownUnknown>,
     /// False discovery rate that is asked for.

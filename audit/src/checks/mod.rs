@@ -16,6 +16,7 @@ mod figures;
 mod files;
 mod inputs;
 mod labels;
+mod map;
 mod properties;
 mod proportions;
 mod rows;
@@ -50,7 +51,7 @@ use super::view::{Section, Tile};
 use dismax::error::Result;
 
 /// All checks in the order in which they look, and in which the page shows them.
-const ALL: [&dyn Check; 12] = [
+const ALL: [&dyn Check; 13] = [
     &unknown::Unknown,
     &labels::Labels,
     &unseen_labels::UnseenLabels,
@@ -63,6 +64,7 @@ const ALL: [&dyn Check; 12] = [
     &files::Files,
     &duplicates::Duplicates,
     &slices::Slices,
+    &map::Map,
 ];
 
 /// Lets every check look that has what it needs. The findings are sorted.
