@@ -7,6 +7,10 @@
 //! row), `summary.json` ([`AuditSummary`]) and `report.html`, which needs no other file and no network. [`compare`]
 //! does the same for what changed between two audits.
 //!
+//! What follows works on such a folder: [`gate`] counts its findings under rules, [`Cleaning`] writes the dataset without
+//! the rows that were found, and [`LabelStudioExport`] makes tasks for people. [`ReviewOptions`] say which findings are
+//! known already, from an earlier audit or because somebody accepted them.
+//!
 //! ```no_run
 //! use std::path::Path;
 //!

@@ -77,7 +77,8 @@ impl Revisit {
     /// Rows that came from a stream, files that are gone, another number of files or rows.
     pub fn open(folder: &Path, summary: &AuditSummary, options: &RevisitOptions) -> Result<Self> {
         let inputs = if options.inputs.is_empty() { &summary.inputs } else { &options.inputs };
-        if options.inputs.is_empty() && summary.inputs.iter().any(|input| input == "stdin") {
+        // So the audit names a stream, and so callers do.
+        if inputs.iter().any(|input| input == "stdin" || input == "-") {
             let message =
                 "its rows came from standard input, which cannot be read again; write them to a file, and name it";
             return Err(Error::data(folder.display(), message));

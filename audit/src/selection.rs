@@ -28,11 +28,6 @@ impl Selection {
     /// Findings whose image is of no use: it cannot be decoded, is cut off or missing.
     pub const BROKEN: Self = Self { kinds: Kinds::Broken, severity: None };
 
-    /// All findings of a kind.
-    pub const fn of(kind: Kind) -> Self {
-        Self { kinds: Kinds::One(kind), severity: None }
-    }
-
     /// Whether a finding of this kind and severity is meant.
     pub fn has(&self, kind: Kind, severity: Severity) -> bool {
         // The most serious comes first.

@@ -211,7 +211,8 @@ fn reports_for_machines_and_people() {
     let markdown = report.markdown();
     assert!(markdown.starts_with("### Audit: failed, 1 rule broken\n"), "{markdown}");
     assert!(
-        markdown.contains("| broken\\>0 | 1 | 1 | **broken** |") && markdown.contains("| leaked\\>0 | 0 | 0 | kept |")
+        markdown.contains("| broken\\>0 | 1 | 1 | **broken** |")
+            && markdown.contains("| leaked\\>0 | 0 | 0 | passed |")
     );
     assert!(markdown.contains("| Exact duplicates | 3 | - | 0 | 3 |"), "{markdown}");
     assert!(report_of(&rules("leaked>0")).markdown().starts_with("### Audit: passed\n"));

@@ -23,7 +23,7 @@ impl GateReport {
             text.push_str("\n| rule | findings | rows | result |\n| --- | ---: | ---: | --- |\n");
             for result in &self.rules {
                 let (findings, rows) = (count(result.findings), count(result.rows));
-                let verdict = if result.broken { "**broken**" } else { "kept" };
+                let verdict = if result.broken { "**broken**" } else { "passed" };
                 text.push_str(&format!("| {} | {findings} | {rows} | {verdict} |\n", plain(&result.rule.to_string())));
             }
         }

@@ -30,11 +30,6 @@ enum Limit {
 }
 
 impl Rule {
-    /// Any finding of these kinds breaks it.
-    pub const fn none_of(selection: Selection) -> Self {
-        Self { selection, limit: Limit::Findings(0), inclusive: false }
-    }
-
     /// Whether so many findings, in so many of all rows, break it.
     pub fn is_broken(&self, findings: u64, rows: u64, all_rows: u64) -> bool {
         match self.limit {

@@ -112,16 +112,6 @@ impl Acceptances {
         &self.expired
     }
 
-    /// Number of entries that are in force.
-    pub fn len(&self) -> usize {
-        self.in_force.len()
-    }
-
-    /// Whether no entry is in force.
-    pub fn is_empty(&self) -> bool {
-        self.in_force.is_empty()
-    }
-
     /// The entry about findings of a kind about an image, where one is in force.
     pub(crate) fn find(&self, kind: Kind, digest: &ShortDigest) -> Option<&Acceptance> {
         self.in_force.get(&(kind, *digest))

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use dismax::Result;
 use dismax::disk::TextFile;
+use dismax::{Error, Result};
 use dismax_audit::{
     Acceptances, GateReport, LabelStudioExport, LabelStudioOptions, ReviewOptions, RevisitOptions, acceptance_template,
     gate,
@@ -34,6 +34,11 @@ impl Gate {
             baseline: gate.baseline.clone(),
             accepted: gate.accept.as_deref().map(Acceptances::read).transpose()?,
         };
+        if gate.label_studio.is_some() && args.inputs.iter().any(|input| input == "-") {
+            return Err(Error::Config(
+                "--label-studio reads the images again, which standard input cannot give".into(),
+            ));
+        }
         let begin = |path: &Option<PathBuf>| path.as_deref().map(|path| TextFile::create(path, args.force)).transpose();
         let label_studio = gate.label_studio.as_deref().map(|path| {
             let options = LabelStudioOptions {
@@ -65,6 +70,10 @@ impl Gate {
     /// # Errors
     /// An audit that cannot be read, outputs that cannot be written, images that cannot be read again.
     pub fn run(self, folder: &Path, args: &Args, context: &Context) -> Result<Option<GateReport>> {
+        for expired in self.review.accepted.iter().flat_map(Acceptances::expired) {
+            let (kind, image) = (expired.kind, &expired.image_digest);
+            context.ui.warn(format!("no longer accepted, {expired}: {kind} of image {image}"));
+        }
         if let Some(export) = self.label_studio {
             let figures = context.watch(|run| export.write(folder, run))?;
             let mut tasks = vec![("tasks", text::count(figures.tasks))];
@@ -98,10 +107,6 @@ impl Gate {
 
 /// The rules with what was counted; the broken ones also with `--quiet`, as they are why the exit code is not 0.
 fn say(report: &GateReport, context: &Context) {
-    for expired in &report.expired {
-        let (kind, image) = (expired.kind, &expired.image_digest);
-        context.ui.warn(format!("no longer accepted, {expired}: {kind} of image {image}"));
-    }
     if report.rules.is_empty() {
         let found: Vec<String> = report
             .kinds
@@ -115,7 +120,7 @@ fn say(report: &GateReport, context: &Context) {
     for result in &report.rules {
         match result.broken {
             true => context.ui.incomplete(format!("broken: {}: {}", result.rule, result.found())),
-            false => context.ui.note(format!("kept: {}: {}", result.rule, result.found())),
+            false => context.ui.note(format!("passed: {}: {}", result.rule, result.found())),
         }
     }
 }
