@@ -66,6 +66,7 @@ mod register;
 mod row_ranges;
 mod scored;
 mod scoring;
+mod seen;
 mod statements;
 mod stores;
 mod table;

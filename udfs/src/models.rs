@@ -12,6 +12,7 @@ use dismax::model::Model;
 use dismax::stage::{Stage, StageOptions};
 
 use crate::scoring::{Remembered, ScoreCache};
+use crate::seen::Seen;
 
 /// Models under the names that queries use.
 #[derive(Debug, Default)]
@@ -125,8 +126,9 @@ impl Models {
 
     /// Starts the workers, unless that waits.
     pub(crate) fn start(self) -> Result<Registry, dismax::Error> {
-        let settings = Settings { options: self.options, cache: self.cache, started_late: self.started_late };
-        let models = self.entries.into_iter().map(|(name, entry)| settings.start(name, entry).map(Arc::new));
+        let Self { options, cache, started_late, entries } = self;
+        let settings = Settings { options, cache, started_late, seen: Arc::default() };
+        let models = entries.into_iter().map(|(name, entry)| settings.start(name, entry).map(Arc::new));
         Ok(Registry { models: models.collect::<Result<_, _>>()?, settings })
     }
 }
@@ -137,6 +139,8 @@ struct Settings {
     options: StageOptions,
     cache: Arc<ScoreCache>,
     started_late: bool,
+    /// Of images that no model is needed for.
+    seen: Arc<Seen>,
 }
 
 impl Settings {
@@ -350,6 +354,11 @@ impl Registry {
     /// How images are loaded where no model says otherwise.
     pub fn load_options(&self) -> LoadOptions {
         self.settings.options.load
+    }
+
+    /// What was seen of images in this session.
+    pub fn seen(&self) -> &Arc<Seen> {
+        &self.settings.seen
     }
 
     /// These models and one more, which starts as they did, in the place of one that has its name.

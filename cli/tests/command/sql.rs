@@ -74,6 +74,52 @@ fn models_have_names() {
 }
 
 #[test]
+fn models_come_from_a_folder_or_by_a_statement() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path("models/notes")).expect("a folder");
+    for name in ["first", "second"] {
+        std::os::unix::fs::symlink(cifar10_model(), folder.path(&format!("models/{name}"))).expect("a link");
+    }
+    let models = folder.path("models");
+    let in_folder = |sql: &str, more: &[&str]| {
+        let arguments = [&["sql", "--models", &models, "--format", "csv"], more, &[sql]].concat();
+        dismax(&arguments)
+    };
+    let listed = in_folder("SELECT name, classes, loaded FROM dismax_models()", &[]).ok().text();
+    assert_eq!(listed, "name,classes,loaded\nfirst,10,false\nsecond,10,false\n");
+    let script = from_mixed(&format!(
+        "CREATE MODEL third FROM '{}'; DROP MODEL first; \
+         SELECT count(*) AS rows FROM MIXED WHERE dismax_prediction(image, 'second') = dismax_top_k(image, 1, 'third')[1]['class'];",
+        cifar10_model()
+    ));
+    assert_eq!(in_folder(&script, &[]).ok().text(), "rows\n715\n");
+    let refused = in_folder("CREATE MODEL first FROM 'x'", &[]).refused(2);
+    assert!(refused.contains("there is a model 'first' already"), "{refused}");
+    let refused = in_folder("CREATE MODEL x FROM 'nowhere'", &[]).refused(3);
+    assert!(refused.contains("nowhere: not a model bundle"), "{refused}");
+    let named = format!("second={}", cifar10_model());
+    let refused = in_folder("SELECT 1", &["--model", &named]).refused(2);
+    assert!(refused.contains("two models are called 'second'"), "{refused}");
+    let refused = dismax(&["sql", "--models", &cifar10_model(), "SELECT 1"]).refused(2);
+    assert!(refused.contains("none of its folders is a model"), "{refused}");
+}
+
+#[test]
+fn images_need_no_model() {
+    let sql = from_mixed(
+        "SELECT i['format'] AS format, i['width'] AS width, count(*) AS rows, count(i['error']) AS broken \
+         FROM (SELECT dismax_image_info(image) AS i FROM MIXED) GROUP BY format, width ORDER BY rows DESC",
+    );
+    let rows = dismax(&["sql", "--format", "csv", &sql]).ok().text();
+    assert_eq!(rows, "format,width,rows,broken\nPNG,8,715,0\n,,4,3\nPNG,,2,2\n");
+    let far = from_mixed(
+        "SELECT dismax_image_info(image)['error'] AS e, count(*) AS n FROM MIXED GROUP BY e ORDER BY n DESC",
+    );
+    let limited = dismax(&["sql", "--max-pixels", "63", "--format", "csv", &far]).ok().text();
+    assert!(limited.contains("8 x 8 = 64 pixels, the limit is 63,715"), "{limited}");
+}
+
+#[test]
 fn failures_say_what_to_do() {
     let refused = |sql: &str| query(&from_mixed(sql), &[]).refused(2);
     assert!(refused("SELECT dismax_prediction(image, 'x') FROM MIXED").contains("there is no model 'x'"));

@@ -26,6 +26,6 @@ use crate::models::Registry;
 pub(crate) fn all(models: &Arc<Registry>) -> impl Iterator<Item = ScalarUDF> {
     let scoring =
         Function::ALL.map(|function| ScalarUDF::new_from_impl(ScoreFunction::new(function, Arc::clone(models))));
-    let image_info = ScalarUDF::new_from_impl(ImageInfo::new(models.load_options()));
+    let image_info = ScalarUDF::new_from_impl(ImageInfo::new(models.load_options(), Arc::clone(models.seen())));
     scoring.into_iter().chain([image_info, ScalarUDF::new_from_impl(HashDistance::new())])
 }
