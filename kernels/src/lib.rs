@@ -15,7 +15,7 @@
 //! step of ResNet-20 and of ResNet-34 takes 0.7 of the time of libtorch's on a processor with AVX-512, and of ResNet-20
 //! on the same one with libtorch, oneDNN and these kernels kept to AVX2.
 //!
-//! Scoring needs [`Winograd`] alone; what only training needs is in [`training`]. On a processor without AVX2, or of
+//! Scoring needs [`Winograd`] and [`channel_means`]; what only training needs is in [`training`]. On a processor without AVX2, or of
 //! another kind, the crate compiles and every kernel refuses: [`is_available`] tells beforehand.
 //!
 //! A crate of its own, so that it is compiled with all optimisation also in development.
@@ -29,6 +29,7 @@ mod filters;
 mod images;
 mod instructions;
 mod multiply;
+mod pooling;
 mod strip;
 #[cfg(test)]
 mod test_layers;
@@ -43,6 +44,7 @@ mod winograd;
 pub use self::error::KernelError;
 pub use self::images::Images;
 pub use self::instructions::is_available;
+pub use self::pooling::channel_means;
 pub use self::winograd::{Epilogue, Winograd};
 
 /// Input channels are a multiple of this.

@@ -1,12 +1,14 @@
 //! Layers that the networks share: convolution, batch norm, and the two together.
 
+use dismax_kernels::channel_means;
 use tch::{Device, Kind, Tensor};
 
 use super::conv::{ConvShape, Epilogue};
 use super::cudnn::CudnnConv;
 use super::fused::FusedConv;
+use super::values;
 use super::weights::{Init, WeightPath, channels_last};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Added to the variance before its root is taken, as in PyTorch.
 pub(super) const EPSILON: f64 = 1e-5;
@@ -210,4 +212,42 @@ pub(crate) fn global_average_pool(tensor: &Tensor) -> Result<Tensor> {
     // A sum of many values would lose what 16 bits cannot hold.
     let kind = matches!(tensor.kind(), Kind::Half | Kind::BFloat16).then_some(Kind::Float);
     Ok(tensor.f_mean_dim([2i64, 3].as_slice(), false, kind)?)
+}
+
+/// The same without gradients. Of what lies in memory channels last, as what the kernels here compute does, sums of whole
+/// rows of channels: several times as fast as libtorch's mean over two dimensions.
+pub(crate) fn pooled(tensor: &Tensor) -> Result<Tensor> {
+    let rows = tensor.f_permute([0, 2, 3, 1])?;
+    let is_plain = rows.device() == Device::Cpu && rows.kind() == Kind::Float && rows.is_contiguous();
+    let &[images, height, width, channels] = rows.size().as_slice() else {
+        return Err(Error::Internal(format!("{tensor:?} is no batch of images")));
+    };
+    if !is_plain || rows.numel() == 0 {
+        return global_average_pool(tensor);
+    }
+    let (pixels, channels) = ((height * width) as usize, channels as usize);
+    let mut means = vec![0.0f32; images as usize * channels];
+    for (image, means) in values::of(&rows)?.chunks_exact(pixels * channels).zip(means.chunks_exact_mut(channels)) {
+        channel_means(image, means);
+    }
+    Ok(Tensor::f_from_slice(&means)?.f_view([images, channels as i64])?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_the_same_however_the_values_lie_in_memory() {
+        let tensor = Tensor::arange(2 * 5 * 3 * 4, (Kind::Float, Device::Cpu)).view([2, 5, 3, 4]).sin();
+        let last = tensor.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        let expected = global_average_pool(&tensor).unwrap();
+        for tensor in [&tensor, &last] {
+            let means = pooled(tensor).unwrap();
+            assert_eq!(means.size(), [2, 5]);
+            assert!((means - &expected).abs().max().double_value(&[]) < 1e-6);
+        }
+        assert!(pooled(&tensor.view([2, 60])).is_err());
+    }
 }

@@ -344,7 +344,7 @@ impl ScoringNetwork {
         tch::no_grad(|| {
             let mut stages = Vec::new();
             let mut between = |x: &Tensor| {
-                stages.push(layers::global_average_pool(x)?);
+                stages.push(layers::pooled(x)?);
                 Ok(())
             };
             let features = self.backbone.forward(&images.f_to_kind(self.kind)?, false, &mut between)?;
