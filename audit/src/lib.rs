@@ -78,9 +78,10 @@ mod view;
 
 pub use self::checks::{
     AccuracyEstimate, Association, CalibrationFigures, ClassAccuracy, ClassAccuracyFigures, ClassBalanceFigures,
-    ClassNoise, ClassShare, ConfidenceGap, DriftFigures, DriftTest, EstimatedAccuracyFigures, JointCell, LabelFigures,
-    Property, PropertyCorrelation, QualityFigures, Quantity, RobustScale, Slice, SliceFigures,
-    SpuriousCorrelationFigures, Strangest, UnknownFigures, UnseenLabel, UnseenLabelFigures,
+    ClassNoise, ClassShare, ConfidenceGap, Coverage, CoverageFigures, DriftFigures, DriftTest,
+    EstimatedAccuracyFigures, JointCell, LabelFigures, Property, PropertyCorrelation, QualityFigures, Quantity,
+    RobustScale, Slice, SliceFigures, SpuriousCorrelationFigures, Strangest, UnknownFigures, UnseenLabel,
+    UnseenLabelFigures,
 };
 pub use self::clean::{CleanFigures, CleanOptions, Cleaning};
 pub use self::compare::{Comparison, KindChange, compare};

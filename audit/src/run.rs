@@ -230,6 +230,7 @@ fn summarise(
         spurious_correlations: figures.get().cloned(),
         class_accuracy: figures.get().cloned(),
         calibration: figures.get().cloned(),
+        coverage: figures.get().cloned(),
         estimated_accuracy: figures.get().cloned(),
         drift: figures.get().cloned(),
         quality: *figures.get().expect("every audit looks at files"),

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{
-    CalibrationFigures, ClassAccuracyFigures, ClassBalanceFigures, DriftFigures, EstimatedAccuracyFigures,
-    LabelFigures, QualityFigures, SliceFigures, SpuriousCorrelationFigures, UnknownFigures, UnseenLabelFigures,
+    CalibrationFigures, ClassAccuracyFigures, ClassBalanceFigures, CoverageFigures, DriftFigures,
+    EstimatedAccuracyFigures, LabelFigures, QualityFigures, SliceFigures, SpuriousCorrelationFigures, UnknownFigures,
+    UnseenLabelFigures,
 };
 use super::duplicates::DuplicateFigures;
 use super::format::{AUDIT, FILE, Version};
@@ -70,6 +71,8 @@ pub struct AuditSummary {
     pub class_accuracy: Option<ClassAccuracyFigures>,
     /// Calibration on these rows; none without labels or a model.
     pub calibration: Option<CalibrationFigures>,
+    /// Coverage of prediction sets; none without labels, a model, or enough calibration rows for sets.
+    pub coverage: Option<CoverageFigures>,
     /// Accuracy by the confidences; none without a model.
     pub estimated_accuracy: Option<EstimatedAccuracyFigures>,
     /// Drift; none where nothing could be compared.

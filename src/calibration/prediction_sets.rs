@@ -161,8 +161,13 @@ impl SetThresholds {
 
     /// The set of a row with these calibrated `probabilities [C]`: classes in ascending order.
     pub fn set<'a>(&'a self, probabilities: &'a [f32]) -> impl Iterator<Item = usize> + 'a {
-        let rows = self.below.iter().zip(probabilities).enumerate();
-        rows.filter(|(_, (below, probability))| below.is_none_or(|below| **probability > below)).map(|(class, _)| class)
+        let classes = probabilities.iter().enumerate().take(self.below.len());
+        classes.filter(|(class, probability)| self.has(*class, **probability)).map(|(class, _)| class)
+    }
+
+    /// Whether a class is in the set of a row with this calibrated `probability` of it. A class that is none is in no set.
+    pub fn has(&self, class: usize, probability: f32) -> bool {
+        self.below.get(class).is_some_and(|below| below.is_none_or(|below| probability > below))
     }
 }
 

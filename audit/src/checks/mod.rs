@@ -8,6 +8,7 @@ mod calibration;
 mod check;
 mod class_accuracy;
 mod class_balance;
+mod coverage;
 mod divisions;
 mod drift;
 mod duplicates;
@@ -30,6 +31,7 @@ use self::check::Check;
 pub(super) use self::check::Found;
 pub use self::class_accuracy::{ClassAccuracy, ClassAccuracyFigures};
 pub use self::class_balance::{ClassBalanceFigures, ClassShare};
+pub use self::coverage::{Coverage, CoverageFigures};
 pub(super) use self::divisions::divisions;
 pub use self::drift::{DriftFigures, DriftTest, Quantity};
 pub(super) use self::drift::{LARGE_PSI, MODERATE_PSI};
@@ -59,6 +61,7 @@ const ALL: [&dyn Check; 13] = [
     &spurious_correlations::SpuriousCorrelations,
     &class_accuracy::ClassAccuracies,
     &calibration::Calibration,
+    &coverage::SetCoverage,
     &estimated_accuracy::EstimatedAccuracy,
     &drift::Drift,
     &files::Files,
