@@ -119,6 +119,37 @@ fn files_and_row_groups_in_which_findings_pile_up() {
 }
 
 #[test]
+fn the_page_has_a_map_and_says_which_image_a_mark_is_about() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut images: Vec<Vec<u8>> = (0..50).map(|seed| encoded(&picture(seed, 0), ImageFormat::Png)).collect();
+    images.extend_from_within(7..12);
+    images.push(b"broken".to_vec());
+    let input = write(folder.path(), "input.parquet", &images, 1000);
+    let pages = ["one", "two"].map(|name| {
+        let out = folder.path().join(name);
+        run(&[&input], None, &out).expect("an audit");
+        std::fs::read_to_string(out.join("report.html")).expect("a page")
+    });
+    let maps = pages.each_ref().map(|page| {
+        let (_, rest) = page.split_once("<section id=\"map\"").expect("a map");
+        rest.split_once("</section>").expect("its end").0
+    });
+    assert_eq!(maps[0], maps[1], "the same images give the same map");
+    assert!(maps[0].contains("50 of 50 images as points"), "each different image once");
+    assert_eq!(maps[0].matches("<li data-x=").count(), 50);
+    assert!(maps[0].contains("<bdi>Exact duplicates</bdi> <span class=\"count\">5</span>"));
+
+    let findings = Dataset::open(&[folder.path().join("one/findings.parquet").display().to_string()]).expect("a table");
+    let chunk = findings.read(1000, None).expect("rows").next().expect("a chunk").expect("rows");
+    let column = |name: &str| chunk.record_batch[name].as_string::<i32>().clone();
+    let (kinds, digests) = (column("kind"), column("image_digest"));
+    for (kind, digest) in kinds.iter().flatten().zip(digests.iter().flatten()) {
+        let subject = format!("data-digest=\"{digest}\" data-kind=\"{kind}\"");
+        assert!(pages[0].contains(&subject), "{subject}");
+    }
+}
+
+#[test]
 fn a_stop_and_a_refusal_leave_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let images: Vec<Vec<u8>> = (0..200).map(|seed| encoded(&picture(seed, 0), ImageFormat::Png)).collect();

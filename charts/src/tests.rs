@@ -150,7 +150,7 @@ fn bars_are_as_long_as_their_share() {
         let width = blue.split("width=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a width");
         width.parse::<u32>().expect("a number")
     };
-    assert_eq!([0.5, 1.0, 7.0].map(length), [40, 80, 80]);
+    assert_eq!([0.5, 1.0, 7.0].map(length), [28, 56, 56]);
     assert_eq!([0.0, -1.0, f64::NAN].map(length), [0, 0, 0]);
     assert_eq!(length(1e-6), 1, "more than nothing is seen");
 }

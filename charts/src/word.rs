@@ -5,7 +5,7 @@ use plotters::prelude::*;
 
 use crate::draw::{BLUE, Drawing, GREY, transparent_picture};
 
-const BAR: (u32, u32) = (80, 12);
+const BAR: (u32, u32) = (56, 12);
 const LINE: (u32, u32) = (120, 24);
 /// Room around a sparkline for its dots.
 const MARGIN: i32 = 3;

@@ -81,12 +81,12 @@ export const fits = async (page, what) => {
 /** Every string of the view stands in the page as it is. `view` is what the template was given. */
 export const shows = async (page, view) => {
   const text = (value) => value.replace(/\s+/g, ' ').trim();
-  const shown = new Set((await page.$$eval('title, bdi, p, li, b, .how span, code, .note, .tip, .summary, [aria-label]', (all) =>
+  const shown = new Set((await page.$$eval('title, bdi, p, li, b, code, .note, .tip, .summary, [aria-label]', (all) =>
     all.flatMap((each) => [each.textContent, each.getAttribute('aria-label') ?? '']))).map(text));
   const strings = [view.title, view.command, ...view.inputs, ...view.reference, view.model.path, view.model.digest, ...view.verdict, ...view.warnings,
     ...view.tiles.flatMap(({ name, value, note }) => [name, value, note])];
   for (const { title, summary, question, how, charts, map, heatmap, tables, gallery, more } of view.sections) {
-    strings.push(title, summary, question && `Question: ${question}`, how && `How: ${how}`, more, ...charts.flatMap((chart) => [chart.title, chart.alt]));
+    strings.push(title, summary, question, how, more, ...charts.flatMap((chart) => [chart.title, chart.alt]));
     if (map) {
       strings.push(map.alt, ...map.axes, ...map.points.flatMap(({ caption, note }) => [caption, note]),
         ...map.colourings.flatMap(({ title: by, categories }) => [by, ...categories.map(({ name }) => name)]));

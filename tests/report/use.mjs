@@ -176,7 +176,7 @@ export const heatmaps = async (page) => {
 /** Sections in which nothing was found are folded; each opens and closes by mouse and keyboard. */
 export const unfolding = async (page) => {
   const wrong = [];
-  const folded = await page.$$('.quiet details');
+  const folded = await page.$$('.quiet > details');
   for (const details of folded) {
     const summary = await details.$('summary');
     const expect = async (step, open) => { if (await details.evaluate((each) => each.open) !== open) wrong.push(`${step}: not ${open ? 'open' : 'closed'}`); };
