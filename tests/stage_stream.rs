@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use common::models;
 use dismax::columns::Columns;
 use dismax::dataset::{Chunk, Dataset, DatasetWriter, ImageColumn, Images, LoadOptions, WriteOptions};
-use dismax::stage::{Observed, Observer, Stage, StageOptions};
+use dismax::stage::{DecodeOptions, Decoders, Observed, Observer, Stage, StageOptions};
 use dismax::{Device, Error, Result, RowErrorCode};
 use image::{ImageFormat, RgbImage};
 
@@ -349,4 +349,46 @@ fn logits_of_another_model_are_refused() {
     let (_, scored) = stage(4, 1).score(items(&input, 4)).next().expect("an item").expect("scores");
     let error = columns.build(&scored).expect_err("a refusal").to_string();
     assert!(error.contains("cannot calibrate the logits of model"), "{error}");
+}
+
+/// Keeps the position of an image in its chunk, its digest and the sum of its pixels.
+struct Sums;
+
+impl Observer for Sums {
+    type Value = (usize, [u8; 32], Option<u64>);
+
+    fn observe(&self, image: &Observed<'_>) -> Self::Value {
+        let sum = image.pixels.ok().map(|pixels| pixels.data.iter().map(|value| u64::from(*value)).sum());
+        (image.row, image.digest(), sum)
+    }
+}
+
+#[test]
+fn decoders_show_the_images_that_a_stage_shows() {
+    let folder = common::datasets::folder();
+    let path = folder.path().join("images.parquet");
+    let rows = record_batch(500, true);
+    common::datasets::write(&path, &[rows.clone()], &WriteOptions::default());
+    let dataset = common::datasets::open(&path).expect("images");
+    let cancel = dismax::cancel::Cancel::default();
+    let stage = stage(32, 2);
+    let scanned = stage.scan_observed(&dataset, None, cancel.clone(), Arc::new(Sums)).expect("a scan");
+    let scanned: Vec<_> = scanned.map(|scanned| scanned.expect("rows")).collect();
+    for workers in [1, 3] {
+        let decoders = Decoders::try_new(&DecodeOptions { workers, ..DecodeOptions::default() }).expect("decoders");
+        let decoded = decoders.scan(&dataset, None, cancel.clone(), Arc::new(Sums)).expect("a scan");
+        let decoded: Vec<_> = decoded.map(|decoded| decoded.expect("rows")).collect();
+        assert_eq!(decoded.len(), scanned.len());
+        for ((chunk, decoded), (other, scored)) in decoded.iter().zip(&scanned) {
+            assert_eq!((&chunk.record_batch, chunk.first_row), (&other.record_batch, other.first_row));
+            assert_eq!((decoded.rows(), decoded.observed()), (scored.rows(), scored.observed()));
+        }
+    }
+    let decoders = Decoders::try_new(&DecodeOptions::default()).expect("decoders");
+    let mut scan = decoders.scan(&dataset, Some(&[]), cancel.clone(), Arc::new(Sums)).expect("a scan");
+    let (chunk, _) = scan.next().expect("a chunk").expect("rows");
+    assert_eq!(chunk.record_batch.schema().fields().len(), 1, "the images alone are read");
+    cancel.cancel();
+    assert!(scan.find_map(Result::err).is_some_and(|error| matches!(error, Error::Cancelled)));
+    assert!(Decoders::try_new(&DecodeOptions { workers: 2000, ..DecodeOptions::default() }).is_err());
 }

@@ -7,13 +7,15 @@
 //! An item is the [`Images`](crate::dataset::Images) of some rows together with a value of the caller's, such as the
 //! record batch they come from. What comes back is that value and a [`Scored`]: the logits of each row, or why it has
 //! none.
-//! [`Stage::scan`] does this for a whole dataset. An [`Observer`] sees each image while it is decoded.
+//! [`Stage::scan`] does this for a whole dataset. An [`Observer`] sees each image while it is decoded; where only it is of
+//! interest, [`Decoders`] show it the images of a dataset without a network.
 //!
 //! Calibration is not applied here: [`Columns`](crate::columns::Columns) and
 //! [`Calibration::apply`](crate::calibration::Calibration::apply) turn logits into probabilities and flags.
 
 mod accelerator;
 mod cuda;
+mod decoders;
 #[cfg(test)]
 mod device_tests;
 mod item;
@@ -22,6 +24,7 @@ mod observer;
 mod options;
 mod pass_rows;
 mod pool;
+mod reading;
 mod scan;
 mod scanner;
 mod scored;
@@ -30,6 +33,7 @@ mod stats;
 mod stream;
 mod worker;
 
+pub use self::decoders::{DecodeOptions, Decoded, Decoders};
 pub use self::observer::{Observed, Observer, WithFeatures};
 pub use self::options::StageOptions;
 pub use self::pool::Stage;

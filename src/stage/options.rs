@@ -38,12 +38,17 @@ impl StageOptions {
     }
 
     pub(super) fn worker_count(&self) -> Result<usize> {
-        match self.workers {
-            0 => Ok(thread::available_parallelism().map_or(1, usize::from)),
-            workers if workers <= 1024 => Ok(workers),
-            workers => {
-                Err(Error::Config(format!("{workers} workers are more than any machine has cores; give at most 1024")))
-            }
+        worker_count(self.workers)
+    }
+}
+
+/// Threads where `workers` were asked for: one per core for 0.
+pub(super) fn worker_count(workers: usize) -> Result<usize> {
+    match workers {
+        0 => Ok(thread::available_parallelism().map_or(1, usize::from)),
+        workers if workers <= 1024 => Ok(workers),
+        workers => {
+            Err(Error::Config(format!("{workers} workers are more than any machine has cores; give at most 1024")))
         }
     }
 }

@@ -5,29 +5,13 @@ use std::sync::Arc;
 use super::joined::{Joined, apart};
 use super::observer::Observer;
 use super::pool::{MIN_CHUNK_ROWS, Stage};
+use super::reading::read;
 use super::scored::Scored;
 use crate::cancel::Cancel;
-use crate::dataset::{BatchSize, Chunk, Dataset, ImageColumn, Images};
+use crate::dataset::{Chunk, Dataset, ImageColumn, Images};
 use crate::error::Result;
-use crate::parallel::read_ahead;
-
-/// Chunks that are read before the workers have room for them.
-const CHUNKS_AHEAD: usize = 1;
-/// Threads that read small objects of a store: each costs a few round trips. Large ones are fetched ahead as it is.
-const READERS_OF_STORES: usize = 8;
-/// Items in flight, two for each worker, that one thread more reads for. One thread reads 965,000 small images a second,
-/// but rows of raw pixels are a hundred times as large.
-const ITEMS_PER_READER: usize = 32;
 
 impl Stage {
-    /// Threads that read a dataset.
-    fn readers_of(&self, dataset: &Dataset) -> usize {
-        match dataset.is_small_objects() {
-            true => READERS_OF_STORES,
-            false => 1 + self.items_in_flight() / ITEMS_PER_READER,
-        }
-    }
-
     /// The chunks that a scan of `dataset` scores: the same each time, as long as the files stay the same.
     ///
     /// # Errors
@@ -37,17 +21,7 @@ impl Stage {
         dataset: &Dataset,
         columns: Option<&[usize]>,
     ) -> Result<impl Iterator<Item = Result<Chunk>> + use<>> {
-        let readers = self.readers_of(dataset);
-        let BatchSize { rows, bytes } = self.batch_size();
-        let chunks = dataset.read(BatchSize { rows, bytes: (bytes / readers).max(1) }, columns)?;
-        let parts = if readers > 1 { chunks.apart() } else { vec![chunks] };
-        let mut failed = false;
-        // Nothing comes after an error.
-        Ok(read_ahead(parts.into_iter(), readers, CHUNKS_AHEAD)?.map(Result::flatten).take_while(move |chunk| {
-            let begun = !failed;
-            failed = chunk.is_err();
-            begun
-        }))
+        read(dataset, columns, self.batch_size(), self.items_in_flight())
     }
 
     /// Scores every row of `dataset`: yields its chunks in order, each with its scores.
