@@ -7,16 +7,17 @@ use super::error::AuditError;
 use super::foreign_labels::ForeignLabels;
 use super::groups::{GroupBuilder, GroupColumn, Groups};
 use super::inspection::{EncodedFormat, PerceptualHash};
+use super::label_classes::LabelClasses;
 use super::novelty::FeatureWriter;
 use super::observer::{ImageObserver, ObservedImage, ShortDigest};
+use super::scan::{Scan, Seen};
 use super::text::clipped;
 use super::thumbnails::ThumbnailWriter;
 use dismax::calibration::Calibration;
-use dismax::dataset::{Chunk, ClassMap, Dataset, Given, Images, LabelColumn};
+use dismax::dataset::{Chunk, Dataset, Given, Images, LabelColumn};
 use dismax::error::{Error, Result, RowErrorCode};
 use dismax::run::{Progress, Run};
 use dismax::score::RowScores;
-use dismax::stage::{Scanner, Scored};
 
 /// Probabilities that are kept of a row.
 pub(super) const TOP: usize = 8;
@@ -131,25 +132,31 @@ pub(super) struct Aside {
 
 /// What a pass works with.
 pub(super) struct Pass<'a, S> {
-    pub stage: &'a S,
-    pub calibration: &'a Calibration,
+    pub scan: &'a S,
+    pub classes: LabelClasses<'a>,
+    /// The model's; none without a model.
+    pub calibration: Option<&'a Calibration>,
 }
 
-impl<S: Scanner> Pass<'_, S> {
-    /// Streams the dataset through the stage; `task` names it in progress reports.
+impl<S: Scan> Pass<'_, S> {
+    /// Looks at all images of the dataset; `task` names it in progress reports.
     pub fn run(
-        &self,
+        &mut self,
         dataset: &Dataset,
         wanted: &PassColumns,
         aside: &mut Aside,
         task: &'static str,
         run: &mut Run<'_>,
     ) -> Result<Collected> {
-        let image = self.stage.image_column(dataset)?;
+        let image = self.scan.image_column(dataset)?;
         let columns: Vec<usize> =
             wanted.label.iter().map(LabelColumn::index).chain(wanted.groups.iter().map(|group| group.index)).collect();
-        let classes = self.stage.model().classes();
-        let map = wanted.label.as_ref().map(|column| ClassMap::new(column, classes));
+        let (scan, calibration) = (self.scan, self.calibration);
+        let mut probabilities = match &self.classes {
+            LabelClasses::OfModel(classes) => vec![0.0; classes.len()],
+            LabelClasses::OfData(_) => Vec::new(),
+        };
+        let mut labelling = wanted.label.as_ref().map(|column| self.classes.labelling(column));
         let mut groups: Vec<GroupBuilder> = wanted.groups.iter().cloned().map(GroupBuilder::new).collect();
         let mut collected = Collected {
             records: Vec::new(),
@@ -160,13 +167,12 @@ impl<S: Scanner> Pass<'_, S> {
             messages: Messages::default(),
             foreign_labels: ForeignLabels::default(),
         };
-        let mut probabilities = vec![0.0; classes.len()];
         let observer = Arc::new(ImageObserver::default());
-        for scored in self.stage.scan_all(dataset, Some(&columns), run.cancel.clone(), observer)? {
-            let (chunk, scored) = scored?;
+        for seen in scan.scan(dataset, &columns, run.cancel.clone(), observer)? {
+            let (chunk, seen) = seen?;
             collected.begin_file(&chunk);
-            let labels = match &map {
-                Some(map) => map.given(&chunk)?,
+            let labels = match &mut labelling {
+                Some(labelling) => labelling.given(&chunk)?,
                 None => vec![Given::Null; chunk.record_batch.num_rows()],
             };
             for group in &mut groups {
@@ -174,7 +180,8 @@ impl<S: Scanner> Pass<'_, S> {
                 let array = chunk.record_batch.column_by_name(name).ok_or_else(|| missing(name, &chunk))?.clone();
                 group.push(&array)?;
             }
-            self.add(&scored, &image.images(&chunk)?, labels, &mut probabilities, aside, &mut collected)?;
+            let images = image.images(&chunk)?;
+            collected.add(&seen, &images, labels, calibration, &mut probabilities, aside)?;
             run.report(Progress { task, rows: collected.len() as u64, of: dataset.rows(), failed: 0 })?;
         }
         if u32::try_from(collected.len()).is_err() {
@@ -184,59 +191,6 @@ impl<S: Scanner> Pass<'_, S> {
         collected.of_digest = HashMap::new();
         collected.groups = groups.into_iter().map(GroupBuilder::finish).collect();
         Ok(collected)
-    }
-
-    fn add(
-        &self,
-        scored: &Scored<ObservedImage>,
-        images: &Images,
-        labels: Vec<Given>,
-        probabilities: &mut [f32],
-        aside: &mut Aside,
-        collected: &mut Collected,
-    ) -> Result<()> {
-        for (row, (label, seen)) in labels.into_iter().zip(scored.observed()).enumerate() {
-            let label = collected.class_of(label);
-            let name = images.name(row);
-            let calibrated = scored
-                .output(row)
-                .map_err(Clone::clone)
-                .and_then(|output| self.calibration.apply(output, probabilities));
-            if let Err(why) = &calibrated {
-                collected.messages.push(collected.records.len(), &why.detail);
-            }
-            let of_label =
-                label.filter(|_| calibrated.is_ok()).and_then(|label| probabilities.get(label as usize)).copied();
-            let next = collected.images.len() as u32;
-            // Of what cannot be read no digest may be known but that of its name, which is another file elsewhere.
-            let position = match &calibrated {
-                Ok(_) => *collected.of_digest.entry(seen.digest).or_insert(next),
-                Err(_) => next,
-            };
-            aside.thumbnails.push(name, position, seen)?;
-            if position == next {
-                if let (Ok((scores, _)), Ok(output)) = (&calibrated, scored.output(row)) {
-                    aside.push_features(output.features, scores.class)?;
-                }
-                let error = calibrated.as_ref().err().map(|why| why.code);
-                collected.images.push(ImageRecord {
-                    digest: seen.digest,
-                    prediction: calibrated
-                        .ok()
-                        .map(|(scores, verdict)| Prediction::of(&scores, verdict.p_value, probabilities)),
-                    look: Look::of(seen),
-                    error,
-                    cut_off: seen.cut_off,
-                });
-            }
-            collected.records.push(Record {
-                image: position,
-                label: label.unwrap_or(NO_LABEL),
-                label_probability: of_label.unwrap_or(0.0),
-                promised: name.and_then(EncodedFormat::from_name),
-            });
-        }
-        Ok(())
     }
 }
 
@@ -305,6 +259,61 @@ fn most_probable(probabilities: &[f32]) -> [(u32, f32); TOP] {
 }
 
 impl Collected {
+    fn add(
+        &mut self,
+        seen: &Seen,
+        images: &Images,
+        labels: Vec<Given>,
+        calibration: Option<&Calibration>,
+        probabilities: &mut [f32],
+        aside: &mut Aside,
+    ) -> Result<()> {
+        for (row, (label, image)) in labels.into_iter().zip(seen.observed()).enumerate() {
+            let label = self.class_of(label);
+            let name = images.name(row);
+            // A prediction, nothing without a model, or why the row has none.
+            let calibrated = seen.output(row).map_err(Clone::clone).and_then(|output| {
+                output.zip(calibration).map(|(output, by)| by.apply(output, probabilities)).transpose()
+            });
+            if let Err(why) = &calibrated {
+                self.messages.push(self.records.len(), &why.detail);
+            }
+            let has_prediction = matches!(calibrated, Ok(Some(_)));
+            let of_label =
+                label.filter(|_| has_prediction).and_then(|label| probabilities.get(label as usize)).copied();
+            let next = self.images.len() as u32;
+            // Of what cannot be read no digest may be known but that of its name, which is another file elsewhere.
+            let position = match &calibrated {
+                Ok(_) => *self.of_digest.entry(image.digest).or_insert(next),
+                Err(_) => next,
+            };
+            aside.thumbnails.push(name, position, image)?;
+            if position == next {
+                if let (Ok(Some((scores, _))), Ok(Some(output))) = (&calibrated, seen.output(row)) {
+                    aside.push_features(output.features, scores.class)?;
+                }
+                let error = calibrated.as_ref().err().map(|why| why.code);
+                self.images.push(ImageRecord {
+                    digest: image.digest,
+                    prediction: calibrated
+                        .ok()
+                        .flatten()
+                        .map(|(scores, verdict)| Prediction::of(&scores, verdict.p_value, probabilities)),
+                    look: Look::of(image),
+                    error,
+                    cut_off: image.cut_off,
+                });
+            }
+            self.records.push(Record {
+                image: position,
+                label: label.unwrap_or(NO_LABEL),
+                label_probability: of_label.unwrap_or(0.0),
+                promised: name.and_then(EncodedFormat::from_name),
+            });
+        }
+        Ok(())
+    }
+
     fn begin_file(&mut self, chunk: &Chunk) {
         // A file's rows come one after the other. Names that are no text may look alike.
         if chunk.first_row == 0 || self.files.last().is_none_or(|(file, _)| *file != chunk.file) {
@@ -321,6 +330,13 @@ impl Collected {
                 self.foreign_labels.push(self.records.len() as u32, &label);
                 None
             }
+        }
+    }
+
+    /// Gives each label's class another number, or takes all labels away.
+    pub fn renumber(&mut self, places: Option<&[u32]>) {
+        for record in self.records.iter_mut().filter(|record| record.label != NO_LABEL) {
+            record.label = places.and_then(|places| places.get(record.label as usize)).copied().unwrap_or(NO_LABEL);
         }
     }
 

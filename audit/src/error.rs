@@ -21,6 +21,9 @@ pub enum AuditError {
         /// What is wrong, with the columns that there are.
         message: String,
     },
+    /// Unknown images were to be looked for without a model.
+    #[error("unknown images can only be looked for with a model; name one, or leave out the examples and marks")]
+    UnknownWithoutModel,
     /// Findings are selected by what is no kind, or no severity.
     #[error("findings \"{text}\": {message}")]
     Selection {

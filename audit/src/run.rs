@@ -10,23 +10,26 @@ use super::error::AuditError;
 use super::evidence::Evidence;
 use super::groups::GroupColumn;
 use super::history::{History, HistoryEntry};
+use super::inspection::WORKING_SIDE;
 use super::kind::{Kind, Severity};
-use super::known_unknown::KnownUnknown;
+use super::label_classes::{DataClasses, LabelClasses, too_many};
 use super::model_summary::ModelSummary;
 use super::novelty::FeatureWriter;
 use super::options::{AuditInputs, AuditOptions};
 use super::review::Reviewer;
 use super::rows::RowsWriter;
+use super::scan::{Scan, WithModel, WithoutModel};
 use super::sections::Material;
 use super::summary::AuditSummary;
 use super::table::{self, FINDINGS};
 use super::thumbnails::ThumbnailWriter;
 use super::{checks, format, place, report, sections, summary};
-use dismax::dataset::{Dataset, LabelColumn};
+use dismax::dataset::{Dataset, LabelColumn, LoadOptions};
 use dismax::error::Result;
+use dismax::image::{Decoding, Needed};
 use dismax::model::Model;
 use dismax::run::{Progress, Run};
-use dismax::stage::Scanner;
+use dismax::stage::{DecodeOptions, Decoders, Scanner};
 
 /// Audits a dataset into the folder `out`, which appears whole or not at all.
 ///
@@ -40,36 +43,88 @@ pub fn audit(
     options: &AuditOptions,
     run: &mut Run<'_>,
 ) -> Result<AuditSummary> {
+    let model = stage.model();
+    model.require_calibration()?;
+    audit_by(&WithModel(stage), Some(model), inputs, out, options, run)
+}
+
+/// Audits a dataset without a model: broken and odd files, duplicates, leaks, and what can be said of labels and groups.
+/// Classes are the labels that occur.
+///
+/// Images are decoded at the size at which they are looked at, at least 256 pixels a side, and turned as their EXIF
+/// orientation says.
+///
+/// # Errors
+/// As [`audit`].
+pub fn audit_images(
+    images: &DecodeOptions,
+    inputs: &AuditInputs<'_>,
+    out: &Path,
+    options: &AuditOptions,
+    run: &mut Run<'_>,
+) -> Result<AuditSummary> {
+    let needed = Some(Needed::Sides { width: WORKING_SIDE, height: WORKING_SIDE });
+    let load = LoadOptions { decoding: Decoding { orientation: true, needed }, ..images.load };
+    let decoders = Decoders::try_new(&DecodeOptions { load, ..images.clone() })?;
+    audit_by(&WithoutModel(decoders), None, inputs, out, options, run)
+}
+
+fn audit_by(
+    scan: &impl Scan,
+    model: Option<&Model>,
+    inputs: &AuditInputs<'_>,
+    out: &Path,
+    options: &AuditOptions,
+    run: &mut Run<'_>,
+) -> Result<AuditSummary> {
     let start = Instant::now();
     let AuditInputs { dataset, reference, unknown, marks } = *inputs;
-    let model = stage.model();
-    let calibration = model.require_calibration()?;
+    let calibration = model.map(Model::require_calibration).transpose()?;
     let cancel = run.cancel.clone();
-    let (wanted, no_labels) = check(stage, inputs, options)?;
+    let (wanted, mut no_labels) = check(scan, inputs, options)?;
     let mut reviewer = Reviewer::open(&options.review, &cancel)?;
     let mut history = options.history.as_deref().map(History::read).transpose()?;
     history.as_ref().map_or(Ok(()), History::require_writable)?;
     options.rows.as_deref().map_or(Ok(()), |rows| dataset.require_not_read(rows))?;
     let rows_writer = options.rows.as_deref().map(|rows| RowsWriter::create(rows, options.force)).transpose()?;
     let staging = place::create(out, options.force)?;
-    let pass = Pass { stage, calibration };
-    let known_unknown = KnownUnknown::collect(stage, unknown, marks, run)?;
-    let statistics = model.feature_statistics().map(|statistics| &**statistics);
+    let classes = model
+        .map_or_else(|| LabelClasses::OfData(DataClasses::default()), |model| LabelClasses::OfModel(model.classes()));
+    let (task, task_of_reference) = match model {
+        Some(_) => ("scoring", "scoring the reference"),
+        None => ("inspecting", "inspecting the reference"),
+    };
+    let mut pass = Pass { scan, classes, calibration };
+    let known_unknown = scan.known_unknown(unknown, marks, run)?;
+    let statistics = model.and_then(Model::feature_statistics).map(|statistics| &**statistics);
     let mut collect = |dataset: &Dataset, wanted: &PassColumns, task: &'static str| -> Result<_> {
         let thumbnails = ThumbnailWriter::create(staging.scratch())?;
-        let (width, classes) = (model.feature_width(), model.classes().len());
-        let features = FeatureWriter::create(staging.scratch(), width, classes)?;
-        let mut aside = Aside { thumbnails, features: Some(features) };
+        let features =
+            model.map(|model| FeatureWriter::create(staging.scratch(), model.feature_width(), model.classes().len()));
+        let mut aside = Aside { thumbnails, features: features.transpose()? };
         let collected = pass.run(dataset, wanted, &mut aside, task, run)?;
         Ok((collected, aside.thumbnails.finish()?, aside.features.map(FeatureWriter::finish).transpose()?))
     };
     let mut of_reference = reference
         .map(|reference| {
             let label = wanted.label.as_ref().and_then(|_| reference.label_column(options.label.as_deref()).ok());
-            collect(reference, &PassColumns { label, groups: Vec::new() }, "scoring the reference")
+            collect(reference, &PassColumns { label, groups: Vec::new() }, task_of_reference)
         })
         .transpose()?;
-    let (collected, mut thumbnails, mut features) = collect(dataset, &wanted, "scoring")?;
+    let (mut collected, mut thumbnails, mut features) = collect(dataset, &wanted, task)?;
+    let classes = match pass.classes {
+        LabelClasses::OfModel(classes) => classes.to_vec(),
+        LabelClasses::OfData(classes) => {
+            let classes = classes.finish();
+            let places = classes.as_ref().map(|(_, places)| places.as_slice());
+            let reference = of_reference.as_mut().map(|(collected, ..)| collected);
+            [Some(&mut collected), reference].into_iter().flatten().for_each(|rows| rows.renumber(places));
+            if places.is_none() {
+                no_labels = wanted.label.as_ref().map(too_many);
+            }
+            classes.map(|(names, _)| names).unwrap_or_default()
+        }
+    };
     let rows = collected.len() as u64;
     run.report(Progress { task: "analysing", rows, of: Some(rows), failed: 0 })?;
 
@@ -81,12 +136,12 @@ pub fn audit(
         collected: &collected,
         reference: reference_rows,
         divisions: checks::divisions(&collected, &dataset.row_groups()),
-        classes: model.classes(),
-        calibration: Some(calibration),
+        classes: &classes,
+        calibration,
         statistics,
         features: features.as_mut(),
         known_unknown: (!known_unknown.is_empty()).then_some(&known_unknown),
-        head_features: model.config().architecture.stages().last().copied().unwrap_or_default(),
+        head_features: model.map_or(0, head_features),
         fdr: options.fdr,
         thumbnails: &mut thumbnails,
         reference_thumbnails: reference_thumbnails.as_deref_mut(),
@@ -95,12 +150,8 @@ pub fn audit(
     let found = checks::look(&mut inputs)?;
     cancel.check()?;
     let mut summary = summarise(model, dataset, reference, options, &collected, &found);
-    let evidence = Evidence {
-        collected: &collected,
-        reference: reference_rows,
-        classes: model.classes(),
-        figures: &found.figures,
-    };
+    let evidence =
+        Evidence { collected: &collected, reference: reference_rows, classes: &classes, figures: &found.figures };
     let standing = |kind, digest: &_| reviewer.standing(kind, digest);
     table::write(&staging.path(FINDINGS), &found.findings, &evidence, standing)?;
     summary.review = reviewer.finish();
@@ -116,7 +167,7 @@ pub fn audit(
         findings: &found.findings,
         evidence,
         describe: checks::describe,
-        calibration: Some(calibration),
+        calibration,
         thumbnails: &mut thumbnails,
         reference_thumbnails,
         top: options.top,
@@ -132,12 +183,13 @@ pub fn audit(
     Ok(summary)
 }
 
+/// How many of an image's features the head sees: the last ones.
+fn head_features(model: &Model) -> usize {
+    model.config().architecture.stages().last().copied().expect("a network has stages")
+}
+
 /// Everything that can be refused before work begins. Returns the columns to read, and why there is no label column.
-fn check(
-    stage: &impl Scanner,
-    inputs: &AuditInputs<'_>,
-    options: &AuditOptions,
-) -> Result<(PassColumns, Option<String>)> {
+fn check(scan: &impl Scan, inputs: &AuditInputs<'_>, options: &AuditOptions) -> Result<(PassColumns, Option<String>)> {
     if !(options.fdr > 0.0 && options.fdr < 1.0) {
         return Err(AuditError::FalseDiscoveryRate { fdr: options.fdr }.into());
     }
@@ -148,13 +200,13 @@ fn check(
         Err(why) => (None, Some(why)),
     };
     let wanted = PassColumns { label, groups: group_columns(dataset, options)? };
-    stage.image_column(dataset)?;
+    scan.image_column(dataset)?;
     if let Some(reference) = inputs.reference {
         reference.require_distinct_files()?;
-        stage.image_column(reference)?;
+        scan.image_column(reference)?;
     }
     if let Some(unknown) = inputs.unknown {
-        stage.image_column(unknown)?;
+        scan.image_column(unknown)?;
     }
     Ok((wanted, no_labels))
 }
@@ -181,7 +233,7 @@ fn group_columns(dataset: &Dataset, options: &AuditOptions) -> Result<Vec<GroupC
 }
 
 fn summarise(
-    model: &Model,
+    model: Option<&Model>,
     dataset: &Dataset,
     reference: Option<&Dataset>,
     options: &AuditOptions,
@@ -210,7 +262,7 @@ fn summarise(
         inputs: files(dataset),
         bad_files: dataset.bad_files().into_iter().map(|bad| (bad.file.to_string(), bad.reason)).collect(),
         reference: reference.map(files),
-        model: Some(ModelSummary {
+        model: model.map(|model| ModelSummary {
             path: model.path().display().to_string(),
             digest: model.digest().to_owned(),
             architecture: model.config().architecture.name().to_owned(),

@@ -2,12 +2,12 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod pictures;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch};
-use arrow::datatypes::UInt64Type;
 use common::models;
 use dismax::cancel::Cancel;
 use dismax::dataset::{Dataset, DatasetWriter, WriteOptions};
@@ -16,24 +16,8 @@ use dismax::run::{Progress, Run};
 use dismax::stage::{Stage, StageOptions};
 use dismax::{Device, Error, Result};
 use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, Kind, audit, compare};
-use image::imageops::FilterType;
-use image::{ImageFormat, RgbImage};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
-/// A picture of soft spots that the seed decides, moved by some of its 40 pixels.
-fn picture(seed: u64, moved: u32) -> RgbImage {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let spots = RgbImage::from_fn(9, 8, |_, _| image::Rgb(rng.random()));
-    let whole = image::imageops::resize(&spots, 45, 40, FilterType::CatmullRom);
-    image::imageops::crop_imm(&whole, moved, 0, 40, 40).to_image()
-}
-
-fn encoded(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    image.write_to(&mut bytes, format).expect("encoded");
-    bytes.into_inner()
-}
+use image::ImageFormat;
+use pictures::{encoded, pairs, picture};
 
 fn write(folder: &Path, name: &str, images: &[Vec<u8>], row_group_rows: usize) -> String {
     let images: ArrayRef = Arc::new(BinaryArray::from_iter_values(images));
@@ -58,23 +42,6 @@ fn run(inputs: &[&str], reference: Option<&str>, out: &Path) -> Result<AuditSumm
     let inputs = AuditInputs { reference: reference.as_ref(), ..AuditInputs::new(&dataset) };
     let mut run = Run { cancel: Cancel::default(), progress: &mut |_| () };
     audit(&stage(&model), &inputs, out, &options, &mut run)
-}
-
-/// Rows of a kind with the rows they are related to, ascending.
-fn pairs(out: &Path, kind: Kind) -> Vec<(u64, u64)> {
-    let dataset = Dataset::open(&[out.join("findings.parquet").display().to_string()]).expect("a table");
-    let mut pairs = Vec::new();
-    for chunk in dataset.read(1000, None).expect("rows") {
-        let batch = chunk.expect("rows").record_batch;
-        let kinds = batch["kind"].as_string::<i32>().iter();
-        let rows = batch["row"].as_primitive::<UInt64Type>().iter();
-        let related = batch["related_row"].as_primitive::<UInt64Type>().iter();
-        for ((_, row), related) in kinds.zip(rows).zip(related).filter(|((of, _), _)| *of == Some(kind.name())) {
-            pairs.push(row.zip(related).expect("a pair"));
-        }
-    }
-    pairs.sort_unstable();
-    pairs
 }
 
 #[test]

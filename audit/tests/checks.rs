@@ -121,7 +121,8 @@ fn labels_that_nobody_knows_are_findings() {
     assert!(summary.warnings.iter().any(|warning| warning.contains("\"dgo\" (2)")), "{:?}", summary.warnings);
     assert!(page.contains("Unseen labels") && page.contains("Question:"));
 
-    let (summary, _, findings) = audited(&fair(90, 0, USUAL), Some(&fair(60, 1000, USUAL)));
+    let (rows, reference) = (fair(90, 0, USUAL), fair(60, 1000, USUAL));
+    let (summary, _, findings) = audited(&rows, Some(&reference));
     let figures = summary.unseen_labels.expect("both have labels");
     assert_eq!((figures.not_of_model, figures.not_in_reference, findings(Kind::UnseenLabel).len()), (0, Some(0), 0));
     assert_eq!(audited(&fair(30, 0, USUAL), None).0.unseen_labels, None);

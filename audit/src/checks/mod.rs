@@ -53,7 +53,7 @@ use super::view::{Section, Tile};
 use dismax::error::Result;
 
 /// All checks in the order in which they look, and in which the page shows them.
-const ALL: [&dyn Check; 13] = [
+const ALL: [&dyn Check; 14] = [
     &unknown::Unknown,
     &labels::Labels,
     &unseen_labels::UnseenLabels,

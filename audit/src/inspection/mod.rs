@@ -38,7 +38,7 @@ pub use self::thumbnail::thumbnail;
 pub(crate) use self::window::Window;
 
 /// Most pixels of a side of the picture that is measured; larger images are made smaller first.
-const WORKING_SIDE: u32 = 256;
+pub(crate) const WORKING_SIDE: u32 = 256;
 
 /// What can be said of a decoded image besides its pixels.
 ///

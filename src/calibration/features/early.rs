@@ -3,7 +3,7 @@
 use nalgebra::{Cholesky, DMatrix, DVector};
 
 use super::ranks::LogRanks;
-use super::statistics::Training;
+use super::training::Training;
 use crate::error::{Error, Result};
 use crate::score::{RowOutput, Score};
 

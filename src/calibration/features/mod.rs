@@ -9,6 +9,7 @@ mod early;
 mod moments;
 mod ranks;
 mod statistics;
+mod training;
 
 pub use early::EarlyScore;
 pub use moments::FeatureMoments;

@@ -4,7 +4,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::early::EarlyScore;
-use super::statistics::{FeatureStatistics, Training};
+use super::statistics::FeatureStatistics;
+use super::training::Training;
 use crate::error::{Error, Result};
 use crate::score::{RowOutput, Score};
 

@@ -6,25 +6,8 @@ use half::f16;
 
 use super::early::EarlyScore;
 use super::ranks::LogRanks;
+use super::training::Training;
 use crate::error::{Error, Result};
-
-/// Moments of the training rows.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Training {
-    pub stages: Vec<usize>,
-    /// `[C]`, by predicted class.
-    pub rows: Vec<u64>,
-    /// `[C, F]`, by predicted class.
-    pub means: Vec<f32>,
-    /// `[F, F]`, within the predicted classes.
-    pub covariance: Vec<f32>,
-}
-
-impl Training {
-    pub fn width(&self) -> usize {
-        self.stages.iter().sum()
-    }
-}
 
 /// Pooled features of calibration rows, kept in f16.
 #[derive(Debug, Clone, Default, PartialEq)]
