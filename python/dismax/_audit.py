@@ -69,7 +69,7 @@ class Audit:
 
 def audit(
     data: "_native.Data",
-    model: "_native.Model",
+    model: "_native.Model | None" = None,
     *,
     out: "str | os.PathLike[str]",
     label: "str | None" = None,
@@ -92,7 +92,8 @@ def audit(
     ----------
     data
         As for ``Model.score``.
-    model : Model
+    model : Model, optional
+        Without one, only what the images themselves show is reported: broken and odd files, duplicates, leaks.
     out : str or os.PathLike
         The folder to write: ``report.html``, ``findings.parquet``, ``summary.json``. It appears when the audit is complete.
     label : str, optional

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dismax::Dataset;
+use dismax::stage::DecodeOptions;
 use dismax_audit::{AuditInputs, AuditOptions};
 use pyo3::prelude::*;
 
@@ -20,7 +21,7 @@ use crate::source::{PythonTable, open, paths};
 pub fn audit(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
-    model: &Bound<'_, Model>,
+    model: Option<&Bound<'_, Model>>,
     out: PathBuf,
     reference: Option<&Bound<'_, PyAny>>,
     label: Option<String>,
@@ -38,10 +39,13 @@ pub fn audit(
     let reference = reference.map(|data| dataset_of_reference(data, on_bad_file, image)).transpose()?;
     let options =
         AuditOptions { label, group_by, time, fdr, top, force: overwrite, command, ..AuditOptions::default() };
-    let stage = Arc::clone(&model.get().stage);
+    let stage = model.map(|model| Arc::clone(&model.get().stage));
     let summary = watch(py, progress, None, |run, _| {
         let inputs = AuditInputs { reference: reference.as_ref(), ..AuditInputs::new(&dataset) };
-        dismax_audit::audit(&*stage, &inputs, &out, &options, run)
+        match &stage {
+            Some(stage) => dismax_audit::audit(&**stage, &inputs, &out, &options, run),
+            None => dismax_audit::audit_images(&DecodeOptions::default(), &inputs, &out, &options, run),
+        }
     })?;
     serde_json::to_string(&summary).map_err(|error| Kind::Other.raise(format!("the summary as JSON: {error}")))
 }

@@ -17,8 +17,8 @@ pub struct Args {
     #[arg(required_unless_present_any = ["compare", "gate"], conflicts_with_all = ["compare", "gate"], value_name = "INPUT")]
     pub inputs: Vec<String>,
 
-    /// The model's folder.
-    #[arg(long, required_unless_present_any = ["compare", "gate"], conflicts_with_all = ["compare", "gate"])]
+    /// The model's folder. Without one, only what the images themselves show is reported.
+    #[arg(long, conflicts_with_all = ["compare", "gate"])]
     pub model: Option<PathBuf>,
 
     /// The folder to write. It appears when the audit is complete.
@@ -43,7 +43,7 @@ pub struct Args {
     ///
     /// Images as a dataset, or marks that a report exported (CSV with the columns image_digest and mark). Images that
     /// are marked are left out of the test; those marked as unknown are findings.
-    #[arg(long, num_args = 1.., value_name = "DATASET|MARKS.csv", conflicts_with_all = ["compare", "gate"])]
+    #[arg(long, num_args = 1.., value_name = "DATASET|MARKS.csv", requires = "model", conflicts_with_all = ["compare", "gate"])]
     pub unknown: Vec<String>,
 
     /// Columns to group rows by, such as a camera, a source or an annotator.

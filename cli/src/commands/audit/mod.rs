@@ -11,7 +11,10 @@ pub use self::run::run;
 
 pub const EXAMPLES: &str = "\
 Examples:
-  dismax audit photos/ --model model --out audit
+  # Broken and odd files, duplicates
+  dismax audit photos/ --out audit
+  # With a model also unknown images, wrong labels, drift and calibration
+  dismax audit photos/ --model model --out audit --force
   # Labels, groups by camera and by day, and leaks from the training images
   dismax audit test.parquet --model model --out audit --label label --group-by camera --time taken --reference train.parquet
   # In a pipeline: exit code 5 if a rule is broken by findings that the last audit did not have and nobody accepted

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use dismax::dataset::Dataset;
 use dismax::model::Model;
-use dismax::stage::Stage;
+use dismax::stage::{DecodeOptions, Stage, StageOptions};
 use dismax::{Error, Result};
-use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, GateReport, Marks, audit, compare};
+use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, GateReport, Marks, audit, audit_images, compare};
 use serde::Serialize;
 
 use super::args::Args;
@@ -58,6 +58,16 @@ fn on_workers(
     None
 }
 
+#[cfg(feature = "cluster")]
+fn is_on_workers(args: &Args) -> bool {
+    args.cluster.is_given()
+}
+
+#[cfg(not(feature = "cluster"))]
+fn is_on_workers(_: &Args) -> bool {
+    false
+}
+
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if let Some(folder) = &args.gate.gate {
@@ -74,11 +84,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         }
         return Ok(Outcome::Done);
     }
-    // Without --compare clap asks for a model.
-    let model =
-        args.model.as_ref().ok_or_else(|| Error::Config("--model is missing; give the model's folder".into()))?;
-    let model = Arc::new(Model::read(model)?);
-    model.require_calibration()?;
+    let model = args.model.as_ref().map(Model::read).transpose()?.map(Arc::new);
+    model.as_ref().map(|model| model.require_calibration()).transpose()?;
     let dataset = Dataset::open_with(&args.inputs, args.input.options(&context.cancel))?;
     let reference = match args.reference.as_slice() {
         [] => None,
@@ -100,10 +107,18 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let (marks, unknown) = known_unknown(args, context)?;
     let (unknown, marks) = (unknown.as_ref(), marks.as_ref());
     let inputs = AuditInputs { dataset: &dataset, reference: reference.as_ref(), unknown, marks };
-    let summary = on_workers(args, &model, &inputs, &options, out, context).unwrap_or_else(|| {
-        let stage = Stage::try_new(Arc::clone(&model), &args.stage.options(&args.images))?;
-        context.watch(|run| audit(&stage, &inputs, out, &options, run))
-    })?;
+    let summary = match &model {
+        Some(model) => on_workers(args, model, &inputs, &options, out, context).unwrap_or_else(|| {
+            let stage = Stage::try_new(Arc::clone(model), &args.stage.options(&args.images))?;
+            context.watch(|run| audit(&stage, &inputs, out, &options, run))
+        }),
+        None if is_on_workers(args) => Err(Error::Config("workers score with a model: --cluster needs --model".into())),
+        None => {
+            let StageOptions { workers, image, load, .. } = args.stage.options(&args.images);
+            let images = DecodeOptions { workers, image, load };
+            context.watch(|run| audit_images(&images, &inputs, out, &options, run))
+        }
+    }?;
     summary.warnings.iter().for_each(|warning| context.ui.warn(warning));
     context.ui.note(describe(&summary, out));
     finish(args, gate, out, &summary, context)
@@ -131,7 +146,14 @@ fn finish(args: &Args, gate: Gate, folder: &Path, summary: &AuditSummary, contex
     if is_broken {
         return Ok(Outcome::Broken);
     }
-    if args.gate.gate.is_none() && summary.rows > 0 && summary.scored == 0 {
+    if args.gate.gate.is_some() || summary.rows == 0 {
+        return Ok(Outcome::Done);
+    }
+    if summary.model.is_none() && summary.duplicates.images == 0 {
+        context.ui.incomplete("no image could be decoded; the report says why");
+        return Ok(Outcome::Incomplete);
+    }
+    if summary.model.is_some() && summary.scored == 0 {
         context.ui.incomplete("no row could be scored; the report says why");
         return Ok(Outcome::Incomplete);
     }
