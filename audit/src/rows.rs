@@ -9,10 +9,12 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::checks::Strangeness;
 use super::collect::{Look, Row};
 use super::digest;
 use super::evidence::Evidence;
 use super::inspection::PerceptualHash;
+use super::thumbnails::Thumbnails;
 use dismax::dataset::{DatasetWriter, WriteOptions};
 use dismax::error::{Error, Result};
 
@@ -40,10 +42,10 @@ impl RowsWriter {
     ///
     /// # Errors
     /// As [`DatasetWriter::write`].
-    pub fn write(mut self, evidence: &Evidence<'_>) -> Result<()> {
+    pub fn write(mut self, evidence: &Evidence<'_>, thumbnails: &Thumbnails) -> Result<()> {
         let all = evidence.collected.len();
         for start in (0..all).step_by(BATCH_ROWS) {
-            let batch = record_batch(start..all.min(start + BATCH_ROWS), evidence, &self.schema)?;
+            let batch = record_batch(start..all.min(start + BATCH_ROWS), evidence, thumbnails, &self.schema)?;
             self.writer.write(&batch)?;
         }
         self.writer.finish()
@@ -60,6 +62,12 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         field("file", DataType::Utf8, false, "file of the row, as it was named"),
         field("row", DataType::UInt64, false, "number of the row in its file, from 0"),
+        field(
+            "path",
+            DataType::Utf8,
+            true,
+            "path or name that the dataset gives the image, at most 200 characters of it",
+        ),
         field("image_digest", DataType::Utf8, false, "as in findings.parquet: equal where the images are"),
         field("width", DataType::UInt32, true, "columns of pixels as stored; null where the image cannot be decoded"),
         field("height", DataType::UInt32, true, "rows of pixels as stored"),
@@ -78,14 +86,25 @@ fn schema() -> SchemaRef {
         field("prediction", DataType::Utf8, true, "name of the most probable class; null where nothing was predicted"),
         field("confidence", DataType::Float32, true, "its calibrated probability"),
         field("ood_score", DataType::Float32, true, "higher is more out-of-distribution"),
-        field("p_value", DataType::Float64, true, "conformal p-value; small is unknown"),
+        field("p_value", DataType::Float64, true, "conformal p-value of the model's score; small is unknown"),
+        field(
+            "q_value",
+            DataType::Float32,
+            true,
+            "smallest false discovery rate at which the image counts as unknown; null where it is not under test",
+        ),
         field("label", DataType::Utf8, true, "name of the label's class"),
         field("label_probability", DataType::Float32, true, "calibrated probability of the label's class"),
         field("error", DataType::Utf8, true, "null, or why the image cannot be used"),
     ]))
 }
 
-fn record_batch(rows: Range<usize>, evidence: &Evidence<'_>, schema: &SchemaRef) -> Result<RecordBatch> {
+fn record_batch(
+    rows: Range<usize>,
+    evidence: &Evidence<'_>,
+    thumbnails: &Thumbnails,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
     let arrow = |source| Error::Arrow { origin: "table of rows".into(), source };
     let collected = evidence.collected;
     let places = || rows.clone().map(|row| collected.place(row));
@@ -101,6 +120,8 @@ fn record_batch(rows: Range<usize>, evidence: &Evidence<'_>, schema: &SchemaRef)
             None => hashes.append_null(),
         }
     }
+    let strangeness = evidence.figures.get::<Strangeness>();
+    let q_value = |row: Row<'_>| strangeness.and_then(|strangeness| strangeness.q_value(row.image));
     let label_probability =
         |row: Row<'_>| (row.label.is_some() && row.prediction.is_some()).then_some(row.label_probability);
     let errors = rows.clone().map(|row| {
@@ -111,6 +132,7 @@ fn record_batch(rows: Range<usize>, evidence: &Evidence<'_>, schema: &SchemaRef)
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(places().map(|(file, _)| file))),
         Arc::new(UInt64Array::from_iter_values(places().map(|(_, row)| row))),
+        Arc::new(StringArray::from(rows.clone().map(|row| thumbnails.name(row)).collect::<Result<Vec<_>>>()?)),
         Arc::new(StringArray::from_iter_values(all().map(|row| digest::hex(row.digest)))),
         size(|look| look.width),
         size(|look| look.height),
@@ -125,6 +147,7 @@ fn record_batch(rows: Range<usize>, evidence: &Evidence<'_>, schema: &SchemaRef)
         Arc::new(predictions().map(|found| found.map(|found| found.confidence)).collect::<Float32Array>()),
         Arc::new(predictions().map(|found| found.map(|found| -found.score)).collect::<Float32Array>()),
         Arc::new(predictions().map(|found| found.map(|found| found.p_value)).collect::<Float64Array>()),
+        Arc::new(all().map(q_value).collect::<Float32Array>()),
         Arc::new(rows.clone().map(|row| evidence.label(row as u32)).collect::<StringArray>()),
         Arc::new(all().map(label_probability).collect::<Float32Array>()),
         Arc::new(errors.collect::<StringArray>()),

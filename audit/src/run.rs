@@ -153,10 +153,10 @@ fn audit_by(
     let evidence =
         Evidence { collected: &collected, reference: reference_rows, classes: &classes, figures: &found.figures };
     let standing = |kind, digest: &_| reviewer.standing(kind, digest);
-    table::write(&staging.path(FINDINGS), &found.findings, &evidence, standing)?;
+    table::write(&staging.path(FINDINGS), &found.findings, &evidence, &thumbnails, standing)?;
     summary.review = reviewer.finish();
     cancel.check()?;
-    rows_writer.map_or(Ok(()), |writer| writer.write(&evidence))?;
+    rows_writer.map_or(Ok(()), |writer| writer.write(&evidence, &thumbnails))?;
     cancel.check()?;
     summary.seconds = start.elapsed().as_secs_f64();
     let entry = HistoryEntry::of(&summary);

@@ -21,6 +21,8 @@ const BATCH_ROWS: usize = 4096;
 pub(super) struct StoredFinding<'a> {
     pub file: &'a str,
     pub row: u64,
+    /// What the dataset calls the image.
+    pub path: Option<&'a str>,
     pub kind: Kind,
     pub severity: Severity,
     pub evidence: &'a str,
@@ -41,6 +43,7 @@ pub(super) struct Stored<'a> {
     folder: &'a Path,
     file: &'a StringArray,
     row: &'a UInt64Array,
+    path: &'a StringArray,
     kind: &'a StringArray,
     severity: &'a StringArray,
     evidence: &'a StringArray,
@@ -64,6 +67,7 @@ impl<'a> Stored<'a> {
             folder,
             file: text("file")?,
             row: number("row")?,
+            path: text("path")?,
             kind: text("kind")?,
             severity: text("severity")?,
             evidence: text("evidence")?,
@@ -95,6 +99,7 @@ impl<'a> Stored<'a> {
         Ok(StoredFinding {
             file: self.file.value(row),
             row: self.row.value(row),
+            path: text(self.path),
             kind: Kind::named(self.kind.value(row)).ok_or_else(|| strange("kind"))?,
             severity: Severity::named(self.severity.value(row)).ok_or_else(|| strange("severity"))?,
             evidence: self.evidence.value(row),

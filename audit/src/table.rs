@@ -14,6 +14,7 @@ use super::evidence::Evidence;
 use super::findings::{Finding, Standing};
 use super::kind::Kind;
 use super::observer::ShortDigest;
+use super::thumbnails::Thumbnails;
 use dismax::dataset::{DatasetWriter, WriteOptions};
 use dismax::error::{Error, Result};
 
@@ -33,6 +34,12 @@ pub(super) fn schema() -> SchemaRef {
     let fields = vec![
         field("file", DataType::Utf8, false, "file of the row, as it was named"),
         field("row", DataType::UInt64, false, "number of the row in its file, from 0"),
+        field(
+            "path",
+            DataType::Utf8,
+            true,
+            "path or name that the dataset gives the image, at most 200 characters of it",
+        ),
         field("kind", DataType::Utf8, false, "what was found"),
         field("severity", DataType::Utf8, false, "high, medium or low"),
         field("score", DataType::Float64, false, &meanings.join("; ")),
@@ -71,19 +78,22 @@ pub(super) fn write(
     path: &Path,
     findings: &[Finding],
     evidence: &Evidence<'_>,
+    thumbnails: &Thumbnails,
     mut standing: impl FnMut(Kind, &ShortDigest) -> Standing,
 ) -> Result<()> {
     let schema = schema();
     let mut writer = DatasetWriter::create(&path.display().to_string(), &schema, &WriteOptions::default())?;
     for findings in findings.chunks(BATCH_ROWS) {
         let standings = findings.iter().map(|finding| standing(finding.kind, evidence.row(finding).digest)).collect();
-        writer.write(&record_batch(findings, standings, evidence, &schema)?)?;
+        let paths = findings.iter().map(|finding| thumbnails.name(finding.row as usize)).collect::<Result<_>>()?;
+        writer.write(&record_batch(findings, paths, standings, evidence, &schema)?)?;
     }
     writer.finish()
 }
 
 fn record_batch(
     findings: &[Finding],
+    paths: Vec<Option<String>>,
     standings: Vec<Standing>,
     evidence: &Evidence<'_>,
     schema: &SchemaRef,
@@ -98,6 +108,7 @@ fn record_batch(
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(places().map(|(file, _)| file))),
         Arc::new(UInt64Array::from_iter_values(places().map(|(_, row)| row))),
+        Arc::new(StringArray::from(paths)),
         Arc::new(StringArray::from_iter_values(findings.iter().map(|finding| finding.kind.name()))),
         Arc::new(StringArray::from_iter_values(findings.iter().map(|finding| finding.severity.name()))),
         Arc::new(Float64Array::from_iter_values(findings.iter().map(|finding| finding.score))),

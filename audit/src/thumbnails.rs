@@ -106,9 +106,14 @@ pub(super) struct Thumbnails {
 impl Thumbnails {
     /// What was written for a row; nothing for a row that there is not.
     pub fn get(&self, row: usize) -> Result<Shown> {
+        Ok(Shown { name: self.name(row)?, jpeg: self.jpeg(row)? })
+    }
+
+    /// The name that the dataset gives a row's image.
+    pub fn name(&self, row: usize) -> Result<Option<String>> {
         let name = self.index.names.get(row).filter(|name| **name != NO_NAME);
         let name = name.map(|name| self.part(*name)).transpose()?;
-        Ok(Shown { name: name.map(|(name, _)| String::from_utf8_lossy(&name).into_owned()), jpeg: self.jpeg(row)? })
+        Ok(name.map(|(name, _)| String::from_utf8_lossy(&name).into_owned()))
     }
 
     /// The thumbnail of a row's image; none where it cannot be decoded.

@@ -79,6 +79,7 @@ impl Tally {
                 kind: finding.kind,
                 file: shown(finding.file),
                 row: finding.row,
+                path: finding.path.map(shown),
                 evidence: finding.evidence.to_owned(),
             });
         }

@@ -52,6 +52,8 @@ pub struct Example {
     pub file: String,
     /// Number of the row in its file.
     pub row: u64,
+    /// What the dataset calls the image.
+    pub path: Option<String>,
     /// What speaks for it.
     pub evidence: String,
 }
@@ -91,8 +93,13 @@ impl RuleResult {
 }
 
 impl Example {
-    /// `blurred, row 7 of a.parquet: Sharpness ...`.
+    /// `blurred, cat/7.jpg (row 7 of photos): Sharpness ...`; without the name where the image has none.
     pub fn line(&self) -> String {
-        format!("{}, row {} of {}: {}", self.kind, count(self.row), self.file, self.evidence)
+        let place = format!("row {} of {}", count(self.row), self.file);
+        let place = match &self.path {
+            Some(path) => format!("{path} ({place})"),
+            None => place,
+        };
+        format!("{}, {place}: {}", self.kind, self.evidence)
     }
 }
