@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::checks::Figures;
+use super::checks::{Figures, Strangeness};
 use super::collect::{Collected, Row};
 use super::findings::{Finding, Related};
 use super::kind::Kind;
@@ -50,6 +50,11 @@ impl<'a> Evidence<'a> {
             Related::Audited(row) => Some(self.collected.place(row as usize)),
             Related::Reference(row) => Some(self.reference?.place(row as usize)),
         }
+    }
+
+    /// The smallest false discovery rate at which the image of a row counts as unknown; none where it is not under test.
+    pub fn q_value(&self, row: &Row<'_>) -> Option<f32> {
+        self.figures.get::<Strangeness>()?.q_value(row.image)
     }
 
     /// The label of a row: the name of its class, or the label itself where it is no class.

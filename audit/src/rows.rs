@@ -9,7 +9,6 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::checks::Strangeness;
 use super::collect::{Look, Row};
 use super::digest;
 use super::evidence::Evidence;
@@ -120,8 +119,6 @@ fn record_batch(
             None => hashes.append_null(),
         }
     }
-    let strangeness = evidence.figures.get::<Strangeness>();
-    let q_value = |row: Row<'_>| strangeness.and_then(|strangeness| strangeness.q_value(row.image));
     let label_probability =
         |row: Row<'_>| (row.label.is_some() && row.prediction.is_some()).then_some(row.label_probability);
     let errors = rows.clone().map(|row| {
@@ -147,7 +144,7 @@ fn record_batch(
         Arc::new(predictions().map(|found| found.map(|found| found.confidence)).collect::<Float32Array>()),
         Arc::new(predictions().map(|found| found.map(|found| -found.score)).collect::<Float32Array>()),
         Arc::new(predictions().map(|found| found.map(|found| found.p_value)).collect::<Float64Array>()),
-        Arc::new(all().map(q_value).collect::<Float32Array>()),
+        Arc::new(all().map(|row| evidence.q_value(&row)).collect::<Float32Array>()),
         Arc::new(rows.clone().map(|row| evidence.label(row as u32)).collect::<StringArray>()),
         Arc::new(all().map(label_probability).collect::<Float32Array>()),
         Arc::new(errors.collect::<StringArray>()),

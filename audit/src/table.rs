@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::checks::{self, Strangeness};
-use super::collect::{Prediction, Row};
+use super::checks;
+use super::collect::Prediction;
 use super::digest;
 use super::evidence::Evidence;
 use super::findings::{Finding, Standing};
@@ -102,8 +102,6 @@ fn record_batch(
     let related = || findings.iter().map(|finding| evidence.related(finding));
     let rows = || findings.iter().map(|finding| evidence.row(finding));
     let predictions = || rows().map(|row| row.prediction);
-    let strangeness = evidence.figures.get::<Strangeness>();
-    let q_value = |row: Row<'_>| strangeness.and_then(|strangeness| strangeness.q_value(row.image));
     let class = |prediction: &Prediction| evidence.class(prediction.class);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(places().map(|(file, _)| file))),
@@ -120,7 +118,7 @@ fn record_batch(
         Arc::new(predictions().map(|prediction| prediction.map(class)).collect::<StringArray>()),
         Arc::new(predictions().map(|prediction| prediction.map(|found| found.confidence)).collect::<Float32Array>()),
         Arc::new(predictions().map(|prediction| prediction.map(|found| found.p_value)).collect::<Float64Array>()),
-        Arc::new(rows().map(q_value).collect::<Float32Array>()),
+        Arc::new(rows().map(|row| evidence.q_value(&row)).collect::<Float32Array>()),
         Arc::new(findings.iter().map(|finding| evidence.label(finding.row)).collect::<StringArray>()),
         Arc::new(StringArray::from_iter_values(rows().map(|row| digest::hex(row.digest)))),
         Arc::new(standings.iter().map(|standing| standing.accepted.as_deref()).collect::<StringArray>()),

@@ -70,7 +70,10 @@ pub(crate) struct Detection {
     pub share: Option<Estimate>,
     /// The same of all rows by the model's score alone.
     pub score_share: Option<Estimate>,
-    /// Whether the whole dataset differs from the calibration rows, so that a learnt score means nothing.
+    /// The same by the learnt score; none where nothing could be learnt.
+    pub learnt_share: Option<Estimate>,
+    /// Whether so many rows differ from the calibration rows that the model's score contradicts: a learnt score then tells
+    /// another encoding, light or camera rather than unknown kinds.
     pub has_drifted: bool,
     /// Known unknown rows that the method learnt from.
     pub known: u64,
@@ -88,15 +91,18 @@ pub(crate) fn detect(
 ) -> Result<Detection> {
     let by_score = out_of_distribution(judged.p_values.iter().copied(), judged.calibration_rows)?;
     let learner = features.map(|features| Learner::new(judged, features, marks)).transpose()?.flatten();
-    let mut has_drifted = false;
+    let (mut has_drifted, mut learnt_share) = (false, None);
     if let Some(learner) = &learner {
         let fused = (!judged.score_has_early).then_some(UnknownMethod::Fused);
         for method in [UnknownMethod::Adadetect].into_iter().chain(fused) {
             let first = learner.test(method, None)?;
+            if method == UnknownMethod::Adadetect {
+                learnt_share = first.share;
+            }
             if !contradicts(first.share, by_score) {
                 let known = if method == UnknownMethod::Adadetect { learner.known } else { 0 };
                 let detection = learner.review(method, first, marks)?;
-                return Ok(Detection { score_share: by_score, has_drifted, known, ..detection });
+                return Ok(Detection { score_share: by_score, learnt_share, has_drifted, known, ..detection });
             }
             has_drifted = true;
         }
@@ -117,6 +123,7 @@ pub(crate) fn detect(
         calibration_rows: judged.calibration_rows,
         share: by_score,
         score_share: by_score,
+        learnt_share,
         has_drifted,
         known: 0,
     })
@@ -229,6 +236,7 @@ impl<'a> Learner<'a> {
             calibration_rows,
             share,
             score_share: None,
+            learnt_share: None,
             has_drifted: false,
             known: 0,
         })

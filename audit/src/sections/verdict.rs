@@ -26,7 +26,7 @@ pub(super) fn verdict(summary: &AuditSummary) -> [String; 3] {
     let leaked = summary.of(Kind::Leaked) + summary.of(Kind::LeakedNear);
     let has_drifted = summary.unknown.as_ref().is_some_and(|unknown| unknown.has_drifted);
     let unknown = match summary.unknown.as_ref().map(|unknown| unknown.out_of_distribution) {
-        _ if has_drifted => "The images as a whole differ from those that the model was calibrated on; ".into(),
+        _ if has_drifted => "Many images differ from those that the model was calibrated on, if not in kind; ".into(),
         Some(Some(share)) => format!(
             "About {} of the images are of kinds that the model does not know ({}); ",
             percent(share.value),

@@ -35,9 +35,12 @@ pub struct UnknownFigures {
     pub out_of_distribution: Option<Estimate>,
     /// The same of all images by the model's score alone, also where the dataset has drifted.
     pub by_score: Option<Estimate>,
-    /// Whether the dataset as a whole differs from the calibration rows: a learnt score tells far more images from them
-    /// than the model's score. Images are then judged by a score that learns nothing, and nothing is said of how many
-    /// are unknown.
+    /// The same of all images by the learnt score, which with a drift is the share of images that differ for whatever
+    /// reason. None where nothing could be learnt.
+    pub by_learnt_score: Option<Estimate>,
+    /// Whether the dataset, or a large part of it, differs from the calibration images in what the model's score does not
+    /// take for unknown: the learnt score's share is far above what the model's allows. Images are then judged by a score
+    /// that learns nothing, and nothing is said of how many are unknown.
     pub has_drifted: bool,
     /// Images under test that are unknown with 95 % confidence, without saying which: a lower bound on their number.
     /// None where the dataset has drifted.
@@ -85,6 +88,7 @@ impl UnknownFigures {
             review,
             out_of_distribution: detection.share.filter(|_| !detection.has_drifted),
             by_score: detection.score_share,
+            by_learnt_score: detection.learnt_share,
             has_drifted: detection.has_drifted,
             at_least,
             strangest: strangest.into_iter().filter(|some| is_shown(some.images, tested)).collect(),
@@ -140,6 +144,7 @@ mod tests {
             q_values: q_values.into_iter().map(|q_value| q_value as f32).collect(),
             share: None,
             score_share: None,
+            learnt_share: None,
             p_values,
             calibration_rows: 999,
             has_drifted: false,

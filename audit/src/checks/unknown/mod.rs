@@ -80,8 +80,7 @@ impl Check for Unknown {
         let prediction = row.prediction.expect("only predicted rows are unknown");
         let class = evidence.class(prediction.class);
         let strangeness = evidence.figures.get::<Strangeness>();
-        let q_value = strangeness.and_then(|strangeness| strangeness.q_value(row.image)).map(f64::from);
-        let why = match q_value {
+        let why = match evidence.q_value(&row).map(f64::from) {
             _ if strangeness.is_some_and(|strangeness| strangeness.is_marked_unknown(row.image)) => {
                 "Marked as unknown by a reader".to_owned()
             }
@@ -105,7 +104,7 @@ impl Check for Unknown {
             let tone = if found > 0 { Tone::Warn } else { Tone::Good };
             match figures.out_of_distribution {
                 _ if figures.has_drifted => {
-                    let note = "the dataset as a whole differs".to_owned();
+                    let note = "many images differ from the calibration images".to_owned();
                     Some(Tile::new(ABOUT.title, counted(found, "finding"), note, Tone::Warn))
                 }
                 Some(share) => {

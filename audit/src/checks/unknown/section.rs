@@ -48,11 +48,13 @@ fn summary(figures: &UnknownFigures) -> String {
     }
     let mut sentences = Vec::new();
     if figures.has_drifted {
-        sentences.push(
-            "The images as a whole differ from those that the model was calibrated on, as after another encoding, light or camera. \
-             How many are of unknown kinds cannot be told from that, and p-values are not exact."
-                .to_owned(),
-        );
+        let share = figures.by_learnt_score.map_or(1.0, |share| share.value);
+        sentences.push(format!(
+            "About {} of the images differ from those that the model was calibrated on, most of them in what the model does not take for \
+             unknown, as after another encoding, light or camera. How many are of unknown kinds cannot be told, and p-values are not \
+             exact.",
+            percent(share)
+        ));
     }
     sentences.push(match figures.rejected {
         0 => "No image is clearly unlike those that the model was calibrated on.".to_owned(),
@@ -118,7 +120,7 @@ fn reach(figures: &UnknownFigures) -> String {
             counted(figures.known_unknown, "known unknown image")
         ),
         UnknownMethod::Adadetect => format!(
-            "The score was learnt from these images. It finds groups of images from another source, from about 200 of a kind on; single \
+            "The score was learnt from these images. It finds groups of images from another source, from about 150 of a kind on; single \
              odd images, and a class that came through the same camera and encoding, it hardly finds. {needed}"
         ),
         UnknownMethod::Fused => {
