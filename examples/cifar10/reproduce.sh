@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Train the model of models/cifar10-resnet20 again and measure it, or only measure the one that is there.
+# Train the model of models/cifar10-resnet20 again and measure it, or only measure the one that is there; or train one without
+# cats and trucks, and measure how well it tells these.
 #
 #     examples/cifar10/reproduce.sh train TRAIN.parquet OUT
 #     examples/cifar10/reproduce.sh evaluate MODEL TEST.parquet [OOD.parquet...]
+#     examples/cifar10/reproduce.sh hidden TRAIN.parquet TEST.parquet OUT [OOD.parquet...]
 #
 # DISMAX is the command to run (default: `dismax` from PATH). LOSS, EPOCHS, BATCH_SIZE and WEIGHT_DECAY change the training, CHARTS
 # is the folder of the pictures.
 set -euo pipefail
 
-usage() { sed -n 's/^# \{0,1\}//; 4,5p' "$0" >&2; exit 2; }
+usage() { sed -n 's/^# \{0,1\}//; 5,7p' "$0" >&2; exit 2; }
 
 read -r -a dismax <<<"${DISMAX:-dismax}"
 case "${1:-}" in
@@ -22,6 +24,17 @@ case "${1:-}" in
     evaluate)
         [ $# -ge 3 ] || usage
         "${dismax[@]}" evaluate --model "$2" --id "$3" ${4:+--ood "${@:4}"} --charts "${CHARTS:-charts}"
+        ;;
+    hidden)
+        [ $# -ge 4 ] || usage
+        names="make_array('airplane','automobile','bird','cat','deer','dog','frog','horse','ship','truck')[label + 1]"
+        part() { "${dismax[@]}" sql "COPY (SELECT img, $names AS label FROM '$1' WHERE label $2 (3, 9)) TO '$4/$3.parquet'"; }
+        mkdir -p "$4"
+        part "$2" "NOT IN" train "$4"
+        part "$3" "NOT IN" test "$4"
+        part "$3" "IN" hidden "$4"
+        "${dismax[@]}" train "$4/train.parquet" --out "$4/model" --arch resnet20 --loss dismax-dagger --epochs "${EPOCHS:-12}"
+        "${dismax[@]}" evaluate --model "$4/model" --id "$4/test.parquet" --ood "$4/hidden.parquet" "${@:5}"
         ;;
     *) usage ;;
 esac

@@ -28,8 +28,8 @@ Examples:
   dismax evaluate --model model --id test.parquet --ood textures.parquet scans.parquet --charts charts
 
 Scores (higher is more in-distribution): mps is the largest probability, es the negative entropy, mds the largest logit, mmls
-that plus the mean logit, mmles that plus the negative entropy, mmleps that plus the largest probability. Which one detects
-best depends on the images; `dismax calibrate MODEL --data VALIDATION --score NAME` chooses it.
+that plus the mean logit, mmles that plus the negative entropy, mmleps that plus the largest probability, mds+early combines
+mds with how usual the features of the early stages are. Which one detects best depends on the images; `dismax calibrate MODEL --data VALIDATION --score NAME` chooses it.
 AUROC: the chance that a test image scores higher than an OOD image. FPR95: the share of OOD images that pass where 95 % of the
 test images pass. AUPR takes test images (in) or OOD images (out) as positive.";
 
