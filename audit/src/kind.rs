@@ -140,7 +140,7 @@ impl Kind {
             Self::Blurred => "robust z-score of the logarithm of the sharpness; far below 0 is blurred",
             Self::Grey => "colour: mean difference of the largest and the smallest channel, in [0, 1]",
             Self::ExactDuplicate => "rows that hold this image",
-            Self::NearDuplicate | Self::LeakedNear => "bits of 121 in which the perceptual hashes differ",
+            Self::NearDuplicate | Self::LeakedNear => "bits of 120 in which the perceptual hashes differ",
             Self::Leaked => "rows of the reference that hold this image",
         }
     }

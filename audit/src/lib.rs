@@ -1,11 +1,12 @@
 //! Audits: one pass over a dataset's images turns it into a report that a person can look at and a table that a program
 //! can query.
 //!
-//! [`audit`] scores and inspects every image once and keeps a small record of each; from these come unknown images, probably wrong labels,
-//! calibration, drift, broken and odd files, duplicates, and groups of rows in which such findings pile up. What it
-//! finds stands in a folder of three files: `findings.parquet` (one row per finding, joinable to the data by file and
-//! row), `summary.json` ([`AuditSummary`]) and `report.html`, which needs no other file and no network. [`compare`]
-//! does the same for what changed between two audits.
+//! [`audit`] scores and inspects every image once and keeps a small record of each; from these come unknown images,
+//! probably wrong labels, calibration, drift, broken and odd files, duplicates, and groups of rows in which such
+//! findings pile up. [`audit_images`] needs no model and leaves out what only one can tell. What they find stands in a
+//! folder of three files: `findings.parquet` (one row per finding, joinable to the data by file and row), `summary.json`
+//! ([`AuditSummary`]) and `report.html`, which needs no other file and no network. [`compare`] does the same for what
+//! changed between two audits. [`inspection`] is what both know of an image without a network.
 //!
 //! What follows works on such a folder: [`gate`] counts its findings under rules, [`Cleaning`] writes the dataset without
 //! the rows that were found, and [`LabelStudioExport`] makes tasks for people. [`ReviewOptions`] say which findings are
@@ -28,7 +29,7 @@
 //! # Ok::<(), dismax::Error>(())
 //! ```
 //!
-//! Memory grows by about 260 bytes for each different image and 80 for each row, where very many images look alike by
+//! Memory grows by about 280 bytes for each different image and 80 for each row, where very many images look alike by
 //! up to twice that; images and thumbnails are not kept in it. A temporary file beside the output holds 1 to 3 KB for
 //! each different image while the audit runs. Time grows with the rows, and a little faster with the different images
 //! among them, whose near duplicates are searched.

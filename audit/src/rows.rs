@@ -81,7 +81,7 @@ fn schema() -> SchemaRef {
             true,
             "mean difference of the largest and the smallest channel, from 0 (grey) to 1",
         ),
-        field("perceptual_hash", hash, true, "121 bits; few of them differ between two encodings of a picture"),
+        field("perceptual_hash", hash, true, "120 bits; few of them differ between two encodings of a picture"),
         field("prediction", DataType::Utf8, true, "name of the most probable class; null where nothing was predicted"),
         field("confidence", DataType::Float32, true, "its calibrated probability"),
         field("ood_score", DataType::Float32, true, "higher is more out-of-distribution"),

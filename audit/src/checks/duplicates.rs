@@ -24,7 +24,7 @@ const ABOUT: About = About {
     id: "duplicates",
     title: "Duplicates",
     question: "Which images are there more than once, or in the reference too?",
-    how: "Exact duplicates by SHA-256. Near duplicates by a perceptual hash (pHash, 121 bits), found by multi-index hashing (Norouzi et al. 2012) and \
+    how: "Exact duplicates by SHA-256. Near duplicates by a perceptual hash (pHash, 120 bits), found by multi-index hashing (Norouzi et al. 2012) and \
           checked on small pictures; images of one tone are left out.",
     needs: &[],
     kinds: &[Kind::ExactDuplicate, Kind::NearDuplicate, Kind::Leaked, Kind::LeakedNear],
@@ -71,13 +71,13 @@ impl Check for Duplicates {
             }
             Kind::NearDuplicate => {
                 let labels = other_label(finding, evidence);
-                format!("Nearly the image of {other}: the perceptual hashes differ in {score} of 121 bits.{labels}")
+                format!("Nearly the image of {other}: the perceptual hashes differ in {score} of 120 bits.{labels}")
             }
             Kind::Leaked => {
                 format!("Byte for byte the image of {other} in the reference, where {} it.", holds(score as u64))
             }
             _ => format!(
-                "Nearly the image of {other} in the reference: the perceptual hashes differ in {score} of 121 bits."
+                "Nearly the image of {other} in the reference: the perceptual hashes differ in {score} of 120 bits."
             ),
         };
         Description::new(finding.kind, sentence)

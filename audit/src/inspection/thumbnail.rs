@@ -16,7 +16,7 @@ pub(super) const THUMBNAIL_SIDE: u32 = 64;
 /// JPEG quality of thumbnails.
 const QUALITY: u8 = 80;
 /// Most bytes of an image that is its own thumbnail.
-const MAX_OWN_BYTES: usize = 3 << 10;
+const MAX_OWN_BYTES: usize = 5 << 9;
 
 /// A picture as a small JPEG file, as it stands in reports.
 ///
