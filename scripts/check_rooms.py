@@ -66,7 +66,7 @@ ROOMS = [
 # Crates whose messages reach programs as well as the command.
 LIBRARIES = [".", "train", "audit", "udfs", "cluster", "charts", "kernels"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*\b")
-SQL_FUNCTION = re.compile(r"\bdismax_(?:prediction|confidence|probabilities|top_k|prediction_set|ood_score|ood_p_value|is_ood|error|score|image_info|hash_distance)\b")
+SQL_FUNCTION = re.compile(r"\bdismax_(?:prediction|confidence|probabilities|top_k|prediction_set|embedding|ood_score|ood_p_value|is_ood|error|score|image_info|hash_distance)\b")
 # Code between `crate`, `self` or `super` and what it names.
 INLINE_PATH = re.compile(r"\b((?:crate|self|super)(?:::[A-Za-z_]\w*)+)")
 # The first part of a path that is neither of these: perhaps a module next to this one.

@@ -396,6 +396,11 @@ impl Columns {
         self.class_names.len()
     }
 
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
     /// Names of the classes in the model's order.
     pub fn class_names(&self) -> &StringArray {
         &self.class_names

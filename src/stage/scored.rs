@@ -184,17 +184,19 @@ impl From<Scored> for ScoredRows {
 }
 
 impl Scored {
-    /// Rows of `model`, in this order, as if they had been scored together. They cost nothing again: the timing is zero.
+    /// Rows of `model`, in this order, as if they had been scored together: with features where all rows have them. They
+    /// cost nothing again: the timing is zero.
     ///
     /// # Panics
-    /// If a row was scored by another model, or some rows have features and others have not.
+    /// If a row was scored by a model with fewer numbers.
     pub fn gather<'a>(model: &Arc<Model>, rows: impl IntoIterator<Item = (&'a ScoredRows, usize)>) -> Self {
-        let mut rows = rows.into_iter().peekable();
-        let width = rows.peek().map_or_else(|| model.values_width(false), |(from, _)| from.values.width);
-        let (mut outcomes, mut numbers) = (Vec::new(), Vec::new());
+        let rows: Vec<(&ScoredRows, usize)> = rows.into_iter().collect();
+        let width = rows.iter().map(|(from, _)| from.values.width).min();
+        let width = width.unwrap_or_else(|| model.values_width(false));
+        assert!(width >= model.values_width(false), "rows of one model are gathered");
+        let (mut outcomes, mut numbers) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len() * width));
         for (from, row) in rows {
-            assert_eq!(from.values.width, width, "rows of one model are gathered");
-            numbers.extend_from_slice(from.values.row(row));
+            numbers.extend_from_slice(&from.values.row(row)[..width]);
             outcomes.push(from.rows[row].clone());
         }
         let observed = vec![(); outcomes.len()];

@@ -9,6 +9,7 @@ pub(crate) enum Function {
     Probabilities,
     TopK,
     PredictionSet,
+    Embedding,
     OodScore,
     OodPValue,
     IsOod,
@@ -59,13 +60,14 @@ impl Alpha {
 }
 
 impl Function {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::All,
         Self::Prediction,
         Self::Confidence,
         Self::Probabilities,
         Self::TopK,
         Self::PredictionSet,
+        Self::Embedding,
         Self::OodScore,
         Self::OodPValue,
         Self::IsOod,
@@ -81,6 +83,7 @@ impl Function {
             Self::Probabilities => "dismax_probabilities",
             Self::TopK => "dismax_top_k",
             Self::PredictionSet => "dismax_prediction_set",
+            Self::Embedding => "dismax_embedding",
             Self::OodScore => "dismax_ood_score",
             Self::OodPValue => "dismax_ood_p_value",
             Self::IsOod => "dismax_is_ood",

@@ -22,6 +22,7 @@
 //! | `dismax_probabilities(image [, model])` | calibrated probability of every class |
 //! | `dismax_top_k(image, k [, model])` | the k most probable classes with their probabilities |
 //! | `dismax_prediction_set(image, alpha [, model])` | classes that it may be of: at most a share of alpha lacks its own |
+//! | `dismax_embedding(image [, model])` | what the network's last stage gives |
 //! | `dismax_ood_score(image [, model])` | out-of-distribution score: higher is more out-of-distribution |
 //! | `dismax_ood_p_value(image [, model])` | conformal p-value: small is out-of-distribution |
 //! | `dismax_is_ood(image [, alpha] [, model])` | whether the p-value is at most alpha |

@@ -196,14 +196,22 @@ enum Start {
 pub(crate) struct Working {
     pub stage: Arc<Stage>,
     pub remembered: Remembered,
+    /// Of images whose pooled features are wanted besides.
+    pub remembered_features: Remembered,
+}
+
+impl Working {
+    fn of(stage: Arc<Stage>, cache: &Arc<ScoreCache>) -> Self {
+        let [remembered, remembered_features] = Remembered::of(cache, &stage);
+        Self { stage, remembered, remembered_features }
+    }
 }
 
 impl ScoringModel {
     pub fn try_new(name: String, stage: Arc<Stage>, cache: &Arc<ScoreCache>) -> Result<Self, dismax::Error> {
         let options = StageOptions { load: stage.load_options(), ..StageOptions::default() };
         let this = Self::of(name, Arc::clone(stage.model()), Start::Here(options), cache)?;
-        let remembered = Remembered::of(cache, &stage);
-        this.working.get_or_init(|| Ok(Working { stage, remembered }));
+        this.working.get_or_init(|| Ok(Working::of(stage, cache)));
         Ok(this)
     }
 
@@ -234,9 +242,7 @@ impl ScoringModel {
                 }
                 Start::Elsewhere(source) => source.stage(&self.name()),
             };
-            let stage = stage.map_err(Arc::new)?;
-            let remembered = Remembered::of(&self.cache, &stage);
-            Ok(Working { stage, remembered })
+            stage.map(|stage| Working::of(stage, &self.cache)).map_err(Arc::new)
         });
         working.as_ref().map_err(|error| DataFusionError::Shared(Arc::clone(error)))
     }

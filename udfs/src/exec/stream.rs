@@ -47,6 +47,8 @@ pub(super) struct PartitionStream {
     most_in_flight: usize,
     most_bytes: u64,
     ended: bool,
+    /// Whether one of the outputs needs pooled features.
+    with_features: bool,
     metrics: ScoreMetrics,
 }
 
@@ -82,6 +84,7 @@ impl PartitionStream {
             most_in_flight,
             most_bytes: stage.max_chunk_bytes() as u64 * most_in_flight as u64,
             ended: false,
+            with_features: scoring.outputs.iter().any(|(output, _)| output.needs_features()),
             metrics,
             scoring,
         })
@@ -122,7 +125,7 @@ impl PartitionStream {
         let rows = current.rows.slice(current.start, images.len());
         current.start += images.len();
         let bytes = used_bytes(&images) as u64;
-        let request = Request::send(&self.scoring.model, &self.scoring.image_column, &images)?;
+        let request = Request::send(&self.scoring.model, &self.scoring.image_column, &images, self.with_features)?;
         self.metrics.begin();
         self.in_flight_bytes += bytes;
         self.in_flight.push_back(ChunkInFlight { rows, bytes, request });
@@ -137,7 +140,7 @@ impl PartitionStream {
         self.metrics.add(Batch { images, shared: rows.num_rows() - images, errors: scored.failed.len(), timing });
         let mut arrays = rows.columns().to_vec();
         for (output, _) in &self.scoring.outputs {
-            arrays.push(output.array(columns, &scored)?);
+            arrays.push(output.array(columns, &answered.scored, &scored)?);
         }
         Ok(RecordBatch::try_new(Arc::clone(&self.scoring.schema), arrays)?)
     }

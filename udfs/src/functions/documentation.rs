@@ -74,6 +74,10 @@ fn description(function: Function) -> &'static str {
             "Returns the classes that the image may be of: of the images of each class at most a share of alpha lacks it. An \
              empty list where no class is plausible."
         }
+        Function::Embedding => {
+            "Returns what the network's last stage gives, averaged over the picture: numbers in which pictures of one class are \
+             alike. How many there are depends on the architecture."
+        }
         Function::OodScore => "Returns the out-of-distribution score: higher is more out-of-distribution.",
         Function::OodPValue => "Returns the conformal p-value, in (0, 1]: small is out-of-distribution.",
         Function::IsOod => "Returns whether the image's conformal p-value is at most alpha.",

@@ -22,12 +22,12 @@ pub(super) fn score(model: &ScoringModel, output: Output, images: &ArrayRef, fie
         while in_flight.len() < stage.items_in_flight()
             && let Some(slice) = slices.next()
         {
-            in_flight.push_back(Request::send(model, &column, &slice)?);
+            in_flight.push_back(Request::send(model, &column, &slice, output.needs_features())?);
         }
         let Some(first) = in_flight.pop_front() else { break };
         let answered = first.wait(model)?;
         let columns = model.columns.build(&answered.scored).map_err(external)?;
-        parts.push(output.array(&model.columns, &columns)?);
+        parts.push(output.array(&model.columns, &answered.scored, &columns)?);
     }
     let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
     match parts.as_slice() {

@@ -1,5 +1,6 @@
 //! What a query can ask of a scored image, and the array that answers it.
 
+mod embedding;
 mod top_k;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use arrow::array::{ArrayRef, BooleanArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 use dismax::columns::{Columns, ScoredColumn, ScoredColumns, prediction_set_field};
+use dismax::stage::Scored;
 
 use crate::function::{Alpha, Function, Parameter, Takes};
 use crate::models::external;
@@ -25,6 +27,8 @@ pub(crate) enum Output {
     /// So many of the most probable classes.
     TopK(u32),
     PredictionSet(Alpha),
+    /// The features that the head sees.
+    Embedding,
 }
 
 impl Output {
@@ -32,6 +36,7 @@ impl Output {
     pub fn of(function: Function, parameter: Option<Parameter>) -> Option<Self> {
         let column = match function {
             Function::All => return parameter.is_none().then_some(Self::All),
+            Function::Embedding => return parameter.is_none().then_some(Self::Embedding),
             Function::Prediction => ScoredColumn::Prediction,
             Function::Confidence => ScoredColumn::Confidence,
             Function::Probabilities => ScoredColumn::Probabilities,
@@ -61,6 +66,7 @@ impl Output {
             Self::IsOodAt(_) => Function::IsOod,
             Self::TopK(_) => Function::TopK,
             Self::PredictionSet(_) => Function::PredictionSet,
+            Self::Embedding => Function::Embedding,
             Self::Column(column) => match column {
                 ScoredColumn::Prediction => Function::Prediction,
                 ScoredColumn::Confidence => Function::Confidence,
@@ -76,7 +82,7 @@ impl Output {
     /// What the function is given for it.
     pub fn parameter(self) -> Option<Parameter> {
         match self {
-            Self::All | Self::Column(_) => None,
+            Self::All | Self::Column(_) | Self::Embedding => None,
             Self::IsOodAt(alpha) | Self::PredictionSet(alpha) => Some(Parameter::Alpha(alpha)),
             Self::TopK(count) => Some(Parameter::Count(count)),
         }
@@ -90,6 +96,7 @@ impl Output {
             Self::IsOodAt(_) => Field::new(name, DataType::Boolean, true),
             Self::TopK(_) => Field::new(name, top_k::data_type(), true),
             Self::PredictionSet(_) => prediction_set_field(name),
+            Self::Embedding => Field::new(name, embedding::data_type(columns), true),
         }
     }
 
@@ -98,12 +105,17 @@ impl Output {
         match self {
             Self::IsOodAt(alpha) => columns.clone().with_alpha(alpha.get()).map(|_| ()).map_err(external),
             Self::PredictionSet(alpha) => columns.set_thresholds(alpha.get()).map(|_| ()).map_err(external),
-            Self::All | Self::Column(_) | Self::TopK(_) => Ok(()),
+            Self::All | Self::Column(_) | Self::TopK(_) | Self::Embedding => Ok(()),
         }
     }
 
-    /// The array for judged rows.
-    pub fn array(self, columns: &Columns, scored: &ScoredColumns) -> Result<ArrayRef> {
+    /// Whether the network's pooled features are wanted for it.
+    pub fn needs_features(self) -> bool {
+        self == Self::Embedding
+    }
+
+    /// The array for rows that were `answered`, with features where an output needs them, and what was made of them.
+    pub fn array(self, columns: &Columns, answered: &Scored, scored: &ScoredColumns) -> Result<ArrayRef> {
         match self {
             Self::All => {
                 let fields = columns_of(columns);
@@ -115,6 +127,7 @@ impl Output {
                 let flags = scored.p_values.iter().map(|p_value| p_value.map(|p_value| p_value <= alpha.get()));
                 Ok(Arc::new(flags.collect::<BooleanArray>()))
             }
+            Self::Embedding => embedding::array(columns, answered, scored),
             Self::TopK(count) => top_k::array(columns, scored, count),
             Self::PredictionSet(alpha) => {
                 let thresholds = columns.set_thresholds(alpha.get()).map_err(external)?;
@@ -136,6 +149,7 @@ impl fmt::Display for Output {
             Self::Column(column) => f.write_str(column.name()),
             Self::IsOodAt(alpha) => write!(f, "is_ood_at_{}", alpha.get()),
             Self::TopK(count) => write!(f, "top_{count}"),
+            Self::Embedding => f.write_str("embedding"),
             Self::PredictionSet(alpha) => write!(f, "prediction_set_at_{}", alpha.get()),
         }
     }

@@ -53,6 +53,8 @@ struct Scorer {
     on_gpu: bool,
     /// An image that is too large for one stage may do for another.
     max_pixels: u64,
+    /// Whether pooled features are among the scores.
+    with_features: bool,
 }
 
 /// An image that is scored, or is at the workers.
@@ -95,7 +97,8 @@ pub(crate) struct Own {
 pub(crate) struct Remembered {
     cache: Arc<ScoreCache>,
     scorer: Scorer,
-    classes: usize,
+    /// Numbers of a row.
+    width: usize,
 }
 
 impl ScoreCache {
@@ -147,8 +150,8 @@ impl Default for ScoreCache {
 }
 
 impl Remembered {
-    /// What a cache knows of the images that this stage scores.
-    pub fn of(cache: &Arc<ScoreCache>, stage: &Stage) -> Self {
+    /// What a cache knows of the images that this stage scores: without pooled features, and with them.
+    pub fn of(cache: &Arc<ScoreCache>, stage: &Stage) -> [Self; 2] {
         static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
         let model = stage.model();
         let scorer = Scorer {
@@ -159,8 +162,14 @@ impl Remembered {
             },
             on_gpu: stage.gpus() > 0,
             max_pixels: stage.load_options().limits.max_pixels,
+            with_features: false,
         };
-        Self { cache: Arc::clone(cache), scorer, classes: model.classes().len() }
+        [false, true].map(|with_features| Self {
+            cache: Arc::clone(cache),
+            scorer: Scorer { with_features, ..scorer.clone() },
+            // A GPU gives features always.
+            width: model.values_width(with_features || scorer.on_gpu || model.needs_features()),
+        })
     }
 
     /// Whether anything is kept at all.
@@ -181,8 +190,14 @@ impl Remembered {
         let mut rows = Vec::new();
         let mut state = self.cache.state();
         let scorer = state.number_of(&self.scorer);
+        // Who needs no features takes scores that have them as well.
+        let with_features = (!self.scorer.with_features)
+            .then(|| state.scorers.get(&Scorer { with_features: true, ..self.scorer.clone() }).copied())
+            .flatten();
         for (row, digest) in (0u64..).zip(images) {
-            let (chunk, answer, place) = match state.find(&(scorer, *digest)) {
+            let known = [Some(scorer), with_features].into_iter().flatten();
+            let known = known.filter_map(|scorer| state.find(&(scorer, *digest))).next();
+            let (chunk, answer, place) = match known {
                 Some((chunk, answer, place)) => (Some(chunk), Some(answer), place),
                 None => {
                     let place = *own.entry(*digest).or_insert_with(|| {
@@ -201,7 +216,7 @@ impl Remembered {
             places.push((known, place));
         }
         if !rows.is_empty() {
-            let image_bytes = self.classes * size_of::<f32>() + size_of::<(Key, Place)>() + size_of::<Scored>();
+            let image_bytes = self.width * size_of::<f32>() + size_of::<(Key, Place)>() + size_of::<Scored>();
             let bytes = CHUNK_BYTES + rows.len() * image_bytes;
             if state.make_room(bytes, self.cache.max_bytes()) {
                 let chunk = state.chunk(coming, wanted, bytes);
@@ -288,8 +303,8 @@ mod tests {
     }
 
     fn remembered(cache: &Arc<ScoreCache>, model: &str) -> Remembered {
-        let scorer = Scorer { model: model.into(), on_gpu: false, max_pixels: 1000 };
-        Remembered { cache: Arc::clone(cache), scorer, classes: 10 }
+        let scorer = Scorer { model: model.into(), on_gpu: false, max_pixels: 1000, with_features: false };
+        Remembered { cache: Arc::clone(cache), scorer, width: 10 }
     }
 
     fn own(claim: &Claim) -> &[u64] {
@@ -309,6 +324,18 @@ mod tests {
         assert_eq!(own(&one.claim(&images(&["d"]))), [0u64; 0]);
         assert_eq!(cache.images(), 4);
         assert_eq!(own(&remembered(&cache, "another").claim(&images(&["a"]))), [0]);
+    }
+
+    #[test]
+    fn scores_with_features_do_for_whoever_needs_none() {
+        let cache = Arc::new(ScoreCache::default());
+        let plain = remembered(&cache, "model");
+        let scorer = Scorer { with_features: true, ..plain.scorer.clone() };
+        let rich = Remembered { scorer, width: 100, ..plain.clone() };
+        let first = rich.claim(&images(&["a", "b"]));
+        let second = plain.claim(&images(&["b", "c"]));
+        assert_eq!((own(&first), own(&second)), (&[0, 1][..], &[1][..]));
+        assert_eq!(own(&rich.claim(&images(&["c", "b"]))), [0], "what has none is scored again");
     }
 
     #[test]

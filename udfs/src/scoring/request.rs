@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, UInt64Array};
 use arrow::compute::take;
 use datafusion::common::Result;
 use dismax::dataset::{Image, ImageColumn, ImageDigest, Images};
-use dismax::stage::{Scored, Timing};
+use dismax::stage::{Scored, Stage, Timing, WithFeatures};
 
 use super::answer::{Sender, Wanted};
 use super::cache::{Claim, Own};
@@ -42,12 +42,13 @@ pub(crate) struct Answered {
 }
 
 impl Request {
-    /// Asks the model for the scores of `images`, which has the type of `column`.
-    pub fn send(model: &ScoringModel, column: &ImageColumn, images: &ArrayRef) -> Result<Self> {
-        let remembered = &model.working()?.remembered;
+    /// Asks the model for the scores of `images`, which has the type of `column`, and for their pooled features.
+    pub fn send(model: &ScoringModel, column: &ImageColumn, images: &ArrayRef, with_features: bool) -> Result<Self> {
+        let working = model.working()?;
+        let remembered = if with_features { &working.remembered_features } else { &working.remembered };
         if !remembered.is_on() || column.holds_paths() {
             let (sender, answer) = Wanted::new();
-            submit(model, column, images, &answer, sender)?;
+            submit(&working.stage, column, images, (&answer, sender), with_features)?;
             let sent = Some(Sent { images: images.len(), answer: 0 });
             return Ok(Self { answers: vec![answer], places: None, sent });
         }
@@ -59,11 +60,11 @@ impl Request {
         };
         let sent = Some(Sent { images: rows.len(), answer });
         if rows.len() == images.len() {
-            submit(model, column, images, &answers[answer], sender)?;
+            submit(&working.stage, column, images, (&answers[answer], sender), with_features)?;
             return Ok(Self { answers, places: None, sent });
         }
         let missing = take(images, &UInt64Array::from(rows), None)?;
-        submit(model, column, &missing, &answers[answer], sender)?;
+        submit(&working.stage, column, &missing, (&answers[answer], sender), with_features)?;
         Ok(Self { answers, places: Some(places), sent })
     }
 
@@ -118,14 +119,18 @@ fn known_by(images: &Images, row: usize) -> ImageDigest {
 }
 
 fn submit(
-    model: &ScoringModel,
+    stage: &Stage,
     column: &ImageColumn,
     images: &ArrayRef,
-    answer: &Wanted,
-    sender: Sender,
+    (answer, sender): (&Wanted, Sender),
+    with_features: bool,
 ) -> Result<()> {
     let images = column.images_of(images).map_err(external)?;
     // Whoever asked may be gone while the images are scored.
     let send = move |scored: dismax::Result<Scored>| sender.send(scored.map_err(external));
-    model.working()?.stage.submit(images, answer.token(), send).map_err(external)
+    let submitted = match with_features {
+        true => stage.submit_observed(images, &Arc::new(WithFeatures), answer.token(), send),
+        false => stage.submit(images, answer.token(), send),
+    };
+    submitted.map_err(external)
 }

@@ -144,7 +144,9 @@ async fn a_plan_gives_the_same_rows_elsewhere() {
     let before = fixture.other.stage.stats().decoded;
     for sql in [
         format!("SELECT id, dismax(image), dismax_is_ood(image, 0.2) FROM '{mixed}'"),
-        format!("SELECT id, dismax_top_k(image, 2), dismax_prediction_set(image, 0.1) FROM '{mixed}'"),
+        format!(
+            "SELECT id, dismax_top_k(image, 2), dismax_prediction_set(image, 0.1), dismax_embedding(image) FROM '{mixed}'"
+        ),
         format!("SELECT dismax_prediction(image) AS p, count(*) FROM '{mixed}' WHERE id % 3 = 0 GROUP BY 1"),
         format!("SELECT id FROM '{mixed}' ORDER BY dismax_ood_score(image) DESC NULLS LAST, id LIMIT 7"),
         format!("SELECT path, image['path'], weight, label, dismax_ood_score(image) FROM '{photos}'"),

@@ -116,6 +116,13 @@ pub const SHAPES: &[Shape] = &[
         1,
         ALL,
     ),
+    Shape("SELECT id, dismax_embedding(image) FROM photos WHERE dismax_is_ood(image) AND id < 300", 1, EARLY),
+    // The side that is read first has more than the other asks for.
+    Shape(
+        "SELECT a.id, dismax_embedding(a.image)[1] >= 0, dismax_prediction(b.image) FROM photos a JOIN photos b ON a.id = b.id",
+        2,
+        IMAGES,
+    ),
     Shape(
         "SELECT dismax_image_info(image)['format'] AS f, dismax_prediction(image), count(*) FROM photos \
          WHERE dismax_image_info(image)['light'] > 0.3 GROUP BY f, dismax_prediction(image)",

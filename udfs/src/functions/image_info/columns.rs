@@ -71,7 +71,7 @@ impl Infos {
 
     pub fn append(&mut self, info: Info) {
         let Info { is_null, format, bytes, sha256, picture } = info;
-        let (seen, error) = match &picture {
+        let (seen, error) = match picture.as_deref() {
             Some(Ok(picture)) => (Some(picture), None),
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
