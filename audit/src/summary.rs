@@ -60,8 +60,8 @@ pub struct AuditSummary {
     pub unknown: Option<UnknownFigures>,
     /// Labels; none without labels or a model.
     pub labels: Option<LabelFigures>,
-    /// Labels that the model or the reference does not know; none where there are no such labels and no reference that has
-    /// labels.
+    /// Labels that the model or the reference does not know; none where there are no such labels and no reference that
+    /// has labels.
     pub unseen_labels: Option<UnseenLabelFigures>,
     /// Rows by class; none without labels or a model.
     pub class_balance: Option<ClassBalanceFigures>,

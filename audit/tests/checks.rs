@@ -62,7 +62,10 @@ fn write(folder: &Path, name: &str, rows: &Rows) -> String {
 }
 
 /// Audits `rows` and returns the summary, the page, and label and sentence of each finding of a kind.
-fn audited(rows: &Rows, reference: Option<&Rows>) -> (AuditSummary, String, impl Fn(Kind) -> Vec<(String, String)>) {
+fn audited(
+    rows: &Rows,
+    reference: Option<&Rows>,
+) -> (AuditSummary, String, impl Fn(Kind) -> Vec<(String, String)> + use<>) {
     let folder = tempfile::tempdir().expect("a folder");
     let model = models::calibrated();
     let options = StageOptions { device: Device::Cpu, batch_rows: 32, workers: 2, ..StageOptions::default() };

@@ -66,8 +66,9 @@ const ABOUT: About = About {
     id: "class-accuracy",
     title: "Accuracy by class",
     question: "Which classes is the model wrong about, and for what does it take them?",
-    how: "Labels against predicted classes, right or wrong labels alike. Recall is the share of a label's rows that are predicted so, precision the share of a \
-          prediction's rows that are labelled so; intervals are exact (Clopper and Pearson 1934, 95 %). Each label's errors against those of all others: two proportions, or \
+    how: "Labels against predicted classes, right or wrong labels alike. Recall is the share of a label's rows that \
+          are predicted so, precision the share of a prediction's rows that are labelled so; intervals are exact \
+          (Clopper and Pearson 1934, 95 %). Each label's errors against those of all others: two proportions, or \
           Fisher's exact test where rows are few; all together under Benjamini and Hochberg.",
     needs: &[Need::Model, Need::Labels],
     kinds: &[],
@@ -282,7 +283,7 @@ mod tests {
     #[test]
     fn recall_and_precision_by_hand() {
         let classes = ["cat", "dog", "fox", "owl"].map(String::from);
-        // 100 cats of which 90 are seen as such and 10 as dogs; 50 dogs, all right; 20 foxes, of which 15 pass for dogs.
+        // 100 cats, of which 10 are taken for dogs; 50 dogs, all right; 20 foxes, of which 15 are taken for dogs.
         let pairs = [((0, 0), 90), ((0, 1), 10), ((1, 1), 50), ((2, 2), 5), ((2, 1), 15)];
         let rows = pairs.into_iter().flat_map(|(pair, rows)| std::iter::repeat_n(pair, rows));
         let figures = figures(rows, &classes, 0.05).expect("shares").expect("rows");

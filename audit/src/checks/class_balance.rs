@@ -35,8 +35,8 @@ pub struct ClassBalanceFigures {
     pub rare: u64,
     /// Rows of the commonest class divided by those of the rarest that has rows; at least 1.
     pub imbalance_ratio: f64,
-    /// Shannon's entropy of the classes divided by the logarithm of their number, in [0, 1] (Pielou's evenness): 1 where
-    /// all classes have as many rows; none for one class.
+    /// Shannon's entropy of the classes divided by the logarithm of their number, in [0, 1] (Pielou's evenness): 1
+    /// where all classes have as many rows; none for one class.
     pub evenness: Option<f64>,
 }
 
@@ -58,8 +58,9 @@ const ABOUT: About = About {
     id: "class-balance",
     title: "Class balance",
     question: "How many rows does each class have?",
-    how: "Labels, or predicted classes where there are no labels; shares with exact intervals (Clopper and Pearson 1934, 95 %). Evenness is Shannon's entropy divided by the \
-          logarithm of the number of classes (Pielou 1966). A class is rare with less than a tenth of what each would have if all had as many rows.",
+    how: "Labels, or predicted classes where there are no labels; shares with exact intervals (Clopper and Pearson \
+          1934, 95 %). Evenness is Shannon's entropy divided by the logarithm of the number of classes (Pielou 1966). \
+          A class is rare with less than a tenth of what each would have if all had as many rows.",
     needs: &[],
     kinds: &[],
 };

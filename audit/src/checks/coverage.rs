@@ -55,9 +55,10 @@ const ABOUT: About = About {
     id: "coverage",
     title: "Coverage of prediction sets",
     question: "Do prediction sets have the true class as often as they promise, in every class and group?",
-    how: "Class-conditional sets of the least ambiguous kind (LAC; Sadinle, Lei and Wasserman 2019) at the model's alpha, made from its calibration rows. Shares with exact \
-          intervals (Clopper and Pearson 1934, 95 %). That rows lack their label more often than alpha is tested one-sided, all together under Benjamini and Hochberg. Wrong \
-          labels count as missing.",
+    how: "Class-conditional sets of the least ambiguous kind (LAC; Sadinle, Lei and Wasserman 2019) at the model's \
+          alpha, made from its calibration rows. Shares with exact intervals (Clopper and Pearson 1934, 95 %). That \
+          rows lack their label more often than alpha is tested one-sided, all together under Benjamini and Hochberg. \
+          Wrong labels count as missing.",
     needs: &[Need::Model, Need::Labels],
     kinds: &[],
 };
@@ -164,8 +165,8 @@ impl Sums {
     }
 }
 
-/// Chance of at least `missing` rows without their label among `rows` of each class, where each lacks it with the chance
-/// alpha. Where the threshold of a class lies is itself known from `calibration_rows` of it: the misses of m rows have
+/// Chance of at least `missing` rows without their label among `rows` of each class, where each lacks it with a chance
+/// of alpha. Where the threshold of a class lies is itself known from `calibration_rows` of it: the misses of m rows have
 /// the variance of a beta-binomial distribution, `m a (1 - a) (1 + (m - 1) / (n + 2))`.
 fn too_many(missing: u64, rows: &BTreeMap<u32, u64>, alpha: f64, calibration_rows: impl Fn(u32) -> f64) -> f64 {
     let variance = |(class, rows): (&u32, &u64)| {
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn misses_by_hand() {
         let one = BTreeMap::from([(3, 100)]);
-        // 100 rows at 0.1: 16 misses are (15.5 - 10) / 3 = 1.833 deviations above; pnorm(1.833, lower = FALSE) = 0.0334.
+        // 100 rows at 0.1: 16 misses are (15.5 - 10) / 3 = 1.833 deviations above; R: pnorm(-1.833) = 0.0334.
         let many = too_many(16, &one, 0.1, |_| 1e12);
         assert!((many - 0.0334).abs() < 1e-3, "{many}");
         // With 98 calibration rows the variance is 9 (1 + 99 / 100): 1.2996 deviations, 0.0969.

@@ -24,8 +24,8 @@ const ABOUT: About = About {
     id: "duplicates",
     title: "Duplicates",
     question: "Which images are there more than once, or in the reference too?",
-    how: "Exact duplicates by SHA-256. Near duplicates by a perceptual hash (pHash, 120 bits), found by multi-index hashing (Norouzi et al. 2012) and \
-          checked on small pictures; images of one tone are left out.",
+    how: "Exact duplicates by SHA-256. Near duplicates by a perceptual hash (pHash, 120 bits), found by multi-index \
+          hashing (Norouzi et al. 2012) and checked on small pictures; images of one tone are left out.",
     needs: &[],
     kinds: &[Kind::ExactDuplicate, Kind::NearDuplicate, Kind::Leaked, Kind::LeakedNear],
 };
@@ -91,7 +91,8 @@ impl Check for Duplicates {
             format!("{} an earlier one byte for byte, {} nearly.", repeats(exact, "row"), repeats(near, "row"));
         text.push_str(&match figures.reference_images {
             Some(images) => format!(
-                " {} in the reference byte for byte and {} nearly ({} compared): the two are not independent where there are any.",
+                "{} in the reference byte for byte and {} nearly ({} compared): the two are not independent where \
+                 there are any.",
                 are(leaked, "row"),
                 count(leaked_near),
                 counted(images, "row of it")

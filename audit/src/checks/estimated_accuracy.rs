@@ -63,9 +63,10 @@ const ABOUT: About = About {
     id: "estimated-accuracy",
     title: "Estimated accuracy",
     question: "How often is the model right on these rows, as far as that can be known without labels?",
-    how: "The mean calibrated confidence (confidence-based performance estimation: Guillory et al. 2021, NannyML's CBPE). Its 95 % interval is normal, from the variance of as many \
-          independent rows and of the calibration rows. Differences from the accuracy on the calibration rows beyond their calibration error, all together under Benjamini and Hochberg. It sees \
-          rows that are harder, and no change of what labels mean.",
+    how: "The mean calibrated confidence (confidence-based performance estimation: Guillory et al. 2021, NannyML's \
+          CBPE). Its 95 % interval is normal, from the variance of as many independent rows and of the calibration \
+          rows. Differences from the accuracy on the calibration rows beyond their calibration error, all together \
+          under Benjamini and Hochberg. It sees rows that are harder, and no change of what labels mean.",
     needs: &[Need::Model],
     kinds: &[],
 };
@@ -167,7 +168,7 @@ impl Sums {
         let rows = self.rows as f64;
         let mean = (self.confidence / rows).clamp(0.0, 1.0);
         let mean_square = self.squares / rows;
-        // How far the calibration rows' accuracy, and with it the level of all confidences, is off by chance. Half a row
+        // How far the calibration rows' accuracy, and with it the level of confidences, is off by chance. Half a row
         // is added on both sides, as no model is always right (Agresti and Coull 1998).
         let of = known.rows as f64;
         let right = (known.accuracy * of + 0.5) / (of + 1.0);
@@ -217,7 +218,8 @@ fn tone(figures: &EstimatedAccuracyFigures) -> Tone {
 
 fn summary(figures: &EstimatedAccuracyFigures, all: &AccuracyEstimate) -> String {
     let mut text = format!(
-        "By its confidences the model is right on {} of the rows ({}); on the rows that it was calibrated on it was right on {}.",
+        "By its confidences the model is right on {} of the rows ({}); on the rows that it was calibrated on it was \
+         right on {}.",
         percent(all.estimated.value),
         interval(&all.estimated),
         percent(figures.calibrated)
@@ -236,8 +238,8 @@ fn summary(figures: &EstimatedAccuracyFigures, all: &AccuracyEstimate) -> String
     }
     if let Some(share) = figures.unknown.filter(|share| share.interval.upper > 0.0) {
         text.push_str(&format!(
-            " About {} of the rows ({}) are of unknown kinds, of which confidences say nothing: where none of these counts as right, \
-             the accuracy over all rows is lower by up to {} points.",
+            "About {} of the rows ({}) are of unknown kinds, of which confidences say nothing: where none of these \
+             counts as right, the accuracy over all rows is lower by up to {} points.",
             percent(share.value),
             interval(&share),
             points(share.interval.upper).trim_start_matches('+')

@@ -53,7 +53,7 @@ use super::view::{Section, Tile};
 use dismax::error::Result;
 
 /// All checks in the order in which they look, and in which the page shows them.
-const ALL: [&dyn Check; 14] = [
+const ALL: &[&dyn Check] = &[
     &unknown::Unknown,
     &labels::Labels,
     &unseen_labels::UnseenLabels,
@@ -88,18 +88,18 @@ pub(super) fn look(inputs: &mut Inputs<'_>) -> Result<Found> {
 
 /// What is said of a finding.
 pub(super) fn describe(finding: &Finding, evidence: &Evidence<'_>) -> Description {
-    let check = ALL.into_iter().find(|check| check.about().kinds.contains(&finding.kind));
+    let check = ALL.iter().find(|check| check.about().kinds.contains(&finding.kind));
     check.expect("every kind belongs to a check").describe(finding, evidence)
 }
 
 /// The parts of the page.
 pub(super) fn sections(material: &mut Material<'_>) -> Result<Vec<Section>> {
-    ALL.into_iter().filter_map(|check| check.section(material).transpose()).collect()
+    ALL.iter().filter_map(|check| check.section(material).transpose()).collect()
 }
 
 /// The numbers at the top of the page.
 pub(super) fn tiles(material: &Material<'_>) -> Vec<Tile> {
-    ALL.into_iter().flat_map(|check| check.tiles(material)).collect()
+    ALL.iter().flat_map(|check| check.tiles(material)).collect()
 }
 
 #[cfg(test)]
@@ -111,12 +111,12 @@ mod tests {
 
     #[test]
     fn every_kind_belongs_to_one_check_and_every_check_has_its_name() {
-        let mut kinds: Vec<Kind> = ALL.into_iter().flat_map(|check| check.about().kinds.to_vec()).collect();
+        let mut kinds: Vec<Kind> = ALL.iter().flat_map(|check| check.about().kinds.to_vec()).collect();
         kinds.sort_unstable();
         assert_eq!(kinds, Kind::ALL);
-        let ids: HashSet<&str> = ALL.into_iter().map(|check| check.about().id).collect();
+        let ids: HashSet<&str> = ALL.iter().map(|check| check.about().id).collect();
         assert_eq!(ids.len(), ALL.len());
-        let ask = |check: &dyn Check| check.about().question.ends_with('?') && !check.about().how.is_empty();
-        assert!(ALL.into_iter().all(ask));
+        let ask = |check: &&dyn Check| check.about().question.ends_with('?') && !check.about().how.is_empty();
+        assert!(ALL.iter().all(ask));
     }
 }

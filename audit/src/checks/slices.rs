@@ -62,8 +62,8 @@ const ABOUT: About = About {
     id: "slices",
     title: "Where findings pile up",
     question: "In which groups of rows are there more findings of a kind than in the others?",
-    how: "Each group's share of rows with a finding against that of all other rows: two proportions, or Fisher's exact test where rows are few; all \
-          tests together under Benjamini and Hochberg. Intervals are exact (95 %).",
+    how: "Each group's share of rows with a finding against that of all other rows: two proportions, or Fisher's exact \
+          test where rows are few; all tests together under Benjamini and Hochberg. Intervals are exact (95 %).",
     needs: &[],
     kinds: &[],
 };

@@ -51,7 +51,8 @@ const ABOUT: About = About {
     id: "unseen-labels",
     title: "Unseen labels",
     question: "Which labels does the model, or the reference, not know?",
-    how: "Labels are compared with the model's classes by name, or by number where they are numbers, and with the labels of the reference where it has some.",
+    how: "Labels are compared with the model's classes by name, or by number where they are numbers, and with the \
+          labels of the reference where it has some.",
     needs: &[],
     kinds: &[Kind::UnseenLabel],
 };

@@ -28,9 +28,10 @@ const ABOUT: About = About {
     id: "calibration",
     title: "Calibration on these rows",
     question: "Are confidences right as often as they say?",
-    how: "Rows in 15 bins of equal width by confidence (Guo et al. 2017); ECE is the mean distance between confidence and accuracy, its interval a bootstrap \
-          over rows (95 %). A gap is the mean confidence minus the accuracy, with the accuracy's exact interval; binomial tests, all together \
-          under Benjamini and Hochberg, decide which gaps are clear.",
+    how: "Rows in 15 bins of equal width by confidence (Guo et al. 2017); ECE is the mean distance between confidence \
+          and accuracy, its interval a bootstrap over rows (95 %). A gap is the mean confidence minus the accuracy, \
+          with the accuracy's exact interval; binomial tests, all together under Benjamini and Hochberg, decide which \
+          gaps are clear.",
     needs: &[Need::Model, Need::Labels],
     kinds: &[],
 };
@@ -53,7 +54,8 @@ impl Check for Calibration {
         let clear: Vec<_> = figures.groups.iter().filter(|group| group.significant).collect();
         let sure = clear.iter().filter(|group| group.gap.value > 0.0).count() as u64;
         let summary = format!(
-            "Confidences are off by {} on average (ECE, {}). Of {} classes and groups the model is clearly too sure of {} and too unsure of {}.",
+            "Confidences are off by {} on average (ECE, {}). Of {} classes and groups the model is clearly too sure of \
+             {} and too unsure of {}.",
             percent(figures.ece.value),
             interval(&figures.ece),
             count(figures.groups.len() as u64),
@@ -176,8 +178,9 @@ fn trained_on(figures: &CalibrationFigures, calibration: &dismax::calibration::C
         return Ok(None);
     }
     Ok(Some(format!(
-        "The model is right on {} of the labelled rows, but on {} of the rows that were held out when it was made. These rows were \
-         probably trained on: what it says of their labels and of how well it is calibrated is too good.",
+        "The model is right on {} of the labelled rows, but on {} of the rows that were held out when it was made. \
+         These rows were probably trained on: what it says of their labels and of how well it is calibrated is too \
+         good.",
         percent(figures.correct as f64 / figures.rows as f64),
         percent(held_out)
     )))

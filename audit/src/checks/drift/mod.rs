@@ -26,9 +26,9 @@ const ABOUT: About = About {
     id: "drift",
     title: "Drift",
     question: "Do these rows differ from the reference, or from the rows that the model was calibrated on?",
-    how: "Two-sample Kolmogorov-Smirnov tests of scores, confidences and properties of the images, chi-square tests of predicted classes, labels and \
-          formats, all tests together under Benjamini and Hochberg. The population stability index (PSI, Siddiqi 2006) says how large a difference is: from 0.1 \
-          moderate, from 0.25 large.",
+    how: "Two-sample Kolmogorov-Smirnov tests of scores, confidences and properties of the images, chi-square tests of \
+          predicted classes, labels and formats, all tests together under Benjamini and Hochberg. The population \
+          stability index (PSI, Siddiqi 2006) says how large a difference is: from 0.1 moderate, from 0.25 large.",
     needs: &[],
     kinds: &[],
 };

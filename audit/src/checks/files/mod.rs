@@ -25,9 +25,10 @@ const ABOUT: About = About {
     id: "files",
     title: "Broken and odd files",
     question: "Which images cannot be used, and which look odd among the others?",
-    how: "What decoding says; format by the first bytes against the name's extension; size and sharpness (variance of the Laplacian, Pech-Pacheco et al. \
-          2000) by robust deviations of their logarithms (median, median absolute deviation); light by the mean luma and its standard deviation; \
-          colour by the mean difference of the largest and the smallest channel, where most images have some.",
+    how: "What decoding says; format by the first bytes against the name's extension; size and sharpness (variance of \
+          the Laplacian, Pech-Pacheco et al. 2000) by robust deviations of their logarithms (median, median absolute \
+          deviation); light by the mean luma and its standard deviation; colour by the mean difference of the largest \
+          and the smallest channel, where most images have some.",
     needs: &[],
     kinds: &[
         Kind::Undecodable,

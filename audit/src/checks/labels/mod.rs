@@ -23,8 +23,8 @@ const ABOUT: About = About {
     id: "labels",
     title: "Labels",
     question: "Which labels are probably wrong?",
-    how: "Confident learning (Northcutt et al. 2021): rows that are confidently of another class than their label says, as many of \
-          each pair of classes as the calibrated joint estimates. Unknown images are left out.",
+    how: "Confident learning (Northcutt et al. 2021): rows that are confidently of another class than their label \
+          says, as many of each pair of classes as the calibrated joint estimates. Unknown images are left out.",
     needs: &[Need::Model],
     kinds: &[Kind::LabelIssue],
 };
@@ -84,7 +84,8 @@ impl Check for Labels {
             return Ok(material.calibration.map(|_| ABOUT.section(Tone::Plain, why)));
         };
         let summary = format!(
-            "{} of {} suspected to be labelled wrongly; the joint estimates {}. The model agrees with {} of the labels ({}).",
+            "{} of {} suspected to be labelled wrongly; the joint estimates {}. The model agrees with {} of the labels \
+             ({}).",
             are(figures.suspects, "row"),
             count(figures.rows),
             counted(figures.estimated_wrong.round() as u64, "wrong label"),

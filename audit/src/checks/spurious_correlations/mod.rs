@@ -51,15 +51,15 @@ pub struct PropertyCorrelation {
     pub accuracy: f64,
     /// Share of rows whose label is the commonest of all, as the other half of the rows has it.
     pub majority: f64,
-    /// Share of the majority's errors that the property avoids: Goodman and Kruskal's lambda (1954), cross-validated; at
-    /// most 1, below 0 by chance.
+    /// Share of the majority's errors that the property avoids: Goodman and Kruskal's lambda (1954), cross-validated;
+    /// at most 1, below 0 by chance.
     pub gain: f64,
     /// Chance of so good a prediction where the property says nothing: sign test, one-sided.
     pub p_value: f64,
     /// Whether Benjamini-Hochberg over all properties calls it significant.
     pub significant: bool,
-    /// Classes that are clearly commoner in a range of the property than elsewhere (Benjamini-Hochberg over all classes,
-    /// ranges and properties), at most 3: those whose share differs most.
+    /// Classes that are clearly commoner in a range of the property than elsewhere (Benjamini-Hochberg over all
+    /// classes, ranges and properties), at most 3: those whose share differs most.
     pub associations: Vec<Association>,
 }
 
@@ -84,10 +84,12 @@ pub(super) struct SpuriousCorrelations;
 const ABOUT: About = About {
     id: "spurious-correlations",
     title: "Spurious correlations",
-    question: "Does a property such as light or size predict the label, so that a network could learn it instead of what is in the picture?",
-    how: "Each property in at most ten ranges with as many rows each (few different values in a range each). One half of the rows says which class is commonest in a range, \
-          the other half is predicted so, and the other way round. The gain is the share of the majority class's errors that are avoided (Goodman and Kruskal's lambda, 1954), tested by an exact sign \
-          test (McNemar 1947), all properties together under Benjamini and Hochberg.",
+    question: "Does a property such as light or size predict the label, so that a network could learn it instead of \
+               what is in the picture?",
+    how: "Each property in at most ten ranges with as many rows each (few different values in a range each). One half \
+          of the rows says which class is commonest in a range, the other half is predicted so, and the other way \
+          round. The gain is the share of the majority class's errors that are avoided (Goodman and Kruskal's lambda, \
+          1954), tested by an exact sign test (McNemar 1947), all properties together under Benjamini and Hochberg.",
     needs: &[Need::Labels],
     kinds: &[],
 };
@@ -125,12 +127,14 @@ impl Check for SpuriousCorrelations {
                 "No property of the images predicts the label better than its commonest class does.".to_owned()
             }
             ([], Some(first)) => format!(
-                "No property of the images predicts the label much better than its commonest class does; the best is {}, which avoids {} of the errors.",
+                "No property of the images predicts the label much better than its commonest class does; the best is \
+                 {}, which avoids {} of the errors.",
                 first.property.name(),
                 percent(first.gain)
             ),
             (strong, _) => format!(
-                "Properties of the images predict the label better than its commonest class does: {}. A network can learn these instead of what is in the picture.",
+                "Properties of the images predict the label better than its commonest class does: {}. A network can \
+                 learn these instead of what is in the picture.",
                 strong.join(", ")
             ),
         };

@@ -27,8 +27,8 @@ pub(super) struct Judgement {
     pub right: u64,
     /// Rows that the commonest class of all is right about.
     pub majority: u64,
-    /// Chance of at least so many rows in favour of the range where it says nothing: an exact sign test of the rows about
-    /// which the two disagree and one is right (McNemar 1947), one-sided.
+    /// Chance of at least so many rows in favour of the range where it says nothing: an exact sign test of the rows
+    /// about which the two disagree and one is right (McNemar 1947), one-sided.
     pub p_value: f64,
 }
 
