@@ -16,7 +16,7 @@ pub(super) struct Sample {
 }
 
 /// Chooses at most `most` images: up to a half from those with findings, of each kind as many as of the next while there
-/// are any, and the rest at random, the same in every run. `images` are the position of each image and its first row,
+/// are any, and the rest at random, the same in every run. `images` are the position of each image, ascending, and its first row;
 /// `image_of` tells a row's image; `findings` are in the order of the table.
 pub(super) fn choose(
     images: &[(u32, u32)],
@@ -24,7 +24,10 @@ pub(super) fn choose(
     findings: &[Finding],
     most: usize,
 ) -> Sample {
-    let first_row: HashMap<u32, u32> = images.iter().copied().collect();
+    let first_row = |image: u32| {
+        let position = images.binary_search_by_key(&image, |(image, _)| *image).ok()?;
+        images.get(position).map(|(_, row)| *row)
+    };
     let mut kinds: Vec<_> = findings.chunk_by(|a, b| a.kind == b.kind).map(|of_kind| of_kind.iter()).collect();
     let mut chosen: Vec<(u32, u32)> = Vec::new();
     let mut taken = HashSet::new();
@@ -34,7 +37,7 @@ pub(super) fn choose(
         for findings in &mut kinds {
             let next = findings.find_map(|finding| {
                 let image = image_of(finding.row)?;
-                let row = *first_row.get(&image)?;
+                let row = first_row(image)?;
                 taken.insert(image).then_some((image, row))
             });
             chosen.extend(next.filter(|_| chosen.len() < most / 2));
