@@ -12,7 +12,7 @@ read -r -a dismax <<<"${DISMAX:-dismax}"
 mkdir -p "$out"
 
 audit() { # INPUT NAME [FLAG...]
-    "${dismax[@]}" audit "$1" --model models/cifar10-resnet20 --out "$out/$2" --force \
+    "${dismax[@]}" audit "$1" --out "$out/$2" --force \
         --fail-on 'broken>0,near_duplicate>0,blurred>0' "${@:3}"
 }
 
