@@ -122,7 +122,9 @@ fn labels_that_nobody_knows_are_findings() {
     assert_eq!(of("dgo"), "Labelled \"dgo\", which is no class of the model; 2 rows are labelled so.");
     assert_eq!(of("ship"), "Labelled \"ship\", which no row of the reference is; 29 rows are labelled so.");
     assert!(summary.warnings.iter().any(|warning| warning.contains("\"dgo\" (2)")), "{:?}", summary.warnings);
-    assert!(page.contains("Unseen labels") && page.contains("Question:"));
+    assert!(
+        page.contains("Unseen labels") && page.contains("Which labels does the model, or the reference, not know?")
+    );
 
     let (rows, reference) = (fair(90, 0, USUAL), fair(60, 1000, USUAL));
     let (summary, _, findings) = audited(&rows, Some(&reference));

@@ -41,7 +41,11 @@ impl Numbers {
         }
         sample.sort_unstable_by(f64::total_cmp);
         let quantile = |k: usize| percentile_of_sorted(&sample, 100.0 * k as f64 / DECILES as f64);
-        let mut edges: Vec<f64> = (1..DECILES).map(quantile).collect();
+        let deciles: Vec<f64> = (0..=DECILES).map(quantile).collect();
+        // A value that makes up a tenth or more has a bin of its own: what lies below it belongs to another.
+        let own = deciles.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].next_down());
+        let mut edges: Vec<f64> = deciles[1..DECILES].iter().copied().chain(own).collect();
+        edges.sort_unstable_by(f64::total_cmp);
         edges.dedup();
         let shares = shares(&sample, &edges);
         Some(Self { sample, edges, shares })
@@ -200,9 +204,12 @@ mod tests {
         let expected = 0.3 * 1.6f64.ln() + 0.3 * 2.5f64.ln();
         assert!((psi(&[0.5, 0.5], &[0.8, 0.2], 100) - expected).abs() < 1e-12);
         assert!(psi(&[0.5, 0.5], &[1.0, 0.0], 100).is_finite());
-        // One bin holds nearly all, wherever the others lie.
-        let ties = numbers(&[3.0; 50]).compare([3.0f32, 3.0, 3.0, 2.0].into_iter()).expect("values");
-        assert_eq!((ties.statistic, ties.psi), (0.25, 0.0));
+        // Of a value that all have, others lie below or above. Half a row of four stands for none.
+        for other in [2.0f32, 4.0] {
+            let ties = numbers(&[3.0; 50]).compare([3.0f32, 3.0, 3.0, other].into_iter()).expect("values");
+            let expected = (0.25 - 0.125) * 2f64.ln() + (0.75 - 1.0) * 0.75f64.ln();
+            assert!(ties.statistic == 0.25 && (ties.psi - expected).abs() < 1e-12, "{ties:?}");
+        }
         assert_eq!(numbers(&[3.0; 50]).compare([3.0f32; 20].into_iter()), None, "there is nothing to compare");
     }
 
