@@ -229,6 +229,13 @@ fn drift_of_labels_and_properties() {
         row.1 = Some(CLASSES[number % 2]);
     }
     let (summary, page, _) = audited(&rows, Some(&reference));
+    let summaries = page.split("<p class=\"summary\">").skip(1).map(|rest| rest.split("</p>").next().expect("its end"));
+    for text in summaries {
+        let runs_on = text.as_bytes().windows(3).any(|at| {
+            at[0].is_ascii_lowercase() && at[1] == b'.' && (at[2].is_ascii_uppercase() || at[2].is_ascii_digit())
+        });
+        assert!(!runs_on, "{text}");
+    }
     for quantity in [property(Property::Light), property(Property::Format), property(Property::Bytes), Quantity::Label]
     {
         assert!(is_found(&summary, quantity), "{quantity:?}: {:?}", test(&summary, quantity));

@@ -91,11 +91,11 @@ impl Check for Duplicates {
             format!("{} an earlier one byte for byte, {} nearly.", repeats(exact, "row"), repeats(near, "row"));
         text.push_str(&match figures.reference_images {
             Some(images) => format!(
-                "{} in the reference byte for byte and {} nearly ({} compared): the two are not independent where \
-                 there are any.",
+                " {} in the reference byte for byte and {} nearly ({} of it compared): the two are not independent \
+                 where there are any.",
                 are(leaked, "row"),
                 count(leaked_near),
-                counted(images, "row of it")
+                counted(images, "row")
             ),
             None => " Without a reference dataset, leaks between datasets are not looked for.".to_owned(),
         });

@@ -66,7 +66,8 @@ const ABOUT: About = About {
     how: "The mean calibrated confidence (confidence-based performance estimation: Guillory et al. 2021, NannyML's \
           CBPE). Its 95 % interval is normal, from the variance of as many independent rows and of the calibration \
           rows. Differences from the accuracy on the calibration rows beyond their calibration error, all together \
-          under Benjamini and Hochberg. It sees rows that are harder, and no change of what labels mean.",
+          under Benjamini and Hochberg. The interval holds while confidences are as calibrated as on the calibration \
+          rows: where images are worse than those, confidences mostly fall too little, and the estimate is too high.",
     needs: &[Need::Model],
     kinds: &[],
 };
@@ -238,7 +239,7 @@ fn summary(figures: &EstimatedAccuracyFigures, all: &AccuracyEstimate) -> String
     }
     if let Some(share) = figures.unknown.filter(|share| share.interval.upper > 0.0) {
         text.push_str(&format!(
-            "About {} of the rows ({}) are of unknown kinds, of which confidences say nothing: where none of these \
+            " About {} of the rows ({}) are of unknown kinds, of which confidences say nothing: where none of these \
              counts as right, the accuracy over all rows is lower by up to {} points.",
             percent(share.value),
             interval(&share),

@@ -129,7 +129,10 @@ impl Check for UnseenLabels {
         let of_reference = figures
             .not_in_reference
             .map(|rows| format!("{} labelled with a class that the reference has no row of", are(rows, "row")));
-        let summary: Vec<String> = of_model.into_iter().chain(of_reference).collect();
+        let summary: Vec<String> = match figures.different {
+            0 => vec!["Every label is known".to_owned()],
+            _ => of_model.into_iter().chain(of_reference).collect(),
+        };
         let tone = match (figures.not_of_model, figures.not_in_reference.unwrap_or(0)) {
             (0, 0) => Tone::Good,
             (0, _) => Tone::Warn,
