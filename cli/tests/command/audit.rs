@@ -159,7 +159,7 @@ fn labels_groups_and_days() {
     refused(&["--force", "--time", "label"], 3, "\"label\" is Int64");
     refused(&["--force", "--label", "camera2"], 3, "camera2");
     refused(&["--force", "--fdr", "1"], 2, "0.05");
-    let message = dismax(&["audit", &input, other[0], &folder.path("no")]).refused(2);
+    let message = dismax(&["audit", &input, "--unknown", &input, other[0], &folder.path("no")]).refused(2);
     assert!(message.contains("--model"), "{message}");
     assert_eq!(folder.names(), ["audit", "input.parquet"]);
     let message =

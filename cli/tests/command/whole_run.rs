@@ -69,7 +69,7 @@ fn train_calibrate_score_and_evaluate() {
     let evaluation = dismax(&[&arguments[..], &["--charts", &charts, "--json"]].concat()).json();
     assert_eq!(evaluation["in_dist"]["rows"], 361);
     assert!(evaluation["in_dist"]["accuracy"]["value"].as_f64().expect("a number") > 0.8);
-    assert_eq!(evaluation["ood"][0]["scores"].as_object().expect("scores").len(), 6);
+    assert_eq!(evaluation["ood"][0]["scores"].as_object().expect("scores").len(), 7);
     assert!(fs::read_to_string(folder.path("charts/reliability.svg")).expect("a picture").starts_with("<svg"));
     let table = dismax(&arguments).ok().text();
     for expected in ["accuracy", "temperature 1", "unseen: 354 rows", "mps (the model's)", "FPR95"] {
