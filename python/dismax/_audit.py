@@ -74,6 +74,8 @@ def audit(
     out: "str | os.PathLike[str]",
     label: "str | None" = None,
     reference: "_native.Data | None" = None,
+    unknown: "_native.Data | None" = None,
+    marks: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]" = (),
     image: "str | None" = None,
     group_by: "str | Sequence[str]" = (),
     time: "str | None" = None,
@@ -100,6 +102,11 @@ def audit(
         Label column; the one with a usual name unless given, and no labels where there is none.
     reference : optional
         Data to compare with, as ``data``: for drift, and for images that are in both.
+    unknown : optional
+        Examples of unknown images, as ``data``, to find more of their kinds. Needs a model.
+    marks : str, os.PathLike or sequence of these
+        Files of marks that reports exported: images that are marked as unknown are examples and findings, those that are
+        marked as known are neither. Needs a model.
     image : str, optional
         Image column; needed only where several would do.
     group_by : str or sequence of str
@@ -122,6 +129,7 @@ def audit(
     Audit
     """
     shown = bar(progress)
+    files = [os.fspath(file) for file in ([marks] if isinstance(marks, str | os.PathLike) else marks)]
     groups = [group_by] if isinstance(group_by, str) else list(group_by)
     try:
         _native._audit(
@@ -129,6 +137,8 @@ def audit(
             model,
             os.fspath(out),
             reference,
+            unknown,
+            files,
             label,
             image,
             groups,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dismax::Dataset;
 use dismax::stage::DecodeOptions;
-use dismax_audit::{AuditInputs, AuditOptions};
+use dismax_audit::{AuditInputs, AuditOptions, Marks};
 use pyo3::prelude::*;
 
 use crate::error::{Kind, from_arrow, from_dismax, from_query};
@@ -24,6 +24,8 @@ pub fn audit(
     model: Option<&Bound<'_, Model>>,
     out: PathBuf,
     reference: Option<&Bound<'_, PyAny>>,
+    unknown: Option<&Bound<'_, PyAny>>,
+    marks: Vec<PathBuf>,
     label: Option<String>,
     image: Option<String>,
     group_by: Vec<String>,
@@ -36,22 +38,27 @@ pub fn audit(
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<String> {
     let dataset = dataset(data, "data", on_bad_file)?.with_image_column(image.clone());
-    let reference = reference.map(|data| dataset_of_reference(data, on_bad_file, image)).transpose()?;
+    let beside = |data: Option<&Bound<'_, PyAny>>, name: &str| -> PyResult<_> {
+        let dataset = data.map(|data| self::dataset(data, name, on_bad_file)).transpose()?;
+        Ok(dataset.map(|dataset| dataset.with_image_column(image.clone())))
+    };
+    let (reference, unknown) = (beside(reference, "reference")?, beside(unknown, "unknown")?);
+    let mut given = None;
+    for file in &marks {
+        given.get_or_insert_with(Marks::default).add(file).map_err(|error| from_dismax(&error))?;
+    }
     let options =
         AuditOptions { label, group_by, time, fdr, top, force: overwrite, command, ..AuditOptions::default() };
     let stage = model.map(|model| Arc::clone(&model.get().stage));
     let summary = watch(py, progress, None, |run, _| {
-        let inputs = AuditInputs { reference: reference.as_ref(), ..AuditInputs::new(&dataset) };
+        let (reference, unknown) = (reference.as_ref(), unknown.as_ref());
+        let inputs = AuditInputs { reference, unknown, marks: given.as_ref(), dataset: &dataset };
         match &stage {
             Some(stage) => dismax_audit::audit(&**stage, &inputs, &out, &options, run),
             None => dismax_audit::audit_images(&DecodeOptions::default(), &inputs, &out, &options, run),
         }
     })?;
     serde_json::to_string(&summary).map_err(|error| Kind::Other.raise(format!("the summary as JSON: {error}")))
-}
-
-fn dataset_of_reference(data: &Bound<'_, PyAny>, on_bad_file: &str, image: Option<String>) -> PyResult<Dataset> {
-    Ok(dataset(data, "reference", on_bad_file)?.with_image_column(image))
 }
 
 /// Files as they lie, everything else as a stream of its rows.

@@ -37,6 +37,12 @@ def test_an_audit_takes_tables_and_references(digits, table, tmp_path):
     assert findings(by_table.path) == findings(by_file.path)
     beside = dismax.audit(table.slice(0, 50), digits, reference=table.slice(0, 10), out=tmp_path / "beside")
     assert beside.kinds["leaked"] == 10
+    digest = beside.findings.to_arrow()["image_digest"][0].as_py()
+    (tmp_path / "marks.csv").write_text(f"image_digest,mark\n{digest},unknown\n")
+    marked = dismax.audit(table.slice(0, 50), digits, marks=tmp_path / "marks.csv", out=tmp_path / "marked")
+    assert marked.summary["unknown"]["marked_unknown"] == 1 and marked.kinds["unknown"] >= 1
+    with pytest.raises(dismax.UsageError, match="with a model"):
+        dismax.audit(table, marks=tmp_path / "marks.csv", out=tmp_path / "without")
     renamed = table.append_column("other", table["image"]).slice(0, 50)
     with pytest.raises(dismax.UsageError, match='image="COLUMN"'):
         dismax.audit(renamed, digits, out=tmp_path / "two")

@@ -66,16 +66,21 @@ fn summary(figures: &UnknownFigures) -> String {
     });
     if figures.review > 0 {
         sentences.push(format!(
-            "{} more listed for review, up to where {} of all listed are expected to be known.",
-            are(figures.review, "image"),
+            "{} more {} listed for review: of all that are listed, {} are expected to be known.",
+            count(figures.review),
+            if figures.review == 1 { "is" } else { "are" },
             percent(REVIEW_Q_VALUE.max(figures.fdr))
         ));
     }
     sentences.extend(figures.out_of_distribution.map(|share| {
+        let certain = figures.at_least.filter(|at_least| *at_least > 0);
+        let certain =
+            certain.map(|at_least| format!("; with 95 % confidence, at least {}", counted(at_least, "image")));
         format!(
-            "About {} of the images ({}) are of unknown kinds, found or not.",
+            "About {} of the images ({}) are of unknown kinds, found or not{}.",
             percent(share.value),
-            interval(&share)
+            interval(&share),
+            certain.unwrap_or_default()
         )
     }));
     let spoken_of = figures.strangest.iter().rev().find(|some| some.images <= SPOKEN_OF);
