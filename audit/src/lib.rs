@@ -47,6 +47,7 @@ mod foreign_labels;
 mod format;
 mod gate;
 mod groups;
+mod hash_table;
 mod history;
 pub mod inspection;
 mod kind;

@@ -3,13 +3,16 @@
 use fast_image_resize::Resizer;
 
 use super::collect::Collected;
-use super::duplicates::{HashTable, Neighbour};
+use super::hash_table::{HashTable, Neighbour};
 use super::likeness::Likeness;
 use super::parallel::in_steps;
 use super::quality;
 use super::thumbnails::Thumbnails;
 use dismax::cancel::Cancel;
 use dismax::error::Result;
+
+/// Pictures that ask at a time: their windows take 8 MiB.
+const ASKED: usize = 16_384;
 
 /// Rows with pictures that can be told apart: those of one tone all look the same.
 pub(super) struct Pictures {
@@ -68,14 +71,19 @@ impl Pictures {
         thumbnails: &Thumbnails,
         cancel: &Cancel,
     ) -> Result<Vec<(u32, Neighbour)>> {
-        in_steps(self.rows.len(), cancel, |positions, found| {
-            for position in positions {
-                let Some(&row) = self.rows.get(position) else { continue };
-                let near = table.near(&thumbnails.windows(row as usize)?, is_own.then_some(position as u32));
-                found.extend(near.into_iter().map(|near| (row, near)));
-            }
-            Ok(())
-        })
+        let mut found = Vec::new();
+        for (batch, rows) in self.rows.chunks(ASKED).enumerate() {
+            let asked = in_steps(rows.len(), cancel, |positions, asked| {
+                for position in positions {
+                    let windows = thumbnails.windows(rows[position] as usize)?;
+                    asked.extend(windows.into_iter().map(|window| ((batch * ASKED + position) as u32, window)));
+                }
+                Ok(())
+            })?;
+            let near = table.near(&asked, is_own, cancel)?;
+            found.extend(near.into_iter().map(|(position, near)| (self.rows[position as usize], near)));
+        }
+        Ok(found)
     }
 }
 
