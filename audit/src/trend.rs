@@ -18,8 +18,8 @@ pub(super) struct PastAudit {
     pub kinds: BTreeMap<Kind, u64>,
 }
 
-/// A line for each kind that was ever found, through audits in the order of time; the last is this one. None where it is
-/// alone.
+/// A line for each kind that was ever found, through audits in the order of time; the last is this one. None where it
+/// is alone.
 pub(super) fn section(audits: &[PastAudit]) -> Option<Section> {
     let audits = &audits[audits.len().saturating_sub(MAX_AUDITS)..];
     let ([.., before, last], Some(first)) = (audits, audits.first()) else { return None };

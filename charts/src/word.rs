@@ -1,5 +1,5 @@
-//! Drawings of the size of a word: a number as a bar, and sparklines (Tufte, *Beautiful Evidence*, 2006). Like the charts of
-//! an audit they have no background.
+//! Drawings of the size of a word: a number as a bar, and sparklines (Tufte, *Beautiful Evidence*, 2006). Like the
+//! charts of an audit they have no background.
 
 use plotters::prelude::*;
 

@@ -104,8 +104,8 @@ impl Drawing<'_> {
 
         let [first, second] = components.shares;
         let summary = format!(
-            "{} of {} as points: images that the model sees alike lie close together. The two directions hold {} of the variance of \
-             its features.",
+            "{} of {} as points: images that the model sees alike lie close together. The two directions hold {} of \
+             the variance of its features.",
             count(places.len() as u64),
             counted(images.len() as u64, "image"),
             percent(first + second)

@@ -25,8 +25,8 @@ const ABOUT: About = About {
     id: "map",
     title: "Map of the images",
     question: "Which images are alike to the model, and where among them are the findings?",
-    how: "Principal components of the features that the network's head sees, at length 1, over all images. Images with findings \
-          come first, of each kind as many as of the next and at most a half; the rest are drawn at random.",
+    how: "Principal components of the features that the network's head sees, at length 1, over all images. Images with \
+          findings come first, of each kind as many as of the next and at most a half; the rest are drawn at random.",
     needs: &[Need::Model],
     kinds: &[],
 };

@@ -15,9 +15,9 @@ pub(super) struct Sample {
     pub found: usize,
 }
 
-/// Chooses at most `most` images: up to a half from those with findings, of each kind as many as of the next while there
-/// are any, and the rest at random, the same in every run. `images` are the position of each image, ascending, and its first row;
-/// `image_of` tells a row's image; `findings` are in the order of the table.
+/// Chooses at most `most` images: up to a half from those with findings, of each kind as many as of the next while
+/// there are any, and the rest at random, the same in every run. `images` are the position of each image, ascending,
+/// and its first row; `image_of` tells a row's image; `findings` are in the order of the table.
 pub(super) fn choose(
     images: &[(u32, u32)],
     image_of: impl Fn(u32) -> Option<u32>,
