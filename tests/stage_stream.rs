@@ -368,7 +368,7 @@ fn decoders_show_the_images_that_a_stage_shows() {
     let folder = common::datasets::folder();
     let path = folder.path().join("images.parquet");
     let rows = record_batch(500, true);
-    common::datasets::write(&path, &[rows.clone()], &WriteOptions::default());
+    common::datasets::write(&path, std::slice::from_ref(&rows), &WriteOptions::default());
     let dataset = common::datasets::open(&path).expect("images");
     let cancel = dismax::cancel::Cancel::default();
     let stage = stage(32, 2);

@@ -193,15 +193,20 @@ fn normalised(features: &[f32], direction: &mut Vec<f32>) {
     direction.extend(features.iter().map(|value| value * scale));
 }
 
+/// A value that points are coloured by: its number and name.
+type Value<'a> = (usize, &'a str);
+/// Where points are.
+type Points = Vec<(i64, i64)>;
+
 /// Points coloured by a value, which has a number and a name; those without one, and those of rarer values than the
 /// [`MAX_CATEGORIES`] commonest, make the background. None where all have the same.
 fn colouring<'a>(
     title: &str,
     places: &[Place<'_>],
-    value: impl Fn(&Place<'_>) -> Option<(usize, &'a str)>,
+    value: impl Fn(&Place<'_>) -> Option<Value<'a>>,
     without: &str,
 ) -> Option<Colouring> {
-    let mut of_value: HashMap<Option<(usize, &str)>, Vec<(i64, i64)>> = HashMap::new();
+    let mut of_value: HashMap<Option<Value<'_>>, Points> = HashMap::new();
     for place in places {
         of_value.entry(value(place)).or_default().push((i64::from(place.x), i64::from(place.y)));
     }
@@ -209,11 +214,10 @@ fn colouring<'a>(
         return None;
     }
     let nothing = of_value.remove(&None).unwrap_or_default();
-    let mut values: Vec<((usize, &str), Vec<(i64, i64)>)> =
+    let mut values: Vec<(Value<'_>, Points)> =
         of_value.into_iter().filter_map(|(value, points)| Some((value?, points))).collect();
     values.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then(a.0.cmp(&b.0)));
-    let rare: Vec<(i64, i64)> =
-        values.drain(MAX_CATEGORIES.min(values.len())..).flat_map(|(_, points)| points).collect();
+    let rare: Points = values.drain(MAX_CATEGORIES.min(values.len())..).flat_map(|(_, points)| points).collect();
     values.sort_by_key(|(value, _)| *value);
     // A class looks the same as label and as prediction, and a kind in every audit, where there are symbols enough.
     let by_number = values.iter().all(|((number, _), _)| *number < plane::SYMBOLS);
