@@ -125,8 +125,11 @@ mod tests {
         (column, Chunk { record_batch, file: "made up".into(), source: 0, first_row: 0 })
     }
 
+    /// Names of the labels of a chunk.
+    type Labels = Vec<Option<String>>;
+
     /// The names of the labels of each chunk after all of them, and the classes.
-    fn classes(chunks: Vec<ArrayRef>) -> Option<(Vec<Vec<Option<String>>>, Vec<String>)> {
+    fn classes(chunks: Vec<ArrayRef>) -> Option<(Vec<Labels>, Vec<String>)> {
         let mut classes = LabelClasses::OfData(DataClasses::default());
         let given: Vec<Vec<Given>> = chunks
             .into_iter()

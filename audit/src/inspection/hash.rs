@@ -152,11 +152,11 @@ mod tests {
                 };
                 let (row, column) = ((bit + 1) / FREQUENCIES, (bit + 1) % FREQUENCIES);
                 let mut sum = 0.0;
-                for y in 0..SAMPLES {
-                    for x in 0..SAMPLES {
+                for (y, down) in down.iter().enumerate() {
+                    for (x, across) in across.iter().enumerate() {
                         let grey = |at: usize| f64::from(luma[at]);
-                        let line = |r: usize| (0..width).map(|c| across[x][c] * grey(r * width + c)).sum::<f64>();
-                        let pixel: f64 = (0..height).filter(|r| down[y][*r] > 0.0).map(|r| down[y][r] * line(r)).sum();
+                        let line = |r: usize| (0..width).map(|c| across[c] * grey(r * width + c)).sum::<f64>();
+                        let pixel: f64 = (0..height).filter(|r| down[*r] > 0.0).map(|r| down[r] * line(r)).sum();
                         sum += wave(y, row) * wave(x, column) * pixel;
                     }
                 }
