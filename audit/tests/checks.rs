@@ -137,7 +137,7 @@ fn labels_that_nobody_knows_are_findings() {
 fn a_label_that_the_light_gives_away() {
     let of_light = |row: u64, label: &str| match label {
         "ship" => Look { light: 200, ..USUAL },
-        _ => Look { light: if row % 2 == 0 { 60 } else { 110 }, ..USUAL },
+        _ => Look { light: if row.is_multiple_of(2) { 60 } else { 110 }, ..USUAL },
     };
     let rows: Rows = (0..450)
         .map(|row| {
