@@ -14,7 +14,7 @@ use crate::stored::StoredFinding;
 use dismax::cancel::Cancel;
 use dismax::error::Result;
 
-/// What findings are compared with. Those that either side knows do not count for a [`Gate`](crate::Gate).
+/// What findings are compared with. Those that either side knows do not count for a [`gate`](crate::gate()).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReviewOptions {
     /// An earlier audit's folder: a finding that it has as well, of the same kind about the same image, is not new.
