@@ -222,8 +222,11 @@ def read_images(path):
     return [image["bytes"] for image in pyarrow.parquet.read_table(path, columns=columns)[columns[0]].to_pylist()]
 
 
-def read_findings(path):
-    rows = pyarrow.parquet.read_table(path, columns=["file", "row", "kind", "score", "related_file", "related_row"]).to_pylist()
+def read_findings(path, fdr):
+    """The findings; of unknown images those at the rate asked for, without those listed for review."""
+    columns = ["file", "row", "kind", "score", "q_value", "related_file", "related_row"]
+    rows = pyarrow.parquet.read_table(path, columns=columns).to_pylist()
+    rows = [row for row in rows if row["kind"] != "unknown" or row["q_value"] is None or row["q_value"] <= fdr]
     strange = {row["file"] for row in rows if pathlib.PurePath(row["file"]).name != "planted.parquet"}
     if strange:
         sys.exit(f"{path}: findings of other files than planted.parquet: {sorted(strange)[:3]}")
@@ -243,7 +246,7 @@ def main():
 
     truth = pyarrow.parquet.read_table(arguments.folder / "truth.parquet").to_pylist()
     images = read_images(arguments.folder / "planted.parquet")
-    kinds = judge(read_findings(arguments.audit / "findings.parquet"), truth, images, likeness.same)
+    kinds = judge(read_findings(arguments.audit / "findings.parquet", arguments.fdr), truth, images, likeness.same)
     held = floors(kinds, arguments.fdr)
     if arguments.json:
         named = [dict(zip(("what", "value", "bound", "holds"), floor)) for floor in held]

@@ -145,7 +145,10 @@ fn is_usage(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
         Some(error) => {
             !matches!(error, TrainError::Diverged { .. } | TrainError::DataChanged | TrainError::Checkpoint { .. })
         }
-        None => matches!(error.downcast_ref(), Some(AuditError::FalseDiscoveryRate { .. })),
+        None => {
+            use AuditError::{FalseDiscoveryRate, UnknownWithoutModel};
+            matches!(error.downcast_ref(), Some(FalseDiscoveryRate { .. } | UnknownWithoutModel))
+        }
     }
 }
 
