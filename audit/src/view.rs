@@ -77,7 +77,10 @@ pub(super) struct Section {
     pub title: &'static str,
     pub count: Option<u64>,
     pub tone: Tone,
+    /// The answer in at most three sentences.
     pub summary: String,
+    /// What else there is to say of it: sentences that the reader unfolds.
+    pub more: Vec<String>,
     /// What the section answers; may be empty.
     pub question: &'static str,
     pub how: &'static str,
@@ -86,15 +89,29 @@ pub(super) struct Section {
     pub heatmap: Option<Heatmap>,
     pub tables: Vec<Table>,
     pub gallery: Vec<Item>,
-    pub more: Option<String>,
+    /// What is not shown, or why what is shown is.
+    pub footnote: Option<String>,
 }
 
 impl Section {
     /// A section with a sentence and nothing else yet.
     pub fn new(id: &'static str, title: &'static str, tone: Tone, summary: String, how: &'static str) -> Self {
-        let (charts, tables, gallery) = (Vec::new(), Vec::new(), Vec::new());
-        let (map, heatmap, question) = (None, None, "");
-        Self { id, title, count: None, tone, summary, question, how, charts, map, heatmap, tables, gallery, more: None }
+        Self {
+            id,
+            title,
+            count: None,
+            tone,
+            summary,
+            more: Vec::new(),
+            question: "",
+            how,
+            charts: Vec::new(),
+            map: None,
+            heatmap: None,
+            tables: Vec::new(),
+            gallery: Vec::new(),
+            footnote: None,
+        }
     }
 }
 

@@ -80,6 +80,7 @@ fn audited(
     let summary = audit(&stage, &inputs, &out, &options, &mut run).expect("an audit");
     assert_eq!(AuditSummary::read(&out).expect("a summary"), summary);
     let page = std::fs::read_to_string(out.join("report.html")).expect("a page");
+    answers(&page).iter().for_each(|(section, answer)| assert!(sentences(answer) <= 3, "{section}: {answer}"));
     let table = Dataset::open(&[out.join("findings.parquet").display().to_string()]).expect("a table");
     let batches: Vec<RecordBatch> =
         table.read(10_000, None).expect("rows").map(|chunk| chunk.expect("rows").record_batch).collect();
@@ -92,6 +93,22 @@ fn audited(
         batches.iter().flat_map(of).collect()
     };
     (summary, page, findings)
+}
+
+/// What each section answers, by its id.
+fn answers(page: &str) -> Vec<(&str, &str)> {
+    let sections = page.split("<section id=\"").skip(1).map(|rest| rest.split_once('"').expect("an id"));
+    sections
+        .map(|(id, rest)| {
+            let (_, answer) = rest.split_once("class=\"summary\">").expect("an answer");
+            (id, answer.split('<').next().expect("its end"))
+        })
+        .collect()
+}
+
+fn sentences(text: &str) -> usize {
+    let starts = |next: &str| next.starts_with(|c: char| c.is_ascii_uppercase() || c.is_ascii_digit());
+    1 + text.match_indices(". ").filter(|(at, _)| starts(&text[at + 2..])).count()
 }
 
 const CLASSES: [&str; 3] = ["cat", "dog", "ship"];
@@ -229,8 +246,7 @@ fn drift_of_labels_and_properties() {
         row.1 = Some(CLASSES[number % 2]);
     }
     let (summary, page, _) = audited(&rows, Some(&reference));
-    let summaries = page.split("<p class=\"summary\">").skip(1).map(|rest| rest.split("</p>").next().expect("its end"));
-    for text in summaries {
+    for (_, text) in answers(&page) {
         let runs_on = text.as_bytes().windows(3).any(|at| {
             at[0].is_ascii_lowercase() && at[1] == b'.' && (at[2].is_ascii_uppercase() || at[2].is_ascii_digit())
         });

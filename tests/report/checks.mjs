@@ -85,8 +85,8 @@ export const shows = async (page, view) => {
     all.flatMap((each) => [each.textContent, each.getAttribute('aria-label') ?? '']))).map(text));
   const strings = [view.title, view.command, ...view.inputs, ...view.reference, view.model.path, view.model.digest, ...view.verdict, ...view.warnings,
     ...view.tiles.flatMap(({ name, value, note }) => [name, value, note])];
-  for (const { title, summary, question, how, charts, map, heatmap, tables, gallery, more } of view.sections) {
-    strings.push(title, summary, question, how, more, ...charts.flatMap((chart) => [chart.title, chart.alt]));
+  for (const { title, summary, question, how, more, charts, map, heatmap, tables, gallery, footnote } of view.sections) {
+    strings.push(title, summary, question, how, footnote, ...more, ...charts.flatMap((chart) => [chart.title, chart.alt]));
     if (map) {
       strings.push(map.alt, ...map.axes, ...map.points.flatMap(({ caption, note }) => [caption, note]),
         ...map.colourings.flatMap(({ title: by, categories }) => [by, ...categories.map(({ name }) => name)]));

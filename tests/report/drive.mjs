@@ -157,7 +157,7 @@ const drive = async ({ report, screenshots, view }) => {
       const wrong = await page.evaluate(() => {
         const found = [...document.querySelectorAll('body *')].filter((each) => ['sticky', 'fixed'].includes(getComputedStyle(each).position))
           .map((each) => `${each.localName}.${each.className} does not move with the page`);
-        if ([...document.querySelectorAll('section:not(.quiet) > .how p')].some((each) => each.getBoundingClientRect().height === 0)) found.push('how things are found out is hidden');
+        if ([...document.querySelectorAll('section:not(.quiet) > .how :is(p, li)')].some((each) => each.getBoundingClientRect().height === 0)) found.push('how things are found out is hidden');
         if ([...document.querySelectorAll('.details dl')].some((each) => !each.checkVisibility())) found.push('details of a gallery are hidden');
         if ([...document.querySelectorAll('.marks, .choice, .hint, .by, .card')].some((each) => each.checkVisibility())) found.push('controls are printed');
         if ([...document.querySelectorAll('.scroll')].some((each) => getComputedStyle(each).overflowX !== 'visible')) found.push('a table is cut off');

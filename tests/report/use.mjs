@@ -208,7 +208,8 @@ export const links = async (page) => {
       const { top, bottom } = document.getElementById(target).getBoundingClientRect();
       return top < innerHeight && bottom > 0;
     }, id, { timeout: 3000 }).catch(() => wrong.push(`the link to ${id} does not show it`));
-    if (await page.evaluate((target) => document.querySelector(`[id="${target}"] > details:not([open])`), id)) wrong.push(`the link to ${id} leaves it folded`);
+    if (await page.evaluate((target) => document.querySelector(`[id="${target}"].quiet > details:not([open])`), id)) wrong.push(`the link to ${id} leaves it folded`);
+    if (await page.evaluate((target) => document.querySelector(`[id="${target}"] .how[open]`), id)) wrong.push(`the link to ${id} unfolds more than its section`);
   }
   check('links: the skip link and the contents lead where they say', wrong);
 };

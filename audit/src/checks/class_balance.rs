@@ -127,14 +127,12 @@ fn figures(of: &str, counts: &[u64], classes: &[String]) -> Result<Option<ClassB
 fn summary(figures: &ClassBalanceFigures) -> String {
     let what = if figures.of == "label" { "labelled rows" } else { "rows by their predicted class" };
     let mut text = format!(
-        "{} {what} in {}: the commonest class has {:.1} times the rows of the rarest.",
+        "{} {what} in {}: the commonest class has {:.1} times the rows of the rarest{}.",
         count(figures.rows),
         classes(figures.classes.len() as u64),
-        figures.imbalance_ratio
+        figures.imbalance_ratio,
+        figures.evenness.map(|evenness| format!(" (evenness {evenness:.3} of 1)")).unwrap_or_default()
     );
-    if let Some(evenness) = figures.evenness {
-        text.push_str(&format!(" Evenness is {evenness:.3} of 1."));
-    }
     let named = |is_meant: &dyn Fn(&ClassShare) -> bool| {
         let mut names: Vec<String> =
             figures.classes.iter().filter(|class| is_meant(class)).map(|class| shown(&class.class)).collect();

@@ -114,9 +114,7 @@ impl Check for Duplicates {
         let Some(figures) = material.figures().get::<DuplicateFigures>() else { return Vec::new() };
         let tile = |name: &str, exact: Kind, near: Kind, found: Tone| {
             let (exact, near) = (material.of(exact), material.of(near));
-            // Near duplicates within a dataset are often harmless.
-            let worth = exact + if found == Tone::Bad { near } else { 0 };
-            let tone = if worth > 0 { found } else { Tone::Good };
+            let tone = if exact + near > 0 { found } else { Tone::Good };
             Tile::new(name, count(exact), format!("and {} nearly", count(near)), tone)
         };
         let mut tiles = vec![tile("Repeated rows", Kind::ExactDuplicate, Kind::NearDuplicate, Tone::Warn)];

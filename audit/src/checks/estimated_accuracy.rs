@@ -218,9 +218,16 @@ fn tone(figures: &EstimatedAccuracyFigures) -> Tone {
 }
 
 fn summary(figures: &EstimatedAccuracyFigures, all: &AccuracyEstimate) -> String {
+    let low = figures.estimates.iter().filter(|estimate| estimate.by.is_some() && figures.is_low(estimate)).count();
+    let low = match (figures.is_low(all), low as u64) {
+        (false, 0) => String::new(),
+        (true, 0) => ", clearly more than here".to_owned(),
+        (false, groups) => format!(", clearly more than in {} of the groups", count(groups)),
+        (true, groups) => format!(", clearly more than here and in {} of the groups", count(groups)),
+    };
     let mut text = format!(
         "By its confidences the model is right on {} of the rows ({}); on the rows that it was calibrated on it was \
-         right on {}.",
+         right on {}{low}.",
         percent(all.estimated.value),
         interval(&all.estimated),
         percent(figures.calibrated)
@@ -232,10 +239,6 @@ fn summary(figures: &EstimatedAccuracyFigures, all: &AccuracyEstimate) -> String
             percent(accuracy.value),
             interval(accuracy)
         ));
-    }
-    let low = figures.estimates.iter().filter(|estimate| estimate.by.is_some() && figures.is_low(estimate)).count();
-    if low > 0 {
-        text.push_str(&format!(" It is clearly lower in {} of the groups.", count(low as u64)));
     }
     if let Some(share) = figures.unknown.filter(|share| share.interval.upper > 0.0) {
         text.push_str(&format!(

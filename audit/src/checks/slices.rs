@@ -129,7 +129,7 @@ impl Check for Slices {
                 Cell::number(p_value(slice.p_value), slice.p_value),
             ]);
         }
-        section.more = (figures.found > table.rows.len() as u64)
+        section.footnote = (figures.found > table.rows.len() as u64)
             .then(|| format!("{} of {} shown, the clearest.", table.rows.len(), count(figures.found)));
         section.tables.push(table);
         Ok(Some(section))

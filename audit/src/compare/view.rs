@@ -2,6 +2,7 @@
 
 use super::changes::{Change, Changes};
 use super::comparison::{Comparison, FigureChange, KindChange};
+use crate::sections::words::{number, rest};
 use crate::summary::AuditSummary;
 use crate::text::{count, counted, percent, shown};
 use crate::view::{Cell, ModelView, Section, Table, Tile, Tone, View};
@@ -110,10 +111,6 @@ fn overview(comparison: &Comparison, verdict: String) -> Section {
     section
 }
 
-fn number(value: u64) -> Cell {
-    Cell::number(count(value), value as f64)
-}
-
 /// The findings with one change, of which there are `all`.
 fn list(id: &'static str, title: &'static str, changes: &Changes, change: Change, all: u64) -> Section {
     let mut table = Table::new(title, &[("Kind", false), ("File", false), ("Row", true), ("Why", false)]);
@@ -127,9 +124,7 @@ fn list(id: &'static str, title: &'static str, changes: &Changes, change: Change
     }));
     let mut section = Section::new(id, title, Tone::Plain, format!("{}.", counted(all, "finding")), "");
     section.count = Some(all);
-    let listed = table.rows.len() as u64;
-    section.more =
-        (all > listed).then(|| format!("{} of {} shown; all stand in findings.parquet.", count(listed), count(all)));
+    section.footnote = rest(table.rows.len(), all);
     if !table.rows.is_empty() {
         section.tables.push(table);
     }

@@ -1,6 +1,6 @@
 //! What sections are made of, and the pictures in them.
 
-use super::words::more;
+use super::words::rest;
 use crate::checks::Figures;
 use crate::evidence::{Description, Evidence};
 use crate::findings::{Finding, Related};
@@ -62,7 +62,7 @@ impl<'a> Material<'a> {
                 section.gallery.push(item);
             }
         }
-        section.more = more(section.gallery.len(), all);
+        section.footnote = rest(section.gallery.len(), all);
         Ok(())
     }
 

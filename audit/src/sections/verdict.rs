@@ -1,7 +1,7 @@
 //! The page's first lines: three sentences.
 
 use super::words::{are, interval, repeats};
-use crate::checks::{DriftFigures, LARGE_PSI, MODERATE_PSI, Quantity};
+use crate::checks::{DriftFigures, DriftTest, LARGE_PSI, MODERATE_PSI, Quantity};
 use crate::kind::{Kind, Severity};
 use crate::summary::AuditSummary;
 use crate::text::{count, counted, percent};
@@ -55,15 +55,21 @@ pub(super) fn verdict(summary: &AuditSummary) -> [String; 3] {
     [first, second, format!("{labels}{drift}.")]
 }
 
-/// How far the rows have drifted: by the scores, and without a model by what differs most.
+/// How far the rows have drifted: by the scores, and without a model or where these have not by what differs most.
 fn drift(figures: &DriftFigures) -> String {
-    let score = figures.of_all_rows().find(|test| test.quantity == Quantity::Score);
-    let what = if score.is_some() { "the scores have" } else { "the images have" };
-    let how = match score.filter(|test| test.significant).or(figures.worst().filter(|_| score.is_none())) {
-        Some(test) if test.psi >= LARGE_PSI => "drifted far",
-        Some(test) if test.psi >= MODERATE_PSI => "drifted",
-        Some(_) => "drifted a little",
-        None => return format!("; {what} not drifted"),
+    let how_far = |test: &DriftTest| match test.psi {
+        psi if psi >= LARGE_PSI => "drifted far",
+        psi if psi >= MODERATE_PSI => "drifted",
+        _ => "drifted a little",
     };
-    format!("; {what} {how}")
+    let score = figures.of_all_rows().find(|test| test.quantity == Quantity::Score);
+    match (score, figures.worst()) {
+        (Some(score), _) if score.significant => format!("; the scores have {}", how_far(score)),
+        (Some(_), Some(worst)) => {
+            format!("; the scores have not drifted, but {} has {}", worst.quantity.name(), how_far(worst))
+        }
+        (None, Some(worst)) => format!("; the images have {}", how_far(worst)),
+        (Some(_), None) => "; the scores have not drifted".to_owned(),
+        (None, None) => "; the images have not drifted".to_owned(),
+    }
 }

@@ -16,7 +16,9 @@ pub(crate) fn interval(estimate: &Estimate) -> String {
 
 /// A difference of shares in percentage points.
 pub(crate) fn points(difference: f64) -> String {
-    format!("{:+.1}", 100.0 * difference)
+    let text = format!("{:+.1}", 100.0 * difference);
+    // What rounds to nothing has no sign.
+    if matches!(text.as_str(), "+0.0" | "-0.0") { "0.0".to_owned() } else { text }
 }
 
 pub(crate) fn number(value: u64) -> Cell {
@@ -33,7 +35,8 @@ pub(crate) fn repeats(number: u64, thing: &str) -> String {
     format!("{} {}", counted(number, thing), if number == 1 { "repeats" } else { "repeat" })
 }
 
-pub(crate) fn more(shown: usize, all: u64) -> Option<String> {
+/// Says so where not all is shown.
+pub(crate) fn rest(shown: usize, all: u64) -> Option<String> {
     (all > shown as u64)
         .then(|| format!("{} of {} shown; all stand in findings.parquet.", count(shown as u64), count(all)))
 }

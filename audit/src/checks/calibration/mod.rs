@@ -83,7 +83,8 @@ impl Check for Calibration {
 }
 
 fn tone(figures: &CalibrationFigures) -> Tone {
-    if figures.ece.interval.lower > MUCH { Tone::Warn } else { Tone::Good }
+    let has_gaps = figures.groups.iter().any(|group| group.significant);
+    if has_gaps || figures.ece.interval.lower > MUCH { Tone::Warn } else { Tone::Good }
 }
 
 fn gaps(figures: &CalibrationFigures) -> Table {

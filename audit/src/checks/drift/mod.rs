@@ -51,7 +51,7 @@ impl Check for Drift {
             let why = || "Too few rows could be read to compare them with anything.".to_owned();
             return Ok(is_compared.then(|| ABOUT.section(Tone::Plain, why())));
         };
-        let mut section = ABOUT.section(tone(figures.worst()), summary(figures));
+        let mut section = ABOUT.section(tone(figures), summary(figures));
         section.charts.extend(material.calibration.map(|calibration| score_chart(material, figures, calibration)));
         section.tables.push(comparisons(figures));
         Ok(Some(section))
@@ -59,22 +59,22 @@ impl Check for Drift {
 
     fn tiles(&self, material: &Material<'_>) -> Vec<Tile> {
         let tile = |figures: &DriftFigures| {
-            // The score stands for the model; without one, what differs most.
+            // What differs most; where nothing does, the score stands for the model.
             let score = figures.of_all_rows().find(|test| test.quantity == Quantity::Score);
-            let test = score.or(figures.worst()).or(figures.of_all_rows().next())?;
+            let test = figures.worst().or(score).or(figures.of_all_rows().next())?;
             let note = format!("PSI of the {}, p-value {}", test.quantity.name(), p_value(test.p_value));
-            Some(Tile::new("Drift", format!("{:.3}", test.psi), note, tone(Some(test))))
+            Some(Tile::new("Drift", format!("{:.3}", test.psi), note, tone(figures)))
         };
         material.figures().get().and_then(tile).into_iter().collect()
     }
 }
 
-/// How bad a difference is.
-fn tone(test: Option<&DriftTest>) -> Tone {
-    match test.filter(|test| test.significant).map_or(0.0, |test| test.psi) {
-        psi if psi >= LARGE_PSI => Tone::Bad,
-        psi if psi >= MODERATE_PSI => Tone::Warn,
-        _ => Tone::Good,
+/// What is significant is to be looked at, also in a group alone; large differences of all rows are a problem.
+fn tone(figures: &DriftFigures) -> Tone {
+    match figures.worst() {
+        Some(test) if test.psi >= LARGE_PSI => Tone::Bad,
+        None if figures.tests.iter().all(|test| !test.significant) => Tone::Good,
+        _ => Tone::Warn,
     }
 }
 
@@ -85,12 +85,18 @@ fn summary(figures: &DriftFigures) -> String {
     };
     let found = figures.of_all_rows().filter(|test| test.significant);
     let words: Vec<String> = found.map(|test| format!("{} (PSI {:.3})", test.quantity.name(), test.psi)).collect();
+    let is_small = figures.worst().is_some_and(|test| test.psi < MODERATE_PSI);
     let groups = figures.tests.iter().filter(|test| test.by.is_some() && test.significant).count() as u64;
     format!(
         "Against {against}, {}.{}",
         match words.as_slice() {
+            [] if groups > 0 => "no difference of all rows is significant".to_owned(),
             [] => "no difference is significant".to_owned(),
-            words => format!("these differ significantly: {}", words.join(", ")),
+            words => format!(
+                "these differ significantly{}: {}",
+                if is_small { ", but little" } else { "" },
+                words.join(", ")
+            ),
         },
         match groups {
             0 => String::new(),

@@ -84,11 +84,11 @@ impl Check for Labels {
             return Ok(material.calibration.map(|_| ABOUT.section(Tone::Plain, why)));
         };
         let summary = format!(
-            "{} of {} suspected to be labelled wrongly; the joint estimates {}. The model agrees with {} of the labels \
+            "{} of {} suspected to be wrong; the joint estimates {} wrong ones. The model agrees with {} of the labels \
              ({}).",
-            are(figures.suspects, "row"),
-            count(figures.rows),
-            counted(figures.estimated_wrong.round() as u64, "wrong label"),
+            count(figures.suspects),
+            are(figures.rows, "label"),
+            count(figures.estimated_wrong.round() as u64),
             percent(figures.accuracy.value),
             interval(&figures.accuracy)
         );

@@ -111,7 +111,7 @@ impl Drawing<'_> {
             percent(first + second)
         );
         let mut section = about.section(Tone::Plain, summary);
-        section.more = (outside > 0).then(|| {
+        section.footnote = (outside > 0).then(|| {
             let (lies, it) = if outside == 1 { ("lies", "it is") } else { ("lie", "they are") };
             format!(
                 "{} {lies} farther out than the map reaches: {it} drawn at its edge.",

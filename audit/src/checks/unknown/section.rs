@@ -21,6 +21,7 @@ pub(super) fn section(about: &About, material: &mut Material<'_>) -> Result<Opti
     let all = material.of(Kind::Unknown);
     let tone = if all > 0 || figures.has_drifted { Tone::Warn } else { Tone::Good };
     let mut section = about.section(tone, summary(figures));
+    section.more = more(figures);
     section.count = Some(all);
     if let Some(strangeness) = material.figures().get::<Strangeness>().filter(|_| figures.tested > 0) {
         section.charts.push(histogram(strangeness, figures.tested));
@@ -31,7 +32,7 @@ pub(super) fn section(about: &About, material: &mut Material<'_>) -> Result<Opti
     material.show(&mut section, &[Kind::Unknown])?;
     if all == 0 {
         section.gallery = strangest(material)?;
-        section.more = (!section.gallery.is_empty()).then(|| {
+        section.footnote = (!section.gallery.is_empty()).then(|| {
             format!(
                 "Shown are the strangest images. None of them is a finding: wherever the line were drawn, it could not be shown that \
                  at most {} of those beyond it are known images.",
@@ -51,8 +52,7 @@ fn summary(figures: &UnknownFigures) -> String {
         let share = figures.by_learnt_score.map_or(1.0, |share| share.value);
         sentences.push(format!(
             "About {} of the images differ from those that the model was calibrated on, most of them in what the model does not take for \
-             unknown, as after another encoding, light or camera. How many are of unknown kinds cannot be told, and p-values are not \
-             exact.",
+             unknown, as after another encoding, light or camera, so that how many are of unknown kinds cannot be told.",
             percent(share)
         ));
     }
@@ -83,6 +83,18 @@ fn summary(figures: &UnknownFigures) -> String {
             certain.unwrap_or_default()
         )
     }));
+    sentences.join(" ")
+}
+
+/// What else there is to say.
+fn more(figures: &UnknownFigures) -> Vec<String> {
+    if figures.tested == 0 {
+        return Vec::new();
+    }
+    let mut sentences = Vec::new();
+    if figures.has_drifted {
+        sentences.push("P-values are not exact where a dataset as a whole differs.".to_owned());
+    }
     let spoken_of = figures.strangest.iter().rev().find(|some| some.images <= SPOKEN_OF);
     sentences.extend(spoken_of.filter(|some| some.estimated >= 1.0).map(worth));
     let reviewed = figures.marked_unknown + figures.marked_known;
@@ -95,7 +107,11 @@ fn summary(figures: &UnknownFigures) -> String {
         ));
     }
     sentences.push(reach(figures));
-    sentences.join(" ")
+    sentences.push(format!(
+        "At least {} must stand out from every calibration image for any to be found at this rate.",
+        counted(figures.needed.max(1), "unknown image")
+    ));
+    sentences
 }
 
 /// "Of the 50 strangest images about 41 are of unknown kinds, and at least 28 with 95 % confidence."
@@ -115,23 +131,19 @@ fn worth(some: &Strangest) -> String {
 
 /// What the method can find and what not.
 fn reach(figures: &UnknownFigures) -> String {
-    let needed = format!(
-        "At least {} must stand out from every calibration image for any to be found at this rate.",
-        counted(figures.needed.max(1), "unknown image")
-    );
     match figures.method {
         UnknownMethod::Adadetect if figures.known_unknown > 0 => format!(
-            "The score was learnt from {} and from these images; unknown images of other kinds are found as without. {needed}",
+            "The score was learnt from {} and from these images; unknown images of other kinds are found as without.",
             counted(figures.known_unknown, "known unknown image")
         ),
-        UnknownMethod::Adadetect => format!(
-            "The score was learnt from these images. It finds groups of images from another source, from about 150 of a kind on; single \
-             odd images, and a class that came through the same camera and encoding, it hardly finds. {needed}"
-        ),
+        UnknownMethod::Adadetect => "The score was learnt from these images: it finds groups of images from another source, from about \
+                                     150 of a kind on; single odd images, and a class that came through the same camera and encoding, \
+                                     it hardly finds."
+            .into(),
         UnknownMethod::Fused => {
-            format!("Judged by the model's score and how usual colours, contrasts and textures are. {needed}")
+            "Judged by the model's score and how usual colours, contrasts and textures are.".into()
         }
-        UnknownMethod::Score => format!("Judged by the model's score alone. {needed}"),
+        UnknownMethod::Score => "Judged by the model's score alone.".into(),
     }
 }
 
