@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::inspection::{EncodedFormat, Inspection, Inspector, is_cut_off};
 
-/// The first 128 bits of an image's SHA-256: two of a billion different images agree with a chance of 1e-21.
+/// The first 128 bits of an image's [digest](dismax::dataset::ImageDigest): two of a billion different images agree with a chance of 1e-21.
 pub type ShortDigest = [u8; 16];
 
 /// An image as the workers saw it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ObservedImage {
-    /// The first half of the SHA-256 of its bytes.
+    /// The first half of its digest.
     pub digest: ShortDigest,
     /// None where it cannot be decoded.
     pub inspection: Option<Inspection>,

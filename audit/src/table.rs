@@ -65,7 +65,7 @@ pub(super) fn schema() -> SchemaRef {
             "image_digest",
             DataType::Utf8,
             false,
-            "equal where the images are: 128 bits of a SHA-256 over what is stored of the image, in hexadecimal",
+            "equal where the images are: the first 32 hexadecimal digits of the SHA-256 of the encoded image",
         ),
         field("accepted", DataType::Utf8, true, "who accepted the finding and why; null for the others"),
         field("new", DataType::Boolean, true, "whether the baseline lacks the finding; null without a baseline"),

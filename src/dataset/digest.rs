@@ -5,34 +5,39 @@ use sha2::{Digest as _, Sha256};
 use super::{Image, Images};
 use crate::image::Layout;
 
-/// SHA-256 of what is loaded for an image. Equal where the images are, in whatever form of column; not equal for one
-/// image encoded twice.
+/// Equal where the images are, in whatever form of column; not equal for one image encoded twice. Of an encoded image it
+/// is the SHA-256 of its bytes, as `sha256sum` prints that of the file.
 pub type ImageDigest = [u8; 32];
 
 impl Images {
     /// Digest of a row's image, or of why it has none. Of a path the name counts, not the file.
     pub fn digest(&self, row: usize) -> ImageDigest {
-        let digest = Sha256::new();
-        let digest = match self.get(row) {
-            Ok(Image::Encoded(bytes)) => return digest_of_encoded(bytes),
+        match self.get(row) {
+            Ok(Image::Encoded(bytes)) => digest_of_encoded(bytes),
             Ok(Image::Raw { values, height, width, channels, layout }) => {
                 let layout = match layout {
                     Layout::Hwc => b"hwc",
                     Layout::Chw => b"chw",
                 };
                 let sizes = [height, width, channels].map(u32::to_le_bytes).concat();
-                digest.chain_update(layout).chain_update(sizes).chain_update(values)
+                digest_of_others([layout, &sizes, values])
             }
-            Ok(Image::Path(path)) => digest.chain_update(b"path").chain_update(path),
-            Err(error) => digest.chain_update(b"error").chain_update(error.to_string()),
-        };
-        digest.finalize().into()
+            Ok(Image::Path(path)) => digest_of_others([b"path", path.as_bytes()]),
+            Err(error) => digest_of_others([b"error", error.to_string().as_bytes()]),
+        }
     }
 }
 
 /// Digest of an encoded image.
 pub fn digest_of_encoded(bytes: &[u8]) -> ImageDigest {
-    Sha256::new().chain_update(b"encoded").chain_update(bytes).finalize().into()
+    Sha256::digest(bytes).into()
+}
+
+/// Digest of what is no encoded image: the complement of the SHA-256, or an encoded image of these bytes would have the
+/// same.
+fn digest_of_others<const PARTS: usize>(parts: [&[u8]; PARTS]) -> ImageDigest {
+    let digest: ImageDigest = parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize().into();
+    digest.map(|byte| !byte)
 }
 
 #[cfg(test)]
@@ -67,6 +72,15 @@ mod tests {
         let sliced = BinaryArray::from_iter([Some(b"zero".as_slice())].into_iter().chain(values)).slice(1, 4);
         let field = Arc::new(Field::new("bytes", DataType::Binary, true));
         assert_eq!(digests(Arc::new(StructArray::from(vec![(field, Arc::new(sliced) as ArrayRef)]))), binary);
+    }
+
+    #[test]
+    fn the_digest_of_an_encoded_image_is_that_of_its_file() {
+        // FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let hex = |digest: ImageDigest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hex(digest_of_encoded(b"abc")), abc);
+        assert_ne!(digest_of_others([b"path", b"a.png"]), digest_of_encoded(b"patha.png"));
     }
 
     #[test]
