@@ -1,6 +1,7 @@
 //! What can go wrong in an audit and nowhere else.
 
 use super::kind::Kind;
+use super::need::Need;
 
 /// Why an audit cannot begin. Everything else is a [`dismax::Error`], which carries this one as
 /// [`Error::Extension`](dismax::Error::Extension).
@@ -40,6 +41,12 @@ pub enum AuditError {
         /// What is wrong and what to write.
         message: String,
     },
+    /// Findings that the audit does not look for were to be counted or removed.
+    #[error("{kind} is not looked for without {}", needs(*.kind))]
+    NotLookedFor {
+        /// The kind of the findings.
+        kind: Kind,
+    },
     /// A kind whose findings do not say which rows are copies of which.
     #[error("of {kind} no row can be kept for the others: only exact_duplicate and near_duplicate tell copies")]
     NoCopies {
@@ -49,6 +56,11 @@ pub enum AuditError {
     /// More rows than the audit can count.
     #[error("more than 4,294,967,295 rows are too many for one audit; audit parts of them")]
     TooManyRows,
+}
+
+/// `a model and labels`.
+fn needs(kind: Kind) -> String {
+    kind.needs().iter().map(Need::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 impl From<AuditError> for dismax::Error {

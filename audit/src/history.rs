@@ -37,7 +37,8 @@ pub struct HistoryEntry {
     pub rows_with_findings: u64,
     /// Findings.
     pub findings: u64,
-    /// Findings by the name of their kind; another version may have other kinds.
+    /// Findings by the name of their kind; a kind that was not looked for is missing. Another version may have other
+    /// kinds.
     pub kinds: BTreeMap<String, u64>,
     /// Findings by the name of their severity.
     pub severities: BTreeMap<String, u64>,
@@ -62,9 +63,9 @@ impl HistoryEntry {
         }
     }
 
-    /// Findings of a kind; 0 where the audit did not know it yet.
-    pub fn of_kind(&self, kind: Kind) -> u64 {
-        self.kinds.get(kind.name()).copied().unwrap_or(0)
+    /// Findings of a kind; none where it was not looked for.
+    pub fn of_kind(&self, kind: Kind) -> Option<u64> {
+        self.kinds.get(kind.name()).copied()
     }
 }
 
@@ -99,8 +100,8 @@ impl History {
         Ok(Self { folder: folder.to_path_buf(), entries: entries.collect::<Result<_>>()? })
     }
 
-    /// Findings of a kind in each audit, the oldest first.
-    pub fn counts(&self, kind: Kind) -> Vec<u64> {
+    /// Findings of a kind in each audit, the oldest first; none where it was not looked for.
+    pub fn counts(&self, kind: Kind) -> Vec<Option<u64>> {
         self.entries.iter().map(|entry| entry.of_kind(kind)).collect()
     }
 
@@ -188,11 +189,11 @@ mod tests {
         text.push_str("{\"time\": \"2026");
         fs::write(&file, &text).expect("written");
         let read = History::read(&place).expect("two lines");
-        assert_eq!(read.counts(Kind::Blurred), [3, 5]);
+        assert_eq!(read.counts(Kind::Blurred), [Some(3), Some(5)]);
         read.append(&entry(0)).expect("written");
         let read = History::read(&place).expect("three lines");
         assert_eq!(read.entries, [entry(3), entry(5), entry(0)]);
-        assert_eq!(read.counts(Kind::Leaked), [0, 0, 0]);
+        assert_eq!(read.counts(Kind::Leaked), [None; 3]);
         fs::write(&file, "{}\n").expect("written");
         let message = History::read(&place).expect_err("no entry").to_string();
         assert!(message.contains("line 1") && message.contains(FILE), "{message}");

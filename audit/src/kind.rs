@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::need::Need;
+
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -142,6 +144,17 @@ impl Kind {
             Self::ExactDuplicate => "rows that hold this image",
             Self::NearDuplicate | Self::LeakedNear => "bits of 120 in which the perceptual hashes differ",
             Self::Leaked => "rows of the reference that hold this image",
+        }
+    }
+
+    /// What an audit must have to look for it.
+    pub const fn needs(self) -> &'static [Need] {
+        match self {
+            Self::Unknown => &[Need::Model],
+            Self::LabelIssue => &[Need::Model, Need::Labels],
+            Self::UnseenLabel => &[Need::Labels, Need::KnownLabels],
+            Self::Leaked | Self::LeakedNear => &[Need::Reference],
+            _ => &[],
         }
     }
 

@@ -56,6 +56,7 @@ mod label_classes;
 mod label_studio;
 mod likeness;
 mod model_summary;
+mod need;
 mod novelty;
 mod observer;
 mod occurrences;
@@ -99,6 +100,7 @@ pub use self::kind::{Kind, Severity};
 pub use self::known_unknown::Marks;
 pub use self::label_studio::{LabelStudioExport, LabelStudioFigures, LabelStudioOptions};
 pub use self::model_summary::ModelSummary;
+pub use self::need::Need;
 pub use self::novelty::UnknownMethod;
 #[doc(hidden)]
 pub use self::observer::{ImageObserver, ObservedImage};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::gate::Rule;
 use super::known_unknown::Marks;
 use super::review::ReviewOptions;
 use dismax::Dataset;
@@ -25,6 +26,9 @@ pub struct AuditOptions {
     pub command: String,
     /// What findings are compared with.
     pub review: ReviewOptions,
+    /// Rules under which the findings will be counted ([`gate`](crate::gate())): one for findings that these inputs do
+    /// not let an audit look for is refused before the work.
+    pub rules: Vec<Rule>,
     /// A Parquet or Arrow file, or an object, for the measures of every row.
     pub rows: Option<String>,
     /// A folder whose `history.jsonl` gets a line about the audit, and from which the report draws those before it.
@@ -33,7 +37,7 @@ pub struct AuditOptions {
 
 impl Default for AuditOptions {
     /// Labels where there are some, no groups, a false discovery rate of 0.05, 24 thumbnails, nothing replaced, nothing
-    /// to compare with, no file besides the folder.
+    /// to compare with, no rules, no file besides the folder.
     fn default() -> Self {
         Self {
             label: None,
@@ -44,6 +48,7 @@ impl Default for AuditOptions {
             force: false,
             command: String::new(),
             review: ReviewOptions::default(),
+            rules: Vec::new(),
             rows: None,
             history: None,
         }

@@ -1,6 +1,6 @@
 //! An audit from beginning to end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use super::inspection::WORKING_SIDE;
 use super::kind::{Kind, Severity};
 use super::label_classes::{DataClasses, LabelClasses, too_many};
 use super::model_summary::ModelSummary;
+use super::need::Need;
 use super::novelty::FeatureWriter;
 use super::options::{AuditInputs, AuditOptions};
 use super::review::Reviewer;
@@ -34,7 +35,8 @@ use dismax::stage::{DecodeOptions, Decoders, Scanner};
 /// Audits a dataset into the folder `out`, which appears whole or not at all.
 ///
 /// # Errors
-/// A model that is not calibrated, a false discovery rate outside (0, 1), a column that is not there or cannot be used,
+/// A model that is not calibrated, a false discovery rate outside (0, 1), a rule that could never be broken, a column that
+/// is not there or cannot be used,
 /// a folder that is in the way, damaged input, [`Error::Cancelled`](dismax::Error::Cancelled).
 pub fn audit(
     stage: &impl Scanner,
@@ -81,7 +83,7 @@ fn audit_by(
     let AuditInputs { dataset, reference, unknown, marks } = *inputs;
     let calibration = model.map(Model::require_calibration).transpose()?;
     let cancel = run.cancel.clone();
-    let (wanted, mut no_labels) = check(scan, inputs, options)?;
+    let (wanted, mut no_labels) = check(scan, model.is_some(), inputs, options)?;
     let mut reviewer = Reviewer::open(&options.review, &cancel)?;
     let mut history = options.history.as_deref().map(History::read).transpose()?;
     history.as_ref().map_or(Ok(()), History::require_writable)?;
@@ -189,16 +191,31 @@ fn head_features(model: &Model) -> usize {
 }
 
 /// Everything that can be refused before work begins. Returns the columns to read, and why there is no label column.
-fn check(scan: &impl Scan, inputs: &AuditInputs<'_>, options: &AuditOptions) -> Result<(PassColumns, Option<String>)> {
+fn check(
+    scan: &impl Scan,
+    has_model: bool,
+    inputs: &AuditInputs<'_>,
+    options: &AuditOptions,
+) -> Result<(PassColumns, Option<String>)> {
     if !(options.fdr > 0.0 && options.fdr < 1.0) {
         return Err(AuditError::FalseDiscoveryRate { fdr: options.fdr }.into());
     }
     let dataset = inputs.dataset;
     dataset.require_distinct_files()?;
-    let (label, no_labels) = match label_column(dataset, options.label.as_deref())? {
+    let wanted_label = options.label.as_deref();
+    let (label, no_labels) = match label_column(dataset, wanted_label)? {
         Ok(label) => (Some(label), None),
         Err(why) => (None, Some(why)),
     };
+    let has = |need: &Need| match need {
+        Need::Model => has_model,
+        Need::Labels => label.is_some(),
+        Need::KnownLabels => {
+            has_model || inputs.reference.is_some_and(|known| known.label_column(wanted_label).is_ok())
+        }
+        Need::Reference => inputs.reference.is_some(),
+    };
+    options.rules.iter().try_for_each(|rule| rule.selection.require(|kind| kind.needs().iter().all(has)))?;
     let wanted = PassColumns { label, groups: group_columns(dataset, options)? };
     scan.image_column(dataset)?;
     if let Some(reference) = inputs.reference {
@@ -241,9 +258,8 @@ fn summarise(
     found: &Found,
 ) -> AuditSummary {
     let (format, format_version) = AuditSummary::format();
-    let mut kinds: std::collections::BTreeMap<Kind, u64> = Kind::ALL.map(|kind| (kind, 0)).into();
-    let mut severities: std::collections::BTreeMap<Severity, u64> =
-        [Severity::High, Severity::Medium, Severity::Low].map(|severity| (severity, 0)).into();
+    let mut kinds: BTreeMap<Kind, u64> = found.looked_for.iter().map(|kind| (*kind, 0)).collect();
+    let mut severities: BTreeMap<Severity, u64> = Severity::ALL.map(|severity| (severity, 0)).into();
     let mut has_finding = vec![false; collected.len()];
     for finding in &found.findings {
         *kinds.entry(finding.kind).or_default() += 1;

@@ -28,6 +28,15 @@ impl Selection {
     /// Findings whose image is of no use: it cannot be decoded, is cut off or missing.
     pub const BROKEN: Self = Self { kinds: Kinds::Broken, severity: None };
 
+    /// Refuses a kind that nobody looks for, so that there will be none of its findings; `any` stands for the kinds that
+    /// are looked for.
+    pub(super) fn require(&self, looked_for: impl Fn(Kind) -> bool) -> Result<(), AuditError> {
+        match self.kinds {
+            Kinds::One(kind) if !looked_for(kind) => Err(AuditError::NotLookedFor { kind }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a finding of this kind and severity is meant.
     pub fn has(&self, kind: Kind, severity: Severity) -> bool {
         // The most serious comes first.

@@ -18,7 +18,7 @@ use super::review::ReviewFigures;
 use dismax::error::{Error, Result};
 
 /// Version of the layout that is written and read.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Figures of an audit. As JSON it has these fields under these names; they stay.
 ///
@@ -52,7 +52,7 @@ pub struct AuditSummary {
     pub rows_with_findings: u64,
     /// Findings.
     pub findings: u64,
-    /// Findings by kind; every kind is there.
+    /// Findings by kind; a kind that was not looked for is missing, [`Kind::needs`] says why.
     pub kinds: BTreeMap<Kind, u64>,
     /// Findings by severity; every severity is there.
     pub severities: BTreeMap<Severity, u64>,
@@ -97,9 +97,14 @@ impl AuditSummary {
         (AUDIT.to_owned(), VERSION)
     }
 
-    /// Findings of a kind.
+    /// Findings of a kind; 0 also where it was [not looked for](Self::looked_for).
     pub fn of(&self, kind: Kind) -> u64 {
         self.kinds.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// Whether findings of a kind were looked for.
+    pub fn looked_for(&self, kind: Kind) -> bool {
+        self.kinds.contains_key(&kind)
     }
 
     /// Reads the summary in an audit's folder.

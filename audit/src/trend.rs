@@ -41,7 +41,8 @@ pub(super) fn section(audits: &[PastAudit]) -> Option<Section> {
             continue;
         }
         let values: Vec<Option<f64>> = counts.iter().map(|count| count.map(|count| count as f64)).collect();
-        let words = counts.iter().map(|value| value.map_or_else(|| "none".to_owned(), count)).collect::<Vec<_>>();
+        let words =
+            counts.iter().map(|value| value.map_or_else(|| "not looked for".to_owned(), count)).collect::<Vec<_>>();
         let alt = format!("{}: {}", kind.title(), words.join(", "));
         let (before, now) = (before.kinds.get(&kind).copied(), last.kinds.get(&kind).copied());
         let number = |now: u64| Cell::number(count(now), now as f64);
@@ -94,7 +95,7 @@ mod tests {
         let expected = [["Unknown images", "1,190", "\u{2212}10", ""], ["Also in the reference", "40", "+38", ""]];
         assert_eq!(rows, expected);
         let drawing = section.tables[0].rows[1][3].drawing.as_ref().expect("a line");
-        assert_eq!(drawing.alt.as_deref(), Some("Also in the reference: none, 2, 40"));
+        assert_eq!(drawing.alt.as_deref(), Some("Also in the reference: not looked for, 2, 40"));
         assert_eq!(section.tables[0].rows[0][2].sort, Some(-10.0));
     }
 

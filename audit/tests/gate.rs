@@ -122,10 +122,24 @@ fn rules(text: &str) -> Vec<Rule> {
 fn rules_count_what_is_new_and_not_accepted() {
     let planted = Planted::new();
     planted.audit("old", &AuditOptions::default());
-    let rules = rules("broken>0,exact_duplicate>=4,near_duplicate>10%,exact_duplicate>9%,leaked>0");
+    let rules = rules("broken>0,exact_duplicate>=4,near_duplicate>10%,exact_duplicate>9%,near_white>0");
     let cancel = Cancel::default();
     let gate_of =
         |name: &str, review: &ReviewOptions| gate(&planted.path(name), &rules, review, &cancel).expect("a report");
+    let unasked = ["leaked>0", "unknown>1%", "label_issue>0"].map(|rule| {
+        let rule = rule.parse().expect("a rule");
+        let refused = gate(&planted.path("old"), &[rule], &ReviewOptions::default(), &cancel);
+        refused.err().map(|error| error.to_string())
+    });
+    let why =
+        ["leaked is not looked for without a reference", "label_issue is not looked for without a model and labels"];
+    assert_eq!(unasked, [Some(why[0].to_owned()), None, Some(why[1].to_owned())], "it has a model and nothing else");
+    let early = planted.try_audit(
+        "early",
+        &AuditOptions { rules: vec!["leaked>0".parse().expect("a rule")], ..AuditOptions::default() },
+    );
+    assert_eq!(early.expect_err("refused").to_string(), why[0]);
+    assert!(!planted.path("early").exists());
     let report = gate_of("old", &ReviewOptions::default());
     let counted: Vec<_> = report.rules.iter().map(|rule| (rule.findings, rule.rows, rule.broken)).collect();
     // Three rows repeat another's image byte for byte: 10 % of 30 rows, and one is nearly another.
@@ -194,11 +208,11 @@ fn reports_for_machines_and_people() {
     let report_of = |rules: &[Rule]| {
         gate(&planted.path("audit"), rules, &ReviewOptions::default(), &Cancel::default()).expect("a report")
     };
-    let report = report_of(&rules("broken>0,leaked>0"));
+    let report = report_of(&rules("broken>0,near_white>0"));
     let junit = Report::deserialize_from_str(&report.junit().expect("XML")).expect("JUnit XML");
     assert_eq!((junit.tests, junit.failures), (2, 1));
     let cases = &junit.test_suites[0].test_cases;
-    assert_eq!((cases[0].name.as_str(), cases[1].name.as_str()), ("broken>0", "leaked>0"));
+    assert_eq!((cases[0].name.as_str(), cases[1].name.as_str()), ("broken>0", "near_white>0"));
     let TestCaseStatus::NonSuccess { message, description, .. } = &cases[0].status else {
         unreachable!("the first rule is broken")
     };
@@ -212,10 +226,10 @@ fn reports_for_machines_and_people() {
     assert!(markdown.starts_with("### Audit: failed, 1 rule broken\n"), "{markdown}");
     assert!(
         markdown.contains("| broken\\>0 | 1 | 1 | **broken** |")
-            && markdown.contains("| leaked\\>0 | 0 | 0 | passed |")
+            && markdown.contains("| near\\_white\\>0 | 0 | 0 | passed |")
     );
     assert!(markdown.contains("| Exact duplicates | 3 | - | 0 | 3 |"), "{markdown}");
-    assert!(report_of(&rules("leaked>0")).markdown().starts_with("### Audit: passed\n"));
+    assert!(report_of(&rules("near_white>0")).markdown().starts_with("### Audit: passed\n"));
 }
 
 #[test]
@@ -314,7 +328,8 @@ fn every_row_and_every_audit_can_be_kept() {
     assert!(message.contains("rows.parquet exists") && !planted.path("second").exists(), "{message}");
     planted.audit("second", &AuditOptions { rows: None, ..options });
     let history = History::read(&planted.path("history")).expect("a history");
-    assert_eq!(history.counts(Kind::ExactDuplicate), [3, 3]);
+    assert_eq!(history.counts(Kind::ExactDuplicate), [Some(3), Some(3)]);
+    assert_eq!((history.counts(Kind::Leaked), history.counts(Kind::LabelIssue)), (vec![None; 2], vec![None; 2]));
     assert_eq!((history.entries[1].rows, history.entries[1].files), (30, 2));
     assert_eq!(history.entries[0].findings, summary.findings);
 }

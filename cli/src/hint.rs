@@ -3,7 +3,7 @@
 use dismax::Error;
 use dismax::error::ColumnRole;
 #[cfg(feature = "audit")]
-use dismax_audit::AuditError;
+use dismax_audit::{AuditError, Need};
 #[cfg(feature = "train")]
 use dismax_train::TrainError;
 
@@ -71,6 +71,12 @@ fn audit(error: &AuditError) -> Option<&'static str> {
         AuditError::FalseDiscoveryRate { .. } => "--fdr sets it",
         AuditError::GroupColumn { by_day: true, .. } => "--time names a column of times",
         AuditError::GroupColumn { by_day: false, .. } => "--group-by names columns to group by",
+        AuditError::NotLookedFor { kind } => match kind.needs() {
+            [Need::Model] => "audit with --model",
+            [Need::Reference] => "audit with --reference",
+            [Need::Labels, Need::KnownLabels] => "audit with --label, and --model or --reference",
+            _ => "audit with --model and --label",
+        },
         _ => return None,
     })
 }
@@ -96,7 +102,17 @@ mod tests {
     #[cfg(feature = "audit")]
     #[test]
     fn audits_have_hints() {
+        use dismax_audit::Kind;
+
         let time = Error::from(AuditError::GroupColumn { by_day: true, message: "there is no column \"t\"".into() });
         assert!(hint(&time).is_some_and(|hint| hint.contains("--time")));
+        let hints = Kind::ALL.into_iter().filter(|kind| !kind.needs().is_empty());
+        let hints: Vec<_> =
+            hints.map(|kind| hint(&AuditError::NotLookedFor { kind }.into()).expect("a hint")).collect();
+        assert_eq!(hints[..2], ["audit with --model", "audit with --model and --label"]);
+        assert_eq!(
+            hints[2..],
+            ["audit with --label, and --model or --reference", "audit with --reference", "audit with --reference"]
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! What a check is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::figures::Figures;
-use super::inputs::{Inputs, Need};
+use super::inputs::Inputs;
 use crate::evidence::{Description, Evidence};
 use crate::findings::Finding;
 use crate::kind::Kind;
+use crate::need::Need;
 use crate::sections::Material;
 use crate::view::{Section, Tile, Tone};
 use dismax::error::Result;
@@ -59,6 +60,8 @@ pub(crate) trait Check: Sync {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub findings: Vec<Finding>,
+    /// Kinds of which there would be findings, had there been something to find.
+    pub looked_for: BTreeSet<Kind>,
     pub figures: Figures,
     /// What a reader should know before trusting the figures.
     pub warnings: Vec<String>,

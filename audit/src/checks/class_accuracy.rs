@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::check::{About, Check, Found};
-use super::inputs::{Inputs, Need};
+use super::inputs::Inputs;
 use super::labels::JointCell;
 use super::proportions::more_than_elsewhere;
 use super::rows::predictions;
+use crate::need::Need;
 use crate::sections::words::{interval, number};
 use crate::sections::{MAX_ROWS, Material};
 use crate::text::{count, p_value, percent, shown};

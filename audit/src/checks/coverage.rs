@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::check::{About, Check, Found};
-use super::inputs::{Inputs, Need};
+use super::inputs::Inputs;
 use super::rows::predictions;
+use crate::need::Need;
 use crate::sections::words::{interval, number};
 use crate::sections::{MAX_ROWS, Material};
 use crate::text::{count, counted, p_value, percent};

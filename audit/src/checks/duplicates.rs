@@ -39,10 +39,12 @@ impl Check for Duplicates {
         let (collected, cancel, findings) = (inputs.collected, inputs.cancel, &mut found.findings);
         let images: Vec<_> = images(collected).collect();
         let distinct = duplicates::distinct(images);
+        found.looked_for.extend([Kind::ExactDuplicate, Kind::NearDuplicate]);
         within(collected, &distinct, inputs.thumbnails, findings, cancel)?;
         let reference = inputs.reference.zip(inputs.reference_thumbnails.as_deref_mut());
         let reference_images = match reference {
             Some((reference, of_reference)) => {
+                found.looked_for.extend([Kind::Leaked, Kind::LeakedNear]);
                 let first = distinct.first.iter().copied();
                 leaks((collected, &mut *inputs.thumbnails), first, (reference, of_reference), findings, cancel)?;
                 Some(looks(reference).count() as u64)

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::check::{About, Check, Found};
-use super::inputs::{Inputs, Need};
+use super::inputs::Inputs;
 use super::rows::predictions;
 use super::unknown::UnknownFigures;
 use crate::collect::{Prediction, Row};
+use crate::need::Need;
 use crate::sections::words::{interval, number, points};
 use crate::sections::{MAX_ROWS, Material};
 use crate::text::{count, p_value, percent};

@@ -3,19 +3,11 @@
 use super::divisions::Division;
 use crate::collect::Collected;
 use crate::known_unknown::KnownUnknown;
+use crate::need::Need;
 use crate::novelty::FeatureFile;
 use crate::thumbnails::Thumbnails;
 use dismax::calibration::{Calibration, FeatureStatistics};
 use dismax::cancel::Cancel;
-
-/// Something that not every audit has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// A model, which is calibrated.
-    Model,
-    /// A row with a label.
-    Labels,
-}
 
 /// What was collected of both datasets, and what it is judged by.
 pub(crate) struct Inputs<'a> {
@@ -48,7 +40,9 @@ impl<'a> Inputs<'a> {
     pub fn have(&self, needs: &[Need]) -> bool {
         needs.iter().all(|need| match need {
             Need::Model => self.calibration.is_some(),
-            Need::Labels => self.collected.rows().any(|row| row.label.is_some()),
+            Need::Labels => has_labels(self.collected),
+            Need::KnownLabels => self.calibration.is_some() || self.reference.is_some_and(has_labels),
+            Need::Reference => self.reference.is_some(),
         })
     }
 
@@ -56,4 +50,9 @@ impl<'a> Inputs<'a> {
     pub fn model(&self) -> &'a Calibration {
         self.calibration.expect("a check that needs a model runs with one")
     }
+}
+
+/// Whether a row has a label that is a class.
+fn has_labels(collected: &Collected) -> bool {
+    collected.rows().any(|row| row.label.is_some())
 }

@@ -11,6 +11,7 @@ use crate::collect::Collected;
 use crate::evidence::{Description, Evidence, quoted};
 use crate::findings::Finding;
 use crate::kind::{Kind, Severity};
+use crate::need::Need;
 use crate::sections::words::{are, number};
 use crate::sections::{MAX_ROWS, Material};
 use crate::text::{count, counted};
@@ -53,7 +54,7 @@ const ABOUT: About = About {
     question: "Which labels does the model, or the reference, not know?",
     how: "Labels are compared with the model's classes by name, or by number where they are numbers, and with the \
           labels of the reference where it has some.",
-    needs: &[],
+    needs: &[Need::KnownLabels],
     kinds: &[Kind::UnseenLabel],
 };
 
@@ -65,6 +66,10 @@ impl Check for UnseenLabels {
     fn look(&self, inputs: &mut Inputs<'_>, found: &mut Found) -> Result<()> {
         let foreign = &inputs.collected.foreign_labels;
         let seen = inputs.reference.and_then(|reference| classes_of(reference, inputs.classes.len()));
+        if foreign.rows().len() == 0 && labels(inputs.collected).next().is_none() {
+            return Ok(());
+        }
+        found.looked_for.extend(ABOUT.kinds);
         if foreign.rows().len() == 0 && seen.is_none() {
             return Ok(());
         }

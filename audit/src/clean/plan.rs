@@ -31,7 +31,7 @@ impl Cleaning {
     /// Decides from the findings of the audit in `folder`; the audited files are not read yet.
     ///
     /// # Errors
-    /// A folder that is no audit of this version, a table that cannot be read, a kind that does not say which rows are
+    /// A folder that is no audit of this version, findings that it did not look for, a table that cannot be read, a kind that does not say which rows are
     /// copies of which.
     pub fn plan(folder: &Path, options: &CleanOptions, cancel: &Cancel) -> Result<Self> {
         if let Some(kind) =
@@ -40,6 +40,8 @@ impl Cleaning {
             return Err(AuditError::NoCopies { kind: *kind }.into());
         }
         let summary = AuditSummary::read(folder)?;
+        let looked_for = |kind| summary.looked_for(kind);
+        options.drop.iter().try_for_each(|selection| selection.require(looked_for))?;
         let files = Files::of(folder, &summary);
         let review = ReviewOptions { baseline: None, accepted: options.accepted.clone() };
         let mut reviewer = Reviewer::open(&review, cancel)?;

@@ -37,10 +37,10 @@ pub struct Comparison {
 pub struct KindChange {
     /// The kind.
     pub kind: Kind,
-    /// Findings of the older audit.
-    pub old: u64,
-    /// Findings of the newer audit.
-    pub new: u64,
+    /// Findings of the older audit; none where it did not look for them.
+    pub old: Option<u64>,
+    /// Findings of the newer audit; none where it did not look for them.
+    pub new: Option<u64>,
     /// Findings that only the newer has.
     pub appeared: u64,
     /// Findings that only the older has.

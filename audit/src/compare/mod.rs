@@ -17,7 +17,7 @@ use dismax::cancel::Cancel;
 use dismax::error::Result;
 
 /// Version of the layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Compares two audits into the folder `out`, which appears whole or not at all: `findings.parquet` holds what appeared
 /// and what is gone, `summary.json` the [`Comparison`], `report.html` both for people. `command` stands in the report.
@@ -30,8 +30,8 @@ pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str, c
     let changes = Changes::between(old, new, &staging.path(FINDINGS), cancel)?;
     let kinds = Kind::ALL.map(|kind| KindChange {
         kind,
-        old: before.of(kind),
-        new: after.of(kind),
+        old: before.kinds.get(&kind).copied(),
+        new: after.kinds.get(&kind).copied(),
         appeared: changes.of(Change::New, kind),
         gone: changes.of(Change::Gone, kind),
     });
@@ -63,11 +63,18 @@ fn warnings(before: &AuditSummary, after: &AuditSummary) -> Vec<String> {
         (Some(before), Some(after)) if before != after => warnings.push(
             "The audits were made with different models, so findings may differ where the data do not.".to_owned(),
         ),
-        (Some(_), None) | (None, Some(_)) => warnings.push(
-            "One of the audits was made without a model: what only a model finds is new or gone for that reason."
-                .to_owned(),
-        ),
         _ => (),
+    }
+    for (which, one, other) in [("older", before, after), ("newer", after, before)] {
+        let alone = Kind::ALL.into_iter().filter(|kind| one.looked_for(*kind) && !other.looked_for(*kind));
+        let alone: Vec<&str> = alone.map(Kind::name).collect();
+        if !alone.is_empty() {
+            let became = if which == "older" { "gone" } else { "new" };
+            warnings.push(format!(
+                "Only the {which} audit looked for {}: what it found of these is {became} for that reason.",
+                alone.join(", ")
+            ));
+        }
     }
     if before.fdr != after.fdr {
         warnings.push(format!(

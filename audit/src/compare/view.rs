@@ -20,7 +20,7 @@ pub(super) fn view(comparison: &Comparison, after: &AuditSummary, changes: &Chan
         reference: None,
         model: after.model.as_ref().map(ModelView::of),
         rows: comparison.new_rows,
-        findings: sum(comparison, |kind| kind.new),
+        findings: sum(comparison, |kind| kind.new.unwrap_or(0)),
         verdict,
         warnings: comparison.warnings.clone(),
         tiles: tiles(comparison),
@@ -48,9 +48,9 @@ fn verdict(comparison: &Comparison) -> [String; 3] {
     [
         format!(
             "{} of {} became {} of {}.",
-            counted(sum(comparison, |kind| kind.old), "finding"),
+            counted(sum(comparison, |kind| kind.old.unwrap_or(0)), "finding"),
             counted(comparison.old_rows, "row"),
-            counted(sum(comparison, |kind| kind.new), "finding"),
+            counted(sum(comparison, |kind| kind.new.unwrap_or(0)), "finding"),
             counted(comparison.new_rows, "row")
         ),
         format!(
@@ -91,8 +91,9 @@ fn overview(comparison: &Comparison, verdict: String) -> Section {
         &[("Kind", false), ("Before", true), ("After", true), ("New", true), ("Gone", true)],
     );
     kinds.rows.extend(comparison.kinds.iter().map(|change| {
-        let numbers = [change.old, change.new, change.appeared, change.gone].map(number);
-        [Cell::text(change.kind.title())].into_iter().chain(numbers).collect()
+        let found = [change.old, change.new].map(|found| found.map_or_else(|| Cell::text("not looked for"), number));
+        let changes = [change.appeared, change.gone].map(number);
+        [Cell::text(change.kind.title())].into_iter().chain(found).chain(changes).collect()
     }));
     section.tables.push(kinds);
     if !comparison.figures.is_empty() {

@@ -20,9 +20,10 @@ const MAX_EXAMPLES: usize = 5;
 /// about acceptances, those count with which the audit was made.
 ///
 /// # Errors
-/// A folder that is no audit of this version, a table that cannot be read, [`Error::Cancelled`](dismax::Error::Cancelled).
+/// A rule for findings that the audit did not look for, a folder that is no audit of this version, a table that cannot be read, [`Error::Cancelled`](dismax::Error::Cancelled).
 pub fn gate(folder: &Path, rules: &[Rule], review: &ReviewOptions, cancel: &Cancel) -> Result<GateReport> {
     let summary = AuditSummary::read(folder)?;
+    rules.iter().try_for_each(|rule| rule.selection.require(|kind| summary.looked_for(kind)))?;
     let mut reviewer = Reviewer::open(review, cancel)?;
     let mut tallies: Vec<Tally> = rules.iter().map(|_| Tally::default()).collect();
     let mut kinds = Kind::ALL.map(|kind| KindCount { kind, findings: 0, accepted: 0, new: None, counted: 0 });

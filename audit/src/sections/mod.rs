@@ -49,7 +49,7 @@ fn past(history: &History) -> Vec<PastAudit> {
     let audits = history.entries.iter().map(|entry| PastAudit {
         // The day will do.
         when: entry.time.chars().take_while(|c| *c != 'T').collect(),
-        kinds: Kind::ALL.map(|kind| (kind, entry.of_kind(kind))).into(),
+        kinds: Kind::ALL.into_iter().filter_map(|kind| Some((kind, entry.of_kind(kind)?))).collect(),
     });
     audits.collect()
 }

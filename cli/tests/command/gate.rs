@@ -24,6 +24,9 @@ fn broken_rules_have_an_exit_code_of_their_own() {
     let base = ["audit", &input, "--model", &model, "--out", &out];
     let message = dismax(&[&base[..], &["--fail-on", "empty>0,leakd>0"]].concat()).refused(2);
     assert!(message.contains("\"leakd\"") && message.contains("near_duplicate"), "{message}");
+    // A rule that could never be broken.
+    let message = dismax(&[&base[..], &["--fail-on", "empty>0,leaked>0"]].concat()).refused(2);
+    assert!(message.contains("leaked is not looked for without a reference; audit with --reference"), "{message}");
     assert_eq!(folder.names(), ["input.parquet"]);
 
     let (junit, markdown) = (folder.path("audit.xml"), folder.path("audit.md"));
@@ -48,6 +51,8 @@ fn broken_rules_have_an_exit_code_of_their_own() {
     let gate = ["audit", "--gate", &out];
     dismax(&[&gate[..], &["--fail-on", "truncated>0"]].concat()).ok();
     assert_eq!(dismax(&[&gate[..], &["--quiet", "--fail-on", "any>0"]].concat()).code, Some(5));
+    let message = dismax(&[&gate[..], &["--fail-on", "label_issue:high>0"]].concat()).refused(2);
+    assert!(message.contains("not looked for without a model and labels"), "{message}");
     let accepted = folder.path("accepted.csv");
     fs::write(&accepted, fs::read_to_string(folder.path("template.csv")).expect("a template")).expect("written");
     let run = dismax(&[&gate[..], &["--fail-on", "any>0", "--accept", &accepted, "--json"]].concat());

@@ -51,6 +51,7 @@ impl Check for Files {
     }
 
     fn look(&self, inputs: &mut Inputs<'_>, found: &mut Found) -> Result<()> {
+        found.looked_for.extend(ABOUT.kinds);
         found.findings.extend(broken::findings(inputs.collected));
         let (figures, odd) = odd::find(looks(inputs.collected));
         found.findings.extend(odd.into_iter().map(|(row, kind, score)| Finding {

@@ -5,11 +5,12 @@ mod confident_learning;
 use self::confident_learning::LabelledRow;
 pub use self::confident_learning::{ClassNoise, JointCell, LabelFigures};
 use super::check::{About, Check, Found};
-use super::inputs::{Inputs, Need};
+use super::inputs::Inputs;
 use super::rows::predictions;
 use crate::evidence::{Description, Evidence, quoted};
 use crate::findings::Finding;
 use crate::kind::{Kind, Severity};
+use crate::need::Need;
 use crate::sections::words::{are, interval, number, plain};
 use crate::sections::{MAX_ROWS, Material};
 use crate::text::{count, counted, percent};
@@ -25,7 +26,7 @@ const ABOUT: About = About {
     question: "Which labels are probably wrong?",
     how: "Confident learning (Northcutt et al. 2021): rows that are confidently of another class than their label \
           says, as many of each pair of classes as the calibrated joint estimates. Unknown images are left out.",
-    needs: &[Need::Model],
+    needs: &[Need::Model, Need::Labels],
     kinds: &[Kind::LabelIssue],
 };
 
@@ -45,6 +46,7 @@ impl Check for Labels {
             })
             .collect();
         let Some((figures, suspects)) = confident_learning::find(&labelled, inputs.classes)? else { return Ok(()) };
+        found.looked_for.extend(ABOUT.kinds);
         found.findings.extend(suspects.into_iter().map(|suspect| Finding {
             row: suspect.row,
             kind: Kind::LabelIssue,

@@ -12,8 +12,9 @@ mod sheet;
 
 use self::drawing::Drawing;
 use super::check::{About, Check, Found};
-use super::inputs::{Inputs, Need};
+use super::inputs::Inputs;
 use crate::findings;
+use crate::need::Need;
 use crate::sections::Material;
 use crate::view::Section;
 use dismax::error::Result;

@@ -8,13 +8,14 @@ pub use self::figures::{Strangest, UnknownFigures};
 use self::strangeness::Predicted;
 pub(crate) use self::strangeness::Strangeness;
 use super::check::{About, Check, Found};
-use super::inputs::{Inputs, Need};
+use super::inputs::Inputs;
 use super::rows::predictions;
 use crate::collect::Collected;
 use crate::evidence::{Description, Evidence, quoted};
 use crate::findings::Finding;
 use crate::kind::{Kind, Severity};
 use crate::known_unknown::KnownUnknown;
+use crate::need::Need;
 use crate::novelty::{Background, Features, Mark, detect};
 use crate::sections::Material;
 use crate::sections::words::{are, interval};
@@ -56,6 +57,7 @@ impl Check for Unknown {
         if inputs.known_unknown.is_some() && detection.known == 0 {
             found.warnings.push(NOTHING_LEARNT.into());
         }
+        found.looked_for.extend(ABOUT.kinds);
         let figures = UnknownFigures::of(&detection, inputs.fdr, marked);
         let strangeness = Strangeness::new(predicted, detection);
         for (row, record, prediction) in predictions(inputs.collected) {

@@ -101,6 +101,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         force: args.force,
         command: command(&context.words),
         review: gate.review.clone(),
+        rules: args.gate.fail_on.clone(),
         rows: args.rows.clone(),
         history: args.history.clone(),
     };
