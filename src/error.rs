@@ -134,6 +134,20 @@ pub enum Error {
         /// The bundle's folder.
         path: PathBuf,
     },
+    /// Nothing is known of the features of the model's training images, of which something is to be made.
+    #[error("model {}: keeps nothing of its training images' features, which {what} needs", path.display())]
+    NoTrainingFeatures {
+        /// The bundle's folder.
+        path: PathBuf,
+        /// What is to be made of them, in words, as the subject of a sentence.
+        what: String,
+    },
+    /// The score needs examples of unknown images, and the model keeps none.
+    #[error("the score {score} needs examples of unknown images, and the model keeps none")]
+    NoUnknownExamples {
+        /// Name of the score.
+        score: &'static str,
+    },
     /// A device that is not there.
     #[error("device `{device}` is not there: {reason}")]
     Device {

@@ -30,9 +30,15 @@ pub enum Score {
     Mmleps,
     /// [`Score::Mds`] and how usual the features of the network's early stages are, each as the logarithm of its rank
     /// among training images (Fisher's combination): at most 0. Not a function of the logits alone: see
-    /// [`EarlyScore`](crate::calibration::EarlyScore).
+    /// [`FeatureScore`](crate::calibration::FeatureScore).
     #[serde(rename = "mds+early")]
     MdsEarly,
+    /// [`Score::Mds`] and how little all features are like those of examples of unknown images, in the same way.
+    #[serde(rename = "mds+unknown")]
+    MdsUnknown,
+    /// All three of [`Score::MdsEarly`] and [`Score::MdsUnknown`].
+    #[serde(rename = "mds+early+unknown")]
+    MdsEarlyUnknown,
 }
 
 impl Score {
@@ -40,14 +46,34 @@ impl Score {
     pub const OF_LOGITS: [Self; 6] = [Self::Mps, Self::Es, Self::Mds, Self::Mmls, Self::Mmles, Self::Mmleps];
 
     /// All scores.
-    pub const ALL: [Self; 7] = [Self::Mps, Self::Es, Self::Mds, Self::Mmls, Self::Mmles, Self::Mmleps, Self::MdsEarly];
+    pub const ALL: [Self; 9] = [
+        Self::Mps,
+        Self::Es,
+        Self::Mds,
+        Self::Mmls,
+        Self::Mmles,
+        Self::Mmleps,
+        Self::MdsEarly,
+        Self::MdsUnknown,
+        Self::MdsEarlyUnknown,
+    ];
 
     /// Whether it needs features besides the logits.
     pub const fn needs_features(self) -> bool {
-        matches!(self, Self::MdsEarly)
+        matches!(self, Self::MdsEarly | Self::MdsUnknown | Self::MdsEarlyUnknown)
     }
 
-    /// Lower-case name: `mps`, `es`, `mds`, `mmls`, `mmles`, `mmleps`, `mds+early`.
+    /// Whether it needs examples of unknown images.
+    pub const fn needs_unknown(self) -> bool {
+        matches!(self, Self::MdsUnknown | Self::MdsEarlyUnknown)
+    }
+
+    /// Whether how usual the early features are counts in it.
+    pub const fn counts_early(self) -> bool {
+        matches!(self, Self::MdsEarly | Self::MdsEarlyUnknown)
+    }
+
+    /// Lower-case name: `mps`, `es`, `mds`, `mmls`, `mmles`, `mmleps`, `mds+early`, `mds+unknown`, `mds+early+unknown`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mps => "mps",
@@ -57,6 +83,8 @@ impl Score {
             Self::Mmles => "mmles",
             Self::Mmleps => "mmleps",
             Self::MdsEarly => "mds+early",
+            Self::MdsUnknown => "mds+unknown",
+            Self::MdsEarlyUnknown => "mds+early+unknown",
         }
     }
 
@@ -85,7 +113,7 @@ impl Score {
             Self::Mmls => max_plus_mean(),
             Self::Mmles => max_plus_mean() + softmax.negative_entropy(logits),
             Self::Mmleps => max_plus_mean() + softmax.negative_entropy(logits) + softmax.confidence(),
-            Self::MdsEarly => f64::NAN,
+            Self::MdsEarly | Self::MdsUnknown | Self::MdsEarlyUnknown => f64::NAN,
         };
         score as f32
     }

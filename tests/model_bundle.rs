@@ -3,44 +3,15 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use common::bundles::{edit, refusal, sign_again, written};
 use common::models;
 use dismax::Error;
-use dismax::calibration::{CalibrationFeatures, CalibrationOptions, CalibrationRow, FeatureMoments};
-use dismax::metrics::LabelledLogits;
-use dismax::model::{HeldOutFeatures, Model};
-use dismax::score::{RowOutput, Score};
+use dismax::model::Model;
 use dismax::stage::{Stage, StageOptions};
-use half::f16;
 use tch::{Device, Tensor};
-
-fn written() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("model");
-    models::calibrated().write(&path, false).expect("written");
-    (folder, path)
-}
-
-fn refusal(path: &Path) -> String {
-    Model::read(path).expect_err("a refusal").to_string()
-}
-
-/// Makes the digests fit again after a file was changed on purpose.
-fn sign_again(path: &Path) {
-    let names = fs::read_to_string(path.join("SHA256SUMS")).expect("digests");
-    let names: Vec<&str> = names.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
-    let output = Command::new("sha256sum").args(&names).current_dir(path).output().expect("sha256sum runs");
-    fs::write(path.join("SHA256SUMS"), output.stdout).expect("written");
-}
-
-fn edit(path: &Path, file: &str, from: &str, to: &str) {
-    let text = fs::read_to_string(path.join(file)).expect("text");
-    assert!(text.contains(from), "{file} lacks {from}");
-    fs::write(path.join(file), text.replacen(from, to, 1)).expect("written");
-    sign_again(path);
-}
 
 #[test]
 fn a_bundle_survives_the_disk_and_equal_models_have_equal_digests() {
@@ -101,9 +72,9 @@ fn a_bundle_of_an_earlier_release_scores_and_makes_no_prediction_sets() {
 #[test]
 fn a_newer_format_is_refused_before_anything_else_is_read() {
     let (_folder, path) = written();
-    edit(&path, "config.json", "\"format_version\": 3", "\"format_version\": 4, \"unknown\": true");
+    edit(&path, "config.json", "\"format_version\": 4", "\"format_version\": 5, \"unknown\": true");
     let message = refusal(&path);
-    assert!(message.contains("format version 4") && message.contains("update dismax"), "{message}");
+    assert!(message.contains("format version 5") && message.contains("update dismax"), "{message}");
 }
 
 #[test]
@@ -261,86 +232,4 @@ fn a_card_shows_names_as_they_are() {
     // A bar would end the table's cell.
     assert!(card.contains("`do'g \\| <b>`"), "{card}");
     assert!(card.contains("None yet"), "{card}");
-}
-
-/// A model that knows features of its training and calibration rows, and scores with them.
-fn with_features() -> Model {
-    let mut model = models::uncalibrated();
-    let width = model.feature_width();
-    let features =
-        |row: usize| -> Vec<f32> { (0..width).map(|at| ((row * 31 + at * 17) % 97) as f32 / 97.0).collect() };
-    let logits = |row: usize| -> Vec<f32> {
-        let favoured = (row + usize::from(row.is_multiple_of(5))) % 3;
-        (0..3).map(|class| -2.0 + (row * 37 % 101) as f32 / 101.0 + f32::from(u8::from(class == favoured))).collect()
-    };
-    let mut moments = FeatureMoments::new(model.config().architecture.stages(), 3);
-    for row in 0..300 {
-        moments.add(RowOutput { logits: &logits(row), features: Some(&features(row)) });
-    }
-    model.set_feature_statistics(moments.finish().expect("moments")).expect("of this network");
-
-    let early = model.feature_statistics().expect("statistics").early_score().clone();
-    let mut rows = CalibrationFeatures::new(width);
-    let (mut all, mut scores) = (Vec::new(), Vec::new());
-    for row in 300..400 {
-        let (logits, features) = (logits(row), features(row));
-        let score = early.of(RowOutput { logits: &logits, features: Some(&features) });
-        let halves: Vec<f16> = features.iter().map(|value| f16::from_f32(*value)).collect();
-        rows.push(&halves, CalibrationRow { class: row % 3, score });
-        all.extend(logits);
-        scores.push(score);
-    }
-    let labels: Vec<i64> = (300..400).map(|row| row % 3).collect();
-    let labelled = LabelledLogits::try_new(&all, 3, &labels).expect("logits");
-    let options = CalibrationOptions { score: Score::MdsEarly, ..CalibrationOptions::default() };
-    let features = HeldOutFeatures { rows, early: &scores };
-    model.calibrate(&labelled, Some(features), &options, "made-up rows").expect("calibration");
-    model
-}
-
-#[test]
-fn what_is_known_of_features_survives_the_disk() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("model");
-    let mut original = with_features();
-    original.write(&path, false).expect("written");
-    let read = Model::read(&path).expect("read");
-    assert_eq!(read.feature_statistics(), original.feature_statistics());
-    assert_eq!(read.calibration(), original.calibration());
-
-    let statistics = read.feature_statistics().expect("statistics");
-    let mut features = vec![0.0; read.feature_width()];
-    let row = statistics.calibration_row(7, &mut features);
-    let output = RowOutput { logits: &[-1.0, -2.0, -1.5], features: Some(&features) };
-    let (scores, _) = read.calibration().expect("calibrated").apply(output, &mut [0.0; 3]).expect("finite scores");
-    assert_eq!(scores.score, statistics.early_score().of(output));
-    assert_eq!((statistics.calibration_rows(), row.class), (100, 1));
-    let without = RowOutput { features: None, ..output };
-    assert!(read.calibration().expect("calibrated").apply(without, &mut [0.0; 3]).is_err());
-
-    let mut moments = FeatureMoments::new(&[4], 3);
-    for row in 0..9u8 {
-        moments.add(RowOutput { logits: &[0.0, 1.0, 2.0], features: Some(&[f32::from(row); 4]) });
-    }
-    let error = models::uncalibrated().set_feature_statistics(moments.finish().expect("moments"));
-    assert!(error.expect_err("of another network").to_string().contains("another network"));
-    fs::remove_file(path.join("features.safetensors")).expect("removed");
-    assert!(refusal(&path).contains("features.safetensors is missing"), "{}", refusal(&path));
-}
-
-#[test]
-fn features_that_do_not_fit_are_refused() {
-    let (_folder, path) = written();
-    with_features().write(&path, true).expect("written");
-    let file = path.join("features.safetensors");
-    let whole = fs::read(&file).expect("read");
-    let mut longer = whole.clone();
-    // The header's first shape is that of the classes.
-    let at = whole.windows(7).position(|part| part == b"[3,112]").expect("the means' shape");
-    longer[at + 1] = b'9';
-    for damaged in [&longer[..], &whole[..whole.len() - 8], b"{}"] {
-        fs::write(&file, damaged).expect("written");
-        sign_again(&path);
-        assert!(refusal(&path).contains("features.safetensors"), "{}", refusal(&path));
-    }
 }

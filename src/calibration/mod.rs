@@ -6,7 +6,7 @@
 //! - [`MondrianScores`]: the same per predicted class.
 //! - [`PredictionSets`]: which classes a row may have.
 //! - [`benjamini_hochberg`] and [`q_values`]: which of many p-values to reject.
-//! - [`FeatureStatistics`]: what is known of pooled features, and [`EarlyScore`], the score that they make possible.
+//! - [`FeatureStatistics`]: what is known of pooled features, and [`FeatureScore`], the scores that they make possible.
 //!
 //! Scores are in-distribution scores at temperature 1 ([`crate::score`]), so the fitted temperature never moves a
 //! threshold.
@@ -24,7 +24,12 @@ pub use conformal::rows_to_flag;
 pub use conformal::{ConformalScores, Verdict};
 pub use fdr::{benjamini_hochberg, q_values};
 pub(crate) use features::FeatureParts;
-pub use features::{CalibrationFeatures, CalibrationRow, EarlyScore, FeatureMoments, FeatureStatistics, LogRanks};
+pub use features::{
+    CalibrationFeatures, CalibrationRow, EarlyScore, ExampleDigest, FeatureMoments, FeatureScore, FeatureStatistics,
+    LogRanks, UnknownExamples,
+};
+#[doc(hidden)]
+pub use features::{Direction, Scatter};
 pub use mondrian::MondrianScores;
 pub use prediction_sets::{PredictionSets, SetFigures, SetThresholds};
 pub use record::{Calibrated, Calibration, CalibrationOptions, CalibrationScores, Estimate};

@@ -1,7 +1,5 @@
 //! Everything that calibration finds out about a model: what `calibration.json` holds.
 
-use std::sync::Arc;
-
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::conformal::check_share;
 use super::mondrian::minimum_rows;
 use super::{
-    ConformalScores, EarlyScore, MondrianScores, PredictionSets, TemperatureFit, TemperatureSearch, Verdict,
+    ConformalScores, FeatureScore, MondrianScores, PredictionSets, TemperatureFit, TemperatureSearch, Verdict,
     fit_temperature,
 };
 use crate::error::{Error, Result, RowError, RowErrorCode};
@@ -89,9 +87,9 @@ pub struct Calibration {
     /// What prediction sets are made from, at the temperature of all rows; none where an earlier release calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prediction_sets: Option<PredictionSets>,
-    /// Gives [`Score::MdsEarly`], where that is the score.
+    /// Gives the score, where it needs features.
     #[serde(skip)]
-    pub(crate) early: Option<Arc<EarlyScore>>,
+    pub(crate) feature_score: Option<FeatureScore>,
 }
 
 /// A calibration and how good the probabilities are that it gives.
@@ -154,20 +152,20 @@ impl CalibrationScores {
 }
 
 impl Calibration {
-    /// Calibrates on held-out rows; `source` says in words where they come from. `early` is what [`Score::MdsEarly`]
-    /// needs, and its value for each row.
+    /// Calibrates on held-out rows; `source` says in words where they come from. `given` is what gives a score that needs
+    /// features, and its value for each row.
     ///
     /// # Errors
     /// Too few rows for `alpha`, an `alpha` outside (0, 1), a temperature at the end of its range, a score that needs
-    /// `early`, where there is none.
+    /// features, where it is not given.
     pub fn fit(
         rows: &LabelledLogits,
-        early: Option<(&Arc<EarlyScore>, &[f32])>,
+        given: Option<(&FeatureScore, &[f32])>,
         options: &CalibrationOptions,
         source: &str,
     ) -> Result<Calibrated> {
-        let early = early.filter(|_| options.score.needs_features());
-        let judged = CalibrationRows::of(rows, options.score, early.map(|(_, scores)| scores))?;
+        let given = given.filter(|_| options.score.needs_features());
+        let judged = CalibrationRows::of(rows, options.score, given.map(|(_, scores)| scores))?;
         check_share(options.alpha)?;
         let scores = CalibrationScores::of(&judged, options, rows.classes(), minimum_rows(options.alpha))?;
         scores.all().check_alpha(options.alpha)?;
@@ -216,7 +214,7 @@ impl Calibration {
             source: source.to_owned(),
             scores,
             prediction_sets: Some(prediction_sets(rows, fit.temperature, &halves, options)?),
-            early: early.map(|(early, _)| Arc::clone(early)),
+            feature_score: given.map(|(score, _)| score.clone()),
         };
         Ok(Calibrated { calibration, figures })
     }
@@ -242,8 +240,8 @@ impl Calibration {
     /// `non_finite_score` for logits whose scores are not finite.
     pub fn apply(&self, output: RowOutput<'_>, probabilities: &mut [f32]) -> Result<(RowScores, Verdict), RowError> {
         let mut scores = score::row(output.logits, self.temperature, self.score, probabilities);
-        if let Some(early) = &self.early {
-            scores.score = early.of(output);
+        if let Some(score) = &self.feature_score {
+            scores.score = score.of(output);
         }
         if !scores.is_finite() {
             let detail = "the network returned a value that is not finite";
@@ -273,7 +271,7 @@ impl CalibrationRows {
             Some(given) if given.len() == scores.len() => scores.copy_from_slice(given),
             None if !score.needs_features() => {}
             _ => {
-                let message = format!("the score {score} needs what is known of the training images' features");
+                let message = format!("the score {score} needs features, and its value for each row was not given");
                 return Err(Error::Config(message));
             }
         }

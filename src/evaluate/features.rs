@@ -6,11 +6,11 @@ use half::f16;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::calibration::{FeatureMoments, FeatureStatistics};
+use crate::calibration::{ExampleDigest, FeatureMoments, FeatureStatistics, UnknownExamples};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::run::{Progress, Run};
-use crate::stage::{Stage, WithFeatures};
+use crate::stage::{Observed, Observer, Stage, WithFeatures};
 
 /// Rows whose features are kept at most: a random part of more.
 const KEPT_ROWS: usize = 20_000;
@@ -38,6 +38,48 @@ pub fn training_features(stage: &Stage, dataset: &Dataset, run: &mut Run<'_>) ->
         Error::Data { message, .. } => Error::data(dataset.files().next().unwrap_or_default(), message),
         other => other,
     })
+}
+
+/// Streams examples of unknown images through `stage`, and takes what a model keeps of them. Images that cannot be scored
+/// are left out.
+///
+/// # Errors
+/// No image column, a damaged file, no usable image, [`Error::Cancelled`].
+pub fn unknown_examples(stage: &Stage, dataset: &Dataset, run: &mut Run<'_>) -> Result<UnknownExamples> {
+    let mut examples = UnknownExamples::new(stage.model().feature_width());
+    let (mut rows, mut failed) = (0, 0);
+    for scored in stage.scan_observed(dataset, Some(&[]), run.cancel.clone(), Arc::new(Digests))? {
+        let (_, scored) = scored?;
+        for (row, digest) in scored.observed().iter().enumerate() {
+            match scored.output(row).ok().and_then(|output| output.features) {
+                Some(features) => examples.add(*digest, features),
+                None => failed += 1,
+            }
+        }
+        rows += scored.rows().len() as u64;
+        run.report(Progress { task: "scoring unknown images", rows, of: dataset.rows(), failed })?;
+    }
+    if examples.is_empty() {
+        let file = dataset.files().next().unwrap_or_default();
+        return Err(Error::data(file, format!("none of {rows} examples of unknown images is a usable image")));
+    }
+    Ok(examples)
+}
+
+/// By what an example is known again. Features are wanted as well.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Digests;
+
+impl Observer for Digests {
+    type Value = ExampleDigest;
+
+    fn wants_features(&self) -> bool {
+        true
+    }
+
+    fn observe(&self, image: &Observed<'_>) -> ExampleDigest {
+        *image.digest().first_chunk().expect("a SHA-256 has 32 bytes")
+    }
 }
 
 /// Features of rows, a random part of more than [`KEPT_ROWS`].

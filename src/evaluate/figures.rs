@@ -55,6 +55,9 @@ pub struct InDistFigures {
     pub failed: u64,
     /// Rows that did not, by the code that `dismax score` writes to `error`.
     pub errors: BTreeMap<String, u64>,
+    /// Rows that are left out because the model keeps them as examples of unknown images.
+    #[serde(default)]
+    pub examples: u64,
     /// Scored rows without a label. They count in `flagged` and in the figures of OOD sets, nowhere else.
     pub unlabelled: u64,
     /// Share of labelled rows whose predicted class is the label, with its exact interval.
@@ -86,6 +89,9 @@ pub struct OodFigures {
     pub failed: u64,
     /// Rows that did not, by code.
     pub errors: BTreeMap<String, u64>,
+    /// Rows that are left out because the model keeps them as examples of unknown images.
+    #[serde(default)]
+    pub examples: u64,
     /// Rows that the model flags: detected.
     pub flagged: Flagged,
     /// How well each score separates this set from the test set at any threshold, by [`Score::name`].
@@ -156,6 +162,7 @@ impl InDistFigures {
             scored: set.scored(),
             failed: set.failed(),
             errors: errors_by_name(set),
+            examples: set.examples(),
             unlabelled: set.unlabelled(),
             accuracy: Estimate { value: after.accuracy, interval: share_interval(right, rows.rows() as u64, LEVEL)? },
             ece: Estimate {
@@ -217,6 +224,7 @@ fn ood_figures(
             scored: set.scored(),
             failed: set.failed(),
             errors: errors_by_name(set),
+            examples: set.examples(),
             flagged: Flagged::of(calibration, set)?,
             scores: BTreeMap::new(),
         });

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::features::KeptFeatures;
-use crate::calibration::{CalibrationFeatures, CalibrationRow, EarlyScore, FeatureStatistics};
+use super::features::{Digests, KeptFeatures};
+use crate::calibration::{
+    CalibrationFeatures, CalibrationRow, ExampleDigest, FeatureScore, FeatureStatistics, UnknownExamples,
+};
 use crate::dataset::{ClassMap, Dataset, LabelColumn};
 use crate::error::{ColumnRole, Error, Result, RowErrorCode};
 use crate::metrics::LabelledLogits;
@@ -27,13 +29,36 @@ pub struct DatasetLogits {
     labels: Vec<i64>,
     /// `[U, C]` of the rows without.
     unlabelled: Vec<f32>,
-    /// What gives the score `mds+early`, and its values for rows with a label and for the others.
-    early: Option<Arc<EarlyScore>>,
-    early_scores: [Vec<f32>; 2],
+    /// Scores that need features.
+    feature_scores: Vec<Given>,
     /// Features of rows with a label, where they are kept.
     kept: Option<KeptFeatures>,
     has_labels: bool,
     errors: BTreeMap<RowErrorCode, u64>,
+    /// Rows that were left out as the model's examples of unknown images.
+    examples: u64,
+}
+
+/// A score that needs features.
+#[derive(Debug, Clone)]
+struct Given {
+    score: Score,
+    by: FeatureScore,
+    /// Its values for rows with a label and for the others.
+    values: [Vec<f32>; 2],
+}
+
+impl Given {
+    /// All that the model can give.
+    fn all(statistics: &FeatureStatistics) -> Result<Vec<Self>> {
+        let can = |score: &Score| !score.needs_unknown() || statistics.unknown().is_some();
+        let scores = Score::ALL.into_iter().filter(can);
+        let given = scores.map(|score| {
+            let by = statistics.feature_score(score)?;
+            Ok(by.map(|by| Self { score, by, values: Default::default() }))
+        });
+        given.filter_map(Result::transpose).collect()
+    }
 }
 
 impl DatasetLogits {
@@ -43,20 +68,25 @@ impl DatasetLogits {
     /// metadata) go by these names as soon as one of them is a class of the model. A row without a label keeps its
     /// logits.
     ///
+    /// Rows that the model keeps as examples of unknown images are left out: it has learnt from them.
+    ///
     /// # Errors
     /// A label outside the model's classes (the message has file and row), no image column, a damaged file,
     /// [`Error::Cancelled`].
     pub fn read(stage: &Stage, dataset: &Dataset, labels: Option<&LabelColumn>, run: &mut Run<'_>) -> Result<Self> {
-        let early = stage.model().feature_statistics().map(|statistics| Arc::clone(statistics.early_score()));
-        let collected = Self { early, ..Self::new(Arc::clone(stage.model()), labels.is_some()) };
-        match collected.early {
-            Some(_) => collected.collect(stage, dataset, labels, WithFeatures, run),
-            None => collected.collect(stage, dataset, labels, (), run),
+        let collected = Self::new(Arc::clone(stage.model()), labels.is_some());
+        let Some(statistics) = stage.model().feature_statistics() else {
+            return collected.collect(stage, dataset, labels, (), |()| false, run);
+        };
+        let collected = Self { feature_scores: Given::all(statistics)?, ..collected };
+        match statistics.unknown() {
+            Some(unknown) => collected.collect(stage, dataset, labels, Digests, is_among(Some(unknown)), run),
+            None => collected.collect(stage, dataset, labels, WithFeatures, |()| false, run),
         }
     }
 
     /// As [`DatasetLogits::read`] for rows that a model is to be calibrated on: keeps features of them as well.
-    /// `statistics` are what the model will know of its training rows.
+    /// `statistics` are what the model will know of its training rows, and its examples of unknown images.
     ///
     /// # Errors
     /// As [`DatasetLogits::read`].
@@ -67,19 +97,23 @@ impl DatasetLogits {
         statistics: Option<&FeatureStatistics>,
         run: &mut Run<'_>,
     ) -> Result<Self> {
-        let collected = Self::new(Arc::clone(stage.model()), true);
-        let Some(statistics) = statistics else { return collected.collect(stage, dataset, Some(labels), (), run) };
-        let early = Some(Arc::clone(statistics.early_score()));
-        let collected = Self { early, kept: Some(KeptFeatures::default()), ..collected };
-        collected.collect(stage, dataset, Some(labels), WithFeatures, run)
+        let (labels, collected) = (Some(labels), Self::new(Arc::clone(stage.model()), true));
+        let Some(statistics) = statistics else {
+            return collected.collect(stage, dataset, labels, (), |()| false, run);
+        };
+        let feature_scores = Given::all(statistics)?;
+        let collected = Self { feature_scores, kept: Some(KeptFeatures::default()), ..collected };
+        collected.collect(stage, dataset, labels, Digests, is_among(statistics.unknown()), run)
     }
 
-    fn collect(
+    /// `is_example` says of what was observed whether the row is left out.
+    fn collect<O: Observer>(
         mut self,
         stage: &Stage,
         dataset: &Dataset,
         labels: Option<&LabelColumn>,
-        observer: impl Observer,
+        observer: O,
+        is_example: impl Fn(&O::Value) -> bool,
         run: &mut Run<'_>,
     ) -> Result<Self> {
         let map = labels.map(|column| ClassMap::new(column, stage.model().classes()));
@@ -92,6 +126,7 @@ impl DatasetLogits {
             };
             for (row, class) in classes.into_iter().enumerate() {
                 match scored.output(row) {
+                    Ok(_) if is_example(&scored.observed()[row]) => self.examples += 1,
                     Ok(output) => self.push(output, class),
                     Err(error) => self.fail(error.code),
                 }
@@ -109,11 +144,11 @@ impl DatasetLogits {
             labelled: Vec::new(),
             labels: Vec::new(),
             unlabelled: Vec::new(),
-            early: None,
-            early_scores: Default::default(),
+            feature_scores: Vec::new(),
             kept: None,
             has_labels,
             errors: BTreeMap::new(),
+            examples: 0,
         }
     }
 
@@ -123,9 +158,9 @@ impl DatasetLogits {
     }
 
     fn push(&mut self, output: RowOutput<'_>, class: Option<usize>) {
-        let early = self.early.as_ref().map(|early| early.of(output));
+        let given: Vec<f32> = self.feature_scores.iter().map(|score| score.by.of(output)).collect();
         // The widest of the sums: where it is finite, the logits and all other scores of them are.
-        if !Score::Mmleps.of_logits(output.logits).is_finite() || early.is_some_and(|score| !score.is_finite()) {
+        if !Score::Mmleps.of_logits(output.logits).is_finite() || given.iter().any(|score| !score.is_finite()) {
             return self.fail(RowErrorCode::NonFiniteScore);
         }
         match class {
@@ -136,7 +171,9 @@ impl DatasetLogits {
             }
             None => self.unlabelled.extend_from_slice(output.logits),
         }
-        self.early_scores[usize::from(class.is_none())].extend(early);
+        for (score, value) in self.feature_scores.iter_mut().zip(given) {
+            score.values[usize::from(class.is_none())].push(value);
+        }
     }
 
     fn fail(&mut self, code: RowErrorCode) {
@@ -150,7 +187,12 @@ impl DatasetLogits {
 
     /// Rows read, with and without logits.
     pub fn rows(&self) -> u64 {
-        self.scored() + self.failed()
+        self.scored() + self.failed() + self.examples
+    }
+
+    /// Rows that were left out because the model keeps them as examples of unknown images.
+    pub fn examples(&self) -> u64 {
+        self.examples
     }
 
     /// Rows with logits.
@@ -188,31 +230,32 @@ impl DatasetLogits {
     }
 
     /// One score of every row with logits, in the order of [`DatasetLogits::logits`]. Higher is more in-distribution.
-    /// None where it needs features of which the model knows nothing.
+    /// None where it needs what the model does not know: features, or examples of unknown images.
     pub fn scores(&self, score: Score) -> Option<Vec<f32>> {
-        match (score.needs_features(), &self.early) {
-            (true, None) => None,
-            (true, Some(_)) => Some(self.early_scores.concat()),
-            (false, _) => Some(self.logits().map(|logits| score.of_logits(logits)).collect()),
+        match score.needs_features() {
+            true => self.given(score).map(|given| given.values.concat()),
+            false => Some(self.logits().map(|logits| score.of_logits(logits)).collect()),
         }
+    }
+
+    fn given(&self, score: Score) -> Option<&Given> {
+        self.feature_scores.iter().find(|given| given.score == score)
     }
 
     /// What [`Model::calibrate`] keeps of these rows' features for a model with this score; none where they were not
     /// kept.
     pub fn held_out_features(&self, score: Score) -> Option<HeldOutFeatures<'_>> {
         let kept = self.kept.as_ref()?;
+        let scores = self.given(score).map(|given| given.values[0].as_slice());
         let classes = self.classes();
         let mut rows = CalibrationFeatures::new(self.model.feature_width());
         for (row, features) in &kept.rows {
             let logits = &self.labelled[row * classes..(row + 1) * classes];
             let class = crate::score::class_and_confidence(logits, 1.0).0;
-            let score = match score.needs_features() {
-                true => self.early_scores[0][*row],
-                false => score.of_logits(logits),
-            };
+            let score = scores.map_or_else(|| score.of_logits(logits), |scores| scores[*row]);
             rows.push(features, CalibrationRow { class, score });
         }
-        Some(HeldOutFeatures { rows, early: &self.early_scores[0] })
+        Some(HeldOutFeatures { rows, scores })
     }
 
     /// The rows with logits and label, in the dataset's order.
@@ -241,6 +284,11 @@ impl DatasetLogits {
         let most = self.errors.iter().max_by_key(|(_, count)| **count);
         most.map(|(code, count)| format!("; {count} failed with {}", code.as_str())).unwrap_or_default()
     }
+}
+
+/// Whether an image is one of these.
+fn is_among(examples: Option<&UnknownExamples>) -> impl Fn(&ExampleDigest) -> bool {
+    move |digest| examples.is_some_and(|examples| examples.contains(digest))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod figures;
 mod histogram;
 mod logits;
 
-pub use self::features::training_features;
+pub use self::features::{training_features, unknown_examples};
 #[doc(hidden)]
 pub use self::figures::set_names;
 pub use self::figures::{Evaluation, Flagged, InDistFigures, OodFigures};

@@ -91,7 +91,8 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
         calibration.validate().map_err(|error| Error::model(folder, format!("{CALIBRATION}: {error}")))?;
         if calibration.score.needs_features() {
             let features = features.as_ref().ok_or_else(|| files.missing(FEATURES))?;
-            calibration.early = Some(Arc::clone(features.early_score()));
+            let score = features.feature_score(calibration.score);
+            calibration.feature_score = score.map_err(|error| Error::model(folder, format!("{FEATURES}: {error}")))?;
         }
     }
     let metrics = files.json(METRICS)?;

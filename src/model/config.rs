@@ -8,8 +8,9 @@ use crate::loss::Loss;
 use crate::network::Architecture;
 
 /// Version of the bundle's layout that this crate writes. It reads all from 1 on: in version 2 preprocessing may turn and
-/// reduce pictures, in version 3 the score may need features, of which releases before know nothing.
-pub const FORMAT_VERSION: u32 = 3;
+/// reduce pictures, in version 3 the score may need features, in version 4 there may be examples of unknown images, of
+/// which releases before know nothing.
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Contents of `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,10 +1,11 @@
-//! `features.safetensors`: what a model knows of the pooled features of its training and calibration rows.
+//! `features.safetensors`: what a model knows of the pooled features of its training and calibration rows, and of examples
+//! of unknown images.
 
 use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-use crate::calibration::{CalibrationRow, FeatureParts, FeatureStatistics};
+use crate::calibration::{CalibrationRow, ExampleDigest, FeatureParts, FeatureStatistics, UnknownExamples};
 use crate::error::{Error, Result};
 
 const TRAINING_ROWS: &str = "training.rows";
@@ -15,6 +16,10 @@ const EARLY: &str = "training.early";
 const FEATURES: &str = "calibration.features";
 const CLASSES: &str = "calibration.classes";
 const SCORES: &str = "calibration.scores";
+// These three are there where there are examples of unknown images.
+const UNKNOWN_MEAN: &str = "unknown.mean";
+const UNKNOWN_COVARIANCE: &str = "unknown.covariance";
+const UNKNOWN_DIGESTS: &str = "unknown.digests";
 
 pub(super) fn to_bytes(statistics: &FeatureStatistics) -> Result<Vec<u8>> {
     let (classes, width) = (statistics.classes(), statistics.width());
@@ -25,7 +30,7 @@ pub(super) fn to_bytes(statistics: &FeatureStatistics) -> Result<Vec<u8>> {
     let counts: Vec<u8> = (0..classes).flat_map(|class| statistics.training_rows(class).to_le_bytes()).collect();
     let features: Vec<u8> = calibration.features().iter().flat_map(|value| value.to_le_bytes()).collect();
     let scores: Vec<f32> = calibration.rows().iter().map(|row| row.score).collect();
-    let parts = [
+    let mut parts = vec![
         (TRAINING_ROWS, Dtype::U64, vec![classes], counts),
         (MEANS, Dtype::F32, vec![classes, width], bytes_of(statistics.class_means())),
         (COVARIANCE, Dtype::F32, vec![width, width], bytes_of(statistics.covariance())),
@@ -35,6 +40,18 @@ pub(super) fn to_bytes(statistics: &FeatureStatistics) -> Result<Vec<u8>> {
         (CLASSES, Dtype::U32, vec![rows], u32s(&mut calibration.rows().iter().map(|row| row.class as u32))),
         (SCORES, Dtype::F32, vec![rows], bytes_of(&scores)),
     ];
+    if let Some(unknown) = statistics.unknown() {
+        // They were rounded when they were set.
+        let single =
+            |values: &[f64]| values.iter().flat_map(|value| (*value as f32).to_le_bytes()).collect::<Vec<u8>>();
+        let (scatter, digests) = (unknown.scatter(), unknown.digests());
+        let shape = vec![digests.len(), size_of::<ExampleDigest>()];
+        parts.extend([
+            (UNKNOWN_MEAN, Dtype::F32, vec![width], single(scatter.mean())),
+            (UNKNOWN_COVARIANCE, Dtype::F32, vec![width, width], single(&scatter.covariance())),
+            (UNKNOWN_DIGESTS, Dtype::U8, shape, digests.flatten().copied().collect()),
+        ]);
+    }
     let fault = |error: safetensors::SafeTensorError| Error::Internal(format!("writing the features: {error}"));
     let mut views = Vec::with_capacity(parts.len());
     for (name, dtype, shape, bytes) in &parts {
@@ -63,6 +80,16 @@ pub(super) fn from_bytes(bytes: &[u8], stages: &[usize], classes: usize) -> Resu
     let classes_of_rows = tensor(CLASSES, Dtype::U32, &[None])?;
     let classes_of_rows = classes_of_rows.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes) as usize);
     let scores = f32s(SCORES, &[Some(classes_of_rows.len())])?;
+    let unknown = match file.names().contains(&UNKNOWN_DIGESTS) {
+        false => None,
+        true => {
+            let digests = tensor(UNKNOWN_DIGESTS, Dtype::U8, &[None, Some(size_of::<ExampleDigest>())])?;
+            let (mean, covariance) =
+                (f32s(UNKNOWN_MEAN, &[Some(width)])?, f32s(UNKNOWN_COVARIANCE, &[Some(width), Some(width)])?);
+            let unknown = UnknownExamples::of_parts(&mean, &covariance, digests.as_chunks().0);
+            Some(unknown.map_err(|error| error.to_string())?)
+        }
+    };
     let parts = FeatureParts {
         stages: stages.to_vec(),
         rows: counts.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect(),
@@ -72,6 +99,7 @@ pub(super) fn from_bytes(bytes: &[u8], stages: &[usize], classes: usize) -> Resu
         early: f32s(EARLY, &[None])?,
         features: features.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect(),
         calibration: classes_of_rows.zip(scores).map(|(class, score)| CalibrationRow { class, score }).collect(),
+        unknown,
     };
     FeatureStatistics::of_parts(parts).map_err(|error| error.to_string())
 }

@@ -5,7 +5,7 @@
 //! | `config.json` | architecture, loss, classes, preprocessing, format version |
 //! | `model.safetensors` | weights under the reference's names |
 //! | `calibration.json` | temperature, thresholds, ECE before and after; absent until calibrated |
-//! | `features.safetensors` | what is known of the features of training and calibration rows; may be absent |
+//! | `features.safetensors` | what is known of the features of training and calibration rows, and of unknown images; may be absent |
 //! | `self_check.safetensors` | generated images and their logits |
 //! | `metrics.json` | figures measured on held-out rows |
 //! | `README.md` | model card |
@@ -38,11 +38,14 @@ pub use self::history::{EpochRecord, TrainingHistory};
 pub use self::self_check::SelfCheck;
 #[doc(hidden)]
 pub use self::weights_file::NamedTensors;
-use crate::calibration::{Calibrated, Calibration, CalibrationFeatures, CalibrationOptions, FeatureStatistics};
+use crate::calibration::{
+    Calibrated, Calibration, CalibrationFeatures, CalibrationOptions, FeatureScore, FeatureStatistics, UnknownExamples,
+};
 use crate::device::{kinds_on, on_device};
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
 use crate::network::{Network, Scorer};
+use crate::score::Score;
 
 /// Each begins every name in a checkpoint of a network that was wrapped: by PyTorch's `DataParallel`, by
 /// `torch.compile`, by Lightning and similar trainers.
@@ -180,27 +183,67 @@ impl Model {
         self.contents.features.as_ref()
     }
 
-    /// Takes what is known of the features of its training rows. Calibrate afterwards.
+    /// The same for what cannot do without; `what` names it, as the subject of a sentence.
+    ///
+    /// # Errors
+    /// [`Error::NoTrainingFeatures`] where nothing is known.
+    pub fn require_feature_statistics(&self, what: &str) -> Result<&Arc<FeatureStatistics>> {
+        let missing = || Error::NoTrainingFeatures { path: self.path.clone(), what: what.to_owned() };
+        self.contents.features.as_ref().ok_or_else(missing)
+    }
+
+    /// Number of the examples of unknown images that it keeps.
+    pub fn unknown_examples(&self) -> u64 {
+        self.feature_statistics().and_then(|statistics| statistics.unknown()).map_or(0, UnknownExamples::len)
+    }
+
+    /// What gives a score that needs features; none for a score of logits alone.
+    ///
+    /// # Errors
+    /// [`Error::NoTrainingFeatures`] and [`Error::NoUnknownExamples`] where the model does not know what it needs.
+    pub fn feature_score(&self, score: Score) -> Result<Option<FeatureScore>> {
+        match score.needs_features() {
+            true => self.require_feature_statistics(&format!("the score {score}"))?.feature_score(score),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes what is known of the features of its training rows. Examples of unknown images stay. Calibrate afterwards.
     ///
     /// # Errors
     /// [`Error::Config`] for those of another network or of another number of classes.
-    pub fn set_feature_statistics(&mut self, statistics: FeatureStatistics) -> Result<()> {
+    pub fn set_feature_statistics(&mut self, mut statistics: FeatureStatistics) -> Result<()> {
         let ours = (self.contents.config.architecture.stages(), self.classes().len());
         if ours != (statistics.stages(), statistics.classes()) {
             return Err(Error::Config("the features are those of another network".into()));
+        }
+        let unknown = self.contents.features.as_ref().and_then(|before| before.unknown().cloned());
+        if let Some(unknown) = unknown.filter(|_| statistics.unknown().is_none()) {
+            statistics.set_unknown(Some(unknown))?;
         }
         self.contents.features = Some(Arc::new(statistics));
         Ok(())
     }
 
+    /// Replaces the examples of unknown images, or forgets them. Calibrate afterwards.
+    ///
+    /// # Errors
+    /// [`Error::NoTrainingFeatures`] where there is nothing to compare them with; otherwise as
+    /// [`FeatureStatistics::set_unknown`].
+    pub fn set_unknown_examples(&mut self, examples: Option<UnknownExamples>) -> Result<()> {
+        self.require_feature_statistics("a comparison with examples of unknown images")?;
+        let statistics = self.contents.features.as_mut().expect("they are required above");
+        Arc::make_mut(statistics).set_unknown(examples)
+    }
+
     /// Calibrates on held-out rows; `source` says in words where they come from. The bundle on disk stays as it is
     /// until [`Model::write`].
     ///
-    /// `features` are those of the rows, in any order and not necessarily of all, and the values that
-    /// [`EarlyScore`](crate::calibration::EarlyScore) gives to the rows, in their order.
+    /// `features` are those of the rows, in any order and not necessarily of all, and the values that a score which needs
+    /// features gives to the rows, in their order.
     ///
     /// # Errors
-    /// As [`Calibration::fit`]; [`Error::Config`] for logits of another number of classes.
+    /// As [`Calibration::fit`] and [`Model::feature_score`]; [`Error::Config`] for logits of another number of classes.
     pub fn calibrate(
         &mut self,
         rows: &LabelledLogits,
@@ -212,16 +255,15 @@ impl Model {
             let (theirs, ours) = (rows.classes(), self.classes().len());
             return Err(Error::Config(format!("the logits are of {theirs} classes, the model has {ours}")));
         }
-        let statistics = self.contents.features.as_mut();
-        let early = statistics.as_ref().map(|statistics| Arc::clone(statistics.early_score()));
-        let scores = features.as_ref().map(|features| features.early);
-        let Calibrated { calibration, figures } = Calibration::fit(rows, early.as_ref().zip(scores), options, source)?;
+        let score = self.feature_score(options.score)?;
+        let given = score.as_ref().zip(features.as_ref().and_then(|features| features.scores));
+        let Calibrated { calibration, figures } = Calibration::fit(rows, given, options, source)?;
         let fault = |error: serde_json::Error| Error::Internal(format!("figures as JSON: {error}"));
         self.contents.metrics.insert("held_out".into(), serde_json::to_value(figures).map_err(fault)?);
         self.contents.calibration = Some(calibration);
         // Whatever it was read from, it is written as this release writes it.
         self.contents.config.format_version = FORMAT_VERSION;
-        if let Some((statistics, features)) = statistics.zip(features) {
+        if let Some((statistics, features)) = self.contents.features.as_mut().zip(features) {
             Arc::make_mut(statistics).set_calibration(features.rows);
         }
         Ok(())
@@ -282,8 +324,8 @@ impl Model {
 pub struct HeldOutFeatures<'a> {
     /// Features of some rows or of all.
     pub rows: CalibrationFeatures,
-    /// The early score of each row that the model is calibrated on.
-    pub early: &'a [f32],
+    /// The score of each row that the model is calibrated on, where that score needs features.
+    pub scores: Option<&'a [f32]>,
 }
 
 impl fmt::Debug for Model {

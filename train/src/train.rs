@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
 
 use dismax::calibration::{CalibrationFeatures, CalibrationRow, FeatureMoments, rows_to_flag};
 use dismax::device::{on_device, training_kind};
@@ -40,6 +39,9 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     let checkpoint_file = checkpoint_path(&job.out);
     check_places(job, &checkpoint_file)?;
     // Impossible options are refused before the images are decoded.
+    if job.calibration.score.needs_unknown() {
+        return Err(Error::NoUnknownExamples { score: job.calibration.score.name() });
+    }
     job.recipe.options(&job.recipe.preprocessing(None)?, device, 0)?;
     let set = TrainingSet::read(job, run)?;
     let state = TrainingState {
@@ -149,25 +151,24 @@ fn calibrate(
             score(model, &scorer, &std::mem::take(&mut part), |output| moments.add(output))?;
         }
     }
-    let statistics = moments.finish()?;
-    let early = Arc::clone(statistics.early_score());
-    model.set_feature_statistics(statistics)?;
+    model.set_feature_statistics(moments.finish()?)?;
 
-    let (mut logits, mut early_scores) = (Vec::new(), Vec::new());
-    let mut rows = CalibrationFeatures::new(model.feature_width());
     let own = job.calibration.score;
+    let by_features = model.feature_score(own)?;
+    let (mut logits, mut scores) = (Vec::new(), Vec::new());
+    let mut rows = CalibrationFeatures::new(model.feature_width());
     score(model, &scorer, held_out, |output| {
-        let fused = early.of(output);
         let class = class_and_confidence(output.logits, 1.0).0;
-        let score = if own.needs_features() { fused } else { own.of_logits(output.logits) };
+        let score = by_features.as_ref().map_or_else(|| own.of_logits(output.logits), |score| score.of(output));
         let features: Vec<f16> = output.features.into_iter().flatten().map(|value| f16::from_f32(*value)).collect();
         rows.push(&features, CalibrationRow { class, score });
-        early_scores.push(fused);
+        scores.push(score);
         logits.extend_from_slice(output.logits);
     })?;
     let labels: Vec<i64> = held_out.labels.iter().map(|&label| i64::from(label)).collect();
     let labelled = LabelledLogits::try_new(&logits, model.classes().len(), &labels)?;
-    model.calibrate(&labelled, Some(HeldOutFeatures { rows, early: &early_scores }), &job.calibration, source)
+    let scores = by_features.is_some().then_some(scores.as_slice());
+    model.calibrate(&labelled, Some(HeldOutFeatures { rows, scores }), &job.calibration, source)
 }
 
 /// Logits and features of all images by the finished model, row by row.

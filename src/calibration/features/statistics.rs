@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use half::f16;
 
+use super::discriminant::{Direction, Discriminant};
 use super::early::EarlyScore;
+use super::examples::UnknownExamples;
+use super::fused::FeatureScore;
 use super::ranks::LogRanks;
+use super::scatter::Scatter;
 use super::training::Training;
+use super::unknown::{UnknownScore, direction_to_unknown};
 use crate::error::{Error, Result};
+use crate::score::Score;
 
 /// Pooled features of calibration rows, kept in f16.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -63,19 +69,20 @@ impl CalibrationFeatures {
     }
 }
 
-/// What a model knows of the pooled features of its training and calibration rows. All of it is of unknown images' use:
-/// see [`EarlyScore`] and the audit's AdaDetect.
+/// What a model knows of the pooled features of its training and calibration rows, and of examples of unknown images. All
+/// of it is of unknown images' use: see [`FeatureScore`] and the audit's AdaDetect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureStatistics {
     training: Training,
     early: Arc<EarlyScore>,
     calibration: CalibrationFeatures,
+    unknown: Option<UnknownExamples>,
 }
 
 impl FeatureStatistics {
     pub(super) fn new(training: Training, early: EarlyScore) -> Self {
         let calibration = CalibrationFeatures::new(training.width());
-        Self { training, early: Arc::new(early), calibration }
+        Self { training, early: Arc::new(early), calibration, unknown: None }
     }
 
     /// From what a file holds.
@@ -83,7 +90,7 @@ impl FeatureStatistics {
     /// # Errors
     /// [`Error::Data`] for parts that do not fit together, or are not finite.
     pub(crate) fn of_parts(parts: FeatureParts) -> Result<Self> {
-        let FeatureParts { stages, rows, means, covariance, mds, early, features, calibration } = parts;
+        let FeatureParts { stages, rows, means, covariance, mds, early, features, calibration, unknown } = parts;
         let (width, classes) = (stages.iter().sum::<usize>(), rows.len());
         let fits = means.len() == classes * width
             && covariance.len() == width * width
@@ -94,10 +101,16 @@ impl FeatureStatistics {
         if !fits || !finite || rows.iter().sum::<u64>() == 0 {
             return Err(Error::data("features", "do not fit the model, or are not finite"));
         }
+        if unknown.as_ref().is_some_and(|unknown| unknown.scatter().width() != width) {
+            return Err(Error::data(
+                "examples of unknown images",
+                "have another number of features than the training rows",
+            ));
+        }
         let training = Training { stages, rows, means, covariance };
         let early = EarlyScore::of_ranks(&training, LogRanks::try_new(mds)?, LogRanks::try_new(early)?)?;
         let calibration = CalibrationFeatures { width, features, rows: calibration };
-        Ok(Self { training, early: Arc::new(early), calibration })
+        Ok(Self { training, early: Arc::new(early), calibration, unknown })
     }
 
     /// Replaces the calibration rows.
@@ -107,6 +120,65 @@ impl FeatureStatistics {
     pub fn set_calibration(&mut self, calibration: CalibrationFeatures) {
         assert_eq!(calibration.width, self.width(), "rows of one model");
         self.calibration = calibration;
+    }
+
+    /// Replaces the examples of unknown images, or forgets them. What is kept of their moments are f32 numbers.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for examples of another number of features, and where there are none in them.
+    pub fn set_unknown(&mut self, examples: Option<UnknownExamples>) -> Result<()> {
+        if let Some(examples) = examples.as_ref() {
+            if examples.scatter().width() != self.width() {
+                return Err(Error::Config("the examples' features are those of another network".into()));
+            }
+            if examples.is_empty() {
+                return Err(Error::Config("there is no usable image among the examples of unknown images".into()));
+            }
+        }
+        self.unknown = examples.map(|examples| examples.rounded());
+        Ok(())
+    }
+
+    /// Examples of unknown images; none where nothing was given.
+    pub fn unknown(&self) -> Option<&UnknownExamples> {
+        self.unknown.as_ref()
+    }
+
+    /// What gives a score that needs features; none for a score of logits alone.
+    ///
+    /// # Errors
+    /// [`Error::NoUnknownExamples`] for one that needs examples of unknown images, where there are none; [`Error::Data`]
+    /// for moments that cannot be used.
+    pub fn feature_score(&self, score: Score) -> Result<Option<FeatureScore>> {
+        if !score.needs_features() {
+            return Ok(None);
+        }
+        let unknown = match (score.needs_unknown(), &self.unknown) {
+            (false, _) => None,
+            (true, None) => return Err(Error::NoUnknownExamples { score: score.name() }),
+            (true, Some(examples)) => {
+                Some(UnknownScore::of(&self.training, examples.scatter()).ok_or_else(|| {
+                    Error::data("moments of training rows", "the covariance is not positive definite")
+                })?)
+            }
+        };
+        Ok(Some(FeatureScore::new(&self.early, score.counts_early(), unknown)))
+    }
+
+    /// The direction from the training rows, where their predicted classes have these shares `[C]`, to rows with this mean
+    /// `[F]`. None where the moments cannot be used.
+    #[doc(hidden)]
+    pub fn direction_to(&self, mean: &[f64], shares: &[f64]) -> Option<Direction> {
+        let mut difference = -self.training.mean(shares);
+        difference.iter_mut().zip(mean).for_each(|(sum, value)| *sum += value);
+        Some(Discriminant::of(&self.training.total_covariance(shares))?.towards(&difference))
+    }
+
+    /// The direction from the training rows to rows of known unknown kinds. None without such rows, and where the moments
+    /// cannot be used.
+    #[doc(hidden)]
+    pub fn direction_to_unknown(&self, unknown: &Scatter) -> Option<Direction> {
+        direction_to_unknown(&self.training, unknown)
     }
 
     /// Numbers of each stage, as [`Architecture::stages`](crate::network::Architecture::stages).
@@ -173,7 +245,7 @@ impl FeatureStatistics {
         &self.calibration
     }
 
-    /// The score that they make possible.
+    /// How usual the features of early stages are.
     pub fn early_score(&self) -> &Arc<EarlyScore> {
         &self.early
     }
@@ -197,4 +269,5 @@ pub(crate) struct FeatureParts {
     pub features: Vec<f16>,
     /// `[N]`.
     pub calibration: Vec<CalibrationRow>,
+    pub unknown: Option<UnknownExamples>,
 }
