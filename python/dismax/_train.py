@@ -70,7 +70,7 @@ def train(
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     workers : int, optional
-        Replicas of the network that share each batch.
+        Replicas of the network that compute at the same time; does not change the result on a CPU.
     memory : int, optional
         Bytes that decoded images may take; a larger dataset is read again in every epoch.
     resume : bool

@@ -71,7 +71,8 @@ impl TrainingState {
         for (here, there) in
             [(fields(&self.data)?, fields(&wanted.data)?), (fields(&self.options)?, fields(&wanted.options)?)]
         {
-            for (name, value) in here {
+            // Workers change how long a training takes and nothing else.
+            for (name, value) in here.into_iter().filter(|(name, _)| name != "workers") {
                 let other = there.get(&name).map_or("nothing".to_owned(), ToString::to_string);
                 same(&name.replace('_', " "), value.to_string(), other)?;
             }

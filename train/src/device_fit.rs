@@ -42,7 +42,7 @@ pub(super) fn fit_on_device(
     events: &mut dyn FnMut(TrainEvent<'_>),
 ) -> Result<Trained> {
     let options = state.options.clone();
-    options.usable_workers(inputs.examples.len())?;
+    options.ghosts(inputs.examples.len())?;
     let plan = BatchPlan::equal(inputs.examples.len(), options.batch_size);
     let mut trainer = DeviceTrainer::try_new(&options, state.classes.len(), inputs.device, kind)?;
     if let Some(checkpoint) = resume {

@@ -1,7 +1,6 @@
 //! The training loop of a CPU, and of several replicas on one GPU: workers compute gradients, one thread takes the steps.
 
 use std::collections::HashMap;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
@@ -18,9 +17,9 @@ use super::optimizer::{Sgd, flatten, unflatten};
 use super::options::TrainOptions;
 use super::replica::{Replica, ReplicaPlan, StepResult};
 use super::session::{Inputs, Trained, loader_gone, progress, read_checkpoint};
-use super::team::Team;
+use super::team::{Team, mean_buffers};
 
-/// Batches made ahead, for each worker.
+/// Batches made ahead, in steps.
 const BATCHES_AHEAD: usize = 2;
 
 /// Trains from the beginning, or from `resume`, to the last epoch of `state.options`.
@@ -36,9 +35,10 @@ pub(super) fn fit_on_host(
     events: &mut dyn FnMut(TrainEvent<'_>),
 ) -> Result<Trained> {
     let options = state.options.clone();
-    let workers = options.usable_workers(inputs.examples.len())?;
-    let plan = BatchPlan::new(inputs.examples.len(), options.batch_size, workers);
-    let replica_plan = replica_plan(&options, state.classes.len(), workers, inputs.device);
+    let ghosts = options.ghosts(inputs.examples.len())?;
+    let workers = options.workers.min(ghosts);
+    let plan = BatchPlan::new(inputs.examples.len(), options.batch_size, ghosts);
+    let replica_plan = replica_plan(&options, state.classes.len(), inputs.device);
     let replicas = (0..workers).map(|_| Replica::try_new(replica_plan)).collect::<Result<Vec<_>>>()?;
     // A network of its own gives names and shapes back at the end.
     let template = Replica::try_new(ReplicaPlan { device: Device::Cpu, ..replica_plan })?;
@@ -54,21 +54,22 @@ pub(super) fn fit_on_host(
     };
     let classes = state.classes.len();
     let mut checkpoints = CheckpointWriter::new(inputs.checkpoint, Duration::ZERO);
-    let _one_thread = (workers > 1).then(OneThread::begin);
-    Team::with(replicas, |scope, team| {
+    let _one_thread = OneThread::begin();
+    Team::with(replicas, ghosts, |scope, team| {
         for epoch in state.history.len()..options.epochs {
             let start = Instant::now();
             team.load(sgd.parameters(), &buffers)?;
-            let (sender, batches) = bounded(BATCHES_AHEAD * workers);
+            let (sender, batches) = bounded(BATCHES_AHEAD * ghosts);
             let examples = inputs.examples;
             let loader = scope.spawn(move || load_epoch(examples, plan, preparation, (epoch, 1), &sender));
-            let outcome = take_steps(team, batches, &mut sgd, (epoch, &options, plan), run);
+            let mut places = team.spread(&buffers);
+            let outcome = take_steps(team, batches, (&mut sgd, &mut places), (epoch, &options, plan), run);
             // The steps give the batches up, so the loader ends, also after an error.
             let loaded = loader.join().map_err(|_| loader_gone());
             let (sums, factor) = outcome?;
             loaded?;
             let trained_in = start.elapsed().as_secs_f64();
-            buffers = team.mean_buffers()?;
+            buffers = mean_buffers(&places)?;
             team.load(sgd.parameters(), &buffers)?;
             let (validation_nll, validation_accuracy) = team.validate(inputs.held_out, options.size, classes)?;
             let record = EpochRecord {
@@ -93,7 +94,7 @@ pub(super) fn fit_on_host(
     Ok(Trained { weights, history: state.history })
 }
 
-fn replica_plan(options: &TrainOptions, classes: usize, workers: usize, device: Device) -> ReplicaPlan {
+fn replica_plan(options: &TrainOptions, classes: usize, device: Device) -> ReplicaPlan {
     ReplicaPlan {
         architecture: options.architecture,
         loss: options.loss,
@@ -104,7 +105,6 @@ fn replica_plan(options: &TrainOptions, classes: usize, workers: usize, device: 
         std: options.std,
         device,
         seed: options.seed,
-        threads: if workers == 1 { thread::available_parallelism().map_or(1, usize::from) } else { 1 },
     }
 }
 
@@ -145,7 +145,7 @@ fn named_weights(template: &Replica, sgd: &Sgd, buffers: &Tensor) -> Result<Hash
 fn take_steps(
     team: &Team,
     batches: Receiver<Result<TrainingBatch>>,
-    sgd: &mut Sgd,
+    (sgd, places): (&mut Sgd, &mut [Tensor]),
     (epoch, options, plan): (usize, &TrainOptions, BatchPlan),
     run: &mut Run<'_>,
 ) -> Result<(EpochSums, f64)> {
@@ -153,7 +153,7 @@ fn take_steps(
     let (mut sums, mut factor) = (EpochSums::default(), 0.0);
     for step in 0..plan.steps {
         run.report(progress(epoch * plan.rows + sums.rows, options.epochs * plan.rows))?;
-        let results = team.step(&batches, sgd.parameters())?;
+        let results = team.step(&batches, sgd.parameters(), places)?;
         factor = options.schedule.factor(epoch * plan.steps + step, options.epochs * plan.steps);
         let rows: usize = results.iter().map(|result| result.rows).sum();
         let gradient = mean_gradient(&results, rows, device)?;
@@ -190,12 +190,12 @@ impl EpochSums {
     }
 }
 
-/// Mean over all rows, always summed in the workers' order so that runs repeat bit for bit.
+/// Mean over all rows, always summed in the order of the ghost batches so that runs repeat bit for bit.
 fn mean_gradient(results: &[StepResult], rows: usize, device: Device) -> Result<Tensor> {
     let part = |result: &StepResult| -> Result<Tensor> {
         Ok(result.gradient.f_to_device(device)?.f_mul_scalar(result.rows as f64 / rows as f64)?)
     };
-    let (first, others) = results.split_first().expect("a team has at least one worker");
+    let (first, others) = results.split_first().expect("a step has at least one ghost batch");
     others.iter().try_fold(part(first)?, |sum, result| Ok(sum.f_add(&part(result)?)?))
 }
 

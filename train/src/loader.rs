@@ -38,15 +38,15 @@ pub struct BatchPlan {
     pub rows: usize,
     /// Optimiser steps in the epoch.
     pub steps: usize,
-    /// Workers that share each step.
-    pub workers: usize,
+    /// Ghost batches that each step is cut into.
+    pub ghosts: usize,
 }
 
 impl BatchPlan {
     /// As few steps as keep every batch within `batch_size`. Sizes differ by at most one row, so there is no short
     /// last batch and no row is left out.
-    pub fn new(rows: usize, batch_size: usize, workers: usize) -> Self {
-        Self { rows, steps: rows.div_ceil(batch_size.max(1)).max(1), workers }
+    pub fn new(rows: usize, batch_size: usize, ghosts: usize) -> Self {
+        Self { rows, steps: rows.div_ceil(batch_size.max(1)).max(1), ghosts }
     }
 
     /// The same with batches of one size, for devices that look for new kernels at every new size. The last rows of an
@@ -61,15 +61,15 @@ impl BatchPlan {
         self.rows * step / self.steps
     }
 
-    /// Rows of worker `worker` in step `step`.
-    pub fn rows_of(&self, step: usize, worker: usize) -> usize {
+    /// Rows of ghost batch `ghost` in step `step`.
+    pub fn rows_of(&self, step: usize, ghost: usize) -> usize {
         let batch = share(self.rows, self.steps, step);
-        share(batch, self.workers, worker)
+        share(batch, self.ghosts, ghost)
     }
 
-    /// Smallest number of rows that any worker gets in any step.
+    /// Smallest number of rows that any ghost batch has in any step.
     pub fn min_rows(&self) -> usize {
-        self.rows / self.steps / self.workers
+        self.rows / self.steps / self.ghosts
     }
 }
 
@@ -85,21 +85,21 @@ pub struct Preparation {
     pub augmentation: Augmentation,
     /// Height and width that the network wants.
     pub target: (u32, u32),
-    /// Whether the second half of each worker's batch is mixed.
+    /// Whether the second half of each ghost batch is mixed.
     pub fractional_probability: bool,
     /// Fixes all random choices.
     pub seed: u64,
 }
 
 /// The random numbers of the example at `position` in an epoch: the same whatever the batch size and the number of
-/// workers.
+/// ghost batches.
 pub fn example_rng(seed: u64, epoch: usize, position: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ (epoch as u64).rotate_left(32));
     rng.set_stream(position);
     rng
 }
 
-/// Sends the batches of epoch `epoch`, worker after worker, step after step, until done or nobody listens. `threads`
+/// Sends the ghost batches of epoch `epoch`, step after step, until done or nobody listens. `threads`
 /// change the images; reading them stays on this one.
 pub fn load_epoch(
     examples: &dyn Examples,
@@ -124,8 +124,8 @@ pub fn load_epoch(
         let mut in_flight = VecDeque::new();
         let mut stream = examples.epoch(epoch);
         let mut position = 0;
-        for (step, worker) in (0..plan.steps).flat_map(|step| (0..plan.workers).map(move |worker| (step, worker))) {
-            let batch = RawBatch::read(&mut stream, plan.rows_of(step, worker), &mut position);
+        for (step, ghost) in (0..plan.steps).flat_map(|step| (0..plan.ghosts).map(move |ghost| (step, ghost))) {
+            let batch = RawBatch::read(&mut stream, plan.rows_of(step, ghost), &mut position);
             let (answer, prepared) = bounded(1);
             in_flight.push_back(prepared);
             match batch {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_workers_changes_neither_order_nor_pixels() {
+    fn the_number_of_ghost_batches_changes_neither_order_nor_pixels() {
         let join = |batches: Vec<TrainingBatch>| -> Vec<u8> { batches.into_iter().flat_map(|b| b.pixels).collect() };
         assert_eq!(join(epoch(11, 4, 1, false)), join(epoch(11, 4, 2, false)));
     }

@@ -51,7 +51,7 @@ pub struct Recipe {
     pub normalization: Option<([f32; 3], [f32; 3])>,
     /// Fixes every random choice.
     pub seed: u64,
-    /// Replicas on a CPU: one per core.
+    /// Replicas on a CPU that compute at the same time: one per core. The result does not depend on them.
     pub workers: Option<usize>,
 }
 

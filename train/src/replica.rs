@@ -13,12 +13,11 @@ use dismax::network::{Architecture, Gradients, Network, Normalizer};
 /// What a worker is told to do.
 #[derive(Debug)]
 pub enum Command {
-    /// Take over these parameters `[P]` and compute the gradient of this batch.
-    Step(TrainingBatch, Tensor),
-    /// Take over these parameters and buffers (running statistics) and use them from here on.
+    /// Take over these parameters `[P]` and buffers (running statistics) `[Q]`, and compute the gradient of this ghost
+    /// batch.
+    Step(TrainingBatch, Tensor, Tensor),
+    /// Take over these parameters and buffers and use them from here on.
     Load(Tensor, Tensor),
-    /// Give the buffers out.
-    Buffers,
     /// Compute the logits of these images in evaluation mode.
     Logits(Vec<u8>),
 }
@@ -30,8 +29,6 @@ pub enum Reply {
     Step(StepResult),
     /// Loaded.
     Loaded,
-    /// Buffers `[Q]`.
-    Buffers(Tensor),
     /// Logits `[N, C]`, row-major.
     Logits(Vec<f32>),
 }
@@ -42,20 +39,17 @@ impl Reply {
         if let Self::Step(result) = self { Some(result) } else { None }
     }
 
-    /// Buffers `[Q]`.
-    pub fn buffers(self) -> Option<Tensor> {
-        if let Self::Buffers(buffers) = self { Some(buffers) } else { None }
-    }
-
     /// Logits `[N, C]`.
     pub fn logits(self) -> Option<Vec<f32>> {
         if let Self::Logits(logits) = self { Some(logits) } else { None }
     }
 }
 
-/// One worker's part of a step.
+/// A ghost batch's part of a step.
 #[derive(Debug)]
 pub struct StepResult {
+    /// Buffers after it, `[Q]`.
+    pub buffers: Tensor,
     /// Gradient of the training objective, `[P]`.
     pub gradient: Tensor,
     /// Rows that it is the mean of.
@@ -91,8 +85,6 @@ pub struct ReplicaPlan {
     pub device: Device,
     /// Fixes the initial weights.
     pub seed: u64,
-    /// libtorch's threads for this worker.
-    pub threads: usize,
 }
 
 /// A replica and what it is fed through.
@@ -122,8 +114,9 @@ impl Replica {
 
     /// Replys commands until nobody sends or nobody listens.
     pub fn run(self, commands: &Receiver<Command>, replies: &Sender<Result<Reply>>) {
-        // Per thread in libtorch: a worker per core with one thread each beats one worker with a thread per core.
-        tch::set_num_threads(self.plan.threads.max(1) as i32);
+        // Per thread in libtorch: a worker per core with one thread each beats one worker with a thread per core, and more
+        // would sum in another order.
+        tch::set_num_threads(1);
         for command in commands {
             if replies.send(self.reply(command)).is_err() {
                 return;
@@ -134,8 +127,9 @@ impl Replica {
     /// Does what it is told.
     fn reply(&self, command: Command) -> Result<Reply> {
         match command {
-            Command::Step(batch, parameters) => {
+            Command::Step(batch, parameters, buffers) => {
                 unflatten(&parameters.f_to_device(self.plan.device)?, &self.trainable)?;
+                unflatten(&buffers.f_to_device(self.plan.device)?, &self.buffers)?;
                 Ok(Reply::Step(self.step(&batch)?))
             }
             Command::Load(parameters, buffers) => {
@@ -143,7 +137,6 @@ impl Replica {
                 unflatten(&buffers.f_to_device(self.plan.device)?, &self.buffers)?;
                 Ok(Reply::Loaded)
             }
-            Command::Buffers => tch::no_grad(|| Ok(Reply::Buffers(flatten(&self.buffers)?))),
             Command::Logits(pixels) => tch::no_grad(|| {
                 let images = self.normalizer.images(&pixels, self.plan.size.0, self.plan.size.1)?;
                 let logits = self.network.logits(&images, false)?.f_to_device(Device::Cpu)?;
@@ -166,6 +159,7 @@ impl Replica {
             let nll_sum = log_p.f_nll_loss(&labels, None::<Tensor>, tch::Reduction::Sum, -100)?;
             let correct = plain.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?;
             Ok(StepResult {
+                buffers: flatten(&self.buffers)?,
                 gradient: flatten(&gradients)?,
                 rows: batch.rows(),
                 objective: objective.f_double_value(&[])?,

@@ -13,6 +13,12 @@ use super::loader::TrainingBatch;
 use super::replica::{Command, Replica, Reply, StepResult};
 use super::session::loader_gone;
 
+/// Mean `[Q]` of the running statistics of several places, on the CPU.
+pub(super) fn mean_buffers(buffers: &[Tensor]) -> Result<Tensor> {
+    let all = buffers.iter().map(|buffers| Ok(buffers.f_to_device(Device::Cpu)?)).collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::f_stack(&all, 0)?.f_mean_dim([0i64].as_slice(), false, None)?)
+}
+
 /// Images of a validation batch.
 const VALIDATION_ROWS: usize = 128;
 
@@ -23,12 +29,14 @@ fn worker_gone() -> Error {
 /// The caller's ends of each worker's channels. A worker that panics closes its own, so that nobody waits for it.
 pub(super) struct Team {
     workers: Vec<(Sender<Command>, Receiver<Result<Reply>>)>,
+    ghosts: usize,
 }
 
 impl Team {
-    /// Runs `body` while the workers run; they end with it.
+    /// Runs `body` while the workers run; they end with it. Each step has so many ghost batches.
     pub(super) fn with<'env>(
         workers: Vec<Replica>,
+        ghosts: usize,
         body: impl for<'scope> FnOnce(&'scope thread::Scope<'scope, 'env>, &Self) -> Result<()>,
     ) -> Result<()> {
         thread::scope(|scope| {
@@ -39,7 +47,7 @@ impl Team {
                 threads.push(scope.spawn(move || worker.run(&commands, &reply_sender)));
                 ends.push((command_sender, replies));
             }
-            let team = Self { workers: ends };
+            let team = Self { workers: ends, ghosts };
             let outcome = body(scope, &team);
             drop(team);
             // Joined here, a panic is an error; left to the scope, it would be one of the caller's.
@@ -65,30 +73,34 @@ impl Team {
         self.call(self.workers.iter().map(load).collect()).map(|_| ())
     }
 
-    /// Lets each worker compute the gradient of its next batch.
+    /// Has the gradients of the next step's ghost batches computed. `buffers` are the running statistics of each place in
+    /// a step, and become those after it: which worker computes what changes nothing.
     pub(super) fn step(
         &self,
         batches: &Receiver<Result<TrainingBatch>>,
         parameters: &Tensor,
+        buffers: &mut [Tensor],
     ) -> Result<Vec<StepResult>> {
-        let mut commands = Vec::new();
-        for _ in &self.workers {
-            let batch = batches.recv().map_err(|_| loader_gone())??;
-            // Workers only read the shared parameters, and all are done before the next step writes them.
-            commands.push(Command::Step(batch, parameters.shallow_clone()));
+        let mut results = Vec::with_capacity(self.ghosts);
+        for places in buffers.chunks_mut(self.workers.len()) {
+            let mut commands = Vec::with_capacity(places.len());
+            for place in places.iter() {
+                let batch = batches.recv().map_err(|_| loader_gone())??;
+                // Workers only read what they share, and all are done before the next step writes it.
+                commands.push(Command::Step(batch, parameters.shallow_clone(), place.shallow_clone()));
+            }
+            for (reply, place) in self.call(commands)?.into_iter().zip(places) {
+                let result = reply.step().expect("workers reply to a step with its result");
+                *place = result.buffers.shallow_clone();
+                results.push(result);
+            }
         }
-        let result = |reply: Reply| reply.step().expect("workers reply to a step with its result");
-        Ok(self.call(commands)?.into_iter().map(result).collect())
+        Ok(results)
     }
 
-    /// Mean of the workers' running statistics.
-    pub(super) fn mean_buffers(&self) -> Result<Tensor> {
-        let mut all = Vec::new();
-        for reply in self.call(self.workers.iter().map(|_| Command::Buffers).collect())? {
-            let buffers = reply.buffers().expect("workers reply to Buffers with buffers");
-            all.push(buffers.f_to_device(Device::Cpu)?);
-        }
-        Ok(Tensor::f_stack(&all, 0)?.f_mean_dim([0i64].as_slice(), false, None)?)
+    /// The same running statistics for each place in a step.
+    pub(super) fn spread(&self, buffers: &Tensor) -> Vec<Tensor> {
+        (0..self.ghosts).map(|_| buffers.shallow_clone()).collect()
     }
 
     /// Mean negative log-likelihood (nats, temperature 1) and accuracy on `images`.

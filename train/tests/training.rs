@@ -82,6 +82,26 @@ fn an_interrupted_training_resumes_to_the_same_bits() {
 }
 
 #[test]
+fn any_number_of_workers_gives_the_same_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trained = [1, 2, 3, 4, 8].map(|workers| {
+        let out = folder.path().join(workers.to_string());
+        let mut job = job(&out, Loss::DismaxDagger, 2);
+        // Four ghost batches a step.
+        (job.recipe.batch_size, job.recipe.workers) = (Some(128), Some(workers));
+        run(&job).expect("trained");
+        weights(&out)
+    });
+    assert!(trained.iter().all(|weights| *weights == trained[0]));
+    // The parts of a batch count: a batch of another size is another training.
+    let other = folder.path().join("other");
+    let mut job = job(&other, Loss::DismaxDagger, 2);
+    job.recipe.batch_size = Some(64);
+    run(&job).expect("trained");
+    assert_ne!(weights(&other), trained[0]);
+}
+
+#[test]
 fn a_dataset_that_does_not_fit_in_memory_streams() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("model");
@@ -160,7 +180,7 @@ fn every_network_trains_into_a_bundle() {
         let read = Model::read(&out).expect("a bundle");
         let scorer = read.scorer(tch::Device::Cpu).expect("a scorer");
         read.self_check().verify(&scorer).expect("the same logits");
-        assert_eq!(read.config().preprocessing.width, size);
+        assert_eq!(read.input().images().expect("a model of images").preprocessing.width, size);
     }
 }
 
