@@ -18,7 +18,7 @@ use dismax::dataset::ImageColumn;
 use dismax::image::{Decoding, Limits, Preprocessing, ReusableResizer, decode};
 use dismax::loss::Loss;
 use dismax::metrics::LabelledLogits;
-use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
+use dismax::model::{FORMAT_VERSION, ImageInput, Model, ModelConfig, ModelInput};
 use dismax::network::{Architecture, Network, WeightsBuilder};
 use dismax::network::{Head, HeadKind};
 use dismax::score::{self, Score};
@@ -49,10 +49,8 @@ fn network(architecture: Architecture) -> Network {
 fn model(architecture: Architecture, preprocessing: Preprocessing) -> Model {
     let config = ModelConfig {
         format_version: FORMAT_VERSION,
-        architecture,
-        loss: Loss::Dismax,
+        input: ModelInput::Images(ImageInput { architecture, loss: Loss::Dismax, preprocessing }),
         classes: (0..CLASSES).map(|class| class.to_string()).collect(),
-        preprocessing,
         origin: "drawn for a bench".into(),
     };
     let weights = network(architecture)

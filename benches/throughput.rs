@@ -73,7 +73,7 @@ fn main() -> Result<()> {
 
 fn network(model: &PathBuf, batch: usize, workers: usize, seconds: f64) -> Result<(usize, Duration)> {
     let model = Model::read(model)?;
-    let size = model.config().preprocessing.image_bytes();
+    let size = model.input().images().expect("a model of images").preprocessing.image_bytes();
     let pixels: Vec<u8> = (0..batch * size).map(|index| (index * 31 % 251) as u8).collect();
     let first = model.scorer(tch::Device::Cpu)?;
     first.logits(&pixels)?;
@@ -111,7 +111,7 @@ fn network_on(device: Device, model: &PathBuf, batch: usize, seconds: f64) -> Re
     }
     let model = Model::read(model)?;
     let scorer = model.scorer(device)?;
-    let size = model.config().preprocessing.image_bytes();
+    let size = model.input().images().expect("a model of images").preprocessing.image_bytes();
     let pixels: Vec<u8> = (0..batch * size).map(|index| (index * 31 % 251) as u8).collect();
     let pixels = tch::Tensor::f_from_slice(&pixels)?.f_to_device(device)?;
     let passes = || -> Result<()> {

@@ -55,7 +55,7 @@ ROOMS = [
     ["cancel", "parallel", "device"],
     ["run", "disk"],
     ["location"],
-    ["score", "image"],
+    ["score", "image", "embedding"],
     ["metrics", "dataset", "network"],
     ["calibration", "loss"],
     ["model"],

@@ -48,7 +48,7 @@ pub enum Error {
         /// The Arrow library's answer.
         source: arrow::error::ArrowError,
     },
-    /// A column that is to hold images or labels cannot be told or used.
+    /// A column that is to hold images, embeddings or labels cannot be told or used.
     #[error("{origin}: {message}")]
     Column {
         /// What the column is for.
@@ -207,15 +207,18 @@ pub enum Error {
 pub enum ColumnRole {
     /// It holds the images.
     Image,
+    /// It holds the embeddings.
+    Embedding,
     /// It holds the labels.
     Label,
 }
 
 impl Error {
-    /// An [`Error::Column`] about an image or label column of a dataset that is not named yet.
+    /// An [`Error::Column`] about a column of a dataset that is not named yet.
     pub(crate) fn column(role: ColumnRole, message: impl Into<String>) -> Self {
         let origin = match role {
             ColumnRole::Image => "image column",
+            ColumnRole::Embedding => "embedding column",
             ColumnRole::Label => "label column",
         };
         Self::Column { role, origin: origin.into(), message: message.into() }
@@ -255,7 +258,15 @@ pub enum RowErrorCode {
     WrongShape,
     /// The file that a path column names cannot be read.
     FileNotReadable,
-    /// The network gave a value that is not finite.
+    /// The embedding is null.
+    NullEmbedding,
+    /// The embedding has another number of numbers than the model's.
+    WrongLength,
+    /// The embedding has a number that is null, infinite or NaN.
+    NonFiniteEmbedding,
+    /// All numbers of the embedding are 0, so that it has no direction.
+    ZeroEmbedding,
+    /// The model gave a value that is not finite.
     NonFiniteScore,
 }
 
@@ -270,6 +281,10 @@ impl RowErrorCode {
             Self::TooManyPixels => "too_many_pixels",
             Self::WrongShape => "wrong_shape",
             Self::FileNotReadable => "file_not_readable",
+            Self::NullEmbedding => "null_embedding",
+            Self::WrongLength => "wrong_length",
+            Self::NonFiniteEmbedding => "non_finite_embedding",
+            Self::ZeroEmbedding => "zero_embedding",
             Self::NonFiniteScore => "non_finite_score",
         }
     }

@@ -36,6 +36,7 @@ pub mod cancel;
 pub mod columns;
 pub mod dataset;
 pub mod device;
+pub mod embedding;
 pub mod error;
 pub mod evaluate;
 pub mod filter;

@@ -201,7 +201,10 @@ fn the_references_checkpoints_are_imported() {
 
     let error = Model::import(
         &file,
-        dismax::model::ModelConfig { architecture: dismax::network::Architecture::Resnet34, ..models::config() },
+        dismax::model::ModelConfig {
+            input: models::input(dismax::network::Architecture::Resnet34),
+            ..models::config()
+        },
     );
     let error = error.expect_err("a refusal").to_string();
     assert!(error.contains("checkpoint.safetensors") && error.contains("weights do not fit"), "{error}");

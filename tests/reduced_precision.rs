@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use dismax::Model;
 use dismax::dataset::Dataset;
 use dismax::image::ReusableResizer;
+use dismax::model::ImageInput;
 use dismax::network::{Network, Scorer};
 use dismax::score::RowOutput;
 use tch::{Device, Kind};
@@ -13,9 +14,13 @@ fn model() -> Model {
     Model::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10-resnet20")).expect("the repository's model")
 }
 
+fn input(model: &Model) -> &ImageInput {
+    model.input().images().expect("a model of images")
+}
+
 /// Preprocessed pixels of `rows` images: of CIFAR-10's test set where `DISMAX_CIFAR10_TEST` names it, else drawn.
 fn pixels(model: &Model, rows: usize) -> Vec<u8> {
-    let preprocessing = &model.config().preprocessing;
+    let preprocessing = &input(model).preprocessing;
     let size = preprocessing.image_bytes();
     let Some(file) = std::env::var_os("DISMAX_CIFAR10_TEST").map(PathBuf::from) else {
         println!("drawn images: DISMAX_CIFAR10_TEST is not set");
@@ -49,7 +54,7 @@ fn compare(model: &Model, wide: &Scorer, other: &Scorer, pixels: &[u8]) -> (usiz
     let (calibration, classes) = (model.calibration().expect("a calibrated model"), model.classes().len());
     let (mut worst, mut agree, mut rows) = (0.0f32, 0, 0);
     let (mut one, mut two) = (vec![0.0; classes], vec![0.0; classes]);
-    for part in pixels.chunks(100 * model.config().preprocessing.image_bytes()) {
+    for part in pixels.chunks(100 * input(model).preprocessing.image_bytes()) {
         let (wide, other) = (wide.logits(part).expect("logits"), other.logits(part).expect("logits"));
         for (wide, other) in wide.chunks_exact(classes).zip(other.chunks_exact(classes)) {
             let wide = calibration.apply(output(wide), &mut one).expect("finite").0.class;
@@ -66,7 +71,7 @@ fn compare(model: &Model, wide: &Scorer, other: &Scorer, pixels: &[u8]) -> (usiz
 fn sixteen_bits_agree_with_f32() {
     let model = model();
     let pixels = pixels(&model, 1000);
-    let config = model.config();
+    let config = input(&model);
     let weights = tch::Tensor::read_safetensors(model.path().join("model.safetensors")).expect("weights");
     let network = || {
         let classes = model.classes().len();
@@ -92,7 +97,7 @@ fn sixteen_bits_agree_with_f32() {
 fn what_leaves_the_range_of_f16_is_computed_again() {
     let model = model();
     let pixels = pixels(&model, 8);
-    let config = model.config();
+    let config = input(&model);
     // A stem of which every output is beyond f16's 65,504, and a head that does not care for the features' length.
     let weights = tch::Tensor::read_safetensors(model.path().join("model.safetensors")).expect("weights");
     let network = || {

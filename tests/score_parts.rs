@@ -222,7 +222,7 @@ fn failed_rows_are_tried_again_in_their_places() {
     let score = |target: &str, image: &str| {
         let options = StageOptions {
             device: Device::Cpu,
-            image: Some(image.into()),
+            column: Some(image.into()),
             load: LoadOptions { read_paths: true, ..LoadOptions::default() },
             ..StageOptions::default()
         };

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use common::models;
 use dismax::columns::Columns;
 use dismax::dataset::{Chunk, Dataset, DatasetWriter, ImageColumn, Images, LoadOptions, WriteOptions};
-use dismax::stage::{DecodeOptions, Decoders, Observed, Observer, Stage, StageOptions};
+use dismax::stage::{DecodeOptions, Decoders, Observed, ObservedEmbedding, Observer, Stage, StageOptions};
 use dismax::{Device, Error, Result, RowErrorCode};
 use image::{ImageFormat, RgbImage};
 
@@ -270,8 +270,9 @@ fn text_is_no_image_unless_it_is_asked_for() {
     let dataset = Dataset::open(&[file]).expect("opens");
     let paths = |read_paths| {
         let load = LoadOptions { read_paths, ..LoadOptions::default() };
-        let options = StageOptions { device: Device::Cpu, image: Some("path".into()), load, ..StageOptions::default() };
-        Stage::try_new(models::calibrated(), &options).expect("a stage").image_column(&dataset)
+        let options =
+            StageOptions { device: Device::Cpu, column: Some("path".into()), load, ..StageOptions::default() };
+        Stage::try_new(models::calibrated(), &options).expect("a stage").input_column(&dataset)
     };
     let message = paths(false).expect_err("every row would fail").to_string();
     assert!(message.contains("\"path\""), "{message}");
@@ -287,6 +288,10 @@ impl Observer for Recorder {
     fn observe(&self, image: &Observed<'_>) -> Self::Value {
         let outcome = image.pixels.map(|pixels| pixels.data.len()).map_err(|error| error.code);
         (image.row, image.digest(), outcome)
+    }
+
+    fn observe_embedding(&self, _: &ObservedEmbedding<'_>) -> Self::Value {
+        unreachable!("there are only images")
     }
 }
 
@@ -322,6 +327,10 @@ impl Observer for Panics {
 
     fn observe(&self, image: &Observed<'_>) {
         assert!(image.row != 3, "an observer that panics");
+    }
+
+    fn observe_embedding(&self, _: &ObservedEmbedding<'_>) {
+        unreachable!("there are only images")
     }
 }
 
@@ -360,6 +369,10 @@ impl Observer for Sums {
     fn observe(&self, image: &Observed<'_>) -> Self::Value {
         let sum = image.pixels.ok().map(|pixels| pixels.data.iter().map(|value| u64::from(*value)).sum());
         (image.row, image.digest(), sum)
+    }
+
+    fn observe_embedding(&self, _: &ObservedEmbedding<'_>) -> Self::Value {
+        unreachable!("there are only images")
     }
 }
 

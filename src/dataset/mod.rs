@@ -15,11 +15,13 @@ mod class_names;
 #[cfg(feature = "delta")]
 mod delta;
 mod digest;
+mod embedding_column;
 mod format;
 mod guard;
 pub(crate) mod huggingface;
 mod image_column;
 mod images;
+mod input_column;
 mod inputs;
 mod int96;
 mod ipc;
@@ -55,8 +57,12 @@ pub use chunk::Chunk;
 pub use class_map::{ClassMap, Given, require_common_class};
 #[doc(hidden)]
 pub use digest::{ImageDigest, digest_of_encoded};
+#[doc(hidden)]
+pub use embedding_column::digest_of_embedding;
+pub use embedding_column::{EmbeddingColumn, Embeddings};
 pub use format::Format;
 pub use image_column::{Image, ImageColumn, Images};
+pub use input_column::{InputColumn, InputRows};
 #[doc(hidden)]
 pub use inputs::{Input, InputKind, resolve};
 pub use label_column::{LabelColumn, LabelKind, Labels};

@@ -16,7 +16,7 @@ use super::row_slices::row_slices;
 use super::slices::used_bytes;
 use super::source::{Source, SourceKind, Taken};
 use super::writer::is_same_place;
-use super::{BadFile, BatchSize, Chunk, ImageColumn, Input, LabelColumn, OnBadFile, resolve, schema};
+use super::{BadFile, BatchSize, Chunk, EmbeddingColumn, ImageColumn, Input, LabelColumn, OnBadFile, resolve, schema};
 use crate::cancel::Cancel;
 use crate::location::Location;
 use crate::parallel::ordered_map;
@@ -216,6 +216,14 @@ impl Dataset {
         let column = ImageColumn::find(&self.schema, wanted).map_err(|error| self.locate(error))?;
         let from_folders = self.sources.iter().all(|source| matches!(source.kind, SourceKind::Images { .. }));
         Ok(if from_folders { column.opening_below("".as_ref()) } else { column })
+    }
+
+    /// The column with the embeddings: `wanted`, or the only one that fits.
+    ///
+    /// # Errors
+    /// As [`EmbeddingColumn::find`]; the message begins with the first file's name.
+    pub fn embedding_column(&self, wanted: Option<&str>) -> Result<EmbeddingColumn> {
+        EmbeddingColumn::find(&self.schema, wanted).map_err(|error| self.locate(error))
     }
 
     /// The column with the labels: the one with a usual name, or `wanted`.

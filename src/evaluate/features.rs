@@ -21,7 +21,7 @@ const KEPT_ROWS: usize = 20_000;
 /// No image column, a damaged file, too few usable images, [`Error::Cancelled`].
 pub fn training_features(stage: &Stage, dataset: &Dataset, run: &mut Run<'_>) -> Result<FeatureStatistics> {
     let model = stage.model();
-    let mut moments = FeatureMoments::new(model.config().architecture.stages(), model.classes().len());
+    let mut moments = FeatureMoments::new(model.input().stages(), model.classes().len());
     let (mut rows, mut failed) = (0, 0);
     for scored in stage.scan_observed(dataset, Some(&[]), run.cancel.clone(), Arc::new(WithFeatures))? {
         let (_, scored) = scored?;

@@ -296,19 +296,19 @@ mod tests {
     use super::*;
     use crate::image::Preprocessing;
     use crate::loss::Loss;
-    use crate::model::{FORMAT_VERSION, ModelConfig};
+    use crate::model::{FORMAT_VERSION, ImageInput, ModelConfig, ModelInput};
     use crate::network::{Architecture, Network};
 
     fn model_of_two_classes() -> Model {
+        let preprocessing = Preprocessing::new(8, 8);
+        let images = ImageInput { architecture: Architecture::Resnet20, loss: Loss::Dismax, preprocessing };
+        let network = Network::try_new(images.architecture, images.loss.head(), 2, tch::Device::Cpu, 1).unwrap();
         let config = ModelConfig {
             format_version: FORMAT_VERSION,
-            architecture: Architecture::Resnet20,
-            loss: Loss::Dismax,
+            input: ModelInput::Images(images),
             classes: ["cat", "dog"].map(String::from).to_vec(),
-            preprocessing: Preprocessing::new(8, 8),
             origin: "random weights".into(),
         };
-        let network = Network::try_new(config.architecture, config.loss.head(), 2, tch::Device::Cpu, 1).unwrap();
         let weights = network.weights().iter().map(|weight| (weight.name.clone(), weight.tensor.detach())).collect();
         Model::try_new(config, &weights, None).unwrap()
     }

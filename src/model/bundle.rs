@@ -74,13 +74,13 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
     }
     let config: ModelConfig = files.json(CONFIG)?;
     config.validate().map_err(|error| Error::model(folder, format!("{CONFIG}: {error}")))?;
-    let self_check = SelfCheck::from_bytes(files.bytes(SELF_CHECK)?, &config.preprocessing, config.classes.len())
+    let self_check = SelfCheck::from_bytes(files.bytes(SELF_CHECK)?, &config.input, config.classes.len())
         .map_err(|error| Error::model(folder, format!("{SELF_CHECK}: {error}")))?;
     let features = match files.contents.contains_key(FEATURES) {
         false => None,
         true => {
             let bytes = files.bytes(FEATURES)?;
-            let features = features_file::from_bytes(bytes, config.architecture.stages(), config.classes.len())
+            let features = features_file::from_bytes(bytes, config.input.stages(), config.classes.len())
                 .map_err(|error| Error::model(folder, format!("{FEATURES}: {error}")))?;
             Some(Arc::new(features))
         }
@@ -220,7 +220,7 @@ pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<Strin
     let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     files.insert(CONFIG, json(&model.config)?);
     files.insert(WEIGHTS, model.weights.to_vec());
-    files.insert(SELF_CHECK, model.self_check.to_bytes(&model.config.preprocessing)?);
+    files.insert(SELF_CHECK, model.self_check.to_bytes(&model.config.input)?);
     files.insert(METRICS, json(&model.metrics)?);
     if let Some(calibration) = &model.calibration {
         files.insert(CALIBRATION, compact_json(calibration)?);

@@ -104,10 +104,10 @@ pub(super) fn from_bytes(bytes: &[u8], stages: &[usize], classes: usize) -> Resu
     FeatureStatistics::of_parts(parts).map_err(|error| error.to_string())
 }
 
-fn bytes_of(values: &[f32]) -> Vec<u8> {
+pub(super) fn bytes_of(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn f32s_of(bytes: &[u8]) -> Vec<f32> {
+pub(super) fn f32s_of(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }

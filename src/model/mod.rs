@@ -14,10 +14,13 @@
 
 mod bundle;
 mod card;
+mod columns;
 mod config;
 mod contents;
+mod embedding_file;
 mod features_file;
 mod history;
+mod input;
 mod self_check;
 mod weights_file;
 
@@ -34,6 +37,7 @@ pub use self::config::FORMAT_VERSION;
 pub use self::config::ModelConfig;
 use self::contents::Contents;
 pub use self::history::{EpochRecord, TrainingHistory};
+pub use self::input::{EmbeddingInput, ImageInput, ModelInput};
 #[doc(hidden)]
 pub use self::self_check::SelfCheck;
 #[doc(hidden)]
@@ -42,6 +46,7 @@ use crate::calibration::{
     Calibrated, Calibration, CalibrationFeatures, CalibrationOptions, FeatureScore, FeatureStatistics, UnknownExamples,
 };
 use crate::device::{kinds_on, on_device};
+use crate::embedding::EmbeddingScorer;
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
 use crate::network::{Network, Scorer};
@@ -68,14 +73,37 @@ impl Model {
     #[doc(hidden)]
     pub fn try_new(config: ModelConfig, weights: &NamedTensors, history: Option<TrainingHistory>) -> Result<Self> {
         config.validate()?;
-        let network = empty_network(&config, Device::Cpu)?;
+        let images = config.input.images().ok_or_else(|| Error::Internal("a network scores images".into()))?;
+        let network = empty_network(images, config.classes.len(), Device::Cpu)?;
         network.weights().load(weights).map_err(Error::Config)?;
-        let scorer = Scorer::try_new(network, &config.preprocessing)?;
-        let self_check = SelfCheck::record(&scorer, &config.preprocessing)?;
-        let weights = weights_file::to_bytes(weights).map_err(Error::Internal)?.into();
+        let scorer = Scorer::try_new(network, &images.preprocessing)?;
+        let self_check = SelfCheck::record(&scorer, &images.preprocessing)?;
+        let weights = weights_file::to_bytes(weights).map_err(Error::Internal)?;
+        Ok(Self::new(config, weights, self_check, history))
+    }
+
+    /// A model of embeddings, not yet calibrated and not yet on disk; `origin` says in words where it comes from.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for class names that are equal or not as many as the head has.
+    #[doc(hidden)]
+    pub fn of_embeddings(scorer: &EmbeddingScorer, classes: Vec<String>, origin: String) -> Result<Self> {
+        let input = EmbeddingInput { dimensions: scorer.space().dimensions(), head: scorer.head() };
+        let input = ModelInput::Embeddings(input);
+        let config = ModelConfig { format_version: FORMAT_VERSION, input, classes, origin };
+        config.validate()?;
+        if config.classes.len() != scorer.space().classes() {
+            return Err(Error::Config("the head is one of another number of classes".into()));
+        }
+        let self_check = SelfCheck::record_embeddings(scorer)?;
+        Ok(Self::new(config, embedding_file::to_bytes(scorer)?, self_check, None))
+    }
+
+    fn new(config: ModelConfig, weights: Vec<u8>, self_check: SelfCheck, history: Option<TrainingHistory>) -> Self {
+        let weights = weights.into();
         let metrics = BTreeMap::new();
         let contents = Contents { config, weights, calibration: None, features: None, self_check, metrics, history };
-        Ok(Self { contents, digest: String::new(), path: PathBuf::new() })
+        Self { contents, digest: String::new(), path: PathBuf::new() }
     }
 
     /// Reads a checkpoint of the reference or another safetensors file with its names. The reference's bookkeeping in
@@ -87,7 +115,8 @@ impl Model {
         let bytes = std::fs::read(checkpoint).map_err(|error| Error::io(checkpoint, error))?;
         let tensors = weights_file::from_bytes(&bytes)
             .map_err(|error| Error::model(checkpoint, format!("not a safetensors file that can be read: {error}")))?;
-        let head = config.architecture.head_name();
+        let images = config.input.images().ok_or_else(|| Error::Internal("a checkpoint is a network's".into()))?;
+        let head = images.architecture.head_name();
         let bookkeeping = ["temperature", "validationset_available", "precomputed_thresholds"];
         let weights: NamedTensors = without_wrappers(tensors)
             .into_iter()
@@ -112,7 +141,10 @@ impl Model {
         let (contents, digest) = bundle::read(folder.as_ref())?;
         let model = Self { contents, digest, path: folder.as_ref().to_path_buf() };
         // Loading finds weights that are missing, misshapen or not finite, here and not in the middle of a run.
-        model.scorer(Device::Cpu)?;
+        match model.input() {
+            ModelInput::Images(_) => drop(model.scorer(Device::Cpu)?),
+            ModelInput::Embeddings(_) => drop(model.embedding_scorer()?),
+        }
         Ok(model)
     }
 
@@ -144,6 +176,11 @@ impl Model {
         &self.contents.config
     }
 
+    /// What it scores.
+    pub fn input(&self) -> &ModelInput {
+        &self.contents.config.input
+    }
+
     /// Class names in the order of the logits.
     pub fn classes(&self) -> &[String] {
         &self.contents.config.classes
@@ -151,7 +188,7 @@ impl Model {
 
     /// Numbers of a row's pooled features, those of all stages together.
     pub fn feature_width(&self) -> usize {
-        self.contents.config.architecture.stages().iter().sum()
+        self.input().stages().iter().sum()
     }
 
     /// Numbers that its network gives for a row: logits, and features where they are wanted.
@@ -213,7 +250,7 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] for those of another network or of another number of classes.
     pub fn set_feature_statistics(&mut self, mut statistics: FeatureStatistics) -> Result<()> {
-        let ours = (self.contents.config.architecture.stages(), self.classes().len());
+        let ours = (self.input().stages(), self.classes().len());
         if ours != (statistics.stages(), statistics.classes()) {
             return Err(Error::Config("the features are those of another network".into()));
         }
@@ -302,20 +339,34 @@ impl Model {
     /// A network with this model's weights on `device`, ready to score.
     ///
     /// # Errors
-    /// [`Error::DeviceFailed`] for a GPU with too little memory, on a CPU whatever libtorch refuses.
+    /// [`Error::DeviceFailed`] for a GPU with too little memory, on a CPU whatever libtorch refuses;
+    /// [`Error::Internal`] for a model of embeddings.
     #[doc(hidden)]
     pub fn scorer(&self, device: Device) -> Result<Scorer> {
+        let images = self.input().images().ok_or_else(|| Error::Internal("a network scores images".into()))?;
         let weights =
             weights_file::from_bytes(&self.contents.weights).map_err(|error| Error::model(&self.path, error))?;
         let network = || {
-            let network = empty_network(&self.contents.config, device)?;
+            let network = empty_network(images, self.classes().len(), device)?;
             network.weights().load(&weights).map_err(|error| Error::model(&self.path, error))?;
             Ok::<_, Error>(network)
         };
         on_device(device, || {
             let networks = kinds_on(device).iter().map(|&kind| Ok((network()?, kind))).collect::<Result<Vec<_>>>()?;
-            Scorer::with_kinds(networks, &self.contents.config.preprocessing)
+            Scorer::with_kinds(networks, &images.preprocessing)
         })
+    }
+
+    /// The head of a model of embeddings.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for numbers that do not fit; [`Error::Internal`] for a model of images.
+    #[doc(hidden)]
+    pub fn embedding_scorer(&self) -> Result<EmbeddingScorer> {
+        let input = self.input().embeddings();
+        let input = input.ok_or_else(|| Error::Internal("a head alone scores embeddings".into()))?;
+        embedding_file::from_bytes(&self.contents.weights, input, self.classes().len())
+            .map_err(|error| Error::model(&self.path, error))
     }
 }
 
@@ -350,6 +401,6 @@ fn without_wrappers(mut tensors: NamedTensors) -> NamedTensors {
     tensors
 }
 
-fn empty_network(config: &ModelConfig, device: Device) -> Result<Network> {
-    Network::zeroed(config.architecture, config.loss.head(), config.classes.len(), device)
+fn empty_network(images: &ImageInput, classes: usize, device: Device) -> Result<Network> {
+    Network::zeroed(images.architecture, images.loss.head(), classes, device)
 }

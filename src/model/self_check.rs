@@ -1,27 +1,39 @@
-//! A few generated images and their logits, with which a model proves on a new machine that it still is what it was.
+//! A few generated images or embeddings and their logits, with which a model proves on a new machine that it still is what
+//! it was.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
+use super::features_file::{bytes_of, f32s_of};
+use super::input::ModelInput;
+use crate::embedding::EmbeddingScorer;
 use crate::error::{Error, Result};
 use crate::image::Preprocessing;
 use crate::network::Scorer;
 
-/// Images in a check.
-const IMAGES: usize = 4;
+/// Rows in a check.
+const ROWS: usize = 4;
 /// Largest difference of a logit on the CPU, as a share of the largest logit or of 1. Kernels differ between processors
 /// in the order of their sums.
 const TOLERANCE: f32 = 1e-3;
 /// The same where the network runs in f16, which keeps 11 bits.
 const TOLERANCE_F16: f32 = 0.02;
 
-/// Input images `[4, H, W, 3]` u8 and expected logits `[4, C]`.
+/// Generated rows and expected logits `[4, C]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SelfCheck {
-    pixels: Vec<u8>,
+    rows: Generated,
     logits: Vec<f32>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Generated {
+    /// `[4, H, W, 3]`.
+    Images(Vec<u8>),
+    /// `[4, D]`.
+    Embeddings(Vec<f32>),
 }
 
 impl SelfCheck {
@@ -32,12 +44,28 @@ impl SelfCheck {
     pub fn record(scorer: &Scorer, preprocessing: &Preprocessing) -> Result<Self> {
         let pixels = generate(preprocessing);
         let logits = scorer.logits(&pixels)?;
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(Error::Config(
-                "the network gives logits that are not finite; its weights cannot be used".into(),
-            ));
+        Self::expecting(Generated::Images(pixels), logits)
+    }
+
+    /// Runs generated embeddings through `scorer` and keeps what comes out.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for logits that are not finite.
+    pub fn record_embeddings(scorer: &EmbeddingScorer) -> Result<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+        let count = ROWS * scorer.space().dimensions();
+        let embeddings: Vec<f32> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let logits = scorer.logits(&embeddings);
+        Self::expecting(Generated::Embeddings(embeddings), logits)
+    }
+
+    fn expecting(rows: Generated, logits: Vec<f32>) -> Result<Self> {
+        match logits.iter().all(|logit| logit.is_finite()) {
+            true => Ok(Self { rows, logits }),
+            false => {
+                Err(Error::Config("the model gives logits that are not finite; its weights cannot be used".into()))
+            }
         }
-        Ok(Self { pixels, logits })
     }
 
     /// Largest difference between the expected logits and what `scorer` gives.
@@ -45,9 +73,23 @@ impl SelfCheck {
     /// # Errors
     /// A message with the difference if it is too large.
     pub fn verify(&self, scorer: &Scorer) -> Result<f32, String> {
+        let Generated::Images(pixels) = &self.rows else { return Err("a network scores images".into()) };
+        let tolerance = if scorer.is_reduced_precision() { TOLERANCE_F16 } else { TOLERANCE };
+        self.compare(&scorer.logits(pixels).map_err(|error| error.to_string())?, tolerance)
+    }
+
+    /// The same of a head on embeddings.
+    ///
+    /// # Errors
+    /// As [`SelfCheck::verify`].
+    pub fn verify_embeddings(&self, scorer: &EmbeddingScorer) -> Result<f32, String> {
+        let Generated::Embeddings(embeddings) = &self.rows else { return Err("a head scores embeddings".into()) };
+        self.compare(&scorer.logits(embeddings), TOLERANCE)
+    }
+
+    fn compare(&self, logits: &[f32], tolerance: f32) -> Result<f32, String> {
         let largest = self.logits.iter().fold(1.0f32, |largest, logit| largest.max(logit.abs()));
-        let tolerance = largest * if scorer.is_reduced_precision() { TOLERANCE_F16 } else { TOLERANCE };
-        let logits = scorer.logits(&self.pixels).map_err(|error| error.to_string())?;
+        let tolerance = largest * tolerance;
         if logits.len() != self.logits.len() {
             return Err(format!("{} logits instead of {}", logits.len(), self.logits.len()));
         }
@@ -59,45 +101,67 @@ impl SelfCheck {
             return Ok(worst);
         }
         Err(format!(
-            "on this device the logits of the bundle's generated images differ by {worst} from the expected ones \
+            "on this device the logits of the bundle's generated rows differ by {worst} from the expected ones \
              (tolerance {tolerance}); do not trust its scores here and report the processor and libtorch version"
         ))
     }
 
-    pub(super) fn to_bytes(&self, preprocessing: &Preprocessing) -> Result<Vec<u8>> {
+    pub(super) fn to_bytes(&self, input: &ModelInput) -> Result<Vec<u8>> {
         let fault = |error: safetensors::SafeTensorError| Error::Internal(format!("writing the self-check: {error}"));
-        let logits: Vec<u8> = self.logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
-        let shape = vec![IMAGES, preprocessing.height as usize, preprocessing.width as usize, 3];
+        let logits = bytes_of(&self.logits);
+        let (name, dtype, shape) = rows_of(input);
+        let rows = match &self.rows {
+            Generated::Images(pixels) => pixels.clone(),
+            Generated::Embeddings(embeddings) => bytes_of(embeddings),
+        };
         let views = [
-            ("images", TensorView::new(Dtype::U8, shape, &self.pixels).map_err(fault)?),
-            ("logits", TensorView::new(Dtype::F32, vec![IMAGES, self.logits.len() / IMAGES], &logits).map_err(fault)?),
+            (name, TensorView::new(dtype, shape, &rows).map_err(fault)?),
+            ("logits", TensorView::new(Dtype::F32, vec![ROWS, self.logits.len() / ROWS], &logits).map_err(fault)?),
         ];
         serialize(views, None).map_err(fault)
     }
 
-    pub(super) fn from_bytes(bytes: &[u8], preprocessing: &Preprocessing, classes: usize) -> Result<Self, String> {
+    pub(super) fn from_bytes(bytes: &[u8], input: &ModelInput, classes: usize) -> Result<Self, String> {
         let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-        let images = file.tensor("images").map_err(|error| error.to_string())?;
+        let (name, dtype, shape) = rows_of(input);
+        let rows = file.tensor(name).map_err(|error| error.to_string())?;
         let logits = file.tensor("logits").map_err(|error| error.to_string())?;
-        let (values, _) = logits.data().as_chunks::<4>();
-        let logits: Vec<f32> = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        if images.data().len() != IMAGES * preprocessing.image_bytes() || logits.len() != IMAGES * classes {
-            return Err("images or logits have another shape than the model".into());
+        let logits_fit = logits.dtype() == Dtype::F32 && logits.shape() == [ROWS, classes];
+        if (rows.dtype(), rows.shape()) != (dtype, &shape[..]) || !logits_fit {
+            return Err(format!("{name} or logits have another shape than the model"));
         }
+        let logits = f32s_of(logits.data());
         // An infinite one would make the tolerance infinite, so that everything passes.
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err("the expected logits are not all finite; copy the bundle again".into());
         }
-        Ok(Self { pixels: images.data().to_vec(), logits })
+        let rows = match input {
+            ModelInput::Images(_) => Generated::Images(rows.data().to_vec()),
+            ModelInput::Embeddings(_) => Generated::Embeddings(f32s_of(rows.data())),
+        };
+        Ok(Self { rows, logits })
     }
 }
 
+/// Name, type and shape of the generated rows.
+fn rows_of(input: &ModelInput) -> (&'static str, Dtype, Vec<usize>) {
+    match input {
+        ModelInput::Images(images) => {
+            let Preprocessing { height, width, .. } = &images.preprocessing;
+            ("images", Dtype::U8, vec![ROWS, *height as usize, *width as usize, 3])
+        }
+        ModelInput::Embeddings(embeddings) => ("embeddings", Dtype::F32, vec![ROWS, embeddings.dimensions]),
+    }
+}
+
+const SEED: u64 = 0x0D15_3A11;
+
 /// Smooth random shapes: plain noise would leave most of a network's range unused.
 fn generate(preprocessing: &Preprocessing) -> Vec<u8> {
-    let mut rng = ChaCha8Rng::seed_from_u64(0x0D15_3A11);
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let (height, width) = (preprocessing.height as f32, preprocessing.width as f32);
-    let mut pixels = Vec::with_capacity(IMAGES * preprocessing.image_bytes());
-    for _ in 0..IMAGES {
+    let mut pixels = Vec::with_capacity(ROWS * preprocessing.image_bytes());
+    for _ in 0..ROWS {
         let waves: Vec<[f32; 4]> = (0..9).map(|_| std::array::from_fn(|_| rng.random_range(-1.0..1.0f32))).collect();
         for y in 0..preprocessing.height {
             for x in 0..preprocessing.width {

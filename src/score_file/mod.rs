@@ -91,7 +91,7 @@ pub fn score_to(
     run: &mut Run<'_>,
 ) -> Result<ScoreSummary> {
     let columns = columns_of(stage.model(), options)?;
-    stage.image_column(dataset)?;
+    stage.input_column(dataset)?;
     let mut outputs = ScoreOutputs::create(dataset, columns, target, options)?;
     let (mut counts, clock) = (Counts::default(), Clock::start(stage));
     for scored in stage.scan_all(dataset, None, run.cancel.clone(), Arc::new(()))? {

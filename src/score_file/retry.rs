@@ -10,7 +10,7 @@ use super::counts::Counts;
 use super::parts::PartsFolder;
 use super::{Clock, ScoreOptions, ScoreSummary, columns_of};
 use crate::columns::{Columns, ScoredColumn};
-use crate::dataset::{BackgroundWriter, Chunk, Dataset, DatasetWriter, ImageColumn, WriteOptions};
+use crate::dataset::{BackgroundWriter, Chunk, Dataset, DatasetWriter, InputColumn, WriteOptions};
 use crate::error::{Error, Result};
 use crate::location::is_remote;
 use crate::run::{Progress, Run};
@@ -67,19 +67,19 @@ fn retry_file(
     let mut writer = BackgroundWriter::try_new(DatasetWriter::create(file, dataset.schema(), &write)?)?;
     let images_below = input.filter(|input| Path::new(input).is_dir()).map(PathBuf::from);
     let place: Arc<str> = input.unwrap_or(file).into();
-    let prepare = move |chunk: Chunk, image: &ImageColumn| {
+    let prepare = move |chunk: Chunk, input: &InputColumn| {
         let failed: BooleanArray = (0..chunk.record_batch.num_rows())
             .map(|row| Some(chunk.record_batch.column(error_column).is_valid(row)))
             .collect();
         let rows = filter_record_batch(&chunk.record_batch, &failed)
             .map_err(|source| Error::Arrow { origin: "choosing the failed rows".into(), source })?;
         // Files of a folder that was scored may be opened, and no others: the rows may come from elsewhere by now.
-        let image = match &images_below {
-            Some(folder) => image.clone().opening_below(folder),
-            None => image.clone(),
+        let input = match &images_below {
+            Some(folder) => input.clone().opening_below(folder),
+            None => input.clone(),
         };
-        let images = image.images(&Chunk { record_batch: rows, file: Arc::clone(&place), ..chunk.clone() })?;
-        Ok((images, (chunk, failed)))
+        let rows = input.rows(&Chunk { record_batch: rows, file: Arc::clone(&place), ..chunk.clone() })?;
+        Ok((rows, (chunk, failed)))
     };
     let mut failed_again = 0;
     for scored in stage.scan_with(&dataset, None, run.cancel.clone(), Arc::new(()), prepare)? {

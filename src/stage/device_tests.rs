@@ -11,7 +11,7 @@ use image::{ExtendedColorType, ImageEncoder};
 
 use super::accelerator::{Accelerator, Finished, PASSES_IN_FLIGHT, Pass};
 use super::pass_rows::{PassRows, bucket};
-use super::{Observed, Observer, Scored, Stage, StageOptions};
+use super::{Observed, ObservedEmbedding, Observer, Scored, Stage, StageOptions};
 use crate::dataset::{ImageColumn, Images};
 use crate::device::{Device, HostMemory};
 use crate::error::{Error, Result};
@@ -199,6 +199,10 @@ impl Observer for WaitsForOthers {
 
     fn observe(&self, image: &Observed<'_>) -> bool {
         image.images.len() == 5 || self.0.comes("finished", 0)
+    }
+
+    fn observe_embedding(&self, _: &ObservedEmbedding<'_>) -> bool {
+        unreachable!("there are only images")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::iter::Fuse;
 
 use super::scored::Scored;
-use crate::dataset::Images;
+use crate::dataset::InputRows;
 use crate::error::Result;
 
 /// What belongs to each of the items that were joined, with the number of its rows.
@@ -26,18 +26,18 @@ impl<I: Iterator> Joined<I> {
     }
 }
 
-impl<T, I: Iterator<Item = Result<(Images, T)>>> Iterator for Joined<I> {
-    type Item = Result<(Images, Parts<T>)>;
+impl<T, I: Iterator<Item = Result<(InputRows, T)>>> Iterator for Joined<I> {
+    type Item = Result<(InputRows, Parts<T>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (mut images, mut parts, mut rows, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
+        let (mut inputs, mut parts, mut rows, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
         while parts.is_empty() || rows < self.rows && bytes < self.bytes {
             match self.held.take().or_else(|| self.items.next()) {
                 Some(Ok((more, mine))) => {
                     rows += more.len();
                     bytes += more.bytes();
                     parts.push((mine, more.len()));
-                    images.push(more);
+                    inputs.push(more);
                 }
                 Some(Err(error)) if parts.is_empty() => return Some(Err(error)),
                 // What came before is scored first.
@@ -48,8 +48,8 @@ impl<T, I: Iterator<Item = Result<(Images, T)>>> Iterator for Joined<I> {
                 None => break,
             }
         }
-        let images = if images.len() > 1 { Images::joined(images) } else { images.pop()? };
-        Some(Ok((images, parts)))
+        let inputs = if inputs.len() > 1 { InputRows::joined(inputs) } else { inputs.pop()? };
+        Some(Ok((inputs, parts)))
     }
 }
 

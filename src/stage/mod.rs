@@ -4,7 +4,7 @@
 //! For GPUs all workers together fill slots of page-locked memory, which two threads for each GPU send through it. Any number of streams share the pool. A stream keeps a fixed number of items
 //! in flight and yields them in order.
 //!
-//! An item is the [`Images`](crate::dataset::Images) of some rows together with a value of the caller's, such as the
+//! An item is the [`Images`](crate::dataset::Images) or [`Embeddings`](crate::dataset::Embeddings) of some rows together with a value of the caller's, such as the
 //! record batch they come from. What comes back is that value and a [`Scored`]: the logits of each row, or why it has
 //! none.
 //! [`Stage::scan`] does this for a whole dataset. An [`Observer`] sees each image while it is decoded; where only it is of
@@ -34,7 +34,7 @@ mod stream;
 mod worker;
 
 pub use self::decoders::{DecodeOptions, Decoded, Decoders};
-pub use self::observer::{Observed, Observer, WithFeatures};
+pub use self::observer::{Observed, ObservedEmbedding, Observer, WithFeatures};
 pub use self::options::StageOptions;
 pub use self::pool::Stage;
 pub use self::scanner::{PortableObserver, ScannedChunk, Scanner};

@@ -1,6 +1,6 @@
 //! Looking at images while they are decoded.
 
-use crate::dataset::{ImageDigest, Images, digest_of_encoded};
+use crate::dataset::{ImageDigest, Images, digest_of_embedding, digest_of_encoded};
 use crate::error::RowError;
 use crate::image::Pixels;
 
@@ -25,6 +25,20 @@ impl Observed<'_> {
     }
 }
 
+/// An embedding as a worker sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedEmbedding<'a> {
+    /// Its numbers, or why there are none.
+    pub values: Result<&'a [f32], &'a RowError>,
+}
+
+impl ObservedEmbedding<'_> {
+    /// SHA-256 of the numbers, or of why there are none.
+    pub fn digest(&self) -> ImageDigest {
+        digest_of_embedding(self.values)
+    }
+}
+
 /// Sees every image of a stream on the thread that decodes it. `()` is the observer that does not look.
 pub trait Observer: Send + Sync + 'static {
     /// What is kept of an image.
@@ -35,14 +49,19 @@ pub trait Observer: Send + Sync + 'static {
         false
     }
 
-    /// Called once for each row, also for those that cannot be scored, from several threads at a time.
+    /// Called once for each image, also for those that cannot be scored, from several threads at a time.
     fn observe(&self, image: &Observed<'_>) -> Self::Value;
+
+    /// The same for an embedding.
+    fn observe_embedding(&self, embedding: &ObservedEmbedding<'_>) -> Self::Value;
 }
 
 impl Observer for () {
     type Value = ();
 
     fn observe(&self, _: &Observed<'_>) {}
+
+    fn observe_embedding(&self, _: &ObservedEmbedding<'_>) {}
 }
 
 /// Does not look at images, but wants their pooled features.
@@ -57,4 +76,6 @@ impl Observer for WithFeatures {
     }
 
     fn observe(&self, _: &Observed<'_>) {}
+
+    fn observe_embedding(&self, _: &ObservedEmbedding<'_>) {}
 }

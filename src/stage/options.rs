@@ -5,13 +5,16 @@ use std::thread;
 use crate::dataset::LoadOptions;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, ModelInput};
 use crate::network::Architecture;
 
 /// Rows of one pass through the network on a GPU, which wants much work at once.
 const BATCH_ROWS_GPU: usize = 1024;
 /// Bytes of preprocessed images in one pass on a GPU: 256 of 224x224 and fewer of larger ones.
 const BATCH_BYTES_GPU: usize = 40 << 20;
+
+/// Rows of one pass through a head: as many as make its products of matrices fast.
+const BATCH_ROWS_EMBEDDINGS: usize = 1024;
 
 /// Options of a stage.
 #[derive(Debug, Clone, Default)]
@@ -22,17 +25,20 @@ pub struct StageOptions {
     pub batch_rows: usize,
     /// Threads that decode, and on a CPU also run the network; 0 takes one per core.
     pub workers: usize,
-    /// Image column; the only one that fits where none is named.
-    pub image: Option<String>,
+    /// Column that the model scores; the only one that fits where none is named.
+    pub column: Option<String>,
     /// How images are loaded: the limit on pixels, whether paths are read.
     pub load: LoadOptions,
 }
 
 impl StageOptions {
     pub(super) fn batch_rows_on(&self, gpu: bool, config: &ModelConfig) -> usize {
-        match (self.batch_rows, gpu) {
-            (0, false) => rows_in_cache(config.architecture),
-            (0, true) => BATCH_ROWS_GPU.min(BATCH_BYTES_GPU / config.preprocessing.image_bytes().max(1)).max(1),
+        match (self.batch_rows, &config.input) {
+            (0, ModelInput::Images(images)) if gpu => {
+                BATCH_ROWS_GPU.min(BATCH_BYTES_GPU / images.preprocessing.image_bytes().max(1)).max(1)
+            }
+            (0, ModelInput::Images(images)) => rows_in_cache(images.architecture),
+            (0, ModelInput::Embeddings(_)) => BATCH_ROWS_EMBEDDINGS,
             (rows, _) => rows,
         }
     }

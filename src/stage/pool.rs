@@ -15,10 +15,10 @@ use super::scored::Scored;
 use super::slots::{SlotShape, Slots};
 use super::stats::{StageStats, StatsCounters};
 use super::worker::{Decoder, Engine, Job, Worker};
-use crate::dataset::{BatchSize, Dataset, ImageColumn, Images, LoadOptions};
+use crate::dataset::{BatchSize, Dataset, InputColumn, InputRows, LoadOptions};
 use crate::error::{Error, Result, RowErrorCode};
 use crate::image::ReusableResizer;
-use crate::model::Model;
+use crate::model::{Model, ModelInput};
 use crate::network::Scorer;
 
 /// Items that a stream keeps in flight for each worker: one being scored, one waiting.
@@ -43,7 +43,7 @@ pub struct Stage {
     /// Where images wait for GPUs, and the threads that feed these.
     slots: Option<Arc<Slots>>,
     device_threads: Vec<thread::JoinHandle<()>>,
-    image: Option<String>,
+    column: Option<String>,
     load: LoadOptions,
     batch_rows: usize,
     gpus: usize,
@@ -58,6 +58,9 @@ impl Stage {
     /// A device that is not there, a model that gives other outputs here than where it was made, too little memory.
     pub fn try_new(model: impl Into<Arc<Model>>, options: &StageOptions) -> Result<Self> {
         let model = model.into();
+        if model.input().embeddings().is_some() {
+            return Self::of_embeddings(model, options);
+        }
         let devices = options.device.resolve_all()?;
         let mut scorers = Vec::with_capacity(devices.len());
         for &device in &devices {
@@ -83,6 +86,16 @@ impl Stage {
         Ok(stage)
     }
 
+    /// Heads on embeddings always run on the CPU: reading takes longer than the arithmetic.
+    fn of_embeddings(model: Arc<Model>, options: &StageOptions) -> Result<Self> {
+        let scorer = model.embedding_scorer()?;
+        model.self_check().verify_embeddings(&scorer).map_err(|message| Error::model(model.path(), message))?;
+        let mut stage = Self::without_workers(model, options, 0);
+        let workers = options.worker_count()?;
+        stage.start_workers((0..workers).map(|_| Engine::Embeddings(scorer.clone())).collect())?;
+        Ok(stage)
+    }
+
     pub(super) fn without_workers(model: Arc<Model>, options: &StageOptions, gpus: usize) -> Self {
         let batch_rows = options.batch_rows_on(gpus > 0, model.config());
         Self {
@@ -90,8 +103,11 @@ impl Stage {
             workers: Vec::new(),
             slots: None,
             device_threads: Vec::new(),
-            image: options.image.clone(),
-            load: LoadOptions { decoding: model.config().preprocessing.decoding(), ..options.load },
+            column: options.column.clone(),
+            load: match model.input() {
+                ModelInput::Images(images) => LoadOptions { decoding: images.preprocessing.decoding(), ..options.load },
+                ModelInput::Embeddings(_) => options.load,
+            },
             model,
             batch_rows,
             gpus,
@@ -100,7 +116,8 @@ impl Stage {
     }
 
     pub(super) fn slot_shape(&self) -> Result<SlotShape> {
-        let shape = SlotShape::new(self.batch_rows, self.model.config().preprocessing.image_bytes());
+        let images = self.model.input().images().expect("slots are filled with images");
+        let shape = SlotShape::new(self.batch_rows, images.preprocessing.image_bytes());
         match shape.bytes() <= MAX_SLOT_BYTES {
             true => Ok(shape),
             false => Err(Error::Config(format!(
@@ -177,9 +194,9 @@ impl Stage {
         self.gpus
     }
 
-    /// The image column that the options name.
-    pub fn wanted_image_column(&self) -> Option<&str> {
-        self.image.as_deref()
+    /// The column that the options name.
+    pub fn wanted_column(&self) -> Option<&str> {
+        self.column.as_deref()
     }
 
     /// How images are loaded.
@@ -202,15 +219,13 @@ impl Stage {
         self.jobs.as_ref().map_or(0, Sender::len)
     }
 
-    /// The image column of a dataset: the one that the options name, or the only one that fits.
+    /// The column of a dataset that the model scores: the one that the options name, or the only one that fits.
     ///
     /// # Errors
-    /// As [`Dataset::image_column`], and for a column of paths where the options do not allow reading them: every row
-    /// would fail.
-    pub fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn> {
-        let column = dataset.image_column(self.image.as_deref())?;
-        self.load.require_paths(&column)?;
-        Ok(column)
+    /// As [`Dataset::image_column`] and [`Dataset::embedding_column`], and for a column of paths where the options do
+    /// not allow reading them: every row would fail.
+    pub fn input_column(&self, dataset: &Dataset) -> Result<InputColumn> {
+        self.model.input_column(dataset, self.column.as_deref(), &self.load)
     }
 
     /// How large the record batches of a dataset should be: enough rows to keep a worker busy, few enough that
@@ -234,8 +249,8 @@ impl Stage {
         self.workers.len().max(1) * IN_FLIGHT_PER_WORKER
     }
 
-    /// Hands images to the workers and returns at once. `answer` is called with their scores on a thread of the
-    /// stage, so it must not block; it is dropped uncalled where `stream` is gone before a worker takes the images.
+    /// Hands images or embeddings to the workers and returns at once. `answer` is called with their scores on a thread of the
+    /// stage, so it must not block; it is dropped uncalled where `stream` is gone before a worker takes them.
     ///
     /// The caller bounds what it has in flight ([`Stage::items_in_flight`], [`Stage::max_chunk_bytes`]): nothing here
     /// waits.
@@ -244,11 +259,11 @@ impl Stage {
     /// [`Error::Internal`] where no worker is left.
     pub fn submit(
         &self,
-        images: Images,
+        rows: impl Into<InputRows>,
         stream: Weak<()>,
         answer: impl FnOnce(Result<Scored>) + Send + 'static,
     ) -> Result<()> {
-        self.submit_observed(images, &Arc::new(()), stream, answer)
+        self.submit_observed(rows, &Arc::new(()), stream, answer)
     }
 
     /// As [`Stage::submit`], with an observer that sees every image.
@@ -257,15 +272,15 @@ impl Stage {
     /// As [`Stage::submit`].
     pub fn submit_observed<O: Observer>(
         &self,
-        images: Images,
+        rows: impl Into<InputRows>,
         observer: &Arc<O>,
         stream: Weak<()>,
         answer: impl FnOnce(Result<Scored<O::Value>>) + Send + 'static,
     ) -> Result<()> {
-        let observer = Arc::clone(observer);
+        let (rows, observer) = (rows.into(), Arc::clone(observer));
         let to_decode = self.slots.as_ref().map(Slots::expect_item);
         let work = Box::new(move |worker: &mut Worker| {
-            worker.score(&images, &*observer, answer);
+            worker.score(&rows, &*observer, answer);
             drop(to_decode);
         });
         let jobs = self.jobs.as_ref().expect("the queue is closed only when the stage is dropped");

@@ -8,7 +8,7 @@ use super::pool::{MIN_CHUNK_ROWS, Stage};
 use super::reading::read;
 use super::scored::Scored;
 use crate::cancel::Cancel;
-use crate::dataset::{Chunk, Dataset, ImageColumn, Images};
+use crate::dataset::{Chunk, Dataset, InputColumn, InputRows};
 use crate::error::Result;
 
 impl Stage {
@@ -26,11 +26,11 @@ impl Stage {
 
     /// Scores every row of `dataset`: yields its chunks in order, each with its scores.
     ///
-    /// `columns` are positions in the dataset's schema of columns to read besides the images; `None` reads all. The
+    /// `columns` are positions in the dataset's schema of columns to read besides what is scored; `None` reads all. The
     /// iterator ends with [`Error::Cancelled`](crate::Error::Cancelled) once `cancel` is set.
     ///
     /// # Errors
-    /// As [`Stage::image_column`] and [`Dataset::read`].
+    /// As [`Stage::input_column`] and [`Dataset::read`].
     pub fn scan(
         &self,
         dataset: &Dataset,
@@ -40,7 +40,7 @@ impl Stage {
         self.scan_observed(dataset, columns, cancel, Arc::new(()))
     }
 
-    /// As [`Stage::scan`], with an observer that sees every image.
+    /// As [`Stage::scan`], with an observer that sees every row.
     ///
     /// # Errors
     /// As [`Stage::scan`].
@@ -51,10 +51,10 @@ impl Stage {
         cancel: Cancel,
         observer: Arc<O>,
     ) -> Result<impl Iterator<Item = Result<(Chunk, Scored<O::Value>)>>> {
-        self.scan_with(dataset, columns, cancel, observer, |chunk, image| Ok((image.images(&chunk)?, chunk)))
+        self.scan_with(dataset, columns, cancel, observer, |chunk, input| Ok((input.rows(&chunk)?, chunk)))
     }
 
-    /// As [`Stage::scan_observed`], where `prepare` chooses the images of each chunk that are scored and what comes
+    /// As [`Stage::scan_observed`], where `prepare` chooses the rows of each chunk that are scored and what comes
     /// back with their scores.
     ///
     /// # Errors
@@ -65,12 +65,12 @@ impl Stage {
         columns: Option<&[usize]>,
         cancel: Cancel,
         observer: Arc<O>,
-        mut prepare: impl FnMut(Chunk, &ImageColumn) -> Result<(Images, T)>,
+        mut prepare: impl FnMut(Chunk, &InputColumn) -> Result<(InputRows, T)>,
     ) -> Result<impl Iterator<Item = Result<(T, Scored<O::Value>)>>> {
-        let image = self.image_column(dataset)?;
-        let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
+        let input = self.input_column(dataset)?;
+        let columns = columns.map(|others| others.iter().copied().chain([input.index()]).collect::<Vec<_>>());
         let chunks = self.read(dataset, columns.as_deref())?;
-        let items = chunks.map(move |chunk| prepare(chunk?, &image));
+        let items = chunks.map(move |chunk| prepare(chunk?, &input));
         // A stream's sender may wait for the scores of the rows that it has sent.
         let rows = if dataset.is_at_rest() { MIN_CHUNK_ROWS } else { 1 };
         let scored = self.score_observed(Joined::new(items, rows, self.max_chunk_bytes() / 4), observer);

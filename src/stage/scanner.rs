@@ -12,7 +12,7 @@ use super::observer::Observer;
 use super::pool::Stage;
 use super::scored::Scored;
 use crate::cancel::Cancel;
-use crate::dataset::{Chunk, Dataset, ImageColumn};
+use crate::dataset::{Chunk, Dataset, InputColumn};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -34,11 +34,11 @@ pub trait Scanner {
     /// The model.
     fn model(&self) -> &Arc<Model>;
 
-    /// The image column of a dataset.
+    /// The column of a dataset that the model scores.
     ///
     /// # Errors
-    /// As [`Stage::image_column`].
-    fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn>;
+    /// As [`Stage::input_column`].
+    fn input_column(&self, dataset: &Dataset) -> Result<InputColumn>;
 
     /// GPUs of this process that the network runs on, and the time that they worked so far.
     fn gpus_busy(&self) -> (usize, Duration);
@@ -49,7 +49,7 @@ pub trait Scanner {
     /// As [`Dataset::read`].
     fn chunks(&self, dataset: &Dataset) -> Result<impl Iterator<Item = Result<Chunk>>>;
 
-    /// Yields the chunks of `dataset` in order, with the columns at these positions besides the images (`None`: all),
+    /// Yields the chunks of `dataset` in order, with the columns at these positions besides what is scored (`None`: all),
     /// and the scores of the rows that `wanted` chooses (none: of all).
     ///
     /// # Errors
@@ -84,8 +84,8 @@ impl Scanner for Stage {
         Stage::model(self)
     }
 
-    fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn> {
-        Stage::image_column(self, dataset)
+    fn input_column(&self, dataset: &Dataset) -> Result<InputColumn> {
+        Stage::input_column(self, dataset)
     }
 
     fn gpus_busy(&self) -> (usize, Duration) {
@@ -104,17 +104,17 @@ impl Scanner for Stage {
         observer: Arc<O>,
         mut wanted: impl FnMut(&Chunk) -> Result<Option<BooleanArray>>,
     ) -> Result<impl Iterator<Item = Result<ScannedChunk<O::Value>>>> {
-        let prepare = move |chunk: Chunk, image: &ImageColumn| {
+        let prepare = move |chunk: Chunk, input: &InputColumn| {
             let rows = wanted(&chunk)?;
-            let images = match &rows {
-                None => image.images(&chunk)?,
+            let inputs = match &rows {
+                None => input.rows(&chunk)?,
                 Some(rows) => {
                     let left = filter_record_batch(&chunk.record_batch, rows)
                         .map_err(|source| Error::Arrow { origin: "choosing rows".into(), source })?;
-                    image.images(&Chunk { record_batch: left, ..chunk.clone() })?
+                    input.rows(&Chunk { record_batch: left, ..chunk.clone() })?
                 }
             };
-            Ok((images, (chunk, rows)))
+            Ok((inputs, (chunk, rows)))
         };
         let scanned = self.scan_with(dataset, columns, cancel, observer, prepare)?;
         Ok(scanned.map(|scanned| scanned.map(|((chunk, rows), scored)| (chunk, rows, scored))))

@@ -9,23 +9,25 @@ use crossbeam::channel::{Receiver, bounded};
 use super::observer::Observer;
 use super::pool::{MAX_IN_FLIGHT_BYTES, Stage, worker_ended};
 use super::scored::Scored;
-use crate::dataset::Images;
+use crate::dataset::InputRows;
 use crate::error::{Error, Result};
 
 impl Stage {
-    /// Scores images as they come. The iterator yields what the caller sent with each item and its scores, in order. It
+    /// Scores images or embeddings as they come. The iterator yields what the caller sent with each item and its scores, in order. It
     /// reads ahead only as far as the workers need; dropping it stops reading.
-    pub fn score<T, I>(&self, items: I) -> ScoreStream<'_, I::IntoIter, T>
+    pub fn score<T, I, R>(&self, items: I) -> ScoreStream<'_, I::IntoIter, T>
     where
-        I: IntoIterator<Item = Result<(Images, T)>>,
+        I: IntoIterator<Item = Result<(R, T)>>,
+        R: Into<InputRows>,
     {
         self.score_observed(items, Arc::new(()))
     }
 
     /// As [`Stage::score`], with an observer that sees every image.
-    pub fn score_observed<T, I, O>(&self, items: I, observer: Arc<O>) -> ScoreStream<'_, I::IntoIter, T, O>
+    pub fn score_observed<T, I, R, O>(&self, items: I, observer: Arc<O>) -> ScoreStream<'_, I::IntoIter, T, O>
     where
-        I: IntoIterator<Item = Result<(Images, T)>>,
+        I: IntoIterator<Item = Result<(R, T)>>,
+        R: Into<InputRows>,
         O: Observer,
     {
         ScoreStream::new(self, items.into_iter(), observer)
@@ -75,9 +77,10 @@ impl<'a, I, T, O: Observer> ScoreStream<'a, I, T, O> {
     }
 }
 
-impl<I, T, O> ScoreStream<'_, I, T, O>
+impl<I, T, R, O> ScoreStream<'_, I, T, O>
 where
-    I: Iterator<Item = Result<(Images, T)>>,
+    I: Iterator<Item = Result<(R, T)>>,
+    R: Into<InputRows>,
     O: Observer,
 {
     fn fill(&mut self) -> Result<()> {
@@ -86,12 +89,13 @@ where
             && self.in_flight_bytes <= MAX_IN_FLIGHT_BYTES
         {
             match self.items.next() {
-                Some(Ok((images, mine))) => {
-                    let bytes = images.bytes();
+                Some(Ok((rows, mine))) => {
+                    let rows = rows.into();
+                    let bytes = rows.bytes();
                     let (sender, answer) = bounded(1);
-                    // The stream may be dropped while its images are scored.
+                    // The stream may be dropped while its rows are scored.
                     let send = move |scored| drop(sender.send(scored));
-                    self.stage.submit_observed(images, &self.observer, Arc::downgrade(&self.alive), send)?;
+                    self.stage.submit_observed(rows, &self.observer, Arc::downgrade(&self.alive), send)?;
                     self.in_flight_bytes += bytes;
                     self.in_flight.push_back(InFlight { mine, bytes, answer });
                 }
@@ -116,9 +120,10 @@ where
     }
 }
 
-impl<I, T, O> Iterator for ScoreStream<'_, I, T, O>
+impl<I, T, R, O> Iterator for ScoreStream<'_, I, T, O>
 where
-    I: Iterator<Item = Result<(Images, T)>>,
+    I: Iterator<Item = Result<(R, T)>>,
+    R: Into<InputRows>,
     O: Observer,
 {
     /// What the caller sent with the images, and their scores.

@@ -9,13 +9,14 @@ use crossbeam::channel::Receiver;
 use crossbeam::sync::WaitGroup;
 
 use super::item::ItemScores;
-use super::observer::{Observed, Observer};
+use super::observer::{Observed, ObservedEmbedding, Observer};
 use super::scored::{Scored, Timing, Values};
 use super::slots::Slots;
 use super::stats::StatsCounters;
-use crate::dataset::{Images, LoadOptions, OpenedImage};
-use crate::error::{Error, Result, RowError};
-use crate::image::ReusableResizer;
+use crate::dataset::{Embeddings, Images, InputRows, LoadOptions, OpenedImage};
+use crate::embedding::{EmbeddingScorer, to_unit_length};
+use crate::error::{Error, Result, RowError, RowErrorCode};
+use crate::image::{Preprocessing, ReusableResizer};
 use crate::model::Model;
 use crate::network::Scorer;
 
@@ -39,6 +40,8 @@ pub(super) enum Engine {
     Local(Box<Scorer>),
     /// The slots that go to the GPUs.
     Devices(Arc<Slots>),
+    /// A head on embeddings.
+    Embeddings(EmbeddingScorer),
 }
 
 /// Decodes and scores the images of one item at a time.
@@ -76,17 +79,31 @@ impl Worker {
         }
     }
 
-    /// Calls `answer` with the logits of all images: at once where they are computed here, else when they come back
+    /// Calls `answer` with the logits of all rows: at once where they are computed here, else when they come back
     /// from the device.
     pub fn score<O: Observer>(
         &mut self,
-        images: &Images,
+        rows: &InputRows,
         observer: &O,
         answer: impl FnOnce(Result<Scored<O::Value>>) + Send + 'static,
     ) {
-        match &self.engine {
-            Engine::Local(scorer) => answer(self.decoder.score_here(scorer, images, observer)),
-            Engine::Devices(slots) => self.decoder.score_on_devices(slots, images, observer, answer),
+        let Self { engine, decoder } = self;
+        match (engine, rows) {
+            (Engine::Local(scorer), InputRows::Images(images)) => {
+                answer(decoder.score_here(scorer, images, observer));
+            }
+            (Engine::Devices(slots), InputRows::Images(images)) => {
+                decoder.score_on_devices(slots, images, observer, answer);
+            }
+            (Engine::Embeddings(scorer), InputRows::Embeddings(embeddings)) => {
+                answer(Ok(decoder.score_embeddings(scorer, embeddings, observer)));
+            }
+            (Engine::Embeddings(_), InputRows::Images(_)) => {
+                answer(Err(Error::Config("the model scores embeddings, and was given images".into())));
+            }
+            (_, InputRows::Embeddings(_)) => {
+                answer(Err(Error::Config("the model scores images, and was given embeddings".into())));
+            }
         }
     }
 }
@@ -130,6 +147,52 @@ impl Decoder {
         Ok(Scored::new(Arc::clone(&self.model), rows, Values { width, numbers }, observed, timing))
     }
 
+    /// Logits of all embeddings, and these themselves as features where they are wanted, in passes of at most
+    /// `batch_rows`.
+    fn score_embeddings<O: Observer>(
+        &mut self,
+        scorer: &EmbeddingScorer,
+        embeddings: &Embeddings,
+        observer: &O,
+    ) -> Scored<O::Value> {
+        let (count, dimensions) = (embeddings.len(), scorer.space().dimensions());
+        let with_features = observer.wants_features() || self.model.needs_features();
+        let (width, classes) = (self.model.values_width(with_features), self.model.classes().len());
+        let mut rows: Vec<Result<(), RowError>> = Vec::with_capacity(count);
+        let (mut numbers, mut observed) = (Vec::with_capacity(count * width), Vec::with_capacity(count));
+        let mut timing = Timing::default();
+        let mut values = Vec::new();
+        while rows.len() < count {
+            let (start, end) = (rows.len(), (rows.len() + self.batch_rows).min(count));
+            let clock = Instant::now();
+            rows.extend(embeddings.read(start..end, dimensions, &mut values));
+            for (outcome, values) in rows[start..].iter_mut().zip(values.chunks_exact_mut(dimensions)) {
+                if outcome.is_ok() && !to_unit_length(values) {
+                    *outcome = Err(RowError::new(RowErrorCode::ZeroEmbedding, ""));
+                }
+            }
+            let outcomes = rows[start..].iter().zip(values.chunks_exact(dimensions));
+            observed.extend(outcomes.map(|(outcome, values)| {
+                let values = outcome.as_ref().map(|()| values);
+                observer.observe_embedding(&ObservedEmbedding { values })
+            }));
+            timing.decode += clock.elapsed();
+            self.counters.decoded(end - start);
+            let clock = Instant::now();
+            let logits = scorer.logits(&values);
+            for (logits, values) in logits.chunks_exact(classes).zip(values.chunks_exact(dimensions)) {
+                numbers.extend_from_slice(logits);
+                if with_features {
+                    numbers.extend_from_slice(values);
+                }
+            }
+            timing.network += clock.elapsed();
+            self.counters.passed(rows[start..].iter().filter(|row| row.is_ok()).count());
+        }
+        self.counters.done(&rows, timing);
+        Scored::new(Arc::clone(&self.model), rows, Values { width, numbers }, observed, timing)
+    }
+
     /// Decodes all images into slots. It waits for room there, not for logits.
     fn score_on_devices<O: Observer>(
         &mut self,
@@ -143,7 +206,7 @@ impl Decoder {
         let width = self.model.values_width(true);
         let item = Arc::new(ItemScores::new(count, width));
         let (mut rows, mut observed) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let (clock, image_bytes) = (Instant::now(), self.model.config().preprocessing.image_bytes());
+        let (clock, image_bytes) = (Instant::now(), preprocessing_of(&self.model).image_bytes());
         let mut pixels = vec![0; slots.part_rows().min(count) * image_bytes];
         let (mut kept, mut waited) = (Vec::new(), Duration::ZERO);
         for row in 0..count {
@@ -189,7 +252,11 @@ impl Decoder {
             Err(error) => (None, Err(error)),
         };
         let value = observer.observe(&Observed { images, row, encoded: encoded.as_deref(), pixels: decoded.as_ref() });
-        let preprocessing = &self.model.config().preprocessing;
+        let preprocessing = preprocessing_of(&self.model);
         (decoded.and_then(|image| preprocessing.apply_into(&image, &mut self.resizer, out)), value)
     }
+}
+
+fn preprocessing_of(model: &Model) -> &Preprocessing {
+    &model.input().images().expect("networks are given images").preprocessing
 }

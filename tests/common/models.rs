@@ -6,7 +6,7 @@ use dismax::calibration::CalibrationOptions;
 use dismax::image::Preprocessing;
 use dismax::loss::Loss;
 use dismax::metrics::LabelledLogits;
-use dismax::model::{FORMAT_VERSION, Model, ModelConfig, NamedTensors};
+use dismax::model::{FORMAT_VERSION, ImageInput, Model, ModelConfig, ModelInput, NamedTensors};
 use dismax::network::{Architecture, Network};
 use tch::{Device, Tensor};
 
@@ -14,12 +14,15 @@ use tch::{Device, Tensor};
 pub fn config() -> ModelConfig {
     ModelConfig {
         format_version: FORMAT_VERSION,
-        architecture: Architecture::Resnet20,
-        loss: Loss::Dismax,
+        input: input(Architecture::Resnet20),
         classes: ["cat", "dog", "ship"].map(String::from).to_vec(),
-        preprocessing: Preprocessing::new(8, 8),
         origin: "random weights".into(),
     }
+}
+
+/// Images of 8x8 pixels, scored by this network.
+pub fn input(architecture: Architecture) -> ModelInput {
+    ModelInput::Images(ImageInput { architecture, loss: Loss::Dismax, preprocessing: Preprocessing::new(8, 8) })
 }
 
 /// Weights that the seed decides.

@@ -85,6 +85,27 @@ impl FeatureStatistics {
         Self { training, early: Arc::new(early), calibration, unknown: None }
     }
 
+    /// Of embeddings, from rows `[C]`, means `[C, F]` and covariance `[F, F]` within classes, and MDS of some rows.
+    ///
+    /// An embedding has no early stages: [`Score::MdsEarly`](crate::Score::MdsEarly) orders rows as
+    /// [`Score::Mds`](crate::Score::Mds) does.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for parts that do not fit together, or are not finite.
+    pub fn of_embeddings(rows: &[u64], means: &[f64], covariance: &[f64], mds: Vec<f32>) -> Result<Self> {
+        let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<f32>>();
+        Self::of_parts(FeatureParts {
+            stages: vec![means.len() / rows.len().max(1)],
+            rows: rows.to_vec(),
+            means: single(means),
+            covariance: single(covariance),
+            early: vec![0.0; mds.len()],
+            mds,
+            features: Vec::new(),
+            calibration: Vec::new(),
+        })
+    }
+
     /// From what a file holds.
     ///
     /// # Errors

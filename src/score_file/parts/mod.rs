@@ -43,13 +43,13 @@ pub fn score_to_parts(
     run: &mut Run<'_>,
 ) -> Result<ScoreSummary> {
     let columns = columns_of(stage.model(), options)?;
-    stage.image_column(dataset)?;
+    stage.input_column(dataset)?;
     let schema = columns.schema(dataset.schema())?;
     let settings = PartsSettings {
         model_digest: stage.model().digest(),
         alpha: columns.alpha(),
         load: stage.load_options(),
-        image: stage.wanted_image_column(),
+        column: stage.wanted_column(),
         precision: if stage.gpus() > 0 { "f16" } else { "f32" },
     };
     let parts = PartsRun::begin(dataset, target, &settings, options, run)?;

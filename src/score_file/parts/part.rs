@@ -23,8 +23,8 @@ pub struct PartOptions {
     pub prediction_set: Option<f64>,
     /// What becomes of a row that cannot be scored.
     pub on_error: OnError,
-    /// The image column, where one is named.
-    pub image: Option<String>,
+    /// The column that is scored, where one is named.
+    pub column: Option<String>,
     /// Most pixels of an image.
     pub max_pixels: u64,
     /// Most rows of a row group.
@@ -56,7 +56,7 @@ pub fn score_part(
     run: &mut Run<'_>,
 ) -> Result<PartCounts> {
     let columns = Columns::try_new(stage, &options.prefix)?.with_alphas(Some(options.alpha), options.prediction_set)?;
-    stage.image_column(dataset)?;
+    stage.input_column(dataset)?;
     let schema = columns.schema(dataset.schema())?;
     let write = write_options(&WriteOptions {
         row_group_rows: options.row_group_rows,

@@ -26,8 +26,8 @@ pub struct PartsSettings<'a> {
     pub alpha: f64,
     /// How images are loaded.
     pub load: LoadOptions,
-    /// The image column, where one is named.
-    pub image: Option<&'a str>,
+    /// The column that is scored, where one is named.
+    pub column: Option<&'a str>,
     /// Arithmetic of the network: `f32` or `f16`.
     pub precision: &'a str,
 }
@@ -41,8 +41,8 @@ impl PartsSettings<'_> {
             ("reading of paths".into(), self.load.read_paths.to_string()),
             ("precision".into(), self.precision.into()),
         ]);
-        if let Some(image) = self.image {
-            settings.insert("image column".into(), image.to_owned());
+        if let Some(column) = self.column {
+            settings.insert("column".into(), column.to_owned());
         }
         if let Some(alpha) = options.prediction_set {
             settings.insert("alpha of prediction sets".into(), alpha.to_string());
