@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use dismax::calibration::{CalibrationOptions, Objective};
 use dismax::cancel::Cancel;
 use dismax::dataset::{BadFile, LoadOptions, OnBadFile, OpenOptions};
+use dismax::embedding::EmbeddingHead;
 use dismax::image::Limits;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
@@ -28,6 +29,12 @@ pub struct ImageArgs {
     #[arg(long, value_name = "COLUMN")]
     pub image: Option<String>,
 
+    /// Column of embeddings, for a model of embeddings. Needed only if several columns fit.
+    ///
+    /// Lists of float16, float32 or float64, of fixed size or not. `dismax train --embedding` makes such a model.
+    #[arg(long, value_name = "COLUMN", conflicts_with = "image")]
+    pub embedding: Option<String>,
+
     /// Reject images with more pixels than this before they are decoded.
     #[arg(long, value_name = "PIXELS", default_value_t = Limits::default().max_pixels)]
     pub max_pixels: u64,
@@ -40,6 +47,11 @@ pub struct ImageArgs {
 }
 
 impl ImageArgs {
+    /// The column that was named.
+    pub fn column(&self) -> Option<&str> {
+        self.image.as_deref().or(self.embedding.as_deref())
+    }
+
     /// As the library takes it.
     pub fn load(&self) -> LoadOptions {
         LoadOptions {
@@ -127,7 +139,7 @@ impl StageArgs {
             device: self.device,
             batch_rows: self.batch_size.unwrap_or(0),
             workers: self.workers.unwrap_or(0),
-            image: image.image.clone(),
+            column: image.column().map(str::to_owned),
             load: image.load(),
         }
     }
@@ -191,6 +203,11 @@ where
 /// Names of the networks.
 pub fn architectures() -> impl TypedValueParser<Value = Architecture> {
     named(Architecture::ALL.map(Architecture::name))
+}
+
+/// Names of the heads on embeddings.
+pub fn heads() -> impl TypedValueParser<Value = EmbeddingHead> {
+    named(EmbeddingHead::ALL.map(EmbeddingHead::name))
 }
 
 /// Names of the losses.

@@ -59,7 +59,7 @@ impl ClusterArgs {
         check(input, images)?;
         let runtime = crate::runtime()?;
         let cluster = self.connect(&runtime)?.expect("the caller saw that there are addresses");
-        let load = (images.image.clone(), images.load());
+        let load = (images.column().map(str::to_owned), images.load());
         let scanner = RemoteScanner::try_new(cluster, runtime.handle().clone(), model, load, cancel)?;
         Ok((scanner, runtime))
     }

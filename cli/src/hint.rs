@@ -11,6 +11,7 @@ use dismax_train::TrainError;
 pub fn hint(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::Column { role: ColumnRole::Image, .. } => "--image COLUMN names the images, also a column of file paths",
+        Error::Column { role: ColumnRole::Embedding, .. } => "--embedding COLUMN names the embeddings",
         Error::Column { role: ColumnRole::Label, .. } => "--label COLUMN names the labels",
         Error::ColumnTaken { .. } => "--prefix gives the new columns other names, for example --prefix dismax_",
         Error::PathsNotAllowed { .. } => "--read-paths opens the files that they name",

@@ -62,7 +62,8 @@ impl HeldOutPlan {
     }
 }
 
-fn fraction_of_rows(labels: &RowLabels, fraction: f64, seed: u64) -> Vec<bool> {
+/// For each row whether it is among the `fraction` that is held out of every class.
+pub(super) fn fraction_of_rows(labels: &RowLabels, fraction: f64, seed: u64) -> Vec<bool> {
     let labelled: Vec<(usize, u32)> =
         labels.classes.iter().enumerate().filter_map(|(row, class)| class.map(|class| (row, class))).collect();
     let classes: Vec<u32> = labelled.iter().map(|(_, class)| *class).collect();
@@ -98,7 +99,7 @@ impl HeldOutFiles {
 }
 
 /// A share in percent to four places, without the digits that binary fractions add.
-fn percent(share: f64) -> f64 {
+pub(super) fn percent(share: f64) -> f64 {
     (share * 1e6).round() / 1e4
 }
 

@@ -9,6 +9,8 @@
 //! progress and cancellation; [`TrainEvent`]s tell the rest: the plan, finished epochs, a model that could not be
 //! calibrated.
 //!
+//! [`fit_embeddings`] makes a model of embeddings, in closed form and one pass.
+//!
 //! After every epoch a checkpoint is written next to the bundle, at [`checkpoint_path`]. A job with `resume` continues
 //! from it, on a CPU to the same weights bit for bit. Errors that only a training can have are [`TrainError`]s in
 //! [`dismax::Error::Extension`].
@@ -32,6 +34,8 @@ mod data;
 mod decode;
 mod device_fit;
 mod device_trainer;
+mod embedding_rows;
+mod embeddings;
 mod error;
 mod flat;
 #[cfg(test)]
@@ -60,6 +64,7 @@ mod training_set;
 
 pub use self::augment::Augmentation;
 pub use self::collector::LeftOut;
+pub use self::embeddings::{EmbeddingFit, EmbeddingJob, fit_embeddings};
 pub use self::error::TrainError;
 pub use self::job::{HeldOut, TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
 pub use self::optimizer::SgdOptions;

@@ -8,7 +8,9 @@ use dismax::device::{on_device, training_kind};
 use dismax::error::{Error, Result};
 use dismax::image::Preprocessing;
 use dismax::metrics::LabelledLogits;
-use dismax::model::{EpochRecord, FORMAT_VERSION, HeldOutFeatures, Model, ModelConfig, TrainingHistory};
+use dismax::model::{
+    EpochRecord, FORMAT_VERSION, HeldOutFeatures, ImageInput, Model, ModelConfig, ModelInput, TrainingHistory,
+};
 use dismax::network::Scorer;
 use dismax::run::Run;
 use dismax::score::{RowOutput, class_and_confidence};
@@ -139,7 +141,7 @@ fn calibrate(
     device: tch::Device,
 ) -> Result<()> {
     let scorer = model.scorer(device)?;
-    let mut moments = FeatureMoments::new(model.config().architecture.stages(), model.classes().len());
+    let mut moments = FeatureMoments::new(model.input().stages(), model.classes().len());
     let (mut part, (height, width)) = (LabelledImages::default(), examples.size());
     let mut trained_on = examples.epoch(0).take(FEATURE_ROWS).peekable();
     while let Some(example) = trained_on.next().transpose()? {
@@ -173,7 +175,8 @@ fn calibrate(
 
 /// Logits and features of all images by the finished model, row by row.
 fn score(model: &Model, scorer: &Scorer, images: &LabelledImages, mut each: impl FnMut(RowOutput<'_>)) -> Result<()> {
-    let size = (model.config().preprocessing.height, model.config().preprocessing.width);
+    let preprocessing = &model.input().images().expect("a network is trained on images").preprocessing;
+    let size = (preprocessing.height, preprocessing.width);
     for start in (0..images.len()).step_by(SCORING_ROWS) {
         let end = images.len().min(start + SCORING_ROWS);
         let values = scorer.values(&images.center_crops(start..end, size), true)?;
@@ -202,10 +205,12 @@ fn config(state: &TrainingState, scoring: &Preprocessing) -> ModelConfig {
     let TrainingState { options, classes, data, .. } = state;
     ModelConfig {
         format_version: FORMAT_VERSION,
-        architecture: options.architecture,
-        loss: options.loss,
+        input: ModelInput::Images(ImageInput {
+            architecture: options.architecture,
+            loss: options.loss,
+            preprocessing: Preprocessing { mean: options.mean, std: options.std, ..scoring.clone() },
+        }),
         classes: classes.clone(),
-        preprocessing: Preprocessing { mean: options.mean, std: options.std, ..scoring.clone() },
         origin: format!(
             "trained with dismax {} on {} images ({} epochs, batch size {}, {} schedule up to a learning rate of {}, weight \
              decay {}, seed {})",

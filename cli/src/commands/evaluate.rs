@@ -80,7 +80,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let others = args.ood.iter().map(open).collect::<Result<Vec<_>>>()?;
     // What can be known now must not be found out after the test set has been scored.
     for dataset in others.iter().chain([&test]) {
-        dataset.image_column(args.images.image.as_deref())?;
+        model.input_column(dataset, args.images.column(), &args.images.load())?;
     }
     if let Some(folder) = &args.charts {
         fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;

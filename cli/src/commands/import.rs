@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use dismax::dataset::Dataset;
 use dismax::image::Preprocessing;
 use dismax::loss::Loss;
-use dismax::model::{FORMAT_VERSION, Model, ModelConfig};
+use dismax::model::{FORMAT_VERSION, ImageInput, Model, ModelConfig, ModelInput};
 use dismax::network::Architecture;
 use dismax::{Error, Result};
 
@@ -83,10 +83,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let (mean, std) = (preprocessing.mean, preprocessing.std);
     let config = ModelConfig {
         format_version: FORMAT_VERSION,
-        architecture: args.arch,
-        loss: args.loss,
+        input: ModelInput::Images(ImageInput { architecture: args.arch, loss: args.loss, preprocessing }),
         classes,
-        preprocessing,
         origin: format!(
             "imported from {}",
             args.checkpoint.file_name().unwrap_or(args.checkpoint.as_os_str()).to_string_lossy()

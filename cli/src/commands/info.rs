@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dismax::dataset::{Dataset, ImageColumn, RowLabels};
-use dismax::model::{Model, ModelConfig};
+use dismax::model::{Model, ModelConfig, ModelInput};
 use dismax::text::harmless;
 use dismax::{Error, Result};
 use serde::Serialize;
@@ -85,9 +85,16 @@ struct ModelReport<'a> {
 
 fn model(args: &Args, name: &str) -> Result<Outcome> {
     let model = Model::read(name)?;
-    let device = args.device.resolve()?;
-    let scorer = model.scorer(device)?;
-    let difference = model.self_check().verify(&scorer).map_err(|message| Error::model(name, message))?;
+    let (device, difference) = match model.input() {
+        ModelInput::Images(_) => {
+            let device = args.device.resolve()?;
+            (device, model.self_check().verify(&model.scorer(device)?))
+        }
+        ModelInput::Embeddings(_) => {
+            (dismax::Device::Cpu.resolve()?, model.self_check().verify_embeddings(&model.embedding_scorer()?))
+        }
+    };
+    let difference = difference.map_err(|message| Error::model(name, message))?;
     let report = ModelReport {
         model: name,
         digest: model.digest(),
@@ -102,14 +109,15 @@ fn model(args: &Args, name: &str) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let config = report.config;
-    let preprocessing = &config.preprocessing;
     let mut lines = vec![
         ("model", name.to_owned()),
-        ("network", format!("{} with {}", config.architecture, config.loss)),
+        ("network", config.input.to_string()),
         ("classes", format!("{}: {}", config.classes.len(), listing(&config.classes, 20))),
-        ("images", format!("{}x{} pixels", preprocessing.height, preprocessing.width)),
-        ("origin", harmless(&config.origin)),
     ];
+    if let Some(images) = config.input.images() {
+        lines.push(("images", format!("{}x{} pixels", images.preprocessing.height, images.preprocessing.width)));
+    }
+    lines.push(("origin", harmless(&config.origin)));
     match &report.calibration {
         Some(calibration) => lines.extend(calibration.lines()),
         None => lines.push(("calibration", format!("none; run `dismax calibrate {name} --data VALIDATION`"))),

@@ -17,6 +17,8 @@ mod score;
 mod sql;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "train")]
+mod train_embeddings;
 #[cfg(feature = "cluster")]
 mod worker;
 

@@ -204,7 +204,7 @@ fn on_cluster(
     check(&InputArgs { on_bad_file: OnBadFileArg::Fail }, &args.images)?;
     let runtime = crate::runtime()?;
     let cluster = args.cluster.connect(&runtime)?.expect("there are addresses");
-    let load = (args.images.image.as_deref(), args.images.load());
+    let load = (args.images.column(), args.images.load());
     let score = |run: &mut Run<'_>| {
         let run = dismax_cluster::score_to_parts(&cluster, (&name, model), dataset, out, load, options, run);
         Ok(runtime.block_on(run)?)

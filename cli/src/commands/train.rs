@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use dismax::Result;
 use dismax::calibration::CalibrationOptions;
+use dismax::embedding::EmbeddingHead;
 use dismax::loss::Loss;
 use dismax::model::EpochRecord;
 use dismax::model::Model;
@@ -14,8 +15,10 @@ use dismax::{Device, Error};
 use dismax_train::{HeldOut, Recipe, Schedule, TrainEvent, TrainJob, TrainingPlan, checkpoint_path, train};
 use serde::Serialize;
 
+use super::train_embeddings;
 use crate::args::{
-    self, CalibrationArgs, ImageArgs, InputArgs, LabelArgs, Rgb, architectures, at_least_one, losses, named, positive,
+    self, CalibrationArgs, ImageArgs, InputArgs, LabelArgs, Rgb, architectures, at_least_one, heads, losses, named,
+    positive,
 };
 use crate::context::Context;
 use crate::exit::Outcome;
@@ -32,6 +35,8 @@ Examples:
   dismax train train.parquet --out model --arch resnet34 --loss dismax-dagger --schedule multi-step --epochs 300
   # After an interruption
   dismax train train.parquet --out model --resume
+  # On embeddings that another network made: one pass, no epochs
+  dismax train vectors.parquet --embedding clip --out model
 
 After every epoch, on a GPU once a minute, a checkpoint is written next to the model. --resume with the same flags continues
 from it; on a CPU the result is the same bit for bit. The model folder holds the network, its calibration, a model card and a training chart.";
@@ -41,94 +46,99 @@ from it; on a CPU the result is the same bit for bit. The model folder holds the
 pub struct Args {
     /// Labelled training images: Parquet, Arrow or tar files, folders of these or of images, addresses, patterns.
     #[arg(required = true, value_name = "TRAIN")]
-    inputs: Vec<String>,
+    pub inputs: Vec<String>,
 
     /// Folder to write the model to.
     #[arg(long, value_name = "MODEL")]
-    out: PathBuf,
+    pub out: PathBuf,
 
     /// Replace an existing model and, without --resume, its checkpoint.
     #[arg(long)]
-    force: bool,
+    pub force: bool,
 
     /// Continue from the checkpoint of an interrupted training if there is one.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "embedding")]
     resume: bool,
 
     /// Rows for validation, calibration and thresholds: a fraction of every class, or files (repeatable).
     #[arg(long, value_name = "FRACTION|FILE", default_value = "0.1")]
-    validation: Vec<String>,
+    pub validation: Vec<String>,
 
     /// Print the result as JSON to standard output.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 
     /// Network architecture. The first four are for small images, resnet18 is for photographs.
-    #[arg(long, value_parser = architectures(), default_value_t = Architecture::Resnet20, help_heading = "Recipe")]
+    #[arg(long, value_parser = architectures(), default_value_t = Architecture::Resnet20, conflicts_with = "embedding", help_heading = "Recipe")]
     arch: Architecture,
 
     /// Loss; it also determines the head. dismax-dagger adds fractional probability regularization, for large networks and
     /// long trainings.
-    #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax, help_heading = "Recipe")]
+    #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax, conflicts_with = "embedding", help_heading = "Recipe")]
     loss: Loss,
 
     /// Passes over the training rows [default: 30 for one-cycle, 100 on a GPU with batches of 512 or more; else
     /// 300].
-    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "embedding", help_heading = "Recipe")]
     epochs: Option<usize>,
 
     /// Rows per optimiser step [default: 64; 512 for one-cycle on a GPU with 32,768 training rows or more].
-    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "embedding", help_heading = "Recipe")]
     batch_size: Option<usize>,
 
     /// Peak learning rate [default: 0.1; 0.4 for one-cycle on a GPU with batches of 512 or more].
-    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Recipe")]
+    #[arg(long, value_name = "X", value_parser = positive, conflicts_with = "embedding", help_heading = "Recipe")]
     lr: Option<f64>,
 
     /// L2 penalty on all parameters [default: 5e-4 for one-cycle, else 1e-4].
-    #[arg(long, value_name = "X", help_heading = "Recipe")]
+    #[arg(long, value_name = "X", conflicts_with = "embedding", help_heading = "Recipe")]
     weight_decay: Option<f64>,
 
     /// Learning rate schedule [default: one-cycle].
-    #[arg(long, value_parser = named::<Schedule, _>(Schedule::ALL.map(Schedule::name)), help_heading = "Recipe")]
+    #[arg(long, value_parser = named::<Schedule, _>(Schedule::ALL.map(Schedule::name)), conflicts_with = "embedding", help_heading = "Recipe")]
     schedule: Option<Schedule>,
 
     /// Random seed for held-out rows, initial weights, row order and augmentation.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recipe")]
-    seed: u64,
+    pub seed: u64,
 
     /// Input size of the network, 32 or HEIGHTxWIDTH [default: the images' size if the first 64 share a small one, else
     /// 32; 224 for resnet18].
-    #[arg(long, value_name = "SIZE", value_parser = args::size, help_heading = "Recipe")]
+    #[arg(long, value_name = "SIZE", value_parser = args::size, conflicts_with = "embedding", help_heading = "Recipe")]
     image_size: Option<(u32, u32)>,
 
     /// No random mirroring: for digits, text and anything that has a left and a right.
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, conflicts_with = "embedding", help_heading = "Recipe")]
     no_flip: bool,
 
     /// No random cropping.
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, conflicts_with = "embedding", help_heading = "Recipe")]
     no_crop: bool,
 
     /// Channel means from 0 to 1 [default: measured on the training images].
-    #[arg(long, value_name = "R,G,B", requires = "std", help_heading = "Recipe")]
+    #[arg(long, value_name = "R,G,B", requires = "std", conflicts_with = "embedding", help_heading = "Recipe")]
     mean: Option<Rgb>,
 
     /// Channel standard deviations from 0 to 1 [default: measured on the training images].
-    #[arg(long, value_name = "R,G,B", requires = "mean", help_heading = "Recipe")]
+    #[arg(long, value_name = "R,G,B", requires = "mean", conflicts_with = "embedding", help_heading = "Recipe")]
     std: Option<Rgb>,
 
-    #[command(flatten)]
-    calibration: CalibrationArgs,
+    /// Head on embeddings, with --embedding. mahalanobis finds rows that are far from everything better, dismax those
+    /// between the classes.
+    #[arg(long, value_parser = heads(), default_value_t = EmbeddingHead::Dismax, requires = "embedding", help_heading = "Recipe")]
+    pub head: EmbeddingHead,
 
     #[command(flatten)]
-    input: InputArgs,
+    pub calibration: CalibrationArgs,
+
+    #[command(flatten)]
+    pub input: InputArgs,
 
     #[command(flatten)]
     images: ImageArgs,
 
     #[command(flatten)]
-    labels: LabelArgs,
+    pub labels: LabelArgs,
 
     /// Where to train: auto, cpu, cuda or cuda:N.
     #[arg(
@@ -140,9 +150,8 @@ pub struct Args {
     )]
     device: Device,
 
-    /// Replicas of the network that share each batch [default: one per core on a CPU, one on a GPU].
-    ///
-    /// Each replica computes its own batch-norm statistics, so this changes the result.
+    /// Replicas of the network that compute at the same time, on a CPU 32 rows each [default: one per core on a CPU, one on a
+    /// GPU]. Does not change the result on a CPU.
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Machine")]
     workers: Option<usize>,
 
@@ -165,6 +174,9 @@ struct Summary<'a> {
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+    if let Some(embedding) = &args.images.embedding {
+        return train_embeddings::run(args, embedding, context);
+    }
     let job = job(args)?;
     let mut narrator = Narrator::new(context);
     let result = context.watch(|run| train(&job, run, &mut |event| narrator.tell(event)));
@@ -220,7 +232,7 @@ fn job(args: &Args) -> Result<TrainJob> {
     })
 }
 
-fn held_out(values: &[String]) -> Result<HeldOut> {
+pub fn held_out(values: &[String]) -> Result<HeldOut> {
     let fractions: Vec<f64> = values.iter().filter_map(|value| value.parse().ok()).collect();
     match (fractions.as_slice(), values.len()) {
         ([fraction], 1) => Ok(HeldOut::Fraction(*fraction)),
@@ -229,7 +241,7 @@ fn held_out(values: &[String]) -> Result<HeldOut> {
     }
 }
 
-fn describe(model: &Model, out: &Path, context: &Context) {
+pub fn describe(model: &Model, out: &Path, context: &Context) {
     let name = out.display().to_string();
     let mut lines = vec![("model", name.clone())];
     let report = CalibrationReport::of(model);

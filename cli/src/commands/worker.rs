@@ -76,7 +76,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if args.models.is_empty() && args.model_store.is_none() {
         return Err(Error::Config("a worker scores with models: give --model, --model-store or both".into()));
     }
-    let images = ImageArgs { image: None, max_pixels: args.max_pixels, read_paths: false };
+    let images = ImageArgs { image: None, embedding: None, max_pixels: args.max_pixels, read_paths: false };
     let options = WorkerOptions {
         listen: Some(args.listen),
         models: models::named(&args.models)?,

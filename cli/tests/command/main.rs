@@ -1,6 +1,7 @@
 //! The `dismax` command as its users meet it: what it prints, writes and returns.
 
 mod audit;
+mod embeddings;
 mod filter;
 mod gate;
 mod interrupt;

@@ -115,7 +115,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         }),
         None if is_on_workers(args) => Err(Error::Config("workers score with a model: --cluster needs --model".into())),
         None => {
-            let StageOptions { workers, image, load, .. } = args.stage.options(&args.images);
+            let StageOptions { workers, column: image, load, .. } = args.stage.options(&args.images);
             let images = DecodeOptions { workers, image, load };
             context.watch(|run| audit_images(&images, &inputs, out, &options, run))
         }

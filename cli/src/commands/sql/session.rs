@@ -17,7 +17,7 @@ pub fn open(
     args: &Args,
     #[cfg_attr(not(feature = "cluster"), expect(unused_variables))] runtime: &Runtime,
 ) -> Result<SessionContext> {
-    let images = ImageArgs { image: None, max_pixels: args.max_pixels, read_paths: false };
+    let images = ImageArgs { image: None, embedding: None, max_pixels: args.max_pixels, read_paths: false };
     let options: StageOptions = args.stage.options(&images);
     let mut models = Models::new().with_options(options);
     let named = models::named(&args.models)?;
