@@ -14,7 +14,7 @@ use super::scan::{Scan, Seen};
 use super::text::clipped;
 use super::thumbnails::ThumbnailWriter;
 use dismax::calibration::Calibration;
-use dismax::dataset::{Chunk, Dataset, Given, Images, LabelColumn};
+use dismax::dataset::{Chunk, Dataset, Given, InputRows, LabelColumn};
 use dismax::error::{Error, Result, RowErrorCode};
 use dismax::run::{Progress, Run};
 use dismax::score::RowScores;
@@ -148,7 +148,7 @@ impl<S: Scan> Pass<'_, S> {
         task: &'static str,
         run: &mut Run<'_>,
     ) -> Result<Collected> {
-        let image = self.scan.image_column(dataset)?;
+        let input = self.scan.input_column(dataset)?;
         let columns: Vec<usize> =
             wanted.label.iter().map(LabelColumn::index).chain(wanted.groups.iter().map(|group| group.index)).collect();
         let (scan, calibration) = (self.scan, self.calibration);
@@ -180,8 +180,8 @@ impl<S: Scan> Pass<'_, S> {
                 let array = chunk.record_batch.column_by_name(name).ok_or_else(|| missing(name, &chunk))?.clone();
                 group.push(&array)?;
             }
-            let images = image.images(&chunk)?;
-            collected.add(&seen, &images, labels, calibration, &mut probabilities, aside)?;
+            let inputs = input.rows(&chunk)?;
+            collected.add(&seen, &inputs, labels, calibration, &mut probabilities, aside)?;
             run.report(Progress { task, rows: collected.len() as u64, of: dataset.rows(), failed: 0 })?;
         }
         if u32::try_from(collected.len()).is_err() {
@@ -262,7 +262,7 @@ impl Collected {
     fn add(
         &mut self,
         seen: &Seen,
-        images: &Images,
+        inputs: &InputRows,
         labels: Vec<Given>,
         calibration: Option<&Calibration>,
         probabilities: &mut [f32],
@@ -270,7 +270,7 @@ impl Collected {
     ) -> Result<()> {
         for (row, (label, image)) in labels.into_iter().zip(seen.observed()).enumerate() {
             let label = self.class_of(label);
-            let name = images.name(row);
+            let name = inputs.name(row);
             // A prediction, nothing without a model, or why the row has none.
             let calibrated = seen.output(row).map_err(Clone::clone).and_then(|output| {
                 output.zip(calibration).map(|(output, by)| by.apply(output, probabilities)).transpose()

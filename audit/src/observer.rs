@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use dismax::RowErrorCode;
-use dismax::stage::{Observed, Observer, PortableObserver};
+use dismax::dataset::ImageDigest;
+use dismax::stage::{Observed, ObservedEmbedding, Observer, PortableObserver};
 use serde::{Deserialize, Serialize};
 
 use super::inspection::{EncodedFormat, Inspection, Inspector, is_cut_off};
@@ -66,7 +67,7 @@ impl Observer for ImageObserver {
         let (inspection, thumbnail) = inspected.unzip();
         let failed_to_decode = image.pixels.is_err_and(|error| error.code == RowErrorCode::DecodeFailed);
         ObservedImage {
-            digest: *digest.first_chunk().expect("a SHA-256 has 32 bytes"),
+            digest: short(digest),
             inspection,
             thumbnail: thumbnail.unwrap_or_default(),
             format: image.encoded.and_then(EncodedFormat::from_bytes),
@@ -74,4 +75,20 @@ impl Observer for ImageObserver {
             cut_off: failed_to_decode && image.encoded.is_some_and(is_cut_off),
         }
     }
+
+    /// There is nothing to be seen on an embedding.
+    fn observe_embedding(&self, embedding: &ObservedEmbedding<'_>) -> ObservedImage {
+        ObservedImage {
+            digest: short(embedding.digest()),
+            inspection: None,
+            thumbnail: Vec::new(),
+            format: None,
+            bytes: 0,
+            cut_off: false,
+        }
+    }
+}
+
+fn short(digest: ImageDigest) -> ShortDigest {
+    *digest.first_chunk().expect("a SHA-256 has 32 bytes")
 }

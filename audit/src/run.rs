@@ -187,7 +187,7 @@ fn audit_by(
 
 /// How many of an image's features the head sees: the last ones.
 fn head_features(model: &Model) -> usize {
-    model.config().architecture.stages().last().copied().expect("a network has stages")
+    model.input().stages().last().copied().expect("a network has stages")
 }
 
 /// Everything that can be refused before work begins. Returns the columns to read, and why there is no label column.
@@ -217,13 +217,13 @@ fn check(
     };
     options.rules.iter().try_for_each(|rule| rule.selection.require(|kind| kind.needs().iter().all(has)))?;
     let wanted = PassColumns { label, groups: group_columns(dataset, options)? };
-    scan.image_column(dataset)?;
+    scan.input_column(dataset)?;
     if let Some(reference) = inputs.reference {
         reference.require_distinct_files()?;
-        scan.image_column(reference)?;
+        scan.input_column(reference)?;
     }
     if let Some(unknown) = inputs.unknown {
-        scan.image_column(unknown)?;
+        scan.input_column(unknown)?;
     }
     Ok((wanted, no_labels))
 }
@@ -281,7 +281,7 @@ fn summarise(
         model: model.map(|model| ModelSummary {
             path: model.path().display().to_string(),
             digest: model.digest().to_owned(),
-            architecture: model.config().architecture.name().to_owned(),
+            architecture: model.input().to_string(),
             classes: model.classes().to_vec(),
         }),
         fdr: options.fdr,

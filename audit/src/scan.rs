@@ -7,7 +7,7 @@ use super::known_unknown::{KnownUnknown, Marks};
 use super::observer::{ImageObserver, ObservedImage};
 use dismax::RowError;
 use dismax::cancel::Cancel;
-use dismax::dataset::{Chunk, Dataset, ImageColumn};
+use dismax::dataset::{Chunk, Dataset, InputColumn};
 use dismax::error::Result;
 use dismax::run::Run;
 use dismax::score::RowOutput;
@@ -15,8 +15,8 @@ use dismax::stage::{Decoded, Decoders, Scanner, Scored};
 
 /// Shows the images of a dataset to an observer, in order.
 pub(super) trait Scan {
-    /// The image column of a dataset.
-    fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn>;
+    /// The column of a dataset with what is audited.
+    fn input_column(&self, dataset: &Dataset) -> Result<InputColumn>;
 
     /// Looks at what is known of unknown images: examples, and marks.
     fn known_unknown(
@@ -68,8 +68,8 @@ impl Seen {
 pub(super) struct WithModel<'a, S>(pub &'a S);
 
 impl<S: Scanner> Scan for WithModel<'_, S> {
-    fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn> {
-        self.0.image_column(dataset)
+    fn input_column(&self, dataset: &Dataset) -> Result<InputColumn> {
+        self.0.input_column(dataset)
     }
 
     fn known_unknown(
@@ -98,8 +98,8 @@ impl<S: Scanner> Scan for WithModel<'_, S> {
 pub(super) struct WithoutModel(pub Decoders);
 
 impl Scan for WithoutModel {
-    fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn> {
-        self.0.image_column(dataset)
+    fn input_column(&self, dataset: &Dataset) -> Result<InputColumn> {
+        self.0.image_column(dataset).map(InputColumn::Image)
     }
 
     fn known_unknown(

@@ -67,7 +67,7 @@ fn model(folder: &Path) -> Model {
     let dataset = write(folder, "patches.parquet", patches);
     let stage = stage(model.clone());
     let scan = stage.scan_observed(&dataset, None, Cancel::default(), Arc::new(WithFeatures)).expect("a scan");
-    let mut moments = FeatureMoments::new(model.config().architecture.stages(), 3);
+    let mut moments = FeatureMoments::new(model.input().stages(), 3);
     let mut calibration = CalibrationFeatures::new(model.feature_width());
     let (mut all, mut labels, mut row) = (Vec::new(), Vec::new(), 0usize);
     for scored in scan {

@@ -31,28 +31,28 @@ pub async fn score_to_parts(
     options: &ScoreOptions,
     run: &mut Run<'_>,
 ) -> Result<ScoreSummary> {
-    let (image, load) = load;
+    let (column, load) = load;
     let needed = Needed {
         name: model.0.into(),
         digest: model.1.digest().into(),
-        image: image.map(str::to_owned),
+        column: column.map(str::to_owned),
         max_pixels: Some(load.limits.max_pixels),
     };
     let model = Arc::new(model.1.clone());
     let columns = Columns::of_model(&model, &options.prefix)?.with_alphas(options.alpha, options.prediction_set)?;
-    load.require_paths(&dataset.image_column(image)?)?;
+    model.input_column(dataset, column, &load)?;
     columns.schema(dataset.schema())?;
     or_cancelled(&run.cancel, cluster.prepare(std::slice::from_ref(&needed))).await?;
     let precision = cluster.workers().precision()?;
     let settings =
-        PartsSettings { model_digest: &needed.digest, alpha: columns.alpha(), load, image, precision: &precision };
+        PartsSettings { model_digest: &needed.digest, alpha: columns.alpha(), load, column, precision: &precision };
     let parts = PartsRun::begin(dataset, target, &settings, options, run)?;
     let asked = PartOptions {
         prefix: options.prefix.clone(),
         alpha: columns.alpha(),
         prediction_set: options.prediction_set,
         on_error: options.on_error,
-        image: image.map(str::to_owned),
+        column: column.map(str::to_owned),
         max_pixels: load.limits.max_pixels,
         row_group_rows: options.write.row_group_rows,
         row_group_bytes: options.write.row_group_bytes,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::array::BooleanArray;
 use dismax::cancel::Cancel;
-use dismax::dataset::{BatchSize, Chunk, Dataset, ImageColumn, LoadOptions, PortableDataset};
+use dismax::dataset::{BatchSize, Chunk, Dataset, InputColumn, LoadOptions, PortableDataset};
 use dismax::model::Model;
 use dismax::stage::{PortableObserver, ScannedChunk, Scanner, Scored};
 use dismax::{Error as CoreError, Result as CoreResult, RowError};
@@ -48,11 +48,11 @@ impl RemoteScanner {
         cluster: Arc<Cluster>,
         runtime: Handle,
         (name, model): (&str, Arc<Model>),
-        (image, load): (Option<String>, LoadOptions),
+        (column, load): (Option<String>, LoadOptions),
         cancel: &Cancel,
     ) -> Result<Self> {
         let (digest, max_pixels) = (model.digest().to_owned(), Some(load.limits.max_pixels));
-        let needed = Needed { name: name.into(), digest, image, max_pixels };
+        let needed = Needed { name: name.into(), digest, column, max_pixels };
         runtime.block_on(or_cancelled(cancel, cluster.prepare(std::slice::from_ref(&needed))))?;
         Ok(Self { cluster, runtime, needed, model, load })
     }
@@ -70,7 +70,7 @@ impl RemoteScanner {
         let taken = Arc::new(AtomicUsize::new(0));
         let mut job = ScanJob {
             model: self.needed.digest.clone(),
-            image: self.needed.image.clone(),
+            column: self.needed.column.clone(),
             max_pixels: self.load.limits.max_pixels,
             observer: observer.into(),
             pieces,
@@ -96,7 +96,7 @@ impl RemoteScanner {
 /// The pieces of a dataset while workers score them.
 struct ScanJob {
     model: String,
-    image: Option<String>,
+    column: Option<String>,
     max_pixels: u64,
     observer: String,
     /// With their rows, where these are known.
@@ -117,7 +117,7 @@ impl Job for ScanJob {
         Ok(Work::Scan(Box::new(Scan {
             model: self.model.clone(),
             dataset: self.pieces[piece].0.clone(),
-            image: self.image.clone(),
+            column: self.column.clone(),
             max_pixels: self.max_pixels,
             observer: self.observer.clone(),
         })))
@@ -233,10 +233,8 @@ impl Scanner for RemoteScanner {
         &self.model
     }
 
-    fn image_column(&self, dataset: &Dataset) -> CoreResult<ImageColumn> {
-        let column = dataset.image_column(self.needed.image.as_deref())?;
-        self.load.require_paths(&column)?;
-        Ok(column)
+    fn input_column(&self, dataset: &Dataset) -> CoreResult<InputColumn> {
+        self.model.input_column(dataset, self.needed.column.as_deref(), &self.load)
     }
 
     fn gpus_busy(&self) -> (usize, Duration) {
@@ -255,8 +253,8 @@ impl Scanner for RemoteScanner {
         observer: Arc<O>,
         mut wanted: impl FnMut(&Chunk) -> CoreResult<Option<BooleanArray>>,
     ) -> CoreResult<impl Iterator<Item = CoreResult<ScannedChunk<O::Value>>>> {
-        let image = self.image_column(dataset)?;
-        let columns = columns.map(|others| others.iter().copied().chain([image.index()]).collect::<Vec<_>>());
+        let input = self.input_column(dataset)?;
+        let columns = columns.map(|others| others.iter().copied().chain([input.index()]).collect::<Vec<_>>());
         let chunks = dataset.read(READ, columns.as_deref())?;
         let mut incoming = self.start(dataset, O::NAME, &cancel)?;
         let width = self.model.values_width(observer.wants_features() || self.model.needs_features());

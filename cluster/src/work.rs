@@ -47,8 +47,8 @@ pub(crate) struct Needed {
     pub name: String,
     /// SHA-256 of its files.
     pub digest: String,
-    /// The image column, where a run names one.
-    pub image: Option<String>,
+    /// The column that is scored, where a run names one.
+    pub column: Option<String>,
     /// Most pixels of an image; the worker's own limit for queries.
     pub max_pixels: Option<u64>,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Needed {
 impl Needed {
     /// For queries.
     pub fn for_queries(model: &ModelName) -> Self {
-        Self { name: model.name.clone(), digest: model.digest.clone(), image: None, max_pixels: None }
+        Self { name: model.name.clone(), digest: model.digest.clone(), column: None, max_pixels: None }
     }
 
     /// The model alone.
@@ -71,8 +71,8 @@ pub(crate) struct Scan {
     /// Digest of the model.
     pub model: String,
     pub dataset: PortableDataset,
-    /// The image column, where one is named.
-    pub image: Option<String>,
+    /// The column that is scored, where one is named.
+    pub column: Option<String>,
     /// Most pixels of an image.
     pub max_pixels: u64,
     /// Name of the observer that looks at the images.

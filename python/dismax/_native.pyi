@@ -71,6 +71,7 @@ class Model:
         data: Data,
         *,
         image: str | None = None,
+        embedding: str | None = None,
         prefix: str = "",
         alpha: float | None = None,
         prediction_set: float | None = None,
@@ -85,7 +86,9 @@ class Model:
     @property
     def digest(self) -> str: ...
     @property
-    def architecture(self) -> str: ...
+    def architecture(self) -> str | None: ...
+    @property
+    def dimensions(self) -> int | None: ...
     @property
     def temperature(self) -> float: ...
     @property

@@ -96,6 +96,8 @@ impl Model {
     ///     batches; a dataset of Hugging Face; a relation.
     /// image : str, optional
     ///     Column with the images; needed only where several would do.
+    /// embedding : str, optional
+    ///     Column with the embeddings, for a model of embeddings; needed only where several would do.
     /// prefix : str
     ///     Goes in front of the names of the appended columns.
     /// alpha : float, optional
@@ -117,13 +119,14 @@ impl Model {
     ///     out-of-distribution), ``is_ood`` (whether it is at most alpha), and ``error`` (why a row could not be scored;
     ///     the other columns are then null).
     #[pyo3(signature = (
-        data, *, image=None, prefix="", alpha=None, prediction_set=None, on_bad_file="fail", batch_rows=None
+        data, *, image=None, embedding=None, prefix="", alpha=None, prediction_set=None, on_bad_file="fail", batch_rows=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn score(
         &self,
         data: &Bound<'_, PyAny>,
         image: Option<String>,
+        embedding: Option<String>,
         prefix: &str,
         alpha: Option<f64>,
         prediction_set: Option<f64>,
@@ -134,15 +137,20 @@ impl Model {
             return Err(Kind::Usage.raise(format!("batch_rows is at least 1 and at most {MAX_BATCH_ROWS}")));
         }
         let source = input::source(data, on_bad_file)?;
-        let image = match &source.dataset {
+        if image.is_some() && embedding.is_some() {
+            return Err(Kind::Usage.raise("a model scores images or embeddings: give one of the two"));
+        }
+        let wanted = image.or(embedding);
+        let column = match &source.dataset {
             // Files may say themselves where their images are.
             Some(dataset) => {
-                let column = dataset.image_column(image.as_deref()).map_err(|error| from_dismax(&error))?;
+                let column = self.stage.model().input_column(dataset, wanted.as_deref(), &self.stage.load_options());
+                let column = column.map_err(|error| from_dismax(&error))?;
                 Some(column.name().to_owned())
             }
-            None => image,
+            None => wanted,
         };
-        let options = ScoredOptions { image, prefix: prefix.to_owned(), alpha, prediction_set };
+        let options = ScoredOptions { column, prefix: prefix.to_owned(), alpha, prediction_set };
         let (plan, schema) =
             scored(Arc::clone(&source.table), Arc::clone(&self.stage), &options).map_err(|error| from_query(&error))?;
         Ok(Relation::of_plan(plan, &schema, source, batch_rows))
@@ -185,10 +193,16 @@ impl Model {
         self.stage.model().digest()
     }
 
-    /// Name of the network's architecture.
+    /// Name of the network's architecture; None for a model of embeddings.
     #[getter]
-    fn architecture(&self) -> String {
-        self.stage.model().config().architecture.to_string()
+    fn architecture(&self) -> Option<String> {
+        self.stage.model().input().images().map(|images| images.architecture.to_string())
+    }
+
+    /// Numbers of an embedding; None for a model of images.
+    #[getter]
+    fn dimensions(&self) -> Option<usize> {
+        self.stage.model().input().embeddings().map(|embeddings| embeddings.dimensions)
     }
 
     /// Temperature by which logits are divided.
@@ -223,7 +237,7 @@ impl Model {
         format!(
             "<dismax.Model {}: {}, {} classes, digest {}>",
             self.opened.path.display(),
-            model.config().architecture,
+            model.input(),
             model.classes().len(),
             model.digest().get(..12).unwrap_or_default()
         )

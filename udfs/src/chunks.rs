@@ -1,4 +1,4 @@
-//! An array of images cut into the items that the stage takes.
+//! An array of images or embeddings cut into the items that the stage takes.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use dismax::dataset::used_bytes;
 use dismax::stage::Stage;
 
-use crate::models::image_type;
+use crate::models::argument_type;
 
 /// Slices of an image array: of few rows where images are large.
 #[derive(Debug)]
@@ -20,8 +20,7 @@ pub(crate) struct ImageSlices {
 impl ImageSlices {
     /// Cuts `images`, the values of an argument with this field.
     pub fn try_new(stage: &Stage, images: &ArrayRef, argument: &Field) -> Result<Self> {
-        // A NULL literal is a missing image.
-        let images = cast(images, image_type(argument))?;
+        let images = cast(images, &argument_type(stage.model(), argument))?;
         let mean = used_bytes(&images).div_ceil(images.len().max(1)).max(1);
         let rows = (stage.max_chunk_bytes() / mean).clamp(1, stage.max_chunk_rows());
         Ok(Self { images, rows, start: 0 })

@@ -8,6 +8,7 @@ use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Result, plan_err};
 use datafusion::datasource::MemTable;
 use dismax::calibration::Calibration;
+use dismax::model::ImageInput;
 use serde_json::Value;
 
 use crate::models::{Registry, ScoringModel};
@@ -61,6 +62,15 @@ fn models(models: &[Arc<ScoringModel>]) -> Result<RecordBatch> {
     let count = |of: &dyn Fn(&ScoringModel) -> i64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(models.iter().map(|model| of(model))))
     };
+    let images = |model: &Arc<ScoringModel>| model.model().input().images().cloned();
+    let optional = |of: &dyn Fn(ImageInput) -> String| -> ArrayRef {
+        Arc::new(models.iter().map(|model| images(model).map(of)).collect::<StringArray>())
+    };
+    let size = |of: fn(ImageInput) -> u32| -> ArrayRef {
+        Arc::new(models.iter().map(|model| images(model).map(of).map(i64::from)).collect::<Int64Array>())
+    };
+    let embeddings = models.iter().map(|model| model.model().input().embeddings().cloned());
+    let dimensions = embeddings.map(|input| input.and_then(|input| i64::try_from(input.dimensions).ok()));
     let calibration = |of: fn(&Calibration) -> f64| -> ArrayRef {
         let values = models.iter().map(|model| model.model().calibration().map(of));
         Arc::new(values.collect::<Float64Array>())
@@ -72,11 +82,12 @@ fn models(models: &[Arc<ScoringModel>]) -> Result<RecordBatch> {
         ("name", text(&|model| model.name.clone()), false),
         ("path", text(&|model| model.model().path().display().to_string()), false),
         ("digest", text(&|model| model.digest().to_owned()), false),
-        ("architecture", text(&|model| model.model().config().architecture.to_string()), false),
-        ("loss", text(&|model| model.model().config().loss.to_string()), false),
+        ("architecture", optional(&|images| images.architecture.to_string()), true),
+        ("loss", optional(&|images| images.loss.to_string()), true),
         ("classes", count(&|model| model.columns.classes() as i64), false),
-        ("width", count(&|model| model.model().config().preprocessing.width.into()), false),
-        ("height", count(&|model| model.model().config().preprocessing.height.into()), false),
+        ("width", size(|images| images.preprocessing.width), true),
+        ("height", size(|images| images.preprocessing.height), true),
+        ("dimensions", Arc::new(dimensions.collect::<Int64Array>()), true),
         ("score", text(&|model| model.columns.score().to_string()), false),
         ("alpha", calibration(|found| found.alpha), true),
         ("temperature", Arc::new(temperatures.collect::<Float32Array>()), true),

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use dismax::columns::Columns;
-use dismax::dataset::{ImageColumn, LoadOptions};
-use dismax::model::Model;
+use dismax::dataset::{ImageColumn, InputColumn, LoadOptions};
+use dismax::model::{Model, ModelInput};
 use dismax::stage::{Stage, StageOptions};
 
 use crate::scoring::{Remembered, ScoreCache};
@@ -268,14 +268,23 @@ impl ScoringModel {
         self.working.get()?.as_ref().ok().map(|working| &working.stage)
     }
 
-    /// Checks that this argument holds images, and says how the stage finds them in it.
-    pub fn image_column(&self, argument: &Field) -> Result<ImageColumn> {
+    /// Checks that this argument holds what the model scores, and says how the stage finds it there.
+    pub fn input_column(&self, argument: &Field) -> Result<InputColumn> {
+        if self.model.input().embeddings().is_some() {
+            let field = argument.clone().with_data_type(self.argument_type(argument));
+            return self.model.input_column_of(&field).map_err(|error| plan_datafusion_err!("{error}"));
+        }
         let reads_paths = match &self.start {
             Start::Here(options) | Start::OnDemand(options) => options.load.read_paths,
             // Rows of a query name no files that its worker opens.
             Start::Elsewhere(_) => false,
         };
-        image_column(argument, reads_paths)
+        image_column(argument, reads_paths).map(InputColumn::Image)
+    }
+
+    /// The type of an argument. A NULL is a missing image or embedding.
+    pub fn argument_type(&self, argument: &Field) -> DataType {
+        argument_type(&self.model, argument)
     }
 }
 
@@ -292,6 +301,15 @@ pub(crate) fn image_column(argument: &Field, reads_paths: bool) -> Result<ImageC
             argument.data_type()
         )
     })
+}
+
+/// The type of an argument of a model. A NULL is a missing image or embedding.
+pub(crate) fn argument_type(model: &Model, argument: &Field) -> DataType {
+    match model.input() {
+        ModelInput::Embeddings(_) if argument.data_type().is_null() => DataType::new_list(DataType::Float32, true),
+        ModelInput::Embeddings(_) => argument.data_type().clone(),
+        ModelInput::Images(_) => image_type(argument).clone(),
+    }
 }
 
 /// The type of an image argument. A NULL is a missing image.

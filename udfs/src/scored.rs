@@ -9,7 +9,7 @@ use datafusion::common::{Column, Result, plan_datafusion_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, lit};
 use dismax::columns::{Columns, ScoredColumn};
-use dismax::dataset::ImageColumn;
+use dismax::dataset::InputColumn;
 use dismax::stage::Stage;
 
 use crate::function::{Alpha, Parameter};
@@ -21,8 +21,8 @@ use crate::scoring::ScoreCache;
 /// What is appended to a table, and how the images in it are found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ScoredOptions {
-    /// Image column; the only one that fits where none is named.
-    pub image: Option<String>,
+    /// Column that the model scores; the only one that fits where none is named.
+    pub column: Option<String>,
     /// Goes in front of the names of the appended columns.
     pub prefix: String,
     /// Share of in-distribution rows that `is_ood` may flag, in (0, 1); the model's own where none is given.
@@ -38,7 +38,7 @@ pub struct ScoredOptions {
 /// [`register`](crate::register) has been called for, if only without models.
 ///
 /// # Errors
-/// A table without one image column, or with columns of the appended names; a model that is not calibrated; an alpha that
+/// A table without one column that the model scores, or with columns of the appended names; a model that is not calibrated; an alpha that
 /// it has too few calibration rows for.
 pub fn scored(
     table: Arc<dyn TableProvider>,
@@ -49,11 +49,13 @@ pub fn scored(
     let columns = Columns::try_new(&stage, &options.prefix).map_err(external)?;
     let columns = columns.with_alphas(options.alpha, options.prediction_set).map_err(external)?;
     let schema = columns.schema(&below).map_err(external)?;
-    let image = ImageColumn::find(&below, options.image.as_deref()).map_err(external)?;
-    stage.load_options().require_paths(&image).map_err(external)?;
+    let input = stage.model().input_column_in(&below, options.column.as_deref()).map_err(external)?;
+    if let InputColumn::Image(image) = &input {
+        stage.load_options().require_paths(image).map_err(external)?;
+    }
     let models = Models::new().with_cache(Arc::new(ScoreCache::new(0))).with_stage("model", stage);
     let models = Arc::new(models.start().map_err(external)?);
-    let plan = plan(table, &models, models.get(None)?, image.name(), (options, &columns))?;
+    let plan = plan(table, &models, models.get(None)?, input.name(), (options, &columns))?;
     Ok((plan, schema))
 }
 

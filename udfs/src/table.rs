@@ -7,7 +7,6 @@ use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Result, exec_datafusion_err, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::Expr;
-use dismax::dataset::ImageColumn;
 use tokio::runtime::Handle;
 
 use crate::dataset_table::DatasetTable;
@@ -35,14 +34,14 @@ impl TableFunctionImpl for ScoreTable {
         let scoring = self.models.get(model)?;
         let table = open(files, arguments.session())?;
         let schema = table.schema();
-        let image = ImageColumn::find(&schema, None).map_err(|error| {
+        let input = scoring.model().input_column_in(&schema, None).map_err(|error| {
             plan_datafusion_err!(
                 "{NAME}('{files}'): {error}; score a column yourself: SELECT *, dismax(COLUMN) FROM '{files}'"
             )
         })?;
         scored::require_free_names(&schema, scoring)?;
         let plan =
-            scored::plan(table, &self.models, scoring, image.name(), (&ScoredOptions::default(), &scoring.columns))?;
+            scored::plan(table, &self.models, scoring, input.name(), (&ScoredOptions::default(), &scoring.columns))?;
         Ok(Arc::new(ViewTable::new(plan, None)))
     }
 }

@@ -30,7 +30,7 @@ impl Bench for WorkBench {
         let done = match work {
             Work::Prepare(needed) => match needed.max_pixels {
                 None => self.models.stage_for_queries(&needed.model()),
-                Some(limit) => self.models.stage_for(&needed.model(), needed.image.as_deref(), limit),
+                Some(limit) => self.models.stage_for(&needed.model(), needed.column.as_deref(), limit),
             }
             .map(|_| None),
             Work::Part(part) => self.score(part, cancel, tell).map(|counts| Some(Answer::Part(counts))),
@@ -59,7 +59,7 @@ impl WorkBench {
         }
         let (options, start) = (&part.options, Instant::now());
         let model = ModelName { name: "of the run".into(), digest: part.model.clone() };
-        let stage = self.models.stage_for(&model, options.image.as_deref(), options.max_pixels)?;
+        let stage = self.models.stage_for(&model, options.column.as_deref(), options.max_pixels)?;
         let dataset = part.dataset.open(cancel)?;
         let mut told = Instant::now();
         let mut progress = |progress: dismax::run::Progress| {
@@ -83,7 +83,7 @@ impl WorkBench {
     ) -> Result<()> {
         scan.dataset.places().try_for_each(|place| self.allowed.check(&place))?;
         let model = ModelName { name: "of the run".into(), digest: scan.model.clone() };
-        let stage = self.models.stage_for(&model, scan.image.as_deref(), scan.max_pixels)?;
+        let stage = self.models.stage_for(&model, scan.column.as_deref(), scan.max_pixels)?;
         let dataset = scan.dataset.open(cancel)?;
         let with_features = observer.wants_features() || stage.model().needs_features();
         for scored in stage.scan_all(&dataset, Some(&[]), cancel.clone(), observer)? {

@@ -29,11 +29,11 @@ pub(super) struct WorkerModels {
     cache: Arc<ScoreCache>,
 }
 
-/// What tells the stages of a model apart: the image column that is named, and most pixels of an image.
+/// What tells the stages of a model apart: the column that is named, and most pixels of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct StageKey {
     digest: String,
-    image: Option<String>,
+    column: Option<String>,
     max_pixels: u64,
 }
 
@@ -64,14 +64,14 @@ impl WorkerModels {
     }
 
     /// The stage of a model for parts of a dataset.
-    pub fn stage_for(&self, model: &ModelName, image: Option<&str>, max_pixels: u64) -> Result<Arc<Stage>> {
-        let key = StageKey { digest: model.digest.clone(), image: image.map(str::to_owned), max_pixels };
+    pub fn stage_for(&self, model: &ModelName, column: Option<&str>, max_pixels: u64) -> Result<Arc<Stage>> {
+        let key = StageKey { digest: model.digest.clone(), column: column.map(str::to_owned), max_pixels };
         let slot = self.slot(key);
         let mut slot = locked(&slot);
         if let Some(stage) = &*slot {
             return Ok(Arc::clone(stage));
         }
-        let mut options = StageOptions { image: image.map(str::to_owned), ..self.options.clone() };
+        let mut options = StageOptions { column: column.map(str::to_owned), ..self.options.clone() };
         options.load.limits.max_pixels = max_pixels;
         let stage = Arc::new(Stage::try_new(self.model(model)?, &options)?);
         *slot = Some(Arc::clone(&stage));

@@ -29,7 +29,7 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, StatisticsArgs,
 };
-use dismax::dataset::ImageColumn;
+use dismax::dataset::InputColumn;
 
 pub(crate) use self::late_filters::LateFilters;
 use self::metrics::ScoreMetrics;
@@ -49,7 +49,7 @@ pub struct ScoreExec {
     input: Arc<dyn ExecutionPlan>,
     image: Arc<dyn PhysicalExpr>,
     image_field: FieldRef,
-    image_column: ImageColumn,
+    input_column: InputColumn,
     model: Arc<ScoringModel>,
     outputs: Vec<(Output, String)>,
     /// What nodes above will know while they run of the input's columns; `LateFilters` makes a filter of it.
@@ -70,7 +70,7 @@ impl ScoreExec {
         outputs: Vec<(Output, String)>,
     ) -> Result<Self> {
         let image_field = image.return_field(&input.schema())?;
-        let image_column = model.image_column(&image_field)?;
+        let input_column = model.input_column(&image_field)?;
         let below = input.schema();
         let mut fields: Vec<FieldRef> = below.fields().to_vec();
         fields.extend(outputs.iter().map(|(output, name)| Arc::new(output.field(&model.columns, name.clone()))));
@@ -89,7 +89,7 @@ impl ScoreExec {
             input,
             image,
             image_field,
-            image_column,
+            input_column,
             model,
             outputs,
             late_filters: Vec::new(),
@@ -123,7 +123,7 @@ impl ScoreExec {
         Scoring {
             image: Arc::clone(&self.image),
             image_field: Arc::clone(&self.image_field),
-            image_column: self.image_column.clone(),
+            input_column: self.input_column.clone(),
             model: Arc::clone(&self.model),
             outputs: self.outputs.clone(),
             schema: Arc::clone(&self.schema),

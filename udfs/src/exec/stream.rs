@@ -10,7 +10,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use datafusion::physical_expr::PhysicalExpr;
-use dismax::dataset::{ImageColumn, used_bytes};
+use dismax::dataset::{InputColumn, used_bytes};
 use futures::{Stream, StreamExt};
 
 use super::metrics::{Batch, ScoreMetrics};
@@ -27,7 +27,7 @@ const MIN_IN_FLIGHT: usize = 2;
 pub(super) struct Scoring {
     pub image: Arc<dyn PhysicalExpr>,
     pub image_field: FieldRef,
-    pub image_column: ImageColumn,
+    pub input_column: InputColumn,
     pub model: Arc<ScoringModel>,
     /// With the names of their columns.
     pub outputs: Vec<(Output, String)>,
@@ -125,7 +125,7 @@ impl PartitionStream {
         let rows = current.rows.slice(current.start, images.len());
         current.start += images.len();
         let bytes = used_bytes(&images) as u64;
-        let request = Request::send(&self.scoring.model, &self.scoring.image_column, &images, self.with_features)?;
+        let request = Request::send(&self.scoring.model, &self.scoring.input_column, &images, self.with_features)?;
         self.metrics.begin();
         self.in_flight_bytes += bytes;
         self.in_flight.push_back(ChunkInFlight { rows, bytes, request });

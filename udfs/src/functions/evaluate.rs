@@ -14,7 +14,7 @@ use crate::scoring::Request;
 
 /// The output for every image of the array.
 pub(super) fn score(model: &ScoringModel, output: Output, images: &ArrayRef, field: &Field) -> Result<ArrayRef> {
-    let column = model.image_column(field)?;
+    let column = model.input_column(field)?;
     let stage = &model.working()?.stage;
     let mut slices = ImageSlices::try_new(stage, images, field)?;
     let (mut in_flight, mut parts) = (VecDeque::new(), Vec::new());

@@ -69,7 +69,7 @@ impl ScalarUDFImpl for ScoreFunction {
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let (output, model) = resolve(self.function, &self.models, arguments.scalar_arguments)?;
         if let Some(image) = arguments.arg_fields.first() {
-            model.image_column(image)?;
+            model.input_column(image)?;
         }
         Ok(Arc::new(output.field(&model.columns, self.name())))
     }

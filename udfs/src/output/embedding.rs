@@ -19,7 +19,7 @@ fn item() -> Arc<Field> {
 }
 
 fn width(columns: &Columns) -> usize {
-    columns.model().config().architecture.stages().last().copied().expect("a network has stages")
+    columns.model().input().stages().last().copied().expect("a network has stages")
 }
 
 /// The mean over height and width of the last stage's channels, which the head sees. Null where a row has an error.

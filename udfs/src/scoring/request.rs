@@ -8,7 +8,7 @@ use std::thread::{self, Thread};
 use arrow::array::{Array, ArrayRef, UInt64Array};
 use arrow::compute::take;
 use datafusion::common::Result;
-use dismax::dataset::{Image, ImageColumn, ImageDigest, Images};
+use dismax::dataset::{Image, ImageDigest, Images, InputColumn, InputRows};
 use dismax::stage::{Scored, Stage, Timing, WithFeatures};
 
 use super::answer::{Sender, Wanted};
@@ -43,17 +43,21 @@ pub(crate) struct Answered {
 
 impl Request {
     /// Asks the model for the scores of `images`, which has the type of `column`, and for their pooled features.
-    pub fn send(model: &ScoringModel, column: &ImageColumn, images: &ArrayRef, with_features: bool) -> Result<Self> {
+    pub fn send(model: &ScoringModel, column: &InputColumn, images: &ArrayRef, with_features: bool) -> Result<Self> {
         let working = model.working()?;
         let remembered = if with_features { &working.remembered_features } else { &working.remembered };
-        if !remembered.is_on() || column.holds_paths() {
+        // An embedding is scored in less time than it is told from others.
+        let known = match column.rows_of(images).map_err(external)? {
+            InputRows::Images(known) if remembered.is_on() && !column.holds_paths() => Some(known),
+            _ => None,
+        };
+        let Some(known) = known else {
             let (sender, answer) = Wanted::new();
             submit(&working.stage, column, images, (&answer, sender), with_features)?;
             let sent = Some(Sent { images: images.len(), answer: 0 });
             return Ok(Self { answers: vec![answer], places: None, sent });
-        }
-        let values = column.images_of(images).map_err(external)?;
-        let digests: Vec<ImageDigest> = (0..images.len()).map(|row| known_by(&values, row)).collect();
+        };
+        let digests: Vec<ImageDigest> = (0..images.len()).map(|row| known_by(&known, row)).collect();
         let Claim { answers, places, own } = remembered.claim(&digests);
         let Some(Own { rows, answer, sender }) = own else {
             return Ok(Self { answers, places: Some(places), sent: None });
@@ -120,17 +124,17 @@ fn known_by(images: &Images, row: usize) -> ImageDigest {
 
 fn submit(
     stage: &Stage,
-    column: &ImageColumn,
+    column: &InputColumn,
     images: &ArrayRef,
     (answer, sender): (&Wanted, Sender),
     with_features: bool,
 ) -> Result<()> {
-    let images = column.images_of(images).map_err(external)?;
+    let rows = column.rows_of(images).map_err(external)?;
     // Whoever asked may be gone while the images are scored.
     let send = move |scored: dismax::Result<Scored>| sender.send(scored.map_err(external));
     let submitted = match with_features {
-        true => stage.submit_observed(images, &Arc::new(WithFeatures), answer.token(), send),
-        false => stage.submit(images, answer.token(), send),
+        true => stage.submit_observed(rows, &Arc::new(WithFeatures), answer.token(), send),
+        false => stage.submit(rows, answer.token(), send),
     };
     submitted.map_err(external)
 }
