@@ -26,3 +26,7 @@ test -s "$folder/known.parquet" && test -s "$folder/rest.parquet"
 printf '\n== examples/audit_gate.sh\n'
 DISMAX="cargo run --quiet ${flags[*]} --bin dismax --" examples/audit_gate.sh "$folder/gate"
 test -s "$folder/gate/kept.parquet" && test -s "$folder/gate/audit.xml"
+
+printf '\n== examples/embeddings.sh\n'
+DISMAX="cargo run --quiet ${flags[*]} --bin dismax --" examples/embeddings.sh "$folder/embeddings"
+test -s "$folder/embeddings/scored.parquet" && test -s "$folder/embeddings/audit/report.html"
