@@ -34,7 +34,7 @@ impl EmbeddingSpace {
         let EmbeddingClasses { means, covariance, .. } = classes;
         let dimensions = covariance.nrows();
         let mean_variance = covariance.trace() / dimensions as f64;
-        if !(mean_variance > 0.0) {
+        if mean_variance.is_nan() || mean_variance <= 0.0 {
             return Err(Error::data("embeddings", "those of each class are all equal; nothing can be learnt of them"));
         }
         let eigen = SymmetricEigen::new(covariance.clone());
