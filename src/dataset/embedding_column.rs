@@ -124,7 +124,7 @@ impl EmbeddingColumn {
 }
 
 /// Whether a column of this type holds embeddings.
-fn is_embedding(data_type: &DataType) -> bool {
+pub(super) fn is_embedding(data_type: &DataType) -> bool {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             matches!(item.data_type(), DataType::Float16 | DataType::Float32 | DataType::Float64)

@@ -19,6 +19,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::Format;
 use super::bytes::is_binary;
+use super::embedding_column::is_embedding;
 use super::raw_pixels::nesting;
 use super::slices::compact;
 use super::write_options::{Compression, WriteOptions};
@@ -177,8 +178,8 @@ fn parquet_properties(schema: &Schema, options: &WriteOptions) -> WriterProperti
         .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
         .set_max_row_group_bytes(Some(options.row_group_bytes.max(1)))
         .set_key_value_metadata(Some(metadata));
-    for leaf in image_leaves(schema) {
-        // No two images are alike, and nobody looks for one by its first bytes.
+    for leaf in unlike_leaves(schema) {
+        // No two images are alike and no two embeddings, and nobody looks for one by its first bytes.
         builder = builder
             .set_column_dictionary_enabled(leaf.clone(), false)
             .set_column_statistics_enabled(leaf, EnabledStatistics::None);
@@ -186,8 +187,8 @@ fn parquet_properties(schema: &Schema, options: &WriteOptions) -> WriterProperti
     builder.build()
 }
 
-/// Parquet's paths of the columns that may hold images: binary, at the top or in a struct, and lists of `u8`.
-fn image_leaves(schema: &Schema) -> Vec<ColumnPath> {
+/// Parquet's paths of the columns that may hold images, binary at the top or in a struct and lists of `u8`, or embeddings.
+fn unlike_leaves(schema: &Schema) -> Vec<ColumnPath> {
     fn visit(field: &Field, mut path: Vec<String>, found: &mut Vec<ColumnPath>) {
         path.push(field.name().clone());
         match field.data_type() {
@@ -195,7 +196,7 @@ fn image_leaves(schema: &Schema) -> Vec<ColumnPath> {
             // A dictionary says that values repeat.
             DataType::Dictionary(_, _) => {}
             binary if is_binary(binary) => found.push(ColumnPath::new(path)),
-            list if nesting(list).is_some() => {
+            list if nesting(list).is_some() || is_embedding(list) => {
                 let mut list = list;
                 while let DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) = list {
                     path.push("list".into());
