@@ -38,7 +38,7 @@ fn with_features() -> Model {
     let mut model = models::uncalibrated();
     let width = model.feature_width();
     let features = |row: usize| features(row, width);
-    let mut moments = FeatureMoments::new(model.config().architecture.stages(), 3);
+    let mut moments = FeatureMoments::new(model.input().stages(), 3);
     for row in 0..300 {
         moments.add(RowOutput { logits: &logits(row), features: Some(&features(row)) });
     }

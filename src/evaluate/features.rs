@@ -10,7 +10,7 @@ use crate::calibration::{ExampleDigest, FeatureMoments, FeatureStatistics, Unkno
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::run::{Progress, Run};
-use crate::stage::{Observed, Observer, Stage, WithFeatures};
+use crate::stage::{Observed, ObservedEmbedding, Observer, Stage, WithFeatures};
 
 /// Rows whose features are kept at most: a random part of more.
 const KEPT_ROWS: usize = 20_000;
@@ -79,6 +79,10 @@ impl Observer for Digests {
 
     fn observe(&self, image: &Observed<'_>) -> ExampleDigest {
         *image.digest().first_chunk().expect("a SHA-256 has 32 bytes")
+    }
+
+    fn observe_embedding(&self, embedding: &ObservedEmbedding<'_>) -> ExampleDigest {
+        *embedding.digest().first_chunk().expect("a SHA-256 has 32 bytes")
     }
 }
 

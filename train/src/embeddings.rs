@@ -13,7 +13,7 @@ use dismax::loss::Loss;
 use dismax::metrics::LabelledLogits;
 use dismax::model::{HeldOutFeatures, Model};
 use dismax::run::Run;
-use dismax::score::{Score, class_and_confidence};
+use dismax::score::{RowOutput, Score, class_and_confidence};
 use half::f16;
 
 use super::collector::LeftOut;
@@ -192,18 +192,18 @@ fn calibrate(
     source: &str,
 ) -> Result<()> {
     let dimensions = model.feature_width();
-    let statistics = model.feature_statistics().expect("they were just set");
-    let early = std::sync::Arc::clone(statistics.early_score());
-    let (mut rows, mut early_scores) = (CalibrationFeatures::new(dimensions), Vec::new());
+    let own = job.calibration.score;
+    let by_features = model.feature_score(own)?;
+    let (mut rows, mut scores) = (CalibrationFeatures::new(dimensions), Vec::new());
     for (logits, values) in logits.chunks_exact(model.classes().len()).zip(held_out.values.chunks_exact(dimensions)) {
-        let fused = early.of(dismax::score::RowOutput { logits, features: Some(values) });
-        let own = job.calibration.score;
-        let score = if own.needs_features() { fused } else { own.of_logits(logits) };
+        let output = RowOutput { logits, features: Some(values) };
+        let score = by_features.as_ref().map_or_else(|| own.of_logits(logits), |score| score.of(output));
         let features: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
         rows.push(&features, CalibrationRow { class: class_and_confidence(logits, 1.0).0, score });
-        early_scores.push(fused);
+        scores.push(score);
     }
     let labels = held_out.labels();
     let labelled = LabelledLogits::try_new(logits, model.classes().len(), &labels)?;
-    model.calibrate(&labelled, Some(HeldOutFeatures { rows, early: &early_scores }), &job.calibration, source)
+    let scores = by_features.is_some().then_some(scores.as_slice());
+    model.calibrate(&labelled, Some(HeldOutFeatures { rows, scores }), &job.calibration, source)
 }

@@ -103,6 +103,7 @@ impl FeatureStatistics {
             mds,
             features: Vec::new(),
             calibration: Vec::new(),
+            unknown: None,
         })
     }
 
