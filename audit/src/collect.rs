@@ -50,6 +50,16 @@ struct ImageRecord {
     cut_off: bool,
 }
 
+/// What is known of a different image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Image<'a> {
+    pub digest: &'a ShortDigest,
+    /// What the network said; none where the image could not be scored.
+    pub prediction: Option<&'a Prediction>,
+    /// What it looks like; none where it could not be decoded.
+    pub look: Option<&'a Look>,
+}
+
 /// What is known of a row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row<'a> {
@@ -196,9 +206,9 @@ impl<S: Scan> Pass<'_, S> {
 
 impl Aside {
     /// Without features of one image those of the others are of no use.
-    fn push_features(&mut self, features: Option<&[f32]>, class: usize) -> Result<()> {
+    fn push_features(&mut self, features: Option<&[f32]>) -> Result<()> {
         match features.zip(self.features.as_mut()) {
-            Some((features, writer)) => writer.push(features, class),
+            Some((features, writer)) => writer.push(features),
             None => {
                 self.features = None;
                 Ok(())
@@ -289,8 +299,8 @@ impl Collected {
             };
             aside.thumbnails.push(name, position, image)?;
             if position == next {
-                if let (Ok(Some((scores, _))), Ok(Some(output))) = (&calibrated, seen.output(row)) {
-                    aside.push_features(output.features, scores.class)?;
+                if let (Ok(Some(_)), Ok(Some(output))) = (&calibrated, seen.output(row)) {
+                    aside.push_features(output.features)?;
                 }
                 let error = calibrated.as_ref().err().map(|why| why.code);
                 self.images.push(ImageRecord {
@@ -356,9 +366,13 @@ impl Collected {
         self.records.iter().filter_map(|record| self.joined(record))
     }
 
-    /// The different images in the order in which they first come, each with its digest.
-    pub fn images(&self) -> impl Iterator<Item = (&ShortDigest, Option<&Prediction>)> {
-        self.images.iter().map(|image| (&image.digest, image.prediction.as_ref()))
+    /// The different images in the order in which they first come.
+    pub fn images(&self) -> impl Iterator<Item = Image<'_>> {
+        self.images.iter().map(|image| Image {
+            digest: &image.digest,
+            prediction: image.prediction.as_ref(),
+            look: image.look.as_ref(),
+        })
     }
 
     fn joined(&self, record: &Record) -> Option<Row<'_>> {

@@ -1,13 +1,14 @@
 //! What is known of unknown images before an audit: examples of them, and what a reader said of audited images.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::digest;
-use super::novelty::{Mark, Scatter};
+use super::novelty::Mark;
 use super::observer::{ImageObserver, ShortDigest};
 use super::text::shown;
+use dismax::calibration::UnknownExamples;
 use dismax::dataset::Dataset;
 use dismax::error::{Error, Result};
 use dismax::run::{Progress, Run};
@@ -85,14 +86,12 @@ impl Marks {
 #[derive(Debug, Default)]
 pub(super) struct KnownUnknown {
     marks: Marks,
-    /// Digests of the examples.
-    examples: HashSet<ShortDigest>,
-    /// Features of the examples; none where there are no examples, or the network gives no features.
-    pub scatter: Option<Scatter>,
+    /// Examples; none where none are known, or the network gives no features.
+    pub examples: Option<UnknownExamples>,
 }
 
 impl KnownUnknown {
-    /// Reads examples of unknown images through the stage, and takes the marks.
+    /// Takes the marks and the examples that the model keeps, and reads further examples through the stage.
     ///
     /// # Errors
     /// Those of reading and scoring.
@@ -102,30 +101,29 @@ impl KnownUnknown {
         marks: Option<&Marks>,
         run: &mut Run<'_>,
     ) -> Result<Self> {
-        let mut known = Self { marks: marks.cloned().unwrap_or_default(), ..Self::default() };
-        let Some(examples) = examples else { return Ok(known) };
-        let mut scatter = Scatter::new(stage.model().feature_width());
+        let kept = stage.model().feature_statistics().and_then(|statistics| statistics.unknown());
+        let mut known = Self { marks: marks.cloned().unwrap_or_default(), examples: kept.cloned() };
+        let Some(dataset) = examples else { return Ok(known) };
+        let examples = known.examples.get_or_insert_with(|| UnknownExamples::new(stage.model().feature_width()));
         let mut rows = 0;
-        for scored in stage.scan_all(examples, Some(&[]), run.cancel.clone(), Arc::new(ImageObserver::default()))? {
+        for scored in stage.scan_all(dataset, Some(&[]), run.cancel.clone(), Arc::new(ImageObserver::default()))? {
             let (_, scored) = scored?;
             for (row, seen) in scored.observed().iter().enumerate() {
                 rows += 1;
-                let features = scored.output(row).ok().and_then(|output| output.features);
-                // An image that is there twice is one example.
-                if let Some(features) = features.filter(|_| known.examples.insert(seen.digest)) {
-                    scatter.add(features);
+                if let Some(features) = scored.output(row).ok().and_then(|output| output.features) {
+                    examples.add(seen.digest, features);
                 }
             }
-            run.report(Progress { task: "scoring unknown images", rows, of: examples.rows(), failed: 0 })?;
+            run.report(Progress { task: "scoring unknown images", rows, of: dataset.rows(), failed: 0 })?;
         }
-        known.scatter = (scatter.rows > 0).then_some(scatter);
+        known.examples = known.examples.filter(|examples| !examples.is_empty());
         Ok(known)
     }
 
     /// What was said of an image.
     pub fn mark(&self, digest: &ShortDigest) -> Option<Mark> {
-        let example = || self.examples.contains(digest).then_some(Mark::Unknown);
-        self.marks.0.get(digest).copied().or_else(example)
+        let is_example = || self.examples.as_ref().is_some_and(|examples| examples.contains(digest));
+        self.marks.0.get(digest).copied().or_else(|| is_example().then_some(Mark::Unknown))
     }
 
     /// Marks, found among the audited images or not.
@@ -140,7 +138,7 @@ impl KnownUnknown {
 
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.marks.is_empty() && self.examples.is_empty()
+        self.marks.is_empty() && self.examples.is_none()
     }
 }
 

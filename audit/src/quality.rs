@@ -27,3 +27,8 @@ pub(super) fn tone(look: &Look) -> Option<(Kind, f64)> {
         None
     }
 }
+
+/// Whether there is no picture to see: an image that is black, white or of one tone.
+pub(super) fn is_blank(look: &Look) -> bool {
+    tone(look).is_some()
+}

@@ -101,8 +101,7 @@ fn audit_by(
     let statistics = model.and_then(Model::feature_statistics).map(|statistics| &**statistics);
     let mut collect = |dataset: &Dataset, wanted: &PassColumns, task: &'static str| -> Result<_> {
         let thumbnails = ThumbnailWriter::create(staging.scratch())?;
-        let features =
-            model.map(|model| FeatureWriter::create(staging.scratch(), model.feature_width(), model.classes().len()));
+        let features = model.map(|model| FeatureWriter::create(staging.scratch(), model.feature_width()));
         let mut aside = Aside { thumbnails, features: features.transpose()? };
         let collected = pass.run(dataset, wanted, &mut aside, task, run)?;
         Ok((collected, aside.thumbnails.finish()?, aside.features.map(FeatureWriter::finish).transpose()?))

@@ -14,12 +14,13 @@ use dismax::Device;
 use dismax::calibration::{CalibrationFeatures, CalibrationOptions, CalibrationRow, FeatureMoments};
 use dismax::cancel::Cancel;
 use dismax::dataset::{Dataset, DatasetWriter, WriteOptions};
+use dismax::evaluate::unknown_examples;
 use dismax::metrics::LabelledLogits;
 use dismax::model::{HeldOutFeatures, Model};
 use dismax::run::Run;
 use dismax::score::{RowOutput, Score};
 use dismax::stage::{Stage, StageOptions, WithFeatures};
-use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, Marks, UnknownFigures, UnknownMethod, audit};
+use dismax_audit::{AuditInputs, AuditOptions, AuditSummary, Kind, Marks, UnknownFigures, UnknownMethod, audit};
 use half::f16;
 use image::{ImageFormat, RgbImage};
 use rand::{RngExt, SeedableRng};
@@ -36,13 +37,28 @@ const UNKNOWN: usize = 40;
 fn picture(seed: u64, striped: bool) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let colour: [u8; 3] = std::array::from_fn(|_| random.random_range(60..140));
-    let image = RgbImage::from_fn(8, 8, |x, _| {
+    png(&RgbImage::from_fn(8, 8, |x, _| {
         let stripe: i32 = if striped && x % 2 == 0 { 80 } else { 0 };
         image::Rgb(colour.map(|value| (i32::from(value) + stripe + random.random_range(-30..30)) as u8))
-    });
+    }))
+}
+
+fn png(image: &RgbImage) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Png).expect("encoded");
     bytes.into_inner()
+}
+
+/// A black image with so little noise that it stays one.
+fn black(seed: u64) -> Vec<u8> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    png(&RgbImage::from_fn(8, 8, |_, _| image::Rgb(std::array::from_fn(|_| random.random_range(0..6)))))
+}
+
+/// Patches of one colour, and striped ones behind them.
+fn mixed() -> impl Iterator<Item = Vec<u8>> {
+    let known = (0..KNOWN).map(|seed| picture(5000 + seed as u64, false));
+    known.chain((0..UNKNOWN).map(|seed| picture(9000 + seed as u64, true)))
 }
 
 fn write(folder: &Path, name: &str, images: impl Iterator<Item = Vec<u8>>) -> Dataset {
@@ -90,8 +106,7 @@ fn model(folder: &Path) -> Model {
     }
     model.set_feature_statistics(moments.finish().expect("moments")).expect("of this network");
     let rows = LabelledLogits::try_new(&all, 3, &labels).expect("logits");
-    let early = vec![0.0; labels.len()];
-    let features = HeldOutFeatures { rows: calibration, early: &early };
+    let features = HeldOutFeatures { rows: calibration, scores: None };
     let options = CalibrationOptions { score: Score::Mmles, ..CalibrationOptions::default() };
     model.calibrate(&rows, Some(features), &options, "patches").expect("calibration");
     model
@@ -127,9 +142,7 @@ fn unknown(summary: &AuditSummary) -> &UnknownFigures {
 fn a_new_kind_is_found_marked_and_left_out() {
     let folder = tempfile::tempdir().expect("a folder");
     let stage = stage(model(folder.path()));
-    let known = (0..KNOWN).map(|seed| picture(5000 + seed as u64, false));
-    let striped = (0..UNKNOWN).map(|seed| picture(9000 + seed as u64, true));
-    let dataset = write(folder.path(), "input.parquet", known.chain(striped));
+    let dataset = write(folder.path(), "input.parquet", mixed());
     let out = folder.path().join("audit");
     let is_unknown = |row: &u64| *row >= KNOWN as u64;
 
@@ -178,4 +191,55 @@ fn a_new_kind_is_found_marked_and_left_out() {
     assert_eq!(unknown(&summary).known_unknown, 30);
     let right = found.iter().filter(|(row, ..)| is_unknown(row)).count();
     assert!(right >= UNKNOWN * 3 / 4, "{right}");
+
+    // Examples that the model keeps do the same, and count once where they are given as well.
+    let mut model = stage.model().as_ref().clone();
+    let mut progress = Run { cancel: Cancel::default(), progress: &mut |_| () };
+    let kept = unknown_examples(&stage, &examples, &mut progress).expect("examples");
+    model.set_unknown_examples(Some(kept)).expect("of this network");
+    let stage = self::stage(model);
+    for unknown in [None, Some(&examples)] {
+        let (again, found_again) = run(&stage, &AuditInputs { unknown, ..AuditInputs::new(&dataset) }, &out);
+        assert_eq!(again.unknown, summary.unknown);
+        assert_eq!(found_again, found);
+    }
+    // An example among the audited images is marked by it.
+    let dataset = write(folder.path(), "with_example.parquet", mixed().chain([picture(20_000, true)]));
+    let (summary, found) = run(&stage, &AuditInputs::new(&dataset), &out);
+    assert_eq!(unknown(&summary).marked_unknown, 1);
+    assert!(found.iter().any(|(row, q_value, _)| *row == (KNOWN + UNKNOWN) as u64 && q_value.is_none()));
+}
+
+#[test]
+fn blank_images_change_nothing_for_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stage = stage(model(folder.path()));
+    let out = folder.path().join("audit");
+    let dataset = write(folder.path(), "input.parquet", mixed());
+    let (alone, found_alone) = run(&stage, &AuditInputs::new(&dataset), &out);
+    let with_blank = mixed().chain((0..60).map(black));
+    let dataset = write(folder.path(), "blank.parquet", with_blank);
+    let (summary, found) = run(&stage, &AuditInputs::new(&dataset), &out);
+    assert_eq!(summary.of(Kind::NearBlack), 60);
+    let (figures, expected) = (unknown(&summary), unknown(&alone));
+    assert_eq!(figures, &UnknownFigures { blank: 60, ..expected.clone() });
+    assert_eq!(found, found_alone);
+    let page = std::fs::read_to_string(out.join("report.html")).expect("a page");
+    assert!(page.contains("60 images are black, white or of one tone and not under test"));
+
+    // One that a reader marks is a finding, and still nothing is learnt from it.
+    let marks = folder.path().join("marks.csv");
+    let digests = Dataset::open(&[out.join("findings.parquet").display().to_string()]).expect("a table");
+    let batch = digests.read(10_000, None).expect("rows").next().expect("rows").expect("rows").record_batch;
+    let rows = batch["row"].as_primitive::<UInt64Type>();
+    let at = (0..batch.num_rows()).find(|at| rows.value(*at) == (KNOWN + UNKNOWN) as u64).expect("a black image");
+    let digest = batch["image_digest"].as_string::<i32>().value(at).to_owned();
+    std::fs::write(&marks, format!("image_digest,mark\n{digest},unknown\n")).expect("written");
+    let marks = Marks::read(&marks).expect("marks");
+    let (summary, found) = run(&stage, &AuditInputs { marks: Some(&marks), ..AuditInputs::new(&dataset) }, &out);
+    let figures = unknown(&summary);
+    assert_eq!((figures.marked_unknown, figures.blank, figures.known_unknown), (1, 59, 0));
+    assert_eq!(figures.tested, expected.tested);
+    let marked: Vec<u64> = found.iter().filter(|(_, q_value, _)| q_value.is_none()).map(|(row, ..)| *row).collect();
+    assert_eq!(marked, [(KNOWN + UNKNOWN) as u64]);
 }

@@ -9,11 +9,10 @@
 //! With few new rows the direction is mostly noise. How much there is to it can be read from its length, again alike for
 //! both kinds of rows; the less, the more count the model's score and how usual the early features are.
 
-use super::background::Background;
-use super::discriminant::{Direction, Discriminant, total_covariance};
-use super::feature_file::FeatureFile;
-use super::moments::{Scatter, shares};
+use super::judged::{Features, Judged};
+use super::sums::FeatureSums;
 use super::union_ranks::{Union, fuse};
+use dismax::calibration::Direction;
 use dismax::error::Result;
 
 /// Weight of the learnt direction for each unit by which its signal is above that of noise.
@@ -42,62 +41,44 @@ pub(crate) struct Scores {
     pub classes: usize,
 }
 
-/// The direction from the training rows towards rows of known unknown kinds; none without such rows.
-///
-/// The covariance is that of the training rows and, where there are many, half that of the unknown ones, as in a
-/// discriminant of two kinds with different covariances.
-pub(crate) fn towards_known(background: &Background<'_>, unknown: &Scatter) -> Option<Direction> {
-    if unknown.rows == 0 {
-        return None;
-    }
-    let training = &background.training;
-    let shares = training.shares();
-    let (rows, width) = (unknown.rows as f64, training.width() as f64);
-    let covariance = total_covariance(training, &shares) + unknown.covariance() * (0.5 * rows / (rows + width));
-    let discriminant = Discriminant::of(&covariance)?;
-    Some(discriminant.towards(&(unknown.mean() - training.mixture(&shares))))
-}
-
 impl Scores {
-    /// Values of all rows: `model_scores` are those of the rows in `features`. None where the moments cannot be used.
+    /// Values of all rows; `known` is the direction towards known unknown ones. None where the moments cannot be used.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn of(
-        background: &Background<'_>,
-        model_scores: &[f32],
-        features: &mut FeatureFile,
-        known: Option<&Direction>,
-    ) -> Result<Option<Self>> {
-        let union = background.sums().and(features.sums());
-        let shares = shares(&union.class_rows);
-        let training = &background.training;
-        let Some(discriminant) = Discriminant::of(&total_covariance(training, &shares)) else { return Ok(None) };
-        let learnt = discriminant.towards(&(union.mean() - training.mixture(&shares)));
-        let zeros = || Union::zeros(background.calibration_rows(), model_scores.len());
+    pub fn of(judged: &Judged<'_>, features: &mut Features<'_>, known: Option<&Direction>) -> Result<Option<Self>> {
+        let Features { background, audited, rows, .. } = features;
+        let mut union = FeatureSums::new(background.width(), background.classes());
+        background.each(|_, features, calibration| union.add(features, calibration.class));
+        audited.each_of(rows, |row, features| {
+            union.add(features, judged.classes[row] as usize);
+            Ok(())
+        })?;
+        let Some(learnt) = background.direction_to(&union) else { return Ok(None) };
+        let zeros = || Union::zeros(background.calibration_rows(), judged.scores.len());
         let mut scores = Self {
             model: zeros(),
             early: zeros(),
             learnt: zeros(),
             known: known.map(|_| zeros()),
             // Chance alone gives every feature a squared length of one part of all rows.
-            signal: learnt.distance * union.rows() as f64 / training.width() as f64,
-            classes: training.class_rows.len(),
+            signal: learnt.distance() * union.rows() as f64 / background.width() as f64,
+            classes: background.classes(),
         };
         background.each(|row, features, calibration| {
             scores.model.calibration[row] = calibration.score;
             scores.early.calibration[row] = background.usualness(features);
-            scores.learnt.calibration[row] = learnt.score(features);
+            scores.learnt.calibration[row] = learnt.score(features) as f32;
             if let Some((values, direction)) = scores.known.as_mut().zip(known) {
-                values.calibration[row] = direction.score(features);
+                values.calibration[row] = direction.score(features) as f32;
             }
         });
-        scores.model.audited.copy_from_slice(model_scores);
-        features.each(|row, features| {
+        scores.model.audited.copy_from_slice(judged.scores);
+        audited.each_of(rows, |row, features| {
             scores.early.audited[row] = background.usualness(features);
-            scores.learnt.audited[row] = learnt.score(features);
+            scores.learnt.audited[row] = learnt.score(features) as f32;
             if let Some((values, direction)) = scores.known.as_mut().zip(known) {
-                values.audited[row] = direction.score(features);
+                values.audited[row] = direction.score(features) as f32;
             }
             Ok(())
         })?;
@@ -118,8 +99,7 @@ impl Scores {
     }
 
     /// The learnt score, with the values towards known unknown rows where these shall count. `with_early` says whether the
-    /// early features may count, which they do already where the model's score is
-    /// [`Score::MdsEarly`](dismax::Score::MdsEarly).
+    /// early features may count, which they do already in some scores of models.
     pub fn adadetect(&self, with_early: bool, known: Option<&Union>) -> Union {
         let learnt = (WEIGHT_OF_SIGNAL * (self.signal - 1.0)).clamp(0.0, MOST_WEIGHT);
         let model = (1.0, &self.model);

@@ -1,30 +1,39 @@
 //! What is known before an audit: training and calibration rows.
 
-use nalgebra::{DMatrix, DVector};
-
-use super::moments::{FeatureSums, Moments};
-use dismax::calibration::{CalibrationRow, FeatureStatistics};
+use super::sums::FeatureSums;
+use dismax::calibration::{CalibrationRow, Direction, FeatureStatistics, Scatter};
 
 /// Training rows as moments, calibration rows one by one.
 #[derive(Debug)]
 pub(crate) struct Background<'a> {
-    pub training: Moments,
     statistics: &'a FeatureStatistics,
 }
 
 impl<'a> Background<'a> {
     /// From what the model keeps; none where it keeps no calibration rows.
     pub fn of(statistics: &'a FeatureStatistics) -> Option<Self> {
-        let (width, classes) = (statistics.width(), statistics.classes());
-        let mean = |class| DVector::from_iterator(width, statistics.class_mean(class).iter().copied().map(f64::from));
-        let covariance = statistics.covariance().iter().copied().map(f64::from);
-        let training = Moments {
-            class_rows: (0..classes).map(|class| statistics.training_rows(class)).collect(),
-            class_means: (0..classes).map(mean).collect(),
-            // Symmetric: the order of rows and columns does not matter.
-            covariance: DMatrix::from_iterator(width, width, covariance),
-        };
-        (statistics.calibration_rows() > 0).then_some(Self { training, statistics })
+        (statistics.calibration_rows() > 0).then_some(Self { statistics })
+    }
+
+    /// Number of features.
+    pub fn width(&self) -> usize {
+        self.statistics.width()
+    }
+
+    /// Number of the model's classes.
+    pub fn classes(&self) -> usize {
+        self.statistics.classes()
+    }
+
+    /// The direction in which these rows differ from training rows with as common classes; none where the moments cannot
+    /// be used.
+    pub fn direction_to(&self, rows: &FeatureSums) -> Option<Direction> {
+        self.statistics.direction_to(&rows.mean(), &rows.shares())
+    }
+
+    /// The direction from the training rows towards rows of known unknown kinds; none without such rows.
+    pub fn direction_to_unknown(&self, unknown: &Scatter) -> Option<Direction> {
+        self.statistics.direction_to_unknown(unknown)
     }
 
     /// Number of calibration rows.
@@ -39,13 +48,6 @@ impl<'a> Background<'a> {
             let known = self.statistics.calibration_row(row, &mut features);
             show(row, &features, known);
         }
-    }
-
-    /// Sums over the calibration rows.
-    pub fn sums(&self) -> FeatureSums {
-        let mut sums = FeatureSums::new(self.training.width(), self.training.class_rows.len());
-        self.each(|_, features, known| sums.add(features, known.class));
-        sums
     }
 
     /// How usual features are by those of the network's early stages; higher is more usual.

@@ -2,15 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::adadetect::{Scores, towards_known};
-use super::background::Background;
+use super::adadetect::Scores;
 use super::conformal::{WeightedNulls, class_weights};
-use super::feature_file::FeatureFile;
-use super::moments::Scatter;
+use super::judged::{Features, Judged};
 use super::reviewed::{Kept, Mark};
 use super::share::out_of_distribution;
 use super::union_ranks::Union;
-use dismax::calibration::{Estimate, q_values};
+use dismax::calibration::{Estimate, Scatter, q_values};
 use dismax::error::Result;
 
 /// A learnt score's share of unknown rows that is so many times the most that the model's score allows is drift.
@@ -27,31 +25,6 @@ pub enum UnknownMethod {
     Fused,
     /// By the model's score alone.
     Score,
-}
-
-/// What the model says of the audited rows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Judged<'a> {
-    /// The predicted class of each row.
-    pub classes: &'a [u32],
-    /// The model's score of each row; higher is more in-distribution.
-    pub scores: &'a [f32],
-    /// Its conformal p-value.
-    pub p_values: &'a [f64],
-    /// Rows that these are counted among.
-    pub calibration_rows: u64,
-    /// Whether the model's score is made from early features already.
-    pub score_has_early: bool,
-}
-
-/// What speaks of rows besides the model's score.
-#[derive(Debug)]
-pub(crate) struct Features<'a> {
-    pub background: Background<'a>,
-    /// Those of the audited rows.
-    pub audited: &'a mut FeatureFile,
-    /// Those of images of known unknown kinds from elsewhere; none without.
-    pub known: Option<Scatter>,
 }
 
 /// What was found out.
@@ -162,25 +135,24 @@ struct Tested {
 
 impl<'a> Learner<'a> {
     /// None where the moments of the training rows cannot be used.
-    fn new(judged: &'a Judged<'a>, features: Features<'_>, marks: &[(usize, Mark)]) -> Result<Option<Self>> {
-        let Features { background, audited, known } = features;
-        let mut known = known.unwrap_or_else(|| Scatter::new(background.training.width()));
+    fn new(judged: &'a Judged<'a>, mut features: Features<'_>, marks: &[(usize, Mark)]) -> Result<Option<Self>> {
+        let mut known = features.known.take().unwrap_or_else(|| Scatter::new(features.background.width()));
         let mut unknown: Vec<usize> =
             marks.iter().filter(|(_, mark)| *mark == Mark::Unknown).map(|(row, _)| *row).collect();
         unknown.sort_unstable();
         if !unknown.is_empty() {
-            audited.each(|row, features| {
+            features.audited.each_of(features.rows, |row, features| {
                 if unknown.binary_search(&row).is_ok() {
                     known.add(features);
                 }
                 Ok(())
             })?;
         }
-        let towards = towards_known(&background, &known);
-        let Some(scores) = Scores::of(&background, judged.scores, audited, towards.as_ref())? else { return Ok(None) };
-        let mut calibration_classes = vec![0; background.calibration_rows()];
-        background.each(|row, _, calibration| calibration_classes[row] = calibration.class as u32);
-        Ok(Some(Self { judged, scores, calibration_classes, known: known.rows }))
+        let towards = features.background.direction_to_unknown(&known);
+        let Some(scores) = Scores::of(judged, &mut features, towards.as_ref())? else { return Ok(None) };
+        let mut calibration_classes = vec![0; features.background.calibration_rows()];
+        features.background.each(|row, _, calibration| calibration_classes[row] = calibration.class as u32);
+        Ok(Some(Self { judged, scores, calibration_classes, known: known.rows() }))
     }
 
     /// Tests the rows that are kept, or all rows, as if there were no known unknown ones, where none are said to be kept.

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::*;
-use crate::novelty::FeatureWriter;
+use crate::novelty::{Background, FeatureWriter};
 use dismax::calibration::{CalibrationFeatures, CalibrationRow, ConformalScores, FeatureMoments, FeatureStatistics};
 use dismax::score::RowOutput;
 
@@ -74,8 +74,8 @@ impl World {
 
     fn detect(&self, rows: &[Row], known: Option<Scatter>, marks: &[(usize, Mark)]) -> Detection {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut writer = FeatureWriter::create(folder.path(), WIDTH, CLASSES).expect("a file");
-        rows.iter().for_each(|row| writer.push(&row.features, row.class()).expect("written"));
+        let mut writer = FeatureWriter::create(folder.path(), WIDTH).expect("a file");
+        rows.iter().for_each(|row| writer.push(&row.features).expect("written"));
         let mut audited = writer.finish().expect("written");
         let scores: Vec<f32> = rows.iter().map(Row::score).collect();
         let p_values: Vec<f64> = scores.iter().map(|score| self.scores.p_value(*score).expect("finite")).collect();
@@ -87,7 +87,9 @@ impl World {
             score_has_early: false,
         };
         let background = Background::of(&self.statistics).expect("calibration rows");
-        detect(&judged, Some(Features { background, audited: &mut audited, known }), marks).expect("a file")
+        let all: Vec<u32> = (0..rows.len() as u32).collect();
+        let features = Features { background, audited: &mut audited, rows: &all, known };
+        detect(&judged, Some(features), marks).expect("a file")
     }
 }
 

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::moments::FeatureSums;
 use dismax::error::{Error, Result};
 
 /// Writes one row after the other. The file has no name and is gone with the last handle.
@@ -17,7 +16,7 @@ pub(crate) struct FeatureWriter {
     file: BufWriter<File>,
     folder: PathBuf,
     row: Row,
-    sums: FeatureSums,
+    rows: usize,
 }
 
 /// A row as the file holds it.
@@ -34,16 +33,15 @@ impl Row {
 }
 
 impl FeatureWriter {
-    /// A file in `folder`, which should be on a disk rather than in memory, for rows of `width` features and a model of
-    /// so many classes.
-    pub fn create(folder: &Path, width: usize, classes: usize) -> Result<Self> {
+    /// A file in `folder`, which should be on a disk rather than in memory, for rows of `width` features.
+    pub fn create(folder: &Path, width: usize) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|error| Error::io(folder, error))?;
         let (file, folder) = (BufWriter::new(file), folder.to_path_buf());
-        Ok(Self { file, folder, row: Row::new(width), sums: FeatureSums::new(width, classes) })
+        Ok(Self { file, folder, row: Row::new(width), rows: 0 })
     }
 
-    /// Appends a row of the predicted class.
-    pub fn push(&mut self, features: &[f32], class: usize) -> Result<()> {
+    /// Appends a row.
+    pub fn push(&mut self, features: &[f32]) -> Result<()> {
         let Row { stored, bytes } = &mut self.row;
         if features.len() != stored.len() {
             let (found, width) = (features.len(), stored.len());
@@ -54,17 +52,15 @@ impl FeatureWriter {
             two.copy_from_slice(&value.to_le_bytes());
         }
         self.file.write_all(bytes).map_err(|error| Error::io(&self.folder, error))?;
-        // The sums are those of what will be read: as rounded as the calibration rows are.
-        let rounded: Vec<f32> = stored.iter().map(|value| value.to_f32()).collect();
-        self.sums.add(&rounded, class);
+        self.rows += 1;
         Ok(())
     }
 
     /// No more rows.
     pub fn finish(self) -> Result<FeatureFile> {
-        let Self { file, folder, row, sums } = self;
+        let Self { file, folder, row, rows } = self;
         let file = file.into_inner().map_err(|error| Error::io(&folder, error.into_error()))?;
-        Ok(FeatureFile { file: BufReader::new(file), folder, row, sums })
+        Ok(FeatureFile { file: BufReader::new(file), folder, row, rows })
     }
 }
 
@@ -74,13 +70,17 @@ pub(crate) struct FeatureFile {
     file: BufReader<File>,
     folder: PathBuf,
     row: Row,
-    sums: FeatureSums,
+    rows: usize,
 }
 
 impl FeatureFile {
-    /// Sums over all rows.
-    pub fn sums(&self) -> &FeatureSums {
-        &self.sums
+    /// Shows these rows, which ascend, each with its place among them.
+    pub fn each_of(&mut self, rows: &[u32], mut show: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
+        let mut wanted = rows.iter().enumerate().peekable();
+        self.each(|row, features| match wanted.next_if(|(_, wanted)| **wanted as usize == row) {
+            Some((place, _)) => show(place, features),
+            None => Ok(()),
+        })
     }
 
     /// Shows every row in order.
@@ -88,7 +88,7 @@ impl FeatureFile {
         let failed = |error| Error::io(&self.folder, error);
         self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
         let mut features = vec![0.0; self.row.stored.len()];
-        for row in 0..self.sums.rows() as usize {
+        for row in 0..self.rows {
             self.file.read_exact(&mut self.row.bytes).map_err(failed)?;
             let Row { stored, bytes } = &mut self.row;
             for (value, two) in stored.iter_mut().zip(bytes.as_chunks().0) {
@@ -108,14 +108,13 @@ mod tests {
     #[test]
     fn rows_come_back_as_often_as_asked() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut writer = FeatureWriter::create(folder.path(), 3, 2).expect("a file");
-        let rows = [[0.5, -1.25, 1000.0], [0.1, 2.0, 3.0]];
-        for (class, row) in rows.iter().enumerate() {
-            writer.push(row, class).expect("written");
+        let mut writer = FeatureWriter::create(folder.path(), 3).expect("a file");
+        let rows = [[0.5, -1.25, 1000.0], [0.1, 2.0, 3.0], [4.0, 5.0, 6.0]];
+        for row in &rows {
+            writer.push(row).expect("written");
         }
-        assert!(writer.push(&[1.0], 0).is_err());
+        assert!(writer.push(&[1.0]).is_err());
         let mut file = writer.finish().expect("written");
-        assert_eq!(file.sums().class_rows, [1, 1]);
         for _ in 0..2 {
             let mut seen = Vec::new();
             let show = |row, features: &[f32]| {
@@ -123,11 +122,17 @@ mod tests {
                 Ok(())
             };
             file.each(show).expect("read");
-            assert_eq!(seen[0], (0, rows[0].to_vec()));
+            assert_eq!((seen.len(), &seen[0]), (3, &(0, rows[0].to_vec())));
             assert_eq!((seen[1].0, &seen[1].1[1..]), (1, &rows[1][1..]));
             assert!((seen[1].1[0] - 0.1).abs() < 1e-4, "rounded to f16");
-            assert!((file.sums().mean()[0] - f64::from(seen[0].1[0] + seen[1].1[0]) / 2.0).abs() < 1e-9);
         }
+        let mut seen = Vec::new();
+        let show = |place, features: &[f32]| {
+            seen.push((place, features.to_vec()));
+            Ok(())
+        };
+        file.each_of(&[0, 2], show).expect("read");
+        assert_eq!(seen, [(0, rows[0].to_vec()), (1, rows[2].to_vec())]);
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "the file has no name");
     }
 }

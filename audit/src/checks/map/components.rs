@@ -1,8 +1,7 @@
 //! Principal components (Pearson 1901; Hotelling 1933).
 
-use nalgebra::{DVector, SymmetricEigen};
-
-use crate::novelty::Scatter;
+use dismax::calibration::Scatter;
+use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
 /// Features that vary by less than this share of their mean square do not vary but for rounding.
 const CONSTANT: f64 = 1e-10;
@@ -20,7 +19,8 @@ impl Components {
     /// Of rows of features; none where fewer than two vary. Of each direction the feature that counts most counts
     /// positively: the same rows give the same picture.
     pub fn of(scatter: &Scatter) -> Option<Self> {
-        let (mean, covariance) = (scatter.mean(), scatter.covariance());
+        let mean = DVector::from_column_slice(scatter.mean());
+        let covariance = DMatrix::from_vec(scatter.width(), scatter.width(), scatter.covariance());
         let varies = |feature: usize| {
             let variance = covariance[(feature, feature)];
             variance > CONSTANT * (variance + mean[feature].powi(2))
@@ -39,7 +39,7 @@ impl Components {
             direction * largest.signum()
         };
         let shares = [first, second].map(|number| eigenvalues[number].max(0.0) / all);
-        Some(Self { mean: mean.clone(), directions: [first, second].map(direction), shares })
+        Some(Self { mean, directions: [first, second].map(direction), shares })
     }
 
     /// Where a row lies in the two directions.

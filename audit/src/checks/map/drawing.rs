@@ -9,10 +9,10 @@ use super::{plane, sample, sheet};
 use crate::collect::{Collected, Row};
 use crate::findings::Finding;
 use crate::kind::Kind;
-use crate::novelty::Scatter;
 use crate::text::{count, counted, percent, shown};
 use crate::thumbnails::Thumbnails;
 use crate::view::{Category, Colouring, MAP_SIZE, Map, Point, Section, Tone};
+use dismax::calibration::Scatter;
 use dismax::error::Result;
 
 /// Most images on the map.

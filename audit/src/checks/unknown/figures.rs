@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::strangeness::Aside;
 use crate::novelty::{Detection, Envelope, UnknownMethod};
 use dismax::calibration::Estimate;
 
@@ -19,7 +20,7 @@ const MOST_STRANGEST: u64 = 100_000;
 pub struct UnknownFigures {
     /// How images were judged.
     pub method: UnknownMethod,
-    /// Images under test: those with a prediction that nobody has reviewed.
+    /// Images under test: those with a prediction that nobody has reviewed and that are not blank.
     pub tested: u64,
     /// False discovery rate asked for.
     pub fdr: f64,
@@ -55,6 +56,10 @@ pub struct UnknownFigures {
     pub marked_unknown: u64,
     /// Audited images that a reader has marked as known. They are no findings and not under test.
     pub marked_known: u64,
+    /// Other audited images that are black, white or of one tone. They are findings of these kinds, and neither tested nor
+    /// learnt from.
+    #[serde(default)]
+    pub blank: u64,
 }
 
 /// So many of the strangest images, and how many of them are unknown.
@@ -69,8 +74,9 @@ pub struct Strangest {
 }
 
 impl UnknownFigures {
-    /// From what was detected, and the numbers of images marked as unknown and as known.
-    pub(super) fn of(detection: &Detection, fdr: f64, (marked_unknown, marked_known): (u64, u64)) -> Self {
+    /// From what was detected, and the numbers of images that were not under test.
+    pub(super) fn of(detection: &Detection, fdr: f64, aside: Aside) -> Self {
+        let Aside { marked_unknown, marked_known, blank } = aside;
         let tested = detection.p_values.len() as u64;
         let up_to = |most: f64| detection.q_values.iter().filter(|q_value| f64::from(**q_value) <= most).count() as u64;
         let rejected = up_to(fdr);
@@ -96,6 +102,7 @@ impl UnknownFigures {
             known_unknown: detection.known,
             marked_unknown,
             marked_known,
+            blank,
         }
     }
 
@@ -160,8 +167,9 @@ mod tests {
 
     #[test]
     fn a_clear_group_is_found_and_bounded() {
-        let figures = UnknownFigures::of(&detection(mixture(900, 100)), 0.05, (3, 4));
-        assert_eq!((figures.tested, figures.marked_unknown, figures.marked_known), (1000, 3, 4));
+        let aside = Aside { marked_unknown: 3, marked_known: 4, blank: 5 };
+        let figures = UnknownFigures::of(&detection(mixture(900, 100)), 0.05, aside);
+        assert_eq!((figures.tested, figures.marked_unknown, figures.marked_known, figures.blank), (1000, 3, 4, 5));
         // 1000 * 0.001 / R <= 0.05 takes R = 20.
         assert_eq!(figures.needed, 20);
         // (100 + k) images have a p-value of at most about (k + 1) / 900: q is 0.05 at 5 more.
@@ -179,13 +187,13 @@ mod tests {
 
     #[test]
     fn nothing_is_promised_of_known_images_or_after_a_drift() {
-        let figures = UnknownFigures::of(&detection(mixture(1000, 0)), 0.05, (0, 0));
+        let figures = UnknownFigures::of(&detection(mixture(1000, 0)), 0.05, Aside::default());
         assert_eq!((figures.rejected, figures.review, figures.at_least), (0, 0, Some(0)));
         let drifted = Detection { has_drifted: true, ..detection(mixture(900, 100)) };
-        let figures = UnknownFigures::of(&drifted, 0.05, (0, 0));
+        let figures = UnknownFigures::of(&drifted, 0.05, Aside::default());
         assert!(figures.rejected >= 100 && figures.review == 0 && figures.at_least.is_none());
         assert!(figures.strangest.is_empty() && figures.out_of_distribution.is_none());
-        let nothing = UnknownFigures::of(&detection(Vec::new()), 0.05, (0, 0));
+        let nothing = UnknownFigures::of(&detection(Vec::new()), 0.05, Aside::default());
         assert_eq!((nothing.tested, nothing.needed, nothing.at_least), (0, 0, Some(0)));
     }
 }

@@ -16,7 +16,7 @@ use crate::findings::Finding;
 use crate::kind::{Kind, Severity};
 use crate::known_unknown::KnownUnknown;
 use crate::need::Need;
-use crate::novelty::{Background, Features, Mark, detect};
+use crate::novelty::{Background, Features, detect};
 use crate::sections::Material;
 use crate::sections::words::{are, interval};
 use crate::text::{count, counted, p_value, percent};
@@ -34,7 +34,8 @@ const ABOUT: About = About {
           closed form, a score that is learnt from the audited images, weighted by predicted class; else the model's score. Conformal \
           p-values against the calibration images become q-values by Benjamini and Hochberg (1995). The share is 1 minus Storey's \
           estimate (2002) of the share of known images at lambda 0.5. The bounds on the strangest images are post hoc bounds \
-          (Blanchard, Neuvial and Roquain 2020) under the joint law of conformal p-values (Gazin, Blanchard and Roquain 2024).",
+          (Blanchard, Neuvial and Roquain 2020) under the joint law of conformal p-values (Gazin, Blanchard and Roquain 2024). \
+          Images that are black, white or of one tone are findings of their own: they are neither tested nor learnt from.",
     needs: &[Need::Model],
     kinds: &[Kind::Unknown],
 };
@@ -48,17 +49,18 @@ impl Check for Unknown {
         let calibration = inputs.model();
         let predicted = Predicted::of(inputs.collected, inputs.known_unknown);
         let features = inputs.statistics.and_then(Background::of).zip(inputs.features.as_deref_mut());
-        let known = inputs.known_unknown.and_then(|known| known.scatter.clone());
-        let features = features.map(|(background, audited)| Features { background, audited, known });
-        let judged = predicted.judged(calibration.rows, calibration.score.needs_features());
+        let examples = inputs.known_unknown.and_then(|known| known.examples.as_ref());
+        let known = examples.map(|examples| examples.scatter().clone());
+        let rows = &predicted.rows;
+        let features = features.map(|(background, audited)| Features { background, audited, rows, known });
+        let judged = predicted.judged(calibration.rows, calibration.score.counts_early());
         let detection = detect(&judged, features, &predicted.marks)?;
-        let marked = (predicted.marked(Mark::Unknown), predicted.marked(Mark::Known));
         found.warnings.extend(inputs.known_unknown.and_then(|known| missing(known, inputs.collected)));
         if inputs.known_unknown.is_some() && detection.known == 0 {
             found.warnings.push(NOTHING_LEARNT.into());
         }
         found.looked_for.extend(ABOUT.kinds);
-        let figures = UnknownFigures::of(&detection, inputs.fdr, marked);
+        let figures = UnknownFigures::of(&detection, inputs.fdr, predicted.aside);
         let strangeness = Strangeness::new(predicted, detection);
         for (row, record, prediction) in predictions(inputs.collected) {
             let q_value = strangeness.q_value(record.image).map(f64::from);
@@ -126,8 +128,8 @@ const NOTHING_LEARNT: &str = "Nothing was learnt from known unknown images: ther
 
 /// Says so where marks did not count.
 fn missing(known: &KnownUnknown, collected: &Collected) -> Option<String> {
-    let missing =
-        known.missing(collected.images().filter(|(_, prediction)| prediction.is_some()).map(|(digest, _)| digest));
+    let scored = collected.images().filter(|image| image.prediction.is_some());
+    let missing = known.missing(scored.map(|image| image.digest));
     (missing > 0).then(|| {
         let marked = counted(known.marks(), "marked image");
         format!(

@@ -106,6 +106,12 @@ fn more(figures: &UnknownFigures) -> Vec<String> {
             count(figures.marked_known)
         ));
     }
+    if figures.blank > 0 {
+        sentences.push(format!(
+            "{} black, white or of one tone and not under test: see the section on files.",
+            are(figures.blank, "image")
+        ));
+    }
     sentences.push(reach(figures));
     sentences.push(format!(
         "At least {} must stand out from every calibration image for any to be found at this rate.",
