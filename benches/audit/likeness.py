@@ -1,4 +1,5 @@
-"""Whether two pictures are the same but for a small shift, zoom, change of brightness or contrast, or another encoding.
+"""Whether two pictures are the same but for a small shift, zoom, change of brightness or contrast, or another encoding; and
+whether one is grey.
 
 A check of natural near duplicates apart from dismax: at full resolution and in colour, without a hash, made for images of
 about 32 pixels a side. It registers two pictures as the audit does with its thumbnails, so it shares that idea's blind spots: two
@@ -14,11 +15,19 @@ from PIL import Image
 # all 1,200 with a shift, a crop or a change of brightness lie below it, and 99 % of those encoded again.
 SAME = 0.25
 STEPS = 7
+# Room for what JPEG makes of grey.
+GREY = 2.0
 BORDER = 3
 
 
 def decoded(data):
     return numpy.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=float)
+
+
+def is_grey(data):
+    """Whether the largest and the smallest channel differ by less than 2 of 255 on average."""
+    image = decoded(data)
+    return (image.max(axis=2) - image.min(axis=2)).mean() < GREY
 
 
 def blurred(image):

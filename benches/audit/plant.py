@@ -2,10 +2,11 @@
 """Plants known problems in a labelled image dataset, for `recall.py` to see how many of them an audit finds.
 
     plant.py LABELLED.parquet --image COLUMN --label COLUMN --ood OOD.parquet --ood-image COLUMN --out FOLDER [--seed 0]
+        [--reference REFERENCE.parquet] [--kinds NAME ...]
 
 Writes FOLDER/planted.parquet (the input's schema and number of rows, in another order) and FOLDER/truth.parquet (row, kind,
 related_row, note: one row for each planted one). Every share is of the input's rows. A planted row takes the place of an input
-row and has one problem only:
+row and has one problem only; --kinds plants some of these, leaks need --reference, which has the input's columns:
 
     ood              5 %  an image of OOD.parquet under a random class
     label            3 %  the label changed to one of the other classes, each as likely
@@ -16,6 +17,16 @@ row and has one problem only:
                           or darker; moved by one pixel in one of 8 directions, edge pixels repeated; cropped to 90 to 97 % of
                           each side at a random place and resized back. The last three are encoded at quality 90.
     black            1 %  noise of 0 to 5 grey levels on black, of the replaced image's size
+    white          0.5 %  the same on white
+    one_tone       0.5 %  the same on a grey of 40 to 200
+    unseen_label   0.5 %  a label beyond all classes
+    format         0.5 %  a path that ends in .png, while the bytes are JPEG
+    size           0.5 %  eight times as many pixels a side
+    aspect         0.5 %  half as many columns, two and a half times as many rows
+    blurred          1 %  blurred with a Gaussian of a tenth of the side
+    grey             1 %  without colour
+    leaked           1 %  bytes and label of a row of the reference (related_row is its row there)
+    leaked_near      1 %  the same with an edit, as for near duplicates
 
 The images must be JPEG in a struct of bytes and path, the labels whole numbers from 0.
 """
@@ -28,9 +39,14 @@ import pathlib
 import numpy
 import pyarrow
 import pyarrow.parquet
-from PIL import Image
+from PIL import Image, ImageFilter
 
-SHARES = {"ood": 0.05, "label": 0.03, "broken": 0.01, "exact_duplicate": 0.02, "near_duplicate": 0.02, "black": 0.01}
+SHARES = {
+    "ood": 0.05, "label": 0.03, "broken": 0.01, "exact_duplicate": 0.02, "near_duplicate": 0.02, "black": 0.01, "white": 0.005,
+    "one_tone": 0.005, "unseen_label": 0.005, "format": 0.005, "size": 0.005, "aspect": 0.005, "blurred": 0.01, "grey": 0.01,
+    "leaked": 0.01, "leaked_near": 0.01,
+}
+LEAKS = {"leaked", "leaked_near"}
 ROW_GROUP_ROWS = 1000
 
 
@@ -106,18 +122,53 @@ def cropped(data, random):
     return jpeg(numpy.asarray(part)), f"cropped to {width} x {height} at {left}, {top}"
 
 
+def tone(data, random, level):
+    noise = random.integers(0, 6, pixels(data).shape)
+    return jpeg(numpy.clip(noise + level, 0, 255).astype("uint8")), f"noise of 0 to 5 on {level}"
+
+
+def resized(data, columns, rows):
+    image = Image.fromarray(pixels(data))
+    size = (round(image.width * columns), round(image.height * rows))
+    return jpeg(numpy.asarray(image.resize(size, Image.Resampling.BICUBIC))), f"{size[0]} x {size[1]}"
+
+
+def blurred(data):
+    image = Image.fromarray(pixels(data))
+    radius = min(image.size) / 10
+    return jpeg(numpy.asarray(image.filter(ImageFilter.GaussianBlur(radius)))), f"radius {radius:g}"
+
+
+def grey(data):
+    return jpeg(numpy.asarray(Image.fromarray(pixels(data)).convert("L").convert("RGB"))), "without colour"
+
+
+# What becomes of one image, and a note about it.
+CHANGES = {
+    "black": lambda data, random: tone(data, random, 0),
+    "white": lambda data, random: tone(data, random, 250),
+    "one_tone": lambda data, random: tone(data, random, int(random.integers(40, 201))),
+    "size": lambda data, random: resized(data, 8, 8),
+    "aspect": lambda data, random: resized(data, 0.5, 2.5),
+    "blurred": lambda data, random: blurred(data),
+    "grey": lambda data, random: grey(data),
+}
 BREAKS = [cut, garbage, empty, header_only, inverted]
 EDITS = [encoded_again, brightness, moved, cropped]
 
 
-def plant(images, labels, ood, random):
-    """The rows with the problems in them, and the truth: (row, kind, related_row, note), all in the input's order."""
+def plant(images, labels, ood, reference, kinds, random):
+    """The rows with the problems in them, and the truth: (row, kind, related_row, note), all in the input's order. `reference` are
+    images and labels."""
     images, labels, truth = list(images), list(labels), []
     classes = max(labels) + 1
     order = iter(random.permutation(len(images)).tolist())
     foreign = iter(random.permutation(len(ood)).tolist())
-    for kind, share in SHARES.items():
-        for number in range(round(len(images) * share)):
+    others = None
+    for kind in kinds:
+        if kind in LEAKS and others is None:
+            others = iter(random.permutation(len(reference[0])).tolist())
+        for number in range(round(len(images) * SHARES[kind])):
             row, related = next(order), None
             data, path = images[row]["bytes"], images[row]["path"]
             if kind == "ood":
@@ -131,9 +182,20 @@ def plant(images, labels, ood, random):
                 data, note = BREAKS[number % len(BREAKS)](data, random)
                 assert not decodes(data), f"row {row} still decodes: {note}"
                 images[row] = {"bytes": data, "path": path}
-            elif kind == "black":
-                noise = random.integers(0, 6, pixels(data).shape, dtype="uint8")
-                images[row], note = {"bytes": jpeg(noise), "path": path}, "noise of 0 to 5 on black"
+            elif kind in CHANGES:
+                data, note = CHANGES[kind](data, random)
+                images[row] = {"bytes": data, "path": path}
+            elif kind == "unseen_label":
+                labels[row], note = classes, f"was {labels[row]}"
+            elif kind == "format":
+                images[row], note = {"bytes": data, "path": f"{number}.png"}, f"was {path}"
+            elif kind in LEAKS:
+                related = next(others)
+                source, note = reference[0][related], "same bytes"
+                if kind == "leaked_near":
+                    data, note = EDITS[number % len(EDITS)](source["bytes"], random)
+                    source = {"bytes": data, "path": source["path"]}
+                images[row], labels[row] = source, reference[1][related]
             else:
                 related = next(order)
                 source, note = images[related], "same bytes"
@@ -153,28 +215,38 @@ def main():
     parser.add_argument("--ood", type=pathlib.Path, required=True)
     parser.add_argument("--ood-image", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--reference", type=pathlib.Path)
+    parser.add_argument("--kinds", nargs="+", choices=SHARES)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    kinds = arguments.kinds or [kind for kind in SHARES if arguments.reference or kind not in LEAKS]
+    if LEAKS & set(kinds) and not arguments.reference:
+        parser.error("leaks come from a --reference")
     random = numpy.random.default_rng(arguments.seed)
 
     table = pyarrow.parquet.read_table(arguments.labelled)
     ood = pyarrow.parquet.read_table(arguments.ood, columns=[arguments.ood_image])[arguments.ood_image].to_pylist()
     columns = {name: table[name].to_pylist() for name in (arguments.image, arguments.label)}
-    images, labels, truth = plant(columns[arguments.image], columns[arguments.label], ood, random)
+    reference = None
+    if arguments.reference:
+        other = pyarrow.parquet.read_table(arguments.reference, columns=[arguments.image, arguments.label])
+        reference = [other[name].to_pylist() for name in (arguments.image, arguments.label)]
+    images, labels, truth = plant(columns[arguments.image], columns[arguments.label], ood, reference, kinds, random)
     for name, values in ((arguments.image, images), (arguments.label, labels)):
         field = table.schema.field(name)
         table = table.set_column(table.schema.get_field_index(name), field, pyarrow.array(values, field.type))
 
     order = random.permutation(len(table))
     place = numpy.argsort(order).tolist()  # of each row before the shuffle, where it is after it
-    truth = [(place[row], kind, None if related is None else place[related], note) for row, kind, related, note in truth]
+    moved_to = lambda kind, related: related if related is None or kind in LEAKS else place[related]
+    truth = [(place[row], kind, moved_to(kind, related), note) for row, kind, related, note in truth]
     schema = pyarrow.schema([("row", "uint64"), ("kind", "string"), ("related_row", "uint64"), ("note", "string")])
     truth_table = pyarrow.Table.from_pylist([dict(zip(schema.names, row)) for row in sorted(truth)], schema)
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     pyarrow.parquet.write_table(table.take(order), arguments.out / "planted.parquet", row_group_size=ROW_GROUP_ROWS)
     pyarrow.parquet.write_table(truth_table, arguments.out / "truth.parquet")
-    counts = {kind: sum(row[1] == kind for row in truth) for kind in SHARES}
+    counts = {kind: sum(row[1] == kind for row in truth) for kind in kinds}
     print(json.dumps({"rows": len(table), "seed": arguments.seed, "planted": counts}))
 
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What an audit found of the problems that `plant.py` planted: precision and recall for each kind.
 
-    recall.py FOLDER AUDIT_OUT [--fdr 0.05] [--json] [--floors]
+    recall.py FOLDER AUDIT_OUT [--fdr 0.05] [--reference REFERENCE.parquet] [--json] [--floors]
 
-FOLDER has planted.parquet and truth.parquet, AUDIT_OUT the findings.parquet of an audit of FOLDER/planted.parquet.
+FOLDER has planted.parquet and truth.parquet, AUDIT_OUT the findings.parquet of an audit of FOLDER/planted.parquet, with the same
+--reference if the rows were planted with one. Kinds that were not planted are left out.
 
 The rules:
 
@@ -13,12 +14,16 @@ exact       A planted pair is found when findings connect its two rows, whicheve
             as right, "planted only" as wrong.
 near        The same; right when the pair was planted, or when likeness.py sees the same picture in pixels (natural). Equal bytes
             are not near: that is the other kind. Rows with equal bytes stand for one another.
-unknown     False discoveries are in-distribution images (rows left alone, labels changed, duplicates) and broken rows, of all
-            findings without the planted black images. Those are set aside: unknown to the network, but not planted as OOD.
+unknown     The proportion of false discoveries is that of all findings, as the rate that the audit was asked for. False ones are in-distribution images (rows left alone, labels, formats or sizes changed, duplicates, leaks) and
+            broken rows. Planted ones that are black, white, of one tone, blurred, stretched or grey are unknown to the network,
+            but not planted as OOD: they are set aside from precision and recall.
 label       Findings label_issue ranked by score, highest first. Foreign and black images are set aside: no label of theirs is
             right. "strict" counts them as wrong. "at recall 0.6" is the shortest beginning of the ranking that has 60 % of the
             planted ones. Errors in the data's own labels count as wrong.
-black       Findings near_black. Natural ones count as wrong, since nothing says that they are not.
+black       Findings near_black, and so for white, one_tone, size, aspect, blurred, unseen_label and format. Natural ones count as
+            wrong, since nothing says that they are not; what was planted in other sizes is blurred as well, and is set aside.
+grey        Findings grey, where natural ones are right if the channels of the image differ by less than 2 of 255 on average.
+leaked      As exact and near, against the rows of the reference.
 
 A precision without findings is n/a, and then its floor is missed. `--floors` ends with status 1 where a floor is missed.
 """
@@ -27,13 +32,27 @@ import argparse
 import collections
 import json
 import math
+import operator
 import pathlib
 import sys
 
 import pyarrow.parquet
 
 BROKEN = {"undecodable", "truncated", "empty"}
+# Kinds of which a planted row is found by a finding of one kind.
+SINGLE = {
+    "black": "near_black", "white": "near_white", "one_tone": "near_uniform", "unseen_label": "unseen_label",
+    "format": "mislabelled_format", "size": "extreme_size", "aspect": "extreme_aspect", "blurred": "blurred",
+}
+# Unknown to the network, but not planted as OOD.
+STRANGE = {"black", "white", "one_tone", "blurred", "aspect", "grey"}
 LABEL_RECALL = 0.6
+# Least precision and recall of the kinds that are not looked at one by one.
+LEAST = [
+    ("black", 0.95, 1.0), ("white", 0.9, 1.0), ("one_tone", 0.9, 1.0), ("unseen_label", 1.0, 1.0), ("format", 1.0, 1.0),
+    ("size", 1.0, 1.0), ("aspect", 1.0, 1.0), ("blurred", 0.7, 0.9), ("grey", 0.95, 1.0), ("leaked", 1.0, 1.0),
+    ("leaked_near", 0.9, 0.9),
+]
 
 
 def ratio(part, whole):
@@ -65,12 +84,13 @@ def by_row(findings, kinds, planted, aside=frozenset()):
 
 
 def unknown(findings, planted):
-    counts = by_row(findings, {"unknown"}, planted["ood"], aside=planted["black"])
+    aside = set().union(*(planted[kind] for kind in STRANGE))
+    counts = by_row(findings, {"unknown"}, planted["ood"], aside)
     rows = {finding["row"] for finding in findings if finding["kind"] == "unknown"}
     false = counts["findings"] - counts["right"]
     return counts | {
-        "black_aside": len(rows & planted["black"]), "broken": len(rows & planted["broken"]),
-        "false_discovery_proportion": ratio(false, counts["findings"]) or 0.0,
+        "set_aside": len(rows & aside), "broken": len(rows & planted["broken"]),
+        "false_discovery_proportion": ratio(false, len(rows)) or 0.0, "all": len(rows),
     }
 
 
@@ -127,10 +147,35 @@ def near_duplicates(findings, planted_pairs, broken, images, same):
     return duplicates(pairs, planted, right, set(planted).__contains__)
 
 
+def grey(findings, planted, images, is_grey):
+    """Natural ones are right as well."""
+    rows = {finding["row"] for finding in findings if finding["kind"] == "grey"}
+    natural = {row for row in rows - planted if is_grey(images[row])}
+    right = len(rows & planted) + len(natural)
+    return {
+        "planted": len(planted), "findings": len(rows), "right": right, "natural": len(natural),
+        "precision": ratio(right, len(rows)), "recall": ratio(len(rows & planted), len(planted)),
+    }
+
+
+def leaks(findings, kind, planted_pairs, images, reference, same):
+    """Findings of rows that are in the reference; `planted_pairs` are rows and rows of the reference."""
+    pairs = sorted({(finding["row"], finding["related_row"]) for finding in findings if finding["kind"] == kind})
+    planted = set(planted_pairs)
+    # A picture that is in the reference twice is found in one of both places.
+    right = [pair for pair in pairs if pair in planted or same(images[pair[0]], reference[pair[1]])]
+    found = {row for row, _ in right} & {row for row, _ in planted}
+    return {
+        "planted": len(planted), "findings": len(pairs), "right": len(right),
+        "natural": len(set(right) - planted),
+        "precision": ratio(len(right), len(pairs)), "recall": ratio(len(found), len(planted)),
+    }
+
+
 def labels(findings, planted):
     ranked = [(-finding["score"], finding["row"]) for finding in findings if finding["kind"] == "label_issue"]
     rows = [row for _, row in sorted(ranked)]
-    aside = planted["ood"] | planted["black"]
+    aside = planted["ood"] | planted["black"] | planted["white"] | planted["one_tone"]
     kept = [row for row in rows if row not in aside]
     result = by_row(findings, {"label_issue"}, planted["label"], aside)
     result |= {"set_aside": len(rows) - len(kept), "strict_precision": ratio(result["right"], len(rows))}
@@ -146,28 +191,42 @@ def labels(findings, planted):
     return result
 
 
-def judge(findings, truth, images, same):
-    """Counts for each kind, of rows of findings and truth, the encoded image of each row, and what judges two images the same."""
+def judge(findings, truth, images, same, is_grey=None, reference=None):
+    """Counts for each kind, of rows of findings and truth, the encoded image of each row, what judges two images the same and one
+    grey, and the encoded images of the reference."""
     planted = collections.defaultdict(set)
     pairs = collections.defaultdict(list)
     for row in truth:
         planted[row["kind"]].add(row["row"])
         if row["related_row"] is not None:
             pairs[row["kind"]].append((row["row"], row["related_row"]))
-    return {
+    counts = {
         "broken": by_row(findings, BROKEN, planted["broken"]),
         "exact_duplicate": exact_duplicates(findings, pairs["exact_duplicate"], planted["broken"], images),
         "near_duplicate": near_duplicates(findings, pairs["near_duplicate"], planted["broken"], images, same),
         "unknown": unknown(findings, planted),
         "label": labels(findings, planted),
-        "black": by_row(findings, {"near_black"}, planted["black"]),
     }
+    for name, kind in SINGLE.items():
+        if planted[name]:
+            # What is enlarged has no sharp edges.
+            aside = planted["size"] | planted["aspect"] if name == "blurred" else frozenset()
+            counts[name] = by_row(findings, {kind}, planted[name], aside)
+    if planted["grey"]:
+        counts["grey"] = grey(findings, planted["grey"], images, is_grey)
+    if planted["leaked"]:
+        counts["leaked"] = leaks(findings, "leaked", pairs["leaked"], images, reference, operator.eq)
+    if planted["leaked_near"]:
+        counts["leaked_near"] = leaks(findings, "leaked_near", pairs["leaked_near"], images, reference, same)
+    return counts
 
 
-def floors(kinds, fdr):
-    """(what, value, bound, whether it holds). A value that there is not, because nothing was found, holds no floor."""
+def floors(kinds, fdr, rows_per_calibration_row=0.0):
+    """(what, value, bound, whether it holds). A value that there is not, because nothing was found, holds no floor.
+
+    False discoveries vary by chance, and so do the calibration rows that are as strange, which they are counted by."""
     ood = kinds["unknown"]
-    error = math.sqrt(fdr * (1 - fdr) / ood["findings"]) if ood["findings"] else 0.0
+    error = math.sqrt(fdr * (1 - fdr) / ood["all"] * (1 + rows_per_calibration_row)) if ood["all"] else 0.0
     least = [
         ("broken: precision", kinds["broken"]["precision"], 1.0),
         ("broken: recall", kinds["broken"]["recall"], 1.0),
@@ -177,6 +236,10 @@ def floors(kinds, fdr):
         ("near duplicates: recall", kinds["near_duplicate"]["recall"], 0.90),
         (f"labels: precision at recall {LABEL_RECALL}", kinds["label"]["precision_at_recall"], 0.6),
     ]
+    for name, precision, recall in LEAST:
+        if name in kinds:
+            least.append((f"{name}: precision", kinds[name]["precision"], precision))
+            least.append((f"{name}: recall", kinds[name]["recall"], recall))
     most = [
         ("unknown: false discovery proportion", ood["false_discovery_proportion"], fdr + 2 * error),
         ("unknown: broken rows", ood["broken"], 0),
@@ -194,13 +257,15 @@ def table(kinds):
     ood, label = kinds["unknown"], kinds["label"]
     notes = {
         "unknown": f"false discovery proportion {ood['false_discovery_proportion']:.3f}; {ood['broken']} broken; "
-        f"{ood['black_aside']} black set aside",
+        f"{ood['set_aside']} set aside",
         "label": f"strict {number(label['strict_precision'])}; at recall {LABEL_RECALL} {number(label['precision_at_recall'])}, "
         f"strict {number(label['strict_precision_at_recall'])}; {label['set_aside']} set aside; "
         + ", ".join(f"top {k} {number(value)}" for k, value in label["top"].items()),
     }
     for kind in ("exact_duplicate", "near_duplicate"):
         notes[kind] = f"{kinds[kind]['natural']} natural; planted only {number(kinds[kind]['planted_only_precision'])}"
+    for kind in {"grey", "leaked", "leaked_near"} & set(kinds):
+        notes[kind] = f"{kinds[kind]['natural']} natural"
     for kind, counts in kinds.items():
         shares = [number(counts["precision"]), number(counts["recall"])]
         cells = [kind, counts["planted"], counts["findings"], counts["right"], *shares, notes.get(kind, "")]
@@ -238,6 +303,7 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("audit", type=pathlib.Path)
     parser.add_argument("--fdr", type=float, default=0.05, help="the rate that the audit was asked for")
+    parser.add_argument("--reference", type=pathlib.Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--floors", action="store_true")
     arguments = parser.parse_args()
@@ -246,8 +312,11 @@ def main():
 
     truth = pyarrow.parquet.read_table(arguments.folder / "truth.parquet").to_pylist()
     images = read_images(arguments.folder / "planted.parquet")
-    kinds = judge(read_findings(arguments.audit / "findings.parquet", arguments.fdr), truth, images, likeness.same)
-    held = floors(kinds, arguments.fdr)
+    findings = read_findings(arguments.audit / "findings.parquet", arguments.fdr)
+    reference = read_images(arguments.reference) if arguments.reference else None
+    kinds = judge(findings, truth, images, likeness.same, likeness.is_grey, reference)
+    summary = json.loads((arguments.audit / "summary.json").read_text())
+    held = floors(kinds, arguments.fdr, summary["unknown"]["tested"] / summary["estimated_accuracy"]["calibration_rows"])
     if arguments.json:
         named = [dict(zip(("what", "value", "bound", "holds"), floor)) for floor in held]
         print(json.dumps({"kinds": kinds, "floors": named}, indent=2))
