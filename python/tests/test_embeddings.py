@@ -34,7 +34,7 @@ def test_vectors_are_scored_as_images_are(model, vectors, tmp_path):
 
     with pytest.raises(dismax.UsageError, match="one of the two"):
         head.score(vectors["test"], image="clip", embedding="clip")
-    with pytest.raises(dismax.DataError, match="an embedding column holds lists"):
+    with pytest.raises(dismax.UsageError, match="an embedding column holds lists"):
         head.score(MIXED)
-    with pytest.raises(dismax.DataError, match="an image column is"):
+    with pytest.raises(dismax.UsageError, match="an image column is"):
         model.score(vectors["test"])
