@@ -10,8 +10,8 @@ use dismax::parallel::ordered_map;
 use dismax::run::{Progress, Run};
 
 use super::collector::LeftOut;
-use super::embeddings::LabelledEmbeddings;
 use super::error::TrainError;
+use super::labelled_embeddings::LabelledEmbeddings;
 
 /// Rows whose products are added at a time. The same on every machine, as sums are rounded there.
 const ROWS: usize = 4096;

@@ -1,14 +1,10 @@
 //! A model of embeddings: a head fitted in closed form.
 
-use std::path::PathBuf;
-
 use dismax::calibration::{
-    CalibrationFeatures, CalibrationOptions, CalibrationRow, FeatureStatistics, Objective, TemperatureSearch,
-    fit_temperature,
+    CalibrationFeatures, CalibrationRow, FeatureStatistics, Objective, TemperatureSearch, fit_temperature,
 };
-use dismax::dataset::{BadFile, Dataset, EmbeddingColumn, LabelColumn, OnBadFile, OpenOptions, RowLabels};
 use dismax::embedding::{EmbeddingHead, EmbeddingScorer, EmbeddingSpace};
-use dismax::error::{Error, Result};
+use dismax::error::Result;
 use dismax::loss::Loss;
 use dismax::metrics::LabelledLogits;
 use dismax::model::{HeldOutFeatures, Model};
@@ -16,84 +12,17 @@ use dismax::run::Run;
 use dismax::score::{RowOutput, Score, class_and_confidence};
 use half::f16;
 
-use super::collector::LeftOut;
+use super::embedding_job::{EmbeddingFit, EmbeddingJob};
 use super::embedding_rows::{HeldOutEmbeddings, read};
 use super::error::TrainError;
 use super::held_out::{fraction_of_rows, percent};
 use super::job::HeldOut;
 use super::labelled_dataset::require_disjoint;
+use super::labelled_embeddings::LabelledEmbeddings;
 use super::labels::require_two_classes;
 
 /// Rows that are held out at most: enough for any calibration, and they stay in memory.
 const MOST_HELD_OUT: usize = 20_000;
-
-/// What to fit a head on, and where the bundle goes.
-#[derive(Debug, Clone)]
-pub struct EmbeddingJob {
-    /// Files, folders or patterns with labelled embeddings.
-    pub inputs: Vec<String>,
-    /// Folder of the bundle.
-    pub out: PathBuf,
-    /// Embedding column. `None`: the only column that fits.
-    pub embedding: Option<String>,
-    /// Label column. `None`: the column with a usual name.
-    pub label: Option<String>,
-    /// Held-out rows; of a fraction at most 20,000.
-    pub held_out: HeldOut,
-    /// What makes logits of whitened embeddings.
-    pub head: EmbeddingHead,
-    /// How to calibrate afterwards.
-    pub calibration: CalibrationOptions,
-    /// Chooses the held-out rows.
-    pub seed: u64,
-    /// Whether to replace an existing bundle.
-    pub force: bool,
-    /// What becomes of damaged files.
-    pub on_bad_file: OnBadFile,
-}
-
-/// A fitted model, written to its place.
-#[derive(Debug)]
-pub struct EmbeddingFit {
-    /// The model.
-    pub model: Model,
-    /// Rows that it was fitted on.
-    pub rows: u64,
-    /// Rows that were held out.
-    pub held_out_rows: usize,
-    /// Rows without a label or a usable embedding.
-    pub left_out: LeftOut,
-    /// Damaged files, of which no row is used.
-    pub bad_files: Vec<BadFile>,
-    /// Why the model could not be calibrated, where that is so.
-    pub uncalibrated: Option<Error>,
-}
-
-/// A dataset and the columns that a fit reads.
-pub(super) struct LabelledEmbeddings {
-    pub dataset: Dataset,
-    pub embedding: EmbeddingColumn,
-    pub labels: RowLabels,
-}
-
-impl LabelledEmbeddings {
-    fn open(
-        inputs: &[String],
-        job: &EmbeddingJob,
-        names: Option<&[String]>,
-        run: &Run<'_>,
-    ) -> Result<(Self, LabelColumn)> {
-        let options = OpenOptions { cancel: run.cancel.clone(), on_bad_file: job.on_bad_file };
-        let dataset = Dataset::open_with(inputs, options)?;
-        dataset.require_distinct_files()?;
-        let embedding = dataset.embedding_column(job.embedding.as_deref())?;
-        let label = dataset.label_column(job.label.as_deref())?;
-        // Labels and embeddings are read one after the other, and must be those of the same rows.
-        let dataset = dataset.whole_files(&[embedding.index(), label.index()])?;
-        let labels = RowLabels::read(&dataset, &label, names)?;
-        Ok((Self { dataset, embedding, labels }, label))
-    }
-}
 
 /// Fits a head on labelled embeddings in one pass over them, calibrates it on the held-out rows, and writes the bundle.
 ///

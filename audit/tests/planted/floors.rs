@@ -64,7 +64,7 @@ fn every_kind_has_floors_and_each_can_be_missed() {
         rows.iter().copied().flat_map(of_row).collect()
     };
     let missed = |rows: &[usize]| missed(&found(rows), &planted, |_| false);
-    assert_eq!(missed(&[1, 2]), [String::new(); 0]);
+    assert!(missed(&[1, 2]).is_empty());
     assert_eq!(missed(&[]).len(), 2 * FLOORS.len(), "nothing found: neither precision nor recall");
     let few: Vec<String> = missed(&[1]);
     assert!(few.len() == FLOORS.len() && few.iter().all(|floor| floor.contains("recall 0.50")), "{few:?}");

@@ -17,8 +17,6 @@ mod score;
 mod sql;
 #[cfg(feature = "train")]
 mod train;
-#[cfg(feature = "train")]
-mod train_embeddings;
 #[cfg(feature = "cluster")]
 mod worker;
 

@@ -7,7 +7,8 @@ use dismax::calibration::CalibrationOptions;
 use dismax_train::{EmbeddingFit, EmbeddingJob, fit_embeddings};
 use serde::Serialize;
 
-use super::train::{Args, describe, held_out};
+use super::args::{Args, held_out};
+use super::outcome::describe;
 use crate::args;
 use crate::context::Context;
 use crate::exit::Outcome;

@@ -1,0 +1,159 @@
+//! Flags of `dismax train`.
+
+use std::path::PathBuf;
+
+use dismax::embedding::EmbeddingHead;
+use dismax::loss::Loss;
+use dismax::network::Architecture;
+use dismax::{Device, Error, Result};
+use dismax_train::{HeldOut, Schedule};
+
+use crate::args::{
+    self, CalibrationArgs, ImageArgs, InputArgs, LabelArgs, Rgb, architectures, at_least_one, heads, losses, named,
+    positive,
+};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  # Labelled images; a tenth of each class is held out for validation, calibration and thresholds
+  dismax train train.parquet --out model
+  # Without mirroring, for digits and text
+  dismax train digits.parquet --out model --no-flip --epochs 15
+  # The recipe of the paper
+  dismax train train.parquet --out model --arch resnet34 --loss dismax-dagger --schedule multi-step --epochs 300
+  # After an interruption
+  dismax train train.parquet --out model --resume
+  # On embeddings that another network made: one pass, no epochs
+  dismax train vectors.parquet --embedding clip --out model
+
+After every epoch, on a GPU once a minute, a checkpoint is written next to the model. --resume with the same flags continues
+from it; on a CPU the result is the same bit for bit. The model folder holds the network, its calibration, a model card and a training chart.";
+
+/// Flags of `dismax train`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Labelled training images: Parquet, Arrow or tar files, folders of these or of images, addresses, patterns.
+    #[arg(required = true, value_name = "TRAIN")]
+    pub inputs: Vec<String>,
+
+    /// Folder to write the model to.
+    #[arg(long, value_name = "MODEL")]
+    pub out: PathBuf,
+
+    /// Replace an existing model and, without --resume, its checkpoint.
+    #[arg(long)]
+    pub force: bool,
+
+    /// Continue from the checkpoint of an interrupted training if there is one.
+    #[arg(long, conflicts_with = "embedding")]
+    pub resume: bool,
+
+    /// Rows for validation, calibration and thresholds: a fraction of every class, or files (repeatable).
+    #[arg(long, value_name = "FRACTION|FILE", default_value = "0.1")]
+    pub validation: Vec<String>,
+
+    /// Print the result as JSON to standard output.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Network architecture. The first four are for small images, resnet18 is for photographs.
+    #[arg(long, value_parser = architectures(), default_value_t = Architecture::Resnet20, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub arch: Architecture,
+
+    /// Loss; it also determines the head. dismax-dagger adds fractional probability regularization, for large networks and
+    /// long trainings.
+    #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub loss: Loss,
+
+    /// Passes over the training rows [default: 30 for one-cycle, 100 on a GPU with batches of 512 or more; else
+    /// 300].
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub epochs: Option<usize>,
+
+    /// Rows per optimiser step [default: 64; 512 for one-cycle on a GPU with 32,768 training rows or more].
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub batch_size: Option<usize>,
+
+    /// Peak learning rate [default: 0.1; 0.4 for one-cycle on a GPU with batches of 512 or more].
+    #[arg(long, value_name = "X", value_parser = positive, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub lr: Option<f64>,
+
+    /// L2 penalty on all parameters [default: 5e-4 for one-cycle, else 1e-4].
+    #[arg(long, value_name = "X", conflicts_with = "embedding", help_heading = "Recipe")]
+    pub weight_decay: Option<f64>,
+
+    /// Learning rate schedule [default: one-cycle].
+    #[arg(long, value_parser = named::<Schedule, _>(Schedule::ALL.map(Schedule::name)), conflicts_with = "embedding", help_heading = "Recipe")]
+    pub schedule: Option<Schedule>,
+
+    /// Random seed for held-out rows, initial weights, row order and augmentation.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recipe")]
+    pub seed: u64,
+
+    /// Input size of the network, 32 or HEIGHTxWIDTH [default: the images' size if the first 64 share a small one, else
+    /// 32; 224 for resnet18].
+    #[arg(long, value_name = "SIZE", value_parser = args::size, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub image_size: Option<(u32, u32)>,
+
+    /// No random mirroring: for digits, text and anything that has a left and a right.
+    #[arg(long, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub no_flip: bool,
+
+    /// No random cropping.
+    #[arg(long, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub no_crop: bool,
+
+    /// Channel means from 0 to 1 [default: measured on the training images].
+    #[arg(long, value_name = "R,G,B", requires = "std", conflicts_with = "embedding", help_heading = "Recipe")]
+    pub mean: Option<Rgb>,
+
+    /// Channel standard deviations from 0 to 1 [default: measured on the training images].
+    #[arg(long, value_name = "R,G,B", requires = "mean", conflicts_with = "embedding", help_heading = "Recipe")]
+    pub std: Option<Rgb>,
+
+    /// Head on embeddings, with --embedding. mahalanobis finds rows that are far from everything better, dismax those
+    /// between the classes.
+    #[arg(long, value_parser = heads(), default_value_t = EmbeddingHead::Dismax, requires = "embedding", help_heading = "Recipe")]
+    pub head: EmbeddingHead,
+
+    #[command(flatten)]
+    pub calibration: CalibrationArgs,
+
+    #[command(flatten)]
+    pub input: InputArgs,
+
+    #[command(flatten)]
+    pub images: ImageArgs,
+
+    #[command(flatten)]
+    pub labels: LabelArgs,
+
+    /// Where to train: auto, cpu, cuda or cuda:N.
+    #[arg(
+        long,
+        env = "DISMAX_DEVICE",
+        hide_env_values = true,
+        default_value_t = Device::Auto,
+        help_heading = "Machine"
+    )]
+    pub device: Device,
+
+    /// Replicas of the network that compute at the same time, on a CPU 32 rows each [default: one per core on a CPU, one on a
+    /// GPU]. Does not change the result on a CPU.
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Machine")]
+    pub workers: Option<usize>,
+
+    /// Memory for decoded training images. A larger dataset is read again in every epoch.
+    #[arg(long, value_name = "SIZE", value_parser = args::bytes, default_value = "8GiB", help_heading = "Machine")]
+    pub memory: u64,
+}
+
+/// The rows that `--validation` names.
+pub fn held_out(values: &[String]) -> Result<HeldOut> {
+    let fractions: Vec<f64> = values.iter().filter_map(|value| value.parse().ok()).collect();
+    match (fractions.as_slice(), values.len()) {
+        ([fraction], 1) => Ok(HeldOut::Fraction(*fraction)),
+        ([], _) => Ok(HeldOut::Files(values.to_vec())),
+        _ => Err(Error::Config("--validation takes either one fraction such as 0.1 or files, not both".into())),
+    }
+}
