@@ -280,7 +280,7 @@ fn sets_that_cannot_be_evaluated_are_named() {
     let unlabelled = write(folder.path(), "nulls.parquet", &images, Some(nulls), &[]);
     let unlabelled = collect(&stage, &unlabelled).expect("logits");
     let text = message(Evaluation::try_new(&unlabelled, &[]));
-    assert!(text.contains("none of 4 rows has both a label and a usable image; 1 failed with null_image"), "{text}");
+    assert!(text.contains("none of 4 rows can be used and has a label; 1 failed with null_image"), "{text}");
 
     let labels: ArrayRef = Arc::new(Int64Array::from(vec![0, 1, 2, 0]));
     let labels_again = Arc::clone(&labels);

@@ -84,6 +84,10 @@ impl Revisit {
             return Err(Error::data(folder.display(), message));
         }
         let dataset = Dataset::open_with(inputs, options.open.clone())?;
+        if options.image.is_none() && dataset.image_column(None).is_err() && dataset.embedding_column(None).is_ok() {
+            let message = "its rows hold embeddings; only an audit of images can be read again";
+            return Err(Error::data(folder.display(), message));
+        }
         let files = dataset.files().count();
         if files != summary.inputs.len() {
             let message = format!("was made of {} files, but these are {files}; audit again", summary.inputs.len());

@@ -95,10 +95,9 @@ pub enum InputRows {
 }
 
 impl InputRows {
-    /// The rows of several record batches, one after the other. Where kinds are mixed, those of the first count.
+    /// The rows of several record batches of one column, one after the other.
     pub(crate) fn joined(parts: Vec<Self>) -> Self {
-        let mut images = Vec::new();
-        let mut embeddings = Vec::new();
+        let (mut images, mut embeddings) = (Vec::new(), Vec::new());
         for part in parts {
             match part {
                 Self::Images(part) => images.push(part),
@@ -107,7 +106,10 @@ impl InputRows {
         }
         match embeddings.is_empty() {
             true => Self::Images(Images::joined(images)),
-            false => Self::Embeddings(Embeddings::joined(embeddings)),
+            false => {
+                assert!(images.is_empty(), "a column holds images or embeddings");
+                Self::Embeddings(Embeddings::joined(embeddings))
+            }
         }
     }
 

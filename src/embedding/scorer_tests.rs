@@ -96,6 +96,22 @@ fn both_heads_tell_classes_and_strangers() {
 }
 
 #[test]
+fn a_self_check_tells_heads_apart() {
+    use crate::model::SelfCheck;
+    for head in EmbeddingHead::ALL {
+        let scorer = EmbeddingScorer::try_new(space(), head, 1.0).expect("a scorer");
+        let check = SelfCheck::record_embeddings(&scorer).expect("finite");
+        assert_eq!(check.verify_embeddings(&scorer), Ok(0.0));
+        let own = scorer.space();
+        let mut means = own.means().clone();
+        means.swap_columns(0, 1);
+        let other = EmbeddingSpace::try_new(means, own.directions().clone(), own.variances().clone(), own.rest());
+        let other = EmbeddingScorer::try_new(other.expect("a space"), head, 1.0).expect("a scorer");
+        assert!(check.verify_embeddings(&other).is_err(), "{head}");
+    }
+}
+
+#[test]
 fn what_is_not_finite_stays_so_and_scales_are_positive() {
     let scorer = EmbeddingScorer::try_new(space(), EmbeddingHead::Dismax, 1.0).expect("a scorer");
     assert!(scorer.logits(&[f32::NAN; DIMENSIONS]).iter().all(|logit| logit.is_nan()));

@@ -269,11 +269,7 @@ impl DatasetLogits {
         if self.labels.is_empty() {
             return Err(Error::data(
                 "labels",
-                format!(
-                    "none of {} rows has both a label and a usable image{}",
-                    self.rows(),
-                    self.most_frequent_error()
-                ),
+                format!("none of {} rows can be used and has a label{}", self.rows(), self.most_frequent_error()),
             ));
         }
         LabelledLogits::try_new(&self.labelled, self.classes(), &self.labels)

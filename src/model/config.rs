@@ -98,8 +98,9 @@ impl TryFrom<ConfigFile> for ModelConfig {
                 ModelInput::Embeddings(EmbeddingInput { dimensions, head })
             }
             _ => {
-                let expected = "architecture, loss and preprocessing of a model of images, or embedding";
-                return Err(format!("expected {expected}"));
+                return Err(
+                    "it has either `embedding`, or `architecture`, `loss` and `preprocessing`, all three".into()
+                );
             }
         };
         Ok(Self { format_version, input, classes, origin })

@@ -8,8 +8,8 @@ use crate::image::Preprocessing;
 use crate::loss::Loss;
 use crate::network::Architecture;
 
-/// Most numbers of an embedding. Their covariance takes 8 bytes for each pair: 512 MiB.
-const MOST_DIMENSIONS: usize = 8192;
+/// Most numbers of an embedding. Their covariance takes 8 bytes for each pair, 128 MiB, and its directions some minutes.
+pub const MOST_DIMENSIONS: usize = 4096;
 
 /// What a model scores, and by what.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,11 +2,11 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `config.json` | architecture, loss, classes, preprocessing, format version |
-//! | `model.safetensors` | weights under the reference's names |
+//! | `config.json` | what it scores and by what, classes, format version |
+//! | `model.safetensors` | weights under the reference's names, or a head's numbers |
 //! | `calibration.json` | temperature, thresholds, ECE before and after; absent until calibrated |
 //! | `features.safetensors` | what is known of the features of training and calibration rows, and of unknown images; may be absent |
-//! | `self_check.safetensors` | generated images and their logits |
+//! | `self_check.safetensors` | generated images or embeddings and their logits |
 //! | `metrics.json` | figures measured on held-out rows |
 //! | `README.md` | model card |
 //! | `training.json`, `training.csv`, `training.svg` | epochs of the training, where this crate trained the model |
@@ -37,6 +37,8 @@ pub use self::config::FORMAT_VERSION;
 pub use self::config::ModelConfig;
 use self::contents::Contents;
 pub use self::history::{EpochRecord, TrainingHistory};
+#[doc(hidden)]
+pub use self::input::MOST_DIMENSIONS;
 pub use self::input::{EmbeddingInput, ImageInput, ModelInput};
 #[doc(hidden)]
 pub use self::self_check::SelfCheck;
@@ -191,7 +193,7 @@ impl Model {
         self.input().stages().iter().sum()
     }
 
-    /// Numbers that its network gives for a row: logits, and features where they are wanted.
+    /// Numbers that it gives for a row: logits, and features where they are wanted.
     pub fn values_width(&self, with_features: bool) -> usize {
         self.classes().len() + if with_features { self.feature_width() } else { 0 }
     }
@@ -326,7 +328,7 @@ impl Model {
         &self.path
     }
 
-    /// Generated images and expected logits.
+    /// Generated rows and expected logits.
     pub fn self_check(&self) -> &SelfCheck {
         &self.contents.self_check
     }

@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::features_file::{bytes_of, f32s_of};
 use super::input::ModelInput;
-use crate::embedding::EmbeddingScorer;
+use crate::embedding::{EmbeddingScorer, to_unit_length};
 use crate::error::{Error, Result};
 use crate::image::Preprocessing;
 use crate::network::Scorer;
@@ -54,7 +54,10 @@ impl SelfCheck {
     pub fn record_embeddings(scorer: &EmbeddingScorer) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(SEED);
         let count = ROWS * scorer.space().dimensions();
-        let embeddings: Vec<f32> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let mut embeddings: Vec<f32> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
+        embeddings.chunks_exact_mut(scorer.space().dimensions()).for_each(|row| {
+            assert!(to_unit_length(row), "drawn numbers are not all 0");
+        });
         let logits = scorer.logits(&embeddings);
         Self::expecting(Generated::Embeddings(embeddings), logits)
     }
@@ -102,7 +105,7 @@ impl SelfCheck {
         }
         Err(format!(
             "on this device the logits of the bundle's generated rows differ by {worst} from the expected ones \
-             (tolerance {tolerance}); do not trust its scores here and report the processor and libtorch version"
+             (tolerance {tolerance}); do not trust its scores here, and report the processor"
         ))
     }
 

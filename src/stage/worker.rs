@@ -167,15 +167,12 @@ impl Decoder {
             let clock = Instant::now();
             rows.extend(embeddings.read(start..end, dimensions, &mut values));
             for (outcome, values) in rows[start..].iter_mut().zip(values.chunks_exact_mut(dimensions)) {
+                let seen = outcome.as_ref().map(|()| &*values);
+                observed.push(observer.observe_embedding(&ObservedEmbedding { values: seen }));
                 if outcome.is_ok() && !to_unit_length(values) {
                     *outcome = Err(RowError::new(RowErrorCode::ZeroEmbedding, ""));
                 }
             }
-            let outcomes = rows[start..].iter().zip(values.chunks_exact(dimensions));
-            observed.extend(outcomes.map(|(outcome, values)| {
-                let values = outcome.as_ref().map(|()| values);
-                observer.observe_embedding(&ObservedEmbedding { values })
-            }));
             timing.decode += clock.elapsed();
             self.counters.decoded(end - start);
             let clock = Instant::now();

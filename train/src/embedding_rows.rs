@@ -6,7 +6,8 @@ use std::thread;
 use dismax::dataset::{BatchSize, EmbeddingColumn};
 use dismax::embedding::{EmbeddingMoments, to_unit_length};
 use dismax::error::{Error, Result, RowError, RowErrorCode};
-use dismax::parallel::ordered_map;
+use dismax::model::MOST_DIMENSIONS;
+use dismax::parallel::{IN_FLIGHT_PER_THREAD, ordered_map};
 use dismax::run::{Progress, Run};
 
 use super::collector::LeftOut;
@@ -17,6 +18,8 @@ use super::labelled_embeddings::LabelledEmbeddings;
 const ROWS: usize = 4096;
 /// Bytes of these at most.
 const BYTES: usize = 64 << 20;
+/// Bytes of the sums that are in flight.
+const SUMS_BYTES: usize = 1 << 30;
 
 /// Embeddings of length 1 that are held out.
 #[derive(Debug, Default)]
@@ -51,7 +54,8 @@ pub(super) struct ReadRows {
 /// What a chunk gives.
 struct Part {
     rows: usize,
-    moments: EmbeddingMoments,
+    /// None where no row is fitted on.
+    moments: Option<EmbeddingMoments>,
     held_out: HeldOutEmbeddings,
     left_out: LeftOut,
 }
@@ -73,7 +77,7 @@ pub(super) fn read(
         None => dimensions_of(source)?,
     };
     let classes = labels.names.len();
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(threads_in_memory(dimensions, classes));
     let mut first = 0;
     let chunks = dataset.read(BatchSize { rows: ROWS, bytes: BYTES }, Some(&[embedding.index()]))?.map(move |chunk| {
         let chunk = chunk?;
@@ -91,7 +95,7 @@ pub(super) fn read(
     for part in parts {
         let part = part??;
         rows += part.rows;
-        moments.merge(&part.moments);
+        part.moments.iter().for_each(|part| moments.merge(part));
         held_out.values.extend_from_slice(&part.held_out.values);
         held_out.classes.extend_from_slice(&part.held_out.classes);
         left_out.add(part.left_out);
@@ -121,12 +125,7 @@ fn part(
     if start + rows > classes_of.len() {
         return Err(TrainError::DataChanged.into());
     }
-    let mut part = Part {
-        rows,
-        moments: EmbeddingMoments::new(dimensions, classes),
-        held_out: HeldOutEmbeddings::default(),
-        left_out: LeftOut::default(),
-    };
+    let mut part = Part { rows, moments: None, held_out: HeldOutEmbeddings::default(), left_out: LeftOut::default() };
     let (mut kept, mut kept_classes) = (0, Vec::with_capacity(rows));
     for (row, outcome) in outcomes.into_iter().enumerate() {
         let from = row * dimensions;
@@ -150,17 +149,33 @@ fn part(
             }
         }
     }
-    values.truncate(kept * dimensions);
-    part.moments.add(values, &kept_classes);
+    if kept > 0 {
+        values.truncate(kept * dimensions);
+        part.moments.get_or_insert_with(|| EmbeddingMoments::new(dimensions, classes)).add(values, &kept_classes);
+    }
     Ok(part)
+}
+
+/// Threads whose sums stay within [`SUMS_BYTES`].
+fn threads_in_memory(dimensions: usize, classes: usize) -> usize {
+    let bytes = size_of::<f64>() * dimensions * (dimensions + classes);
+    (SUMS_BYTES / (IN_FLIGHT_PER_THREAD * bytes)).max(1)
 }
 
 /// Length of the first embedding.
 fn dimensions_of(source: &LabelledEmbeddings) -> Result<usize> {
     let LabelledEmbeddings { dataset, embedding, .. } = source;
     for chunk in dataset.read(ROWS, Some(&[embedding.index()]))? {
-        if let Some(dimensions) = embedding.embeddings(&chunk?)?.first_length() {
-            return Ok(dimensions);
+        match embedding.embeddings(&chunk?)?.first_length() {
+            Some(dimensions) if dimensions > MOST_DIMENSIONS => {
+                let message = format!(
+                    "\"{}\" has {dimensions} numbers a row; embeddings have at most {MOST_DIMENSIONS}",
+                    embedding.name()
+                );
+                return Err(Error::data(dataset.files().next().unwrap_or("training data"), message));
+            }
+            Some(dimensions) => return Ok(dimensions),
+            None => {}
         }
     }
     let file = dataset.files().next().unwrap_or("training data");

@@ -4,7 +4,7 @@ use dismax::calibration::{
     CalibrationFeatures, CalibrationRow, FeatureStatistics, Objective, TemperatureSearch, fit_temperature,
 };
 use dismax::embedding::{EmbeddingHead, EmbeddingScorer, EmbeddingSpace};
-use dismax::error::Result;
+use dismax::error::{Error, Result};
 use dismax::loss::Loss;
 use dismax::metrics::LabelledLogits;
 use dismax::model::{HeldOutFeatures, Model};
@@ -32,6 +32,9 @@ const MOST_HELD_OUT: usize = 20_000;
 /// No column of embeddings or labels; fewer than two classes, or a class with fewer than two usable rows; embeddings of
 /// which none can be used; whatever reading and writing say.
 pub fn fit_embeddings(job: &EmbeddingJob, run: &mut Run<'_>) -> Result<EmbeddingFit> {
+    if job.calibration.score.needs_unknown() {
+        return Err(Error::NoUnknownExamples { score: job.calibration.score.name() });
+    }
     Model::check_place(&job.out, job.force)?;
     let (training, label) = LabelledEmbeddings::open(&job.inputs, job, None, run)?;
     require_two_classes(&training.labels, &training.dataset, &label)?;
@@ -57,8 +60,12 @@ pub fn fit_embeddings(job: &EmbeddingJob, run: &mut Run<'_>) -> Result<Embedding
     let (mut left_out, dimensions, mut held_out) = (read_rows.left_out, read_rows.dimensions, read_rows.held_out);
     let mut bad_files = training.dataset.bad_files();
     if let Some(other) = &other {
-        let all = vec![true; other.labels.classes.len()];
-        let read_rows = read(other, &all, Some(dimensions), run)?;
+        let rows = other.labels.classes.len();
+        let chosen = match rows > MOST_HELD_OUT {
+            true => fraction_of_rows(&other.labels, MOST_HELD_OUT as f64 / rows as f64, job.seed),
+            false => vec![true; rows],
+        };
+        let read_rows = read(other, &chosen, Some(dimensions), run)?;
         left_out.add(read_rows.left_out);
         bad_files.extend(other.dataset.bad_files());
         held_out = read_rows.held_out;

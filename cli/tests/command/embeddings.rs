@@ -115,6 +115,12 @@ fn what_no_head_can_be_fitted_to_is_refused() {
     assert!(message.contains("at least two classes"), "{message}");
     let message = train(&rows("none.parquet", vec![None; 20]));
     assert!(message.contains("all labels in \"label\" are null"), "{message}");
+    let wide: ArrayRef =
+        Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>((0..4).map(|_| Some(vec![Some(1.0); 5000]))));
+    let wide =
+        folder.write("wide.parquet", vec![("clip", wide), ("label", Arc::new(Int64Array::from(vec![0, 1, 0, 1])))]);
+    let message = train(&wide);
+    assert!(message.contains("\"clip\" has 5000 numbers a row; embeddings have at most 4096"), "{message}");
     let message = train(&digits("train"));
     assert!(message.contains("there is no column \"clip\"") && message.contains("--embedding"), "{message}");
     let message = dismax(&["train", &digits("train"), "--embedding", "image", "--out", &out]).refused(3);

@@ -47,6 +47,10 @@ impl EarlyScore {
     /// Mean, and factor of the covariance, of all classes together, of the early features.
     fn gaussian(training: &Training) -> Result<(DVector<f64>, DMatrix<f64>)> {
         let (shares, early) = (training.shares(), Self::early_stages(&training.stages).iter().sum::<usize>());
+        if early == 0 {
+            // An embedding has no early stages, and its covariance may be large.
+            return Ok((DVector::zeros(0), DMatrix::zeros(0, 0)));
+        }
         let mean = training.mean(&shares).rows(0, early).into_owned();
         let mut covariance = training.total_covariance(&shares).view((0, 0), (early, early)).into_owned();
         for at in 0..early {

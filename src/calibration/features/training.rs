@@ -6,7 +6,7 @@ use nalgebra::{DMatrix, DVector};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Training {
     pub stages: Vec<usize>,
-    /// `[C]`, by predicted class.
+    /// `[C]`, by predicted class; of embeddings by label.
     pub rows: Vec<u64>,
     /// `[C, F]`, by predicted class.
     pub means: Vec<f32>,

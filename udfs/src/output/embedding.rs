@@ -22,7 +22,7 @@ fn width(columns: &Columns) -> usize {
     columns.model().input().stages().last().copied().expect("a network has stages")
 }
 
-/// The mean over height and width of the last stage's channels, which the head sees. Null where a row has an error.
+/// The mean over height and width of the last stage's channels, which the head sees; of an embedding itself, at length 1. Null where a row has an error.
 pub(super) fn array(columns: &Columns, answered: &Scored, scored: &ScoredColumns) -> Result<ArrayRef> {
     let (width, errors) = (width(columns), scored.array(ScoredColumn::Error));
     let mut values = Vec::with_capacity(errors.len() * width);

@@ -134,17 +134,25 @@ pub struct Args {
         env = "DISMAX_DEVICE",
         hide_env_values = true,
         default_value_t = Device::Auto,
+        conflicts_with = "embedding",
         help_heading = "Machine"
     )]
     pub device: Device,
 
     /// Replicas of the network that compute at the same time, on a CPU 32 rows each [default: one per core on a CPU, one on a
     /// GPU]. Does not change the result on a CPU.
-    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Machine")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "embedding", help_heading = "Machine")]
     pub workers: Option<usize>,
 
     /// Memory for decoded training images. A larger dataset is read again in every epoch.
-    #[arg(long, value_name = "SIZE", value_parser = args::bytes, default_value = "8GiB", help_heading = "Machine")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = args::bytes,
+        default_value = "8GiB",
+        conflicts_with = "embedding",
+        help_heading = "Machine"
+    )]
     pub memory: u64,
 }
 

@@ -46,6 +46,9 @@ pub fn run(args: &Args, embedding: &str, context: &Context) -> Result<Outcome> {
     if let Some(example) = &left_out.example {
         context.ui.warn(format!("{} left out; the first: {example}", text::rows(left_out.rows)));
     }
+    for bad in &bad_files {
+        context.ui.warn(format!("{} is left out: {}", bad.file, bad.reason));
+    }
     context.ui.note(format!(
         "fitted {} on {}; {} held out",
         model.input(),
