@@ -134,7 +134,6 @@ pub struct Args {
         env = "DISMAX_DEVICE",
         hide_env_values = true,
         default_value_t = Device::Auto,
-        conflicts_with = "embedding",
         help_heading = "Machine"
     )]
     pub device: Device,
