@@ -145,6 +145,8 @@ fn examples_of_unknown_images_survive_the_disk() {
     assert_eq!(read.feature_statistics(), original.feature_statistics());
     assert_eq!(read.calibration(), original.calibration());
     assert_eq!((read.unknown_examples(), read.config().format_version), (30, 4));
+    let card = fs::read_to_string(path.join("README.md")).expect("a card");
+    assert!(card.contains("keeps what 30 examples of unknown images have in common"), "{card}");
     let like_training = features(7, read.feature_width());
     let like_examples: Vec<f32> = like_training.iter().map(|value| 1.0 + value / 3.0).collect();
     let p_value = |features: &[f32]| {

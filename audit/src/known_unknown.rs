@@ -123,7 +123,7 @@ impl KnownUnknown {
     /// What was said of an image.
     pub fn mark(&self, digest: &ShortDigest) -> Option<Mark> {
         let is_example = || self.examples.as_ref().is_some_and(|examples| examples.contains(digest));
-        self.marks.0.get(digest).copied().or_else(|| is_example().then_some(Mark::Unknown))
+        self.marks.0.get(digest).copied().or_else(|| is_example().then_some(Mark::Example))
     }
 
     /// Marks, found among the audited images or not.

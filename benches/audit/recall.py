@@ -14,9 +14,10 @@ exact       A planted pair is found when findings connect its two rows, whicheve
             as right, "planted only" as wrong.
 near        The same; right when the pair was planted, or when likeness.py sees the same picture in pixels (natural). Equal bytes
             are not near: that is the other kind. Rows with equal bytes stand for one another.
-unknown     The proportion of false discoveries is that of all findings, as the rate that the audit was asked for. False ones are in-distribution images (rows left alone, labels, formats or sizes changed, duplicates, leaks) and
-            broken rows. Planted ones that are black, white, of one tone, blurred, stretched or grey are unknown to the network,
-            but not planted as OOD: they are set aside from precision and recall.
+unknown     The proportion of false discoveries is that of all findings, as the rate that the audit was asked for. False ones are
+            in-distribution images (rows left alone, labels, formats or sizes changed, duplicates, leaks) and broken rows. Planted
+            ones that are black, white, of one tone, blurred, stretched or grey are unknown to the network, but not planted as OOD:
+            they are set aside from precision and recall.
 label       Findings label_issue ranked by score, highest first. Foreign and black images are set aside: no label of theirs is
             right. "strict" counts them as wrong. "at recall 0.6" is the shortest beginning of the ranking that has 60 % of the
             planted ones. Errors in the data's own labels count as wrong.

@@ -158,7 +158,8 @@ pub struct CalibrationArgs {
     /// Score that separates known from unknown images [default: mmles].
     ///
     /// mmles suits most cases. mds+early finds images from other sources better and new classes from the same source
-    /// worse. `dismax evaluate` compares all on your images.
+    /// worse. mds+unknown and mds+early+unknown need examples of unknown images. `dismax evaluate` compares all on your
+    /// images.
     #[arg(long, value_parser = named::<Score, _>(Score::ALL.map(Score::name)))]
     pub score: Option<Score>,
 

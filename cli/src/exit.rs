@@ -42,6 +42,8 @@ pub fn code(error: &Error) -> u8 {
         | Error::OutputForeign { .. }
         | Error::SameOutput { .. }
         | Error::OutputIsInput { .. }
+        | Error::NoTrainingFeatures { .. }
+        | Error::NoUnknownExamples { .. }
         | Error::Device { .. } => 2,
         Error::Extension(inner) if is_usage(inner.as_ref()) => 2,
         Error::TooManyRowErrors { .. } => 4,

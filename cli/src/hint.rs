@@ -23,6 +23,8 @@ pub fn hint(error: &Error) -> Option<&'static str> {
         Error::ModelAsDataset { .. } => "--model names the model",
         Error::DeltaTable { .. } => "its rows can also be piped in as an Arrow stream (docs/data.md)",
         Error::NotCalibrated { .. } => "first run: dismax calibrate MODEL --data VALIDATION",
+        Error::NoTrainingFeatures { .. } => "dismax calibrate MODEL --data VALIDATION --training TRAINING reads them",
+        Error::NoUnknownExamples { .. } => "dismax calibrate MODEL --data VALIDATION --unknown EXAMPLES gives them",
         Error::Device { .. } => "--device cpu works without",
         Error::DeviceFailed { .. } => "a smaller --batch-size takes less of its memory, --device cpu none",
         Error::TooManyRowErrors { .. } => {

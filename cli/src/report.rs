@@ -127,6 +127,13 @@ impl CalibrationReport {
     }
 }
 
+/// How many examples of unknown images a model keeps, where it keeps any.
+pub fn unknown_line(model: &Model) -> Option<(&'static str, String)> {
+    let examples = Some(model.unknown_examples()).filter(|examples| *examples > 0)?;
+    let plural = if examples == 1 { "" } else { "s" };
+    Some(("unknown", format!("{} example{plural} of unknown images kept", text::count(examples))))
+}
+
 /// A value with its 95 % interval.
 pub fn estimate(estimate: &Estimate, print: impl Fn(f64) -> String) -> String {
     let Estimate { value, interval } = estimate;

@@ -86,6 +86,11 @@ impl Observer for Digests {
     }
 }
 
+/// Whether an image is one of these.
+pub(super) fn is_among(examples: Option<&UnknownExamples>) -> impl Fn(&ExampleDigest) -> bool {
+    move |digest| examples.is_some_and(|examples| examples.contains(digest))
+}
+
 /// Features of rows, a random part of more than [`KEPT_ROWS`].
 #[derive(Debug, Clone)]
 pub(super) struct KeptFeatures {

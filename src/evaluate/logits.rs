@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::features::{Digests, KeptFeatures};
-use crate::calibration::{
-    CalibrationFeatures, CalibrationRow, ExampleDigest, FeatureScore, FeatureStatistics, UnknownExamples,
-};
+use super::features::{Digests, KeptFeatures, is_among};
+use super::given::Given;
+use crate::calibration::{CalibrationFeatures, CalibrationRow, FeatureStatistics};
 use crate::dataset::{ClassMap, Dataset, LabelColumn};
 use crate::error::{ColumnRole, Error, Result, RowErrorCode};
 use crate::metrics::LabelledLogits;
@@ -37,28 +36,6 @@ pub struct DatasetLogits {
     errors: BTreeMap<RowErrorCode, u64>,
     /// Rows that were left out as the model's examples of unknown images.
     examples: u64,
-}
-
-/// A score that needs features.
-#[derive(Debug, Clone)]
-struct Given {
-    score: Score,
-    by: FeatureScore,
-    /// Its values for rows with a label and for the others.
-    values: [Vec<f32>; 2],
-}
-
-impl Given {
-    /// All that the model can give.
-    fn all(statistics: &FeatureStatistics) -> Result<Vec<Self>> {
-        let can = |score: &Score| !score.needs_unknown() || statistics.unknown().is_some();
-        let scores = Score::ALL.into_iter().filter(can);
-        let given = scores.map(|score| {
-            let by = statistics.feature_score(score)?;
-            Ok(by.map(|by| Self { score, by, values: Default::default() }))
-        });
-        given.filter_map(Result::transpose).collect()
-    }
 }
 
 impl DatasetLogits {
@@ -275,16 +252,15 @@ impl DatasetLogits {
         LabelledLogits::try_new(&self.labelled, self.classes(), &self.labels)
     }
 
-    /// The most frequent reason of failed rows, as the end of a sentence.
+    /// The most frequent reason of failed rows, and how many were left out, as the end of a sentence.
     pub(super) fn most_frequent_error(&self) -> String {
         let most = self.errors.iter().max_by_key(|(_, count)| **count);
-        most.map(|(code, count)| format!("; {count} failed with {}", code.as_str())).unwrap_or_default()
+        let failed = most.map(|(code, count)| format!("; {count} failed with {}", code.as_str())).unwrap_or_default();
+        match self.examples {
+            0 => failed,
+            examples => format!("{failed}; {examples} are examples of unknown images that the model keeps"),
+        }
     }
-}
-
-/// Whether an image is one of these.
-fn is_among(examples: Option<&UnknownExamples>) -> impl Fn(&ExampleDigest) -> bool {
-    move |digest| examples.is_some_and(|examples| examples.contains(digest))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod features;
 mod figures;
+mod given;
 mod histogram;
 mod logits;
 

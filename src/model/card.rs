@@ -4,7 +4,7 @@ use minijinja::Environment;
 use serde_json::{Value, json};
 
 use super::contents::Contents;
-use crate::calibration::CalibrationScores;
+use crate::calibration::{CalibrationScores, UnknownExamples};
 use crate::error::{Error, Result};
 
 pub(super) fn render(model: &Contents) -> Result<String> {
@@ -35,6 +35,7 @@ pub(super) fn render(model: &Contents) -> Result<String> {
         "config": &model.config,
         "calibration": calibration,
         "epochs": model.history.as_ref().map_or(0, |history| history.epochs.len()),
+        "unknown": model.features.as_ref().and_then(|features| features.unknown()).map_or(0, UnknownExamples::len),
         "last": model.history.as_ref().and_then(|history| history.epochs.last()),
     });
     let template = environment.get_template("card").map_err(fault)?;

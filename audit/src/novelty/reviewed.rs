@@ -2,12 +2,14 @@
 
 use super::union_ranks::Union;
 
-/// What a reader says of a row.
+/// What is known of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Mark {
-    /// It is of none of the model's classes.
+    /// A reader says that it is of none of the model's classes.
     Unknown,
-    /// It is of one of the model's classes.
+    /// It is one of the examples of unknown rows from elsewhere, which count already.
+    Example,
+    /// A reader says that it is of one of the model's classes.
     Known,
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use dismax::Result;
 use dismax::calibration::{CalibrationOptions, CalibrationScores};
 use dismax::dataset::{Dataset, require_common_class};
-use dismax::evaluate::{DatasetLogits, training_features};
+use dismax::evaluate::{DatasetLogits, training_features, unknown_examples};
 use dismax::model::Model;
 use dismax::stage::Stage;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::args::{CalibrationArgs, ImageArgs, InputArgs, LabelArgs, StageArgs, listing, reasons};
 use crate::context::Context;
 use crate::exit::Outcome;
-use crate::report::CalibrationReport;
+use crate::report::{CalibrationReport, unknown_line};
 use crate::{text, ui};
 
 pub const EXAMPLES: &str = "\
@@ -25,6 +25,8 @@ Examples:
   dismax calibrate model --data validation.parquet --score mps --alpha 0.01
   # With what its training images had in common, for an imported model
   dismax calibrate model --data validation.parquet --training train.parquet --score mds+early
+  # With examples of images that it should not know, to find more of their kinds
+  dismax calibrate model --data validation.parquet --unknown odd.parquet --score mds+early+unknown
   # Keep the old bundle
   dismax calibrate model --data validation.parquet --out model-2
 
@@ -45,6 +47,15 @@ pub struct Args {
     /// images. `dismax train` keeps what is needed of them by itself.
     #[arg(long, num_args = 1.., value_name = "TRAINING")]
     training: Vec<String>,
+
+    /// Examples of unknown images: makes the scores mds+unknown and mds+early+unknown possible, and lets every audit with
+    /// this model find more of their kinds. They take the place of earlier examples. From 20 images of a kind on they help.
+    #[arg(long, num_args = 1.., value_name = "EXAMPLES")]
+    unknown: Vec<String>,
+
+    /// Forget the examples of unknown images that the model keeps.
+    #[arg(long, conflicts_with = "unknown")]
+    no_unknown: bool,
 
     /// Write the calibrated model here and leave MODEL as it is.
     #[arg(long, value_name = "FOLDER")]
@@ -78,8 +89,10 @@ pub struct Args {
 struct Summary<'a> {
     model: &'a str,
     model_digest: &'a str,
-    /// Rows that could not be used: no label or no usable image.
+    /// Rows that could not be used: no label or no usable image, or kept as examples of unknown images.
     left_out: u64,
+    /// Examples of unknown images that the model keeps.
+    unknown_examples: u64,
     /// Damaged files, with the reason of each.
     bad_files: BTreeMap<String, String>,
     #[serde(flatten)]
@@ -96,6 +109,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     dataset.require_distinct_files()?;
     let label = dataset.label_column(args.labels.label.as_deref())?;
     require_common_class(&label, model.classes())?;
+    if !args.unknown.is_empty() && args.training.is_empty() {
+        model.require_feature_statistics("a comparison with examples of unknown images")?;
+    }
     let stage = Stage::try_new(model.clone(), &args.stage.options(&args.images))?;
 
     if !args.training.is_empty() {
@@ -104,6 +120,16 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         let statistics = context.watch_as("reading features", |run| training_features(&stage, &training, run))?;
         model.set_feature_statistics(statistics)?;
     }
+    if !args.unknown.is_empty() {
+        let unknown = Dataset::open_with(&args.unknown, args.input.options(&context.cancel))?;
+        unknown.require_distinct_files()?;
+        let examples = context.watch_as("scoring unknown images", |run| unknown_examples(&stage, &unknown, run))?;
+        model.set_unknown_examples(Some(examples))?;
+    } else if args.no_unknown && model.unknown_examples() > 0 {
+        model.set_unknown_examples(None)?;
+    }
+    // What a score lacks must not be found out after all rows have been scored.
+    model.feature_score(options.score)?;
     let statistics = model.feature_statistics().cloned();
     let collected = context.watch_as("scoring", |run| {
         DatasetLogits::read_held_out(&stage, &dataset, &label, statistics.as_deref(), run)
@@ -114,7 +140,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         let reasons = collected.errors().iter().map(|(code, count)| format!("{count} {}", code.as_str()));
         let unlabelled =
             Some(collected.unlabelled()).filter(|&count| count > 0).map(|count| format!("{count} unlabelled"));
-        let reasons = listing(reasons.chain(unlabelled), 10);
+        let examples = Some(collected.examples()).filter(|&count| count > 0);
+        let examples = examples.map(|count| format!("{count} examples of unknown images"));
+        let reasons = listing(reasons.chain(unlabelled).chain(examples), 10);
         context.ui.warn(format!("{} left out: {reasons}", text::rows(left_out)));
     }
     let bad_files = reasons(&dataset.bad_files());
@@ -128,6 +156,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     report.iter().flat_map(CalibrationReport::warnings).for_each(|warning| context.ui.warn(warning));
     let mut lines = vec![("model", name.clone())];
     lines.extend(report.iter().flat_map(CalibrationReport::lines));
+    lines.extend(unknown_line(&model));
     lines.push(("next", format!("dismax evaluate --model {name} --id TEST --ood OTHER")));
     context.ui.note(text::list(&lines));
     if args.json {
@@ -136,6 +165,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             model: &name,
             model_digest: digest,
             left_out,
+            unknown_examples: model.unknown_examples(),
             bad_files,
             calibration: report,
         })?)?;

@@ -29,7 +29,8 @@ Examples:
 
 Scores (higher is more in-distribution): mps is the largest probability, es the negative entropy, mds the largest logit, mmls
 that plus the mean logit, mmles that plus the negative entropy, mmleps that plus the largest probability, mds+early combines
-mds with how usual the features of the early stages are. Which one detects best depends on the images; `dismax calibrate MODEL --data VALIDATION --score NAME` chooses it.
+mds with how usual the features of the early stages are, mds+unknown with how little an image is like the examples of unknown
+images that the model keeps, mds+early+unknown with both. Such examples are left out of the figures. Which one detects best depends on the images; `dismax calibrate MODEL --data VALIDATION --score NAME` chooses it.
 AUROC: the chance that a test image scores higher than an OOD image. FPR95: the share of OOD images that pass where 95 % of the
 test images pass. AUPR takes test images (in) or OOD images (out) as positive.";
 
@@ -132,10 +133,13 @@ fn draw(evaluation: &Evaluation, folder: &Path, context: &Context) -> Result<()>
 }
 
 fn describe(evaluation: &Evaluation) -> String {
-    let InDistFigures { rows, failed, unlabelled, accuracy, ece, before, after, flagged, .. } = &evaluation.in_dist;
+    let InDistFigures { rows, failed, unlabelled, examples, accuracy, ece, before, after, flagged, .. } =
+        &evaluation.in_dist;
     let mut lines = vec![("test set", text::rows(*rows))];
-    if failed + unlabelled > 0 {
-        lines.push(("left out", format!("{failed} failed, {unlabelled} without label")));
+    if failed + unlabelled + examples > 0 {
+        let examples =
+            if *examples > 0 { format!(", {examples} kept as examples of unknown images") } else { String::new() };
+        lines.push(("left out", format!("{failed} failed, {unlabelled} without label{examples}")));
     }
     lines.push(("accuracy", estimate(accuracy, text::percent)));
     let interval = flagged.interval;
@@ -161,9 +165,11 @@ fn describe(evaluation: &Evaluation) -> String {
 }
 
 fn describe_ood(set: &OodFigures, own: Score) -> String {
-    let failed = if set.failed > 0 { format!(", {} failed", set.failed) } else { String::new() };
+    let left_out = [(set.failed, "failed"), (set.examples, "left out, kept as examples")];
+    let left_out = left_out.into_iter().filter(|(count, _)| *count > 0);
+    let left_out: String = left_out.map(|(count, why)| format!(", {} {why}", text::count(count))).collect();
     let mut out = format!(
-        "{}: {}{failed}; {} flagged by the model\n",
+        "{}: {}{left_out}; {} flagged by the model\n",
         set.name,
         text::rows(set.rows),
         text::percent(set.flagged.share)

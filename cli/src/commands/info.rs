@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::args::{ImageArgs, InputArgs, LabelArgs, listing};
 use crate::context::Context;
 use crate::exit::Outcome;
-use crate::report::CalibrationReport;
+use crate::report::{CalibrationReport, unknown_line};
 use crate::{text, ui};
 
 pub const EXAMPLES: &str = "\
@@ -78,6 +78,8 @@ struct ModelReport<'a> {
     config: &'a ModelConfig,
     epochs: usize,
     calibration: Option<CalibrationReport>,
+    /// Examples of unknown images that the model keeps.
+    unknown_examples: u64,
     device: String,
     /// Largest difference of a logit from the expected one.
     self_check_difference: f32,
@@ -101,6 +103,7 @@ fn model(args: &Args, name: &str) -> Result<Outcome> {
         config: model.config(),
         epochs: model.history().map_or(0, |history| history.epochs.len()),
         calibration: CalibrationReport::of(&model),
+        unknown_examples: model.unknown_examples(),
         device: format!("{device:?}").to_lowercase(),
         self_check_difference: difference,
     };
@@ -122,6 +125,7 @@ fn model(args: &Args, name: &str) -> Result<Outcome> {
         Some(calibration) => lines.extend(calibration.lines()),
         None => lines.push(("calibration", format!("none; run `dismax calibrate {name} --data VALIDATION`"))),
     }
+    lines.extend(unknown_line(&model));
     lines.push(("digest", report.digest.to_owned()));
     lines
         .push(("self-check", format!("outputs reproduced on {} (largest difference {difference:.1e})", report.device)));

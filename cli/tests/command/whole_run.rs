@@ -62,6 +62,7 @@ fn train_calibrate_score_and_evaluate() {
     assert!(card.contains("`mps`") && card.contains("10.00 %"), "{card}");
 
     check_scored(&folder, &model);
+    check_unknown_examples(&folder, &model);
     check_prediction_sets(&folder, &model);
 
     let (test, unseen, charts) = (digits("test"), digits("unseen"), folder.path("charts"));
@@ -110,6 +111,36 @@ fn check_scored(folder: &Folder, model: &str) {
         assert_eq!(&failed["id"].slice(index, 1), &before["id"].slice(row, 1));
         assert_eq!(failed["error"].as_string::<i32>().value(index), errors.value(row));
     }
+}
+
+/// Examples of unknown images: kept, used, replaced and forgotten.
+fn check_unknown_examples(folder: &Folder, model: &str) {
+    let (validation, unseen, known) = (digits("validation"), digits("unseen"), folder.path("known"));
+    let message = dismax(&["calibrate", model, "--data", &validation, "--score", "mds+unknown"]).refused(2);
+    assert!(message.contains("needs examples") && message.contains("--unknown EXAMPLES"), "{message}");
+    let arguments = ["calibrate", model, "--data", &validation, "--unknown", &unseen, "--score", "mds+early+unknown"];
+    let calibrated = dismax(&[&arguments[..], &["--out", &known, "--json"]].concat()).json();
+    assert_eq!((calibrated["unknown_examples"].as_u64(), calibrated["left_out"].as_u64()), (Some(354), Some(0)));
+    assert!(dismax(&["info", &known]).ok().text().contains("354 examples of unknown images"));
+
+    let scored = dismax(&["score", &digits("mixed"), "--model", &known, "--out", &folder.path("k.parquet"), "--json"]);
+    assert!(scored.json()["flagged"].as_u64().expect("a count") > 300);
+    let message = dismax(&["evaluate", "--model", &known, "--id", &digits("test"), "--ood", &unseen]).refused(3);
+    assert!(message.contains("354 are examples of unknown images"), "{message}");
+    let arguments = ["audit", &digits("mixed"), "--model", &known, "--label", "digit", "--out", &folder.path("audit")];
+    let unknown = &dismax(&[&arguments[..], &["--json"]].concat()).json()["unknown"];
+    assert_eq!(
+        (unknown["marked_unknown"].as_u64(), unknown["known_unknown"].as_u64()),
+        (Some(354), Some(354)),
+        "{unknown}"
+    );
+
+    let again = ["calibrate", &known, "--data", &validation, "--json"];
+    assert_eq!(dismax(&again).json()["unknown_examples"], 354);
+    let message = dismax(&[&again[..], &["--no-unknown"]].concat()).refused(2);
+    assert!(message.contains("mds+early+unknown needs examples"), "{message}");
+    let forgotten = dismax(&[&again[..], &["--no-unknown", "--score", "mmles"]].concat()).json();
+    assert_eq!(forgotten["unknown_examples"], 0);
 }
 
 /// Sets of classes as a column, on which a filter can depend; of nine tenths of the rows they have the true class.

@@ -52,7 +52,8 @@ pub struct UnknownFigures {
     pub needed: u64,
     /// Examples of unknown images that the method learnt from; 0 without.
     pub known_unknown: u64,
-    /// Audited images that a reader has marked as unknown. They are findings and not under test.
+    /// Audited images that a reader has marked as unknown, or that are examples of unknown images. They are findings and not
+    /// under test.
     pub marked_unknown: u64,
     /// Audited images that a reader has marked as known. They are no findings and not under test.
     pub marked_known: u64,

@@ -86,7 +86,7 @@ impl Check for Unknown {
         let strangeness = evidence.figures.get::<Strangeness>();
         let why = match evidence.q_value(&row).map(f64::from) {
             _ if strangeness.is_some_and(|strangeness| strangeness.is_marked_unknown(row.image)) => {
-                "Marked as unknown by a reader".to_owned()
+                "Marked as unknown by a reader, or an example of unknown images".to_owned()
             }
             Some(q_value) if q_value < 1.0 => format!(
                 "Of the images that are at least as strange, about {} are expected to be known after all",

@@ -27,7 +27,7 @@ pub(super) struct Predicted {
     pub p_values: Vec<f64>,
     /// Places of reviewed images.
     pub marks: Vec<(usize, Mark)>,
-    /// Images that are marked as unknown, ascending, also blank ones.
+    /// Images that are marked as unknown or are examples, ascending, also blank ones.
     unknown: Vec<u32>,
     /// What is not under test.
     pub aside: Aside,
@@ -65,7 +65,7 @@ impl Predicted {
 
     fn count(&mut self, image: u32, mark: Option<Mark>, is_blank: bool) {
         match mark {
-            Some(Mark::Unknown) => {
+            Some(Mark::Unknown | Mark::Example) => {
                 self.unknown.push(image);
                 self.aside.marked_unknown += 1;
             }
