@@ -62,7 +62,7 @@ impl Decoders {
     /// The image column of a dataset: the one that the options name, or the only one that fits.
     ///
     /// # Errors
-    /// As [`Stage::image_column`](super::Stage::image_column).
+    /// As [`Dataset::image_column`].
     pub fn image_column(&self, dataset: &Dataset) -> Result<ImageColumn> {
         let column = dataset.image_column(self.image.as_deref())?;
         self.load.require_paths(&column)?;

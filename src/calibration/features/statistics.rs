@@ -87,8 +87,8 @@ impl FeatureStatistics {
 
     /// Of embeddings, from rows `[C]`, means `[C, F]` and covariance `[F, F]` within classes, and MDS of some rows.
     ///
-    /// An embedding has no early stages: [`Score::MdsEarly`](crate::Score::MdsEarly) orders rows as
-    /// [`Score::Mds`](crate::Score::Mds) does.
+    /// An embedding has no early stages: [`Score::MdsEarly`](crate::score::Score::MdsEarly) orders rows as
+    /// [`Score::Mds`](crate::score::Score::Mds) does.
     ///
     /// # Errors
     /// [`Error::Data`] for parts that do not fit together, or are not finite.
