@@ -57,11 +57,11 @@ def test_what_is_no_audit_says_so(tmp_path):
 def test_a_training_is_the_one_of_the_command(tmp_path):
     events = []
     model = dismax.train(
-        DIGITS / "train.parquet", out=tmp_path / "model", epochs=1, flip=False, seed=3, workers=1, device="cpu", on_event=events.append
+        DIGITS / "train.parquet", out=tmp_path / "model", epochs=2, flip=False, seed=3, workers=1, device="cpu", on_event=events.append
     )
-    assert [event["event"] for event in events] == ["begin", "epoch"] and events[1]["epoch"] == 1
+    assert [event["event"] for event in events] == ["begin", "epoch", "epoch"] and events[2]["epoch"] == 2
     done = run_command(
-        "--quiet", "train", DIGITS / "train.parquet", "--out", tmp_path / "command", "--epochs", 1, "--no-flip",
+        "--quiet", "train", DIGITS / "train.parquet", "--out", tmp_path / "command", "--epochs", 2, "--no-flip",
         "--seed", 3, "--workers", 1, "--device", "cpu", "--json",
     )
     assert done.returncode == 0, done.stderr
