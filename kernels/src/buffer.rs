@@ -36,9 +36,4 @@ impl Buffer {
     fn start(&self) -> usize {
         self.0.as_ptr().align_offset(LINE).min(VALUES - 1)
     }
-
-    /// Bytes.
-    pub fn bytes(&self) -> usize {
-        size_of_val(self.0.as_slice())
-    }
 }

@@ -16,10 +16,22 @@ pub fn tiles<const N: usize, C: Vector<COLUMNS>, const TILES: usize, const ROWS:
 ) {
     let channels = inputs.len() * N;
     for (panel, sums) in panels.chunks_exact(channels).zip(sums.chunks_exact_mut(COLUMNS / N)) {
-        // The last step is padded to ROWS, of which TILES is a multiple; the extra products are never read.
-        for tile in (0..count).step_by(ROWS) {
-            product::<N, C, TILES, ROWS>(inputs, panel, point, tile, sums);
-        }
+        by_panel::<N, C, TILES, ROWS>(inputs, panel, point, count, sums);
+    }
+}
+
+/// The same with one panel `[C_in]`; `sums` are those of its 16 output channels.
+#[inline(always)]
+pub fn by_panel<const N: usize, C: Vector<COLUMNS>, const TILES: usize, const ROWS: usize>(
+    inputs: &[Block<N, TILES>],
+    panel: &[[f32; COLUMNS]],
+    point: usize,
+    count: usize,
+    sums: &mut [Block<N, TILES>],
+) {
+    // The last step is padded to ROWS, of which TILES is a multiple; the extra products are never read.
+    for tile in (0..count).step_by(ROWS) {
+        product::<N, C, TILES, ROWS>(inputs, panel, point, tile, sums);
     }
 }
 

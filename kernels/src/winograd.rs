@@ -21,10 +21,8 @@ mod tests;
 
 /// Tiles that are multiplied together, a multiple of the rows of each kernel: more would leave the first cache.
 const BLOCK: usize = 12;
-/// The same where the filters themselves leave the second cache: each block reads all of them.
+/// The same for large filters: each block reads and transforms all of them.
 const BLOCK_OF_LARGE: usize = 48;
-/// Bytes of filters that count as large.
-const LARGE_FILTERS: usize = 8 << 20;
 /// Tiles whose sums stay in registers: 6 take 12 of AVX2's 16, and 3 are for what is multiplied.
 const ROWS_AVX2: usize = 6;
 /// 12 take 12 of AVX-512's 32.
@@ -49,12 +47,13 @@ pub enum Epilogue {
 }
 
 /// Kept by each thread for the next layer: a [`Strip`], and tiles in the transformed domain, for each 8 or 16 channels
-/// a [`Block`].
+/// a [`Block`]. Large filters are transformed into `filters`, 16 output channels at a time.
 #[derive(Debug, Default)]
 struct Scratch {
     strip: Buffer,
     inputs: Buffer,
     sums: Buffer,
+    filters: Buffer,
 }
 
 thread_local! {
@@ -150,7 +149,7 @@ impl Kernel for Convolution<'_> {
 
     #[inline(always)]
     fn avx2(self) {
-        match self.winograd.filters.bytes() > LARGE_FILTERS {
+        match self.winograd.filters.are_large() {
             true => self.blocks::<LANES, Lanes, Columns, BLOCK_OF_LARGE, ROWS_AVX2>(),
             false => self.blocks::<LANES, Lanes, Columns, BLOCK, ROWS_AVX2>(),
         }
@@ -159,7 +158,7 @@ impl Kernel for Convolution<'_> {
     #[inline(always)]
     fn avx512(self) {
         let winograd = self.winograd;
-        match (winograd.inputs().is_multiple_of(WIDE_LANES), winograd.filters.bytes() > LARGE_FILTERS) {
+        match (winograd.inputs().is_multiple_of(WIDE_LANES), winograd.filters.are_large()) {
             (true, true) => self.blocks::<WIDE_LANES, Wide, Wide, BLOCK_OF_LARGE, ROWS_AVX512>(),
             (true, false) => self.blocks::<WIDE_LANES, Wide, Wide, BLOCK, ROWS_AVX512>(),
             (false, _) => self.blocks::<LANES, Lanes, Wide, BLOCK, ROWS_AVX512>(),
@@ -187,8 +186,17 @@ impl Convolution<'_> {
                 }
                 transform_in::<N, V, TILES>(&strip, place, tile, inputs);
             }
-            for point in 0..POINTS {
-                multiply::tiles::<N, C, TILES, ROWS>(inputs, filters.point(point), point, count, sums);
+            if filters.are_large() {
+                for (panel, sums) in sums.chunks_exact_mut(COLUMNS / N).enumerate() {
+                    let filters = filters.transformed::<N, V>(panel, &mut scratch.filters);
+                    for (point, filters) in filters.chunks_exact(inputs.len() * N).enumerate() {
+                        multiply::by_panel::<N, C, TILES, ROWS>(inputs, filters, point, count, sums);
+                    }
+                }
+            } else {
+                for point in 0..POINTS {
+                    multiply::tiles::<N, C, TILES, ROWS>(inputs, filters.point(point), point, count, sums);
+                }
             }
             for (tile, &place) in block.0.iter().enumerate().take(count) {
                 match epilogue {
