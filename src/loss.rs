@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::embedding::EmbeddingHead;
 use crate::error::{Error, Result};
 use crate::network::HeadKind;
 
@@ -22,11 +23,23 @@ pub enum Loss {
     Dismax,
     /// DisMax with fractional probability regularization, the paper's DisMax†.
     DismaxDagger,
+    /// No loss: the DisMax head was fitted in closed form to the features of a network that is not trained.
+    FittedDismax,
+    /// No loss: the Mahalanobis head was fitted so.
+    FittedMahalanobis,
 }
 
 impl Loss {
-    /// All losses.
+    /// All losses that a network can be trained with.
     pub const ALL: [Self; 5] = [Self::Softmax, Self::Isomax, Self::IsomaxPlus, Self::Dismax, Self::DismaxDagger];
+
+    /// What stands for a head that is fitted in closed form.
+    pub const fn fitted(head: EmbeddingHead) -> Self {
+        match head {
+            EmbeddingHead::Dismax => Self::FittedDismax,
+            EmbeddingHead::Mahalanobis => Self::FittedMahalanobis,
+        }
+    }
 
     /// Name in configurations and on the command line.
     pub const fn name(self) -> &'static str {
@@ -36,6 +49,8 @@ impl Loss {
             Self::IsomaxPlus => "isomax-plus",
             Self::Dismax => "dismax",
             Self::DismaxDagger => "dismax-dagger",
+            Self::FittedDismax => "fitted-dismax",
+            Self::FittedMahalanobis => "fitted-mahalanobis",
         }
     }
 
@@ -46,14 +61,16 @@ impl Loss {
             Self::Isomax => HeadKind::Isomax,
             Self::IsomaxPlus => HeadKind::IsomaxPlus,
             Self::Dismax | Self::DismaxDagger => HeadKind::Dismax,
+            Self::FittedDismax => HeadKind::Whitened(EmbeddingHead::Dismax),
+            Self::FittedMahalanobis => HeadKind::Whitened(EmbeddingHead::Mahalanobis),
         }
     }
 
     /// Factor on the logits in training only. At inference it is left out (paper, section 3).
     pub const fn entropic_scale(self) -> f64 {
         match self {
-            Self::Softmax => 1.0,
-            _ => 10.0,
+            Self::Softmax | Self::FittedDismax | Self::FittedMahalanobis => 1.0,
+            Self::Isomax | Self::IsomaxPlus | Self::Dismax | Self::DismaxDagger => 10.0,
         }
     }
 

@@ -22,3 +22,4 @@ pub use self::length::to_unit_length;
 pub use self::moments::EmbeddingMoments;
 pub use self::scorer::EmbeddingScorer;
 pub use self::space::EmbeddingSpace;
+pub(crate) use self::space::directions;

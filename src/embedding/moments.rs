@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// Rows and columns of a part of the products. Parts below the diagonal are those above it, and are left out.
 const BLOCK: usize = 192;
 
-/// Adds up what labelled embeddings have in common. Moments of parts of a dataset [merge](Self::merge) to those of the
+/// Adds up what embeddings, or features, have in common within their classes. Moments of parts of a dataset [merge](Self::merge) to those of the
 /// whole.
 ///
 /// Memory: 8 bytes for each pair of numbers and for each number of each class, whatever the rows.
@@ -37,7 +37,7 @@ impl EmbeddingMoments {
         &self.rows
     }
 
-    /// Adds rows `[N, D]` of length 1 ([`to_unit_length`](super::to_unit_length)) of these classes.
+    /// Adds rows `[N, D]` of these classes, embeddings of length 1 ([`to_unit_length`](super::to_unit_length)).
     ///
     /// Products are summed in f32 about the mean of these rows, and in f64 from chunk to chunk: some thousand rows at a
     /// time are fast and exact enough.
@@ -94,6 +94,13 @@ impl EmbeddingMoments {
         self.products += &other.products;
     }
 
+    /// Rows `[C]`, sums `[D, C]` and sums of products `[D, D]`.
+    pub(crate) fn into_parts(self) -> (Vec<u64>, DMatrix<f64>, DMatrix<f64>) {
+        let mut products = self.products;
+        products.fill_lower_triangle_with_upper_triangle();
+        (self.rows, self.sums, products)
+    }
+
     /// What they say of the classes. `classes` are the classes' names, for messages.
     ///
     /// # Errors
@@ -105,12 +112,11 @@ impl EmbeddingMoments {
             let message = format!("class {class:?} has {usable} for training; give each class at least two");
             return Err(Error::data("labels", message));
         }
-        let Self { rows, sums: mut means, products: mut covariance } = self;
+        let (rows, mut means, mut covariance) = self.into_parts();
         let total: u64 = rows.iter().sum();
         for (mut mean, rows) in means.column_iter_mut().zip(&rows) {
             mean /= *rows as f64;
         }
-        covariance.fill_lower_triangle_with_upper_triangle();
         for (mean, rows) in means.column_iter().zip(&rows) {
             covariance.ger(-(*rows as f64), &mean, &mean, 1.0);
         }

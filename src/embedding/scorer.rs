@@ -25,6 +25,23 @@ pub struct EmbeddingScorer {
     derived: Arc<Derived>,
 }
 
+/// What a head computes with. Matrices are row-major.
+#[derive(Debug)]
+pub(crate) struct ScorerParts<'a> {
+    /// `[D]`: from which embeddings of length 1 are measured.
+    pub centre: &'a [f32],
+    /// `[K, D]`: directions with a variance of their own.
+    pub directions: &'a [f32],
+    /// `[K]`: these variances.
+    pub variances: &'a [f32],
+    /// Variance along any other direction.
+    pub rest_variance: f32,
+    /// `[C, D]`: what gives the products with the whitened class means.
+    pub prototypes: Vec<f32>,
+    /// `[C]`: lengths of the whitened class means.
+    pub lengths: &'a [f64],
+}
+
 /// What follows from a space.
 #[derive(Debug)]
 struct Derived {
@@ -88,6 +105,20 @@ impl EmbeddingScorer {
     /// Factor on DisMax's distances, above 0.
     pub fn distance_scale(&self) -> f32 {
         self.distance_scale
+    }
+
+    /// What it computes with.
+    pub(crate) fn parts(&self) -> ScorerParts<'_> {
+        let Derived { centre, rows, lengths } = &*self.derived;
+        let kept = self.space.directions().ncols();
+        ScorerParts {
+            centre: centre.as_slice(),
+            directions: self.space.directions().as_slice(),
+            variances: self.space.variances().as_slice(),
+            rest_variance: self.space.rest(),
+            prototypes: rows.rows(kept, lengths.len()).transpose().as_slice().to_vec(),
+            lengths: lengths.as_slice(),
+        }
     }
 
     /// Logits `[N, C]`, row-major, before temperature, of embeddings `[N, D]` of length 1

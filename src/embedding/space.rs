@@ -11,6 +11,12 @@ const SHRINKAGE: f64 = 0.5;
 /// the work for a row falls from D² to 256 D.
 const MOST_DIRECTIONS: usize = 256;
 
+/// Directions with a variance of their own, of embeddings of so many numbers. At least one direction is left for the
+/// variance of the others.
+pub(crate) fn directions(dimensions: usize) -> usize {
+    MOST_DIRECTIONS.min(dimensions.saturating_sub(1))
+}
+
 /// Class means of embeddings of length 1, and how these vary within a class: along some directions with a variance of
 /// their own, along all others with one variance.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +49,7 @@ impl EmbeddingSpace {
         // Rounding may leave a variance of nothing just below it.
         let shrunk = |at: &usize| (1.0 - SHRINKAGE) * eigen.eigenvalues[*at].max(0.0) + SHRINKAGE * mean_variance;
         let variances: Vec<f64> = order.iter().map(shrunk).collect();
-        // The last variance stands for at least one direction.
-        let kept = MOST_DIRECTIONS.min(dimensions - 1);
+        let kept = directions(dimensions);
         let rest = variances[kept..].iter().sum::<f64>() / (dimensions - kept) as f64;
         Self::try_new(
             means.map(|value| value as f32),

@@ -14,6 +14,7 @@
 
 mod bundle;
 mod card;
+mod checkpoint;
 mod columns;
 mod config;
 mod contents;
@@ -34,6 +35,8 @@ use serde_json::Value;
 use tch::Device;
 
 #[doc(hidden)]
+pub use self::checkpoint::read_checkpoint;
+#[doc(hidden)]
 pub use self::config::FORMAT_VERSION;
 pub use self::config::ModelConfig;
 use self::contents::Contents;
@@ -51,10 +54,6 @@ use crate::embedding::EmbeddingScorer;
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
 use crate::network::{Network, Scorer};
-
-/// Each begins every name in a checkpoint of a network that was wrapped: by PyTorch's `DataParallel`, by
-/// `torch.compile`, by Lightning and similar trainers.
-const WRAPPERS: [&str; 4] = ["module.", "_orig_mod.", "model.", "network."];
 
 /// A model in memory. It holds no tensors, so threads can share it; each builds its own network from it.
 #[derive(Clone)]
@@ -106,27 +105,13 @@ impl Model {
         Self { contents, digest: String::new(), path: PathBuf::new() }
     }
 
-    /// Reads a checkpoint of the reference or another safetensors file with its names. The reference's bookkeeping in
-    /// the head (temperature, thresholds) is left out: calibration replaces it.
+    /// Reads a checkpoint of the reference, of torchvision or of timm: a safetensors file with their names.
     ///
     /// # Errors
     /// [`Error::Model`] if the file cannot be read or lacks weights; the message names them.
     pub fn import(checkpoint: &Path, config: ModelConfig) -> Result<Self> {
-        let bytes = std::fs::read(checkpoint).map_err(|error| Error::io(checkpoint, error))?;
-        let tensors = weights_file::from_bytes(&bytes)
-            .map_err(|error| Error::model(checkpoint, format!("not a safetensors file that can be read: {error}")))?;
         let images = config.input.images().ok_or_else(|| Error::Internal("a checkpoint is a network's".into()))?;
-        let head = images.architecture.head_name();
-        let bookkeeping = ["temperature", "validationset_available", "precomputed_thresholds"];
-        let weights: NamedTensors = without_wrappers(tensors)
-            .into_iter()
-            .filter(|(name, _)| !bookkeeping.iter().any(|last| *name == format!("{head}.{last}")))
-            // The reference's SoftMax calls its matrix so.
-            .map(|(name, value)| match name == format!("{head}.weights") {
-                true => (format!("{head}.weight"), value),
-                false => (name, value),
-            })
-            .collect();
+        let weights = read_checkpoint(checkpoint, images.architecture)?;
         Self::try_new(config, &weights, None).map_err(|error| match error {
             Error::Config(message) => Error::model(checkpoint, message),
             other => other,
@@ -285,8 +270,7 @@ impl Model {
     #[doc(hidden)]
     pub fn scorer(&self, device: Device) -> Result<Scorer> {
         let images = self.input().images().ok_or_else(|| Error::Internal("a network scores images".into()))?;
-        let weights =
-            weights_file::from_bytes(&self.contents.weights).map_err(|error| Error::model(&self.path, error))?;
+        let weights = self.weights()?;
         let network = || {
             let network = empty_network(images, self.classes().len(), device)?;
             network.weights().load(&weights).map_err(|error| Error::model(&self.path, error))?;
@@ -296,6 +280,15 @@ impl Model {
             let networks = kinds_on(device).iter().map(|&kind| Ok((network()?, kind))).collect::<Result<Vec<_>>>()?;
             Scorer::with_kinds(networks, &images.preprocessing)
         })
+    }
+
+    /// The network's weights by name, on the host.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a file that is none of weights.
+    #[doc(hidden)]
+    pub fn weights(&self) -> Result<NamedTensors> {
+        weights_file::from_bytes(&self.contents.weights).map_err(|error| Error::model(&self.path, error))
     }
 
     /// The head of a model of embeddings.
@@ -329,17 +322,6 @@ impl fmt::Debug for Model {
             .field("calibrated", &self.contents.calibration.is_some())
             .finish_non_exhaustive()
     }
-}
-
-/// The tensors under the names that they have without the wrappers that all names share.
-fn without_wrappers(mut tensors: NamedTensors) -> NamedTensors {
-    let shared = |tensors: &NamedTensors| {
-        WRAPPERS.into_iter().find(|prefix| !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(prefix)))
-    };
-    while let Some(prefix) = shared(&tensors) {
-        tensors = tensors.into_iter().map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect();
-    }
-    tensors
 }
 
 fn empty_network(images: &ImageInput, classes: usize, device: Device) -> Result<Network> {

@@ -1,4 +1,5 @@
-//! Heads that turn features into logits: SoftMax's linear layer and the distances of IsoMax, IsoMax+ and DisMax.
+//! Heads that turn features into logits: SoftMax's linear layer, the distances of IsoMax, IsoMax+ and DisMax, and heads
+//! that are fitted to whitened features.
 //!
 //! Macêdo et al., arXiv 2205.05874, section 3; IsoMax: arXiv 1908.05569; IsoMax+: arXiv 2105.14399.
 
@@ -6,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::weights::{Init, WeightPath};
+use super::whitened::Whitened;
+use crate::embedding::EmbeddingHead;
 use crate::error::Result;
 
 /// Norms below this count as this, as in PyTorch's `normalize`.
@@ -25,6 +28,8 @@ pub enum HeadKind {
     IsomaxPlus,
     /// IsoMax+'s distances divided by the root of 2, plus their mean over all prototypes.
     Dismax,
+    /// Fitted in closed form to the features of a network that is not trained.
+    Whitened(EmbeddingHead),
 }
 
 /// A head with its weights.
@@ -46,12 +51,17 @@ pub enum Head {
         /// `[1]`, used as its absolute value; IsoMax has none.
         distance_scale: Option<Tensor>,
     },
+    /// Distances between whitened features and class means.
+    Whitened(Whitened),
 }
 
 impl Head {
     /// A head for features of length `features`. Prototypes begin N(0, 1) as in the paper's section 3, IsoMax's at
     /// 0; the distance scale begins at 1.
     pub fn try_new(mut path: WeightPath<'_>, kind: HeadKind, features: i64, classes: usize) -> Result<Self> {
+        if let HeadKind::Whitened(head) = kind {
+            return Ok(Self::Whitened(Whitened::try_new(path, head, features, classes)?));
+        }
         let shape = [classes as i64, features];
         if kind == HeadKind::Softmax {
             let bound = 1.0 / (features as f64).sqrt();
@@ -79,6 +89,7 @@ impl Head {
                 prototypes: prototypes.shallow_clone(),
                 distance_scale: distance_scale.as_ref().map(Tensor::shallow_clone),
             },
+            Self::Whitened(whitened) => Self::Whitened(whitened.share()),
         }
     }
 
@@ -87,6 +98,7 @@ impl Head {
         match self {
             Self::Linear { weight, bias } => vec![weight, bias],
             Self::Distances { prototypes, distance_scale, .. } => distance_scale.iter().chain([prototypes]).collect(),
+            Self::Whitened(_) => Vec::new(),
         }
     }
 
@@ -94,6 +106,7 @@ impl Head {
     pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
         let (kind, prototypes, scale) = match self {
             Self::Linear { weight, bias } => return Ok(features.f_linear(weight, Some(bias))?),
+            Self::Whitened(whitened) => return whitened.logits(features),
             Self::Distances { kind, prototypes, distance_scale } => (*kind, prototypes, distance_scale),
         };
         let distances = match scale {

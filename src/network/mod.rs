@@ -1,6 +1,7 @@
 //! Networks: an [`Architecture`] makes features, a [`Head`] turns them into logits, a [`Scorer`] does both for u8
 //! images.
 
+mod architecture;
 mod backprop;
 mod conv;
 mod cudnn;
@@ -13,125 +14,27 @@ mod resnet;
 mod scorer;
 mod values;
 mod weights;
+mod whitened;
 mod wide_resnet;
 mod winograd;
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+pub use self::architecture::Architecture;
 #[doc(hidden)]
 pub use self::head::Head;
 pub use self::head::HeadKind;
 #[doc(hidden)]
 pub use self::input::Normalizer;
+use self::resnet::Plan;
 #[doc(hidden)]
 pub use self::scorer::Scorer;
 #[doc(hidden)]
 pub use self::weights::{Init, Weight, WeightPath, Weights, WeightsBuilder};
+#[doc(hidden)]
+pub use self::whitened::tensors as head_tensors;
 use crate::device::prepare;
 use crate::error::{Error, Result};
-use crate::image::{Preprocessing, Resize};
-
-/// The networks that this crate builds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Architecture {
-    /// ResNet-20 for small images (0.27 million parameters).
-    #[serde(rename = "resnet20")]
-    Resnet20,
-    /// The reference's ResNet-34 for 32x32 images (21 million parameters).
-    #[serde(rename = "resnet34")]
-    Resnet34,
-    /// DenseNet-BC with depth 100 and growth 12 for 32x32 images (0.77 million parameters).
-    #[serde(rename = "densenet-bc100")]
-    DensenetBc100,
-    /// Wide ResNet 28-10 for 32x32 images (36 million parameters).
-    #[serde(rename = "wrn-28-10")]
-    Wrn2810,
-    /// ImageNet's ResNet-18 for images of about 224x224 (11 million parameters).
-    #[serde(rename = "resnet18")]
-    Resnet18,
-}
-
-impl Architecture {
-    /// All architectures.
-    pub const ALL: [Self; 5] = [Self::Resnet20, Self::Resnet34, Self::DensenetBc100, Self::Wrn2810, Self::Resnet18];
-
-    /// Name in configurations and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Resnet20 => "resnet20",
-            Self::Resnet34 => "resnet34",
-            Self::DensenetBc100 => "densenet-bc100",
-            Self::Wrn2810 => "wrn-28-10",
-            Self::Resnet18 => "resnet18",
-        }
-    }
-
-    /// Name of the head in the reference's checkpoints: timm's ImageNet networks say `fc`, the others `classifier`.
-    pub const fn head_name(self) -> &'static str {
-        match self {
-            Self::Resnet18 => "fc",
-            _ => "classifier",
-        }
-    }
-
-    /// Preprocessing for images of `size` (height, width), by default 224x224 for `resnet18` and CIFAR's 32x32 for the
-    /// networks that were made for it. Channel statistics are ImageNet's or [`Preprocessing::new`]'s.
-    pub fn preprocessing(self, size: Option<(u32, u32)>) -> Preprocessing {
-        match (self, size) {
-            (Self::Resnet18, None) => Preprocessing::imagenet(),
-            (Self::Resnet18, Some((height, width))) => {
-                // ImageNet's proportion of 256 to 224.
-                let pixels = (height.max(width) * 8).div_ceil(7);
-                Preprocessing { height, width, resize: Resize::ShorterSide { pixels }, ..Preprocessing::imagenet() }
-            }
-            (_, size) => {
-                let (height, width) = size.unwrap_or((32, 32));
-                Preprocessing::new(height, width)
-            }
-        }
-    }
-
-    /// Channels of what each stage gives: the lengths of the parts of pooled features, of which the last are those that
-    /// the head sees.
-    pub const fn stages(self) -> &'static [usize] {
-        match self {
-            Self::Resnet20 => &[16, 32, 64],
-            Self::Resnet34 | Self::Resnet18 => &[64, 128, 256, 512],
-            // Blocks before the transition that halves their channels.
-            Self::DensenetBc100 => &[216, 300, 342],
-            Self::Wrn2810 => &[160, 320, 640],
-        }
-    }
-
-    /// Smallest height and width that leave at least one pixel at the end, and two in front of the last stride.
-    pub const fn smallest_image(self) -> u32 {
-        match self {
-            Self::Resnet18 => 32,
-            _ => 8,
-        }
-    }
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Architecture {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|architecture| architecture.name() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|architecture| architecture.name()).collect();
-            Error::Config(format!("unknown architecture {text:?}; choose one of {}", names.join(", ")))
-        })
-    }
-}
 
 #[derive(Debug)]
 enum Backbone {
@@ -193,10 +96,15 @@ impl Network {
         // A network on the CPU would settle for the whole process that there is no CUDA.
         prepare();
         let root = builder.root();
+        let residual = |path, plan| Ok::<_, Error>(Backbone::Residual(resnet::ResNet::try_new(path, plan)?));
         let backbone = match architecture {
-            Architecture::Resnet20 => Backbone::Residual(resnet::ResNet::resnet20(root)?),
-            Architecture::Resnet34 => Backbone::Residual(resnet::ResNet::resnet34(root)?),
-            Architecture::Resnet18 => Backbone::Residual(resnet::ResNet::resnet18(root)?),
+            Architecture::Resnet20 => residual(root, &Plan::RESNET20)?,
+            Architecture::Resnet34 => residual(root, &Plan::RESNET34)?,
+            Architecture::Resnet18 => residual(root, &Plan::RESNET18)?,
+            Architecture::Resnet34Imagenet => residual(root, &Plan::RESNET34_IMAGENET)?,
+            Architecture::Resnet50 => residual(root, &Plan::RESNET50)?,
+            Architecture::Resnet101 => residual(root, &Plan::RESNET101)?,
+            Architecture::Wrn502 => residual(root, &Plan::WIDE_RESNET50_2)?,
             Architecture::DensenetBc100 => Backbone::Dense(densenet::DenseNet::bc100(root)?),
             Architecture::Wrn2810 => Backbone::Wide(wide_resnet::WideResNet::wrn28_10(root)?),
         };
@@ -255,6 +163,11 @@ impl Network {
         let objective = objective(&logits)?;
         let gradients = Tensor::f_run_backward(&[&objective], wanted, false, false)?;
         Ok(Gradients { logits, objective, gradients })
+    }
+
+    /// Numbers of the head's trainable weights, which come last among all.
+    pub fn head_parameters(&self) -> usize {
+        self.head.parameters().iter().map(|weight| weight.numel()).sum()
     }
 
     /// The head.

@@ -1,7 +1,8 @@
 //! Residual networks: He et al., *Deep Residual Learning for Image Recognition* (arXiv 1512.03385).
 //!
-//! Three of one kind: ResNet-20 (section 4.2 there, with projections in the shortcuts), the reference's ResNet-34
-//! for 32x32 images, and ImageNet's ResNet-18 with its large stem.
+//! Of basic blocks ResNet-20 (section 4.2 there, with projections in the shortcuts) and the reference's ResNet-34, both for
+//! small images, and ImageNet's ResNet-18 and ResNet-34. Of bottlenecks ImageNet's ResNet-50 and ResNet-101, and Wide
+//! ResNet-50-2 (Zagoruyko, Komodakis, arXiv 1605.07146). ImageNet's have torchvision's layout, which is timm's too.
 
 use tch::{Kind, Tensor};
 
@@ -10,63 +11,98 @@ use super::layers::{Conv, ConvNorm, Norm, global_average_pool};
 use super::weights::WeightPath;
 use crate::error::Result;
 
+/// Output channels of a bottleneck by those of its stage.
+const EXPANSION: i64 = 4;
+
 /// What tells the residual networks apart.
-struct Plan {
-    channels: &'static [i64],
-    blocks: &'static [usize],
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Channels of the stem.
+    stem: i64,
+    /// Whether the stem is ImageNet's: 7x7 with stride 2, and max pooling.
     imagenet_stem: bool,
+    block: BlockKind,
+    /// Channels of each stage; a bottleneck puts out four times as many.
+    channels: &'static [i64],
+    /// Blocks of each stage.
+    blocks: &'static [usize],
     /// Name of a block's projection in the checkpoints: the reference says `shortcut`, torchvision `downsample`.
     projection: &'static str,
 }
 
-const RESNET20: Plan =
-    Plan { channels: &[16, 32, 64], blocks: &[3, 3, 3], imagenet_stem: false, projection: "shortcut" };
-const RESNET34: Plan =
-    Plan { channels: &[64, 128, 256, 512], blocks: &[3, 4, 6, 3], imagenet_stem: false, projection: "shortcut" };
-const RESNET18: Plan =
-    Plan { channels: &[64, 128, 256, 512], blocks: &[2, 2, 2, 2], imagenet_stem: true, projection: "downsample" };
+#[derive(Debug, Clone, Copy)]
+enum BlockKind {
+    /// Two 3x3 convolutions.
+    Basic,
+    /// 1x1, 3x3 and 1x1, the 3x3 with this many times the stage's channels. The stride is the 3x3's, as in torchvision
+    /// and timm.
+    Bottleneck { width: i64 },
+}
 
-/// A residual network of basic blocks, without its classifier.
+/// Channels of ImageNet's networks.
+const IMAGENET: Plan = Plan {
+    stem: 64,
+    imagenet_stem: true,
+    block: BlockKind::Basic,
+    channels: &[64, 128, 256, 512],
+    blocks: &[2, 2, 2, 2],
+    projection: "downsample",
+};
+const BOTTLENECKS: Plan = Plan { block: BlockKind::Bottleneck { width: 1 }, blocks: &[3, 4, 6, 3], ..IMAGENET };
+
+impl Plan {
+    /// ResNet-20 for small images: 3 stages of 3 blocks, 64 features.
+    pub const RESNET20: Self = Self {
+        stem: 16,
+        imagenet_stem: false,
+        block: BlockKind::Basic,
+        channels: &[16, 32, 64],
+        blocks: &[3, 3, 3],
+        projection: "shortcut",
+    };
+    /// The reference's ResNet-34 for 32x32 images: 512 features.
+    pub const RESNET34: Self = Self { imagenet_stem: false, blocks: &[3, 4, 6, 3], projection: "shortcut", ..IMAGENET };
+    /// ImageNet's ResNet-18: 512 features.
+    pub const RESNET18: Self = IMAGENET;
+    /// ImageNet's ResNet-34: 512 features.
+    pub const RESNET34_IMAGENET: Self = Self { blocks: &[3, 4, 6, 3], ..IMAGENET };
+    /// ImageNet's ResNet-50: 2,048 features.
+    pub const RESNET50: Self = BOTTLENECKS;
+    /// ImageNet's ResNet-101: 2,048 features.
+    pub const RESNET101: Self = Self { blocks: &[3, 4, 23, 3], ..BOTTLENECKS };
+    /// Wide ResNet-50-2, whose bottlenecks are twice as wide: 2,048 features.
+    pub const WIDE_RESNET50_2: Self = Self { block: BlockKind::Bottleneck { width: 2 }, ..BOTTLENECKS };
+}
+
+/// A residual network, without its classifier.
 #[derive(Debug)]
 pub struct ResNet {
     pub(super) stem: ConvNorm,
     pub(super) max_pool: bool,
-    pub(super) blocks: Vec<BasicBlock>,
+    pub(super) blocks: Vec<Block>,
     /// Numbers of the blocks with which the stages begin, but for the first.
     stages: Vec<usize>,
 }
 
 impl ResNet {
-    /// ResNet-20 for small images: 3 stages of 3 blocks, 64 features.
-    pub fn resnet20(path: WeightPath<'_>) -> Result<Self> {
-        Self::try_new(path, &RESNET20)
-    }
-
-    /// The reference's ResNet-34 for 32x32 images: 512 features.
-    pub fn resnet34(path: WeightPath<'_>) -> Result<Self> {
-        Self::try_new(path, &RESNET34)
-    }
-
-    /// ImageNet's ResNet-18 (torchvision's layout): 7x7 stem with stride 2 and max pooling, 512 features.
-    pub fn resnet18(path: WeightPath<'_>) -> Result<Self> {
-        Self::try_new(path, &RESNET18)
-    }
-
-    fn try_new(mut path: WeightPath<'_>, plan: &Plan) -> Result<Self> {
-        let mut inputs = plan.channels[0];
+    /// The network of this plan.
+    pub fn try_new(mut path: WeightPath<'_>, plan: &Plan) -> Result<Self> {
+        let mut inputs = plan.stem;
         let stem = match plan.imagenet_stem {
             true => ConvShape { inputs: 3, outputs: inputs, kernel: 7, stride: 2, padding: 3, bias: false },
             false => ConvShape::three(3, inputs, 1),
         };
-        let stem = ConvNorm::new(Conv::try_new(path.sub("conv1"), stem)?, Norm::try_new(path.sub("bn1"), inputs)?);
+        let stem = pair(&mut path, "conv1", "bn1", stem)?;
         let (mut blocks, mut stages) = (Vec::new(), Vec::new());
-        for (stage, (&outputs, &count)) in plan.channels.iter().zip(plan.blocks).enumerate() {
+        for (stage, (&channels, &count)) in plan.channels.iter().zip(plan.blocks).enumerate() {
             let mut layer = path.sub(format_args!("layer{}", stage + 1));
             stages.extend((stage > 0).then_some(blocks.len()));
             for index in 0..count {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                blocks.push(BasicBlock::try_new(layer.sub(index), inputs, outputs, stride, plan.projection)?);
-                inputs = outputs;
+                let shapes = plan.block.shapes(inputs, channels, stride);
+                let block = Block::try_new(layer.sub(index), &shapes, stride, plan.projection)?;
+                inputs = block.outputs;
+                blocks.push(block);
             }
         }
         Ok(Self { stem, max_pool: plan.imagenet_stem, blocks, stages })
@@ -99,7 +135,7 @@ impl ResNet {
 
     /// The same weights under a second owner, for another thread.
     pub fn share(&self) -> Self {
-        let blocks = self.blocks.iter().map(BasicBlock::share).collect();
+        let blocks = self.blocks.iter().map(Block::share).collect();
         Self { stem: self.stem.share(), max_pool: self.max_pool, blocks, stages: self.stages.clone() }
     }
 
@@ -111,53 +147,76 @@ impl ResNet {
 
     /// Computes every convolution and what follows it apart.
     pub fn without_fused_kernels(&self) {
-        let blocks = self.blocks.iter().flat_map(|block| [&block.first, &block.second]);
+        let blocks = self.blocks.iter().flat_map(|block| &block.layers);
         [&self.stem].into_iter().chain(blocks).for_each(ConvNorm::without_fused_kernels);
     }
 }
 
-/// Two convolutions and a shortcut, which is a projection where sizes change.
-#[derive(Debug)]
-pub(super) struct BasicBlock {
-    pub(super) first: ConvNorm,
-    pub(super) second: ConvNorm,
-    pub(super) projection: Option<ConvNorm>,
+impl BlockKind {
+    /// The convolutions of a block whose last one may be followed by a sum.
+    fn shapes(self, inputs: i64, channels: i64, stride: i64) -> Vec<ConvShape> {
+        match self {
+            Self::Basic => vec![ConvShape::three(inputs, channels, stride), ConvShape::three(channels, channels, 1)],
+            Self::Bottleneck { width } => {
+                let inner = width * channels;
+                let outputs = EXPANSION * channels;
+                let last = ConvShape::one(inner, outputs, 1);
+                vec![ConvShape::one(inputs, inner, 1), ConvShape::three(inner, inner, stride), last]
+            }
+        }
+    }
 }
 
-impl BasicBlock {
-    fn try_new(mut path: WeightPath<'_>, inputs: i64, outputs: i64, stride: i64, projection: &str) -> Result<Self> {
-        let first = Conv::try_new(path.sub("conv1"), ConvShape::three(inputs, outputs, stride))?;
-        let first = ConvNorm::new(first, Norm::try_new(path.sub("bn1"), outputs)?);
-        let second = Conv::try_new(path.sub("conv2"), ConvShape::three(outputs, outputs, 1))?;
-        let second = ConvNorm::new(second, Norm::try_new(path.sub("bn2"), outputs)?);
+/// Convolutions one after the other and a shortcut around them, which is a projection where sizes change.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) layers: Vec<ConvNorm>,
+    pub(super) projection: Option<ConvNorm>,
+    outputs: i64,
+}
+
+impl Block {
+    fn try_new(mut path: WeightPath<'_>, shapes: &[ConvShape], stride: i64, projection: &str) -> Result<Self> {
+        let number = |(index, shape): (usize, &ConvShape)| {
+            let number = index + 1;
+            pair(&mut path, &format!("conv{number}"), &format!("bn{number}"), *shape)
+        };
+        let layers = shapes.iter().enumerate().map(number).collect::<Result<Vec<_>>>()?;
+        let (first, last) = (shapes.first(), shapes.last());
+        let (inputs, outputs) =
+            first.zip(last).map(|(first, last)| (first.inputs, last.outputs)).expect("a block has convolutions");
         let projection = match stride != 1 || inputs != outputs {
-            true => {
-                let mut path = path.sub(projection);
-                let conv = Conv::try_new(path.sub("0"), ConvShape::one(inputs, outputs, stride))?;
-                Some(ConvNorm::new(conv, Norm::try_new(path.sub("1"), outputs)?))
-            }
+            true => Some(pair(&mut path.sub(projection), "0", "1", ConvShape::one(inputs, outputs, stride))?),
             false => None,
         };
-        Ok(Self { first, second, projection })
+        Ok(Self { layers, projection, outputs })
     }
 
     fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor> {
-        let x = self.first.forward_relu(input, training)?;
+        let (last, others) = self.layers.split_last().expect("a block has convolutions");
+        let mut x = input.shallow_clone();
+        for layer in others {
+            x = layer.forward_relu(&x, training)?;
+        }
         match &self.projection {
-            Some(projection) => self.second.forward_add_relu(&x, &projection.forward(input, training)?, training),
+            Some(projection) => last.forward_add_relu(&x, &projection.forward(input, training)?, training),
             // The block before made `input` for this one alone.
-            None => self.second.forward_add_relu(&x, input, training),
+            None => last.forward_add_relu(&x, input, training),
         }
     }
 
     fn share(&self) -> Self {
-        let projection = self.projection.as_ref().map(ConvNorm::share);
-        Self { first: self.first.share(), second: self.second.share(), projection }
+        let layers = self.layers.iter().map(ConvNorm::share).collect();
+        Self { layers, projection: self.projection.as_ref().map(ConvNorm::share), outputs: self.outputs }
     }
 
     fn fold(&mut self, kind: Kind) -> Result<()> {
-        self.first.fold(kind)?;
-        self.second.fold(kind)?;
-        self.projection.as_mut().map_or(Ok(()), |projection| projection.fold(kind))
+        self.layers.iter_mut().chain(&mut self.projection).try_for_each(|layer| layer.fold(kind))
     }
+}
+
+/// A convolution and the batch norm after it, under these names.
+fn pair(path: &mut WeightPath<'_>, conv: &str, norm: &str, shape: ConvShape) -> Result<ConvNorm> {
+    let conv = Conv::try_new(path.sub(conv), shape)?;
+    Ok(ConvNorm::new(conv, Norm::try_new(path.sub(norm), shape.outputs)?))
 }

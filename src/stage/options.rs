@@ -63,7 +63,7 @@ pub(super) fn worker_count(workers: usize) -> Result<usize> {
 /// network reads hundreds of megabytes of weights in each pass, which more rows share.
 fn rows_in_cache(architecture: Architecture) -> usize {
     match architecture {
-        Architecture::Resnet20 | Architecture::DensenetBc100 | Architecture::Resnet18 => 8,
         Architecture::Resnet34 | Architecture::Wrn2810 => 32,
+        _ => 8,
     }
 }

@@ -1,4 +1,4 @@
-//! Reads `tests/golden/golden.{json,safetensors}`. A missing entry is a broken test, so it panics with the entry's
+//! Reads `tests/golden/{golden,imagenet}.safetensors` and `golden.json`. A missing entry is a broken test, so it panics with the entry's
 //! name.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 static TENSORS: LazyLock<Vec<u8>> = LazyLock::new(|| std::fs::read(path("golden.safetensors")).expect("readable"));
+static IMAGENET: LazyLock<Vec<u8>> = LazyLock::new(|| std::fs::read(path("imagenet.safetensors")).expect("readable"));
 static JSON: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_slice(&std::fs::read(path("golden.json")).expect("readable")).expect("golden.json is JSON")
 });
@@ -19,8 +20,8 @@ pub fn path(file: &str) -> PathBuf {
     folders.filter(|folder| folder.is_dir()).map(|folder| folder.join(file)).next().expect("tests/golden is there")
 }
 
-fn bytes(name: &str, dtype: Dtype) -> (Vec<usize>, Vec<u8>) {
-    let tensors = SafeTensors::deserialize(&TENSORS).expect("golden.safetensors is intact");
+fn bytes(file: &[u8], name: &str, dtype: Dtype) -> (Vec<usize>, Vec<u8>) {
+    let tensors = SafeTensors::deserialize(file).expect("an intact file");
     let view = tensors.tensor(name).unwrap_or_else(|error| panic!("tensor {name}: {error}"));
     assert_eq!(view.dtype(), dtype, "tensor {name}");
     (view.shape().to_vec(), view.data().to_vec())
@@ -28,13 +29,22 @@ fn bytes(name: &str, dtype: Dtype) -> (Vec<usize>, Vec<u8>) {
 
 /// Shape and row-major values of a float32 tensor.
 pub fn f32s(name: &str) -> (Vec<usize>, Vec<f32>) {
-    let (shape, data) = bytes(name, Dtype::F32);
+    f32s_of(&TENSORS, name)
+}
+
+/// The same of what torchvision's networks compute.
+pub fn imagenet(name: &str) -> (Vec<usize>, Vec<f32>) {
+    f32s_of(&IMAGENET, name)
+}
+
+fn f32s_of(file: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
+    let (shape, data) = bytes(file, name, Dtype::F32);
     (shape, data.as_chunks().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect())
 }
 
 /// Shape and row-major values of an int64 tensor.
 pub fn i64s(name: &str) -> (Vec<usize>, Vec<i64>) {
-    let (shape, data) = bytes(name, Dtype::I64);
+    let (shape, data) = bytes(&TENSORS, name, Dtype::I64);
     (shape, data.as_chunks().0.iter().map(|raw| i64::from_le_bytes(*raw)).collect())
 }
 

@@ -22,6 +22,9 @@ const LARGE_BATCH: usize = 512;
 /// Fewest steps of an epoch for which large batches are the default: a small dataset needs the steps.
 const STEPS_OF_LARGE_BATCHES: usize = 64;
 
+/// Share of the learning rate for weights that were trained before: they are near where they should be.
+const BACKBONE_RATE: f64 = 0.1;
+
 /// How to train. What is `None` follows from the schedule, the network and the data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
@@ -41,6 +44,9 @@ pub struct Recipe {
     pub schedule: Option<Schedule>,
     /// Weight of the fractional probability term: 1.
     pub fractional_probability_weight: f64,
+    /// Share of the learning rate that the weights below the head get: all of it, and a tenth where they were trained
+    /// before.
+    pub backbone_rate: Option<f64>,
     /// Height and width of the network's input.
     pub size: Option<(u32, u32)>,
     /// Whether images are cropped at random.
@@ -67,6 +73,7 @@ impl Recipe {
             weight_decay: None,
             schedule: None,
             fractional_probability_weight: 1.0,
+            backbone_rate: None,
             size: None,
             crop: true,
             flip: true,
@@ -76,9 +83,19 @@ impl Recipe {
         }
     }
 
+    /// The same where the weights below the head were trained before, `with` this preprocessing where it is known.
+    pub(super) fn continuing(self, with: Option<&Preprocessing>) -> Self {
+        Self {
+            backbone_rate: self.backbone_rate.or(Some(BACKBONE_RATE)),
+            size: self.size.or(with.map(|before| (before.height, before.width))),
+            normalization: self.normalization.or(with.map(|before| (before.mean, before.std))),
+            ..self
+        }
+    }
+
     /// Whether the images' own size matters: no size was asked for and the network takes small ones.
     pub fn wants_own_size(&self) -> bool {
-        self.size.is_none() && self.architecture != Architecture::Resnet18
+        self.size.is_none() && !self.architecture.is_for_photographs()
     }
 
     /// The preprocessing of the finished model, up to the channel statistics; `found` is the size that all images have.
@@ -146,9 +163,11 @@ impl Recipe {
             sgd: SgdOptions {
                 learning_rate: self.learning_rate.unwrap_or(if has_large_batches { 0.4 } else { 0.1 }),
                 weight_decay: self.weight_decay.unwrap_or(if one_cycle { 5e-4 } else { 1e-4 }),
+                backbone_rate: self.backbone_rate.unwrap_or(1.0),
                 ..SgdOptions::default()
             },
             schedule,
+            initial_weights: None,
             augmentation,
             size,
             mean,

@@ -18,7 +18,7 @@ use tch::{Device, Kind, Tensor};
 use self::pair::Kept;
 use self::recorded::Recorded;
 use super::conv::Epilogue;
-use super::resnet::{BasicBlock, ResNet};
+use super::resnet::{Block, ResNet};
 use crate::error::{Error, Result};
 
 /// Whether a network is trained this way on what its images lie on. The kernels take one thread: where libtorch has
@@ -39,8 +39,7 @@ pub struct Tape {
 
 #[derive(Debug)]
 struct KeptBlock {
-    first: Kept,
-    second: Kept,
+    layers: Vec<Kept>,
     projection: Option<Kept>,
 }
 
@@ -88,20 +87,33 @@ pub fn backward(network: &ResNet, tape: Tape, features: &Tensor) -> Result<Vec<T
     })
 }
 
-fn forward_block(block: &BasicBlock, input: &Tensor) -> Result<(Tensor, KeptBlock)> {
-    let (x, first) = pair::forward(&block.first, input, Epilogue::Relu)?;
+fn forward_block(block: &Block, input: &Tensor) -> Result<(Tensor, KeptBlock)> {
+    let (last, others) = block.layers.split_last().expect("a block has convolutions");
+    let (mut x, mut layers) = (input.shallow_clone(), Vec::new());
+    for layer in others {
+        let (output, kept) = pair::forward(layer, &x, Epilogue::Relu)?;
+        x = output;
+        layers.push(kept);
+    }
     let projected = block.projection.as_ref().map(|pair| pair::forward(pair, input, Epilogue::None)).transpose()?;
     let (shortcut, projection) = projected.unzip();
-    let (output, second) = pair::forward(&block.second, &x, Epilogue::AddRelu(shortcut.as_ref().unwrap_or(input)))?;
-    Ok((output, KeptBlock { first, second, projection }))
+    let (output, kept) = pair::forward(last, &x, Epilogue::AddRelu(shortcut.as_ref().unwrap_or(input)))?;
+    layers.push(kept);
+    Ok((output, KeptBlock { layers, projection }))
 }
 
 /// The input's gradient and those of the parameters.
-fn backward_block(block: &BasicBlock, kept: KeptBlock, mut gradient: Tensor) -> Result<(Tensor, Vec<Tensor>)> {
-    let (x, second) = pair::backward(&block.second, kept.second, &mut gradient)?;
-    let (input, first) = pair::backward(&block.first, kept.first, &mut x.ok_or_else(no_gradient)?)?;
-    let mut input = input.ok_or_else(no_gradient)?;
-    let mut parameters: Vec<Tensor> = first.into_iter().chain(second).collect();
+fn backward_block(block: &Block, kept: KeptBlock, mut gradient: Tensor) -> Result<(Tensor, Vec<Tensor>)> {
+    let mut layers = block.layers.iter().zip(kept.layers).rev();
+    let (last, kept_of_last) = layers.next().expect("a block has convolutions");
+    let (input, parameters) = pair::backward(last, kept_of_last, &mut gradient)?;
+    let (mut input, mut of_layers) = (input.ok_or_else(no_gradient)?, vec![parameters]);
+    for (layer, kept) in layers {
+        let (before, parameters) = pair::backward(layer, kept, &mut input)?;
+        input = before.ok_or_else(no_gradient)?;
+        of_layers.push(parameters);
+    }
+    let mut parameters: Vec<Tensor> = of_layers.into_iter().rev().flatten().collect();
     match block.projection.as_ref().zip(kept.projection) {
         // `gradient` has become that of the sum, which both of its sides get.
         None => drop(input.f_add_(&gradient)?),

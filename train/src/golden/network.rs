@@ -1,4 +1,5 @@
-//! The three networks of the reference: names and shapes of the weights, logits, and three training steps.
+//! The three networks of the reference: names and shapes of the weights, logits, and three training steps. Those of
+//! ImageNet: features and logits.
 
 use std::collections::HashMap;
 
@@ -52,8 +53,8 @@ fn images() -> Tensor {
     Tensor::from_slice(&values).view([4, 3, 32, 32])
 }
 
-fn network(architecture: Architecture) -> Network {
-    let network = Network::try_new(architecture, HeadKind::Dismax, 10, Device::Cpu, 0).expect("a network");
+fn network(architecture: Architecture, head: HeadKind) -> Network {
+    let network = Network::zeroed(architecture, head, 10, Device::Cpu).expect("a network");
     let weights: HashMap<String, Tensor> =
         network.weights().iter().map(|w| (w.name.clone(), weight(&w.name, &w.tensor.size()))).collect();
     network.weights().load(&weights).expect("weights that fit");
@@ -62,7 +63,7 @@ fn network(architecture: Architecture) -> Network {
 
 /// `third` is the relative tolerance of the third step's loss; see below.
 fn check(architecture: Architecture, name: &str, third: f64) {
-    let net = network(architecture);
+    let net = network(architecture, HeadKind::Dismax);
 
     // Names and shapes, but for the reference's bookkeeping.
     let ours: HashMap<String, Vec<i64>> = net.weights().iter().map(|w| (w.name.clone(), w.tensor.size())).collect();
@@ -106,7 +107,7 @@ fn check(architecture: Architecture, name: &str, third: f64) {
     net.weights().require_gradients().expect("gradients");
     let trainable = net.weights().trainable();
     let start = tch::no_grad(|| flatten(&trainable)).expect("parameters");
-    let mut sgd = Sgd::try_new(start, None, SgdOptions::default()).expect("an optimiser");
+    let mut sgd = Sgd::try_new(start, None, SgdOptions::default(), 0).expect("an optimiser");
     for (step, expected) in golden::f64s(&format!("net.{name}.train.fpr.losses")).into_iter().enumerate() {
         let logits = net.logits(&batch, true).expect("logits");
         let loss =
@@ -134,11 +135,45 @@ fn wrn_28_10_is_the_references() {
     check(Architecture::Wrn2810, "wideresnet2810", 1e-3);
 }
 
+/// Features and logits, as trained and folded, within a ten-thousandth of the largest.
+#[test]
+fn networks_of_imagenet_are_torchvisions_and_timms() {
+    let images: Vec<f32> = unit("images", 2 * 3 * 64 * 64).into_iter().map(|unit| (2.0 * unit) as f32).collect();
+    let images = Tensor::from_slice(&images).view([2, 3, 64, 64]);
+    for architecture in Architecture::ALL.into_iter().filter(|architecture| architecture.is_for_photographs()) {
+        let expected = |what: &str| {
+            let (shape, values) = golden::imagenet(&format!("{architecture}.{what}"));
+            Tensor::from_slice(&values).view([shape[0] as i64, shape[1] as i64])
+        };
+        let apart = |what: &str, values: &Tensor, expected: &Tensor| {
+            let apart = (values - expected).abs().max() / expected.abs().max();
+            assert_close(&format!("{architecture}: {what}"), apart.double_value(&[]), 0.0, 1e-4);
+        };
+        let (features, logits) = (expected("features"), expected("logits"));
+        let plain = network(architecture, HeadKind::Softmax);
+        tch::no_grad(|| {
+            apart("features", &plain.features(&images, false).expect("features"), &features);
+            apart("logits", &plain.logits(&images, false).expect("logits"), &logits);
+        });
+        let folded = plain.for_scoring(Kind::Float).expect("folding").logits_and_features(&images).expect("values");
+        apart("folded logits", &folded.narrow(1, 0, 10), &logits);
+        let width = features.size()[1];
+        apart("folded features", &folded.narrow(1, folded.size()[1] - width, width), &features);
+    }
+}
+
 /// Parameters of the published networks with 10 classes and a DisMax head.
 #[test]
 fn parameter_counts() {
-    for (architecture, expected) in [(Architecture::Resnet20, 272_465), (Architecture::Resnet18, 11_181_633)] {
-        let network = Network::try_new(architecture, HeadKind::Dismax, 10, Device::Cpu, 0).expect("a network");
+    for (architecture, expected) in [
+        (Architecture::Resnet20, 272_465),
+        (Architecture::Resnet18, 11_181_633),
+        (Architecture::Resnet34Imagenet, 21_289_793),
+        (Architecture::Resnet50, 23_528_513),
+        (Architecture::Resnet101, 42_520_641),
+        (Architecture::Wrn502, 66_854_721),
+    ] {
+        let network = Network::zeroed(architecture, HeadKind::Dismax, 10, Device::Cpu).expect("a network");
         let count: usize = network.weights().trainable().iter().map(Tensor::numel).sum();
         assert_eq!(count, expected, "{architecture}");
     }
@@ -146,11 +181,13 @@ fn parameter_counts() {
 
 #[test]
 fn folding_batch_norm_changes_nothing_that_shows() {
-    for architecture in Architecture::ALL {
+    // The two largest have the blocks of ResNet-50.
+    let large = [Architecture::Resnet101, Architecture::Wrn502];
+    for architecture in Architecture::ALL.into_iter().filter(|architecture| !large.contains(architecture)) {
         let images = images().narrow(0, 0, 2);
-        let plain = tch::no_grad(|| network(architecture).logits(&images, false)).expect("logits");
+        let plain = tch::no_grad(|| network(architecture, HeadKind::Dismax).logits(&images, false)).expect("logits");
         for (kind, tolerance) in [(Kind::Float, 1e-4), (Kind::BFloat16, 5e-2)] {
-            let folded = network(architecture).for_scoring(kind).expect("folding");
+            let folded = network(architecture, HeadKind::Dismax).for_scoring(kind).expect("folding");
             let logits = folded.logits(&images).expect("logits");
             assert_eq!((folded.kind(), logits.kind()), (kind, Kind::Float));
             let what = format!("{architecture} {kind:?}");
