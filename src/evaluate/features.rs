@@ -93,7 +93,7 @@ pub(super) fn is_among(examples: Option<&UnknownExamples>) -> impl Fn(&ExampleDi
 
 /// Features of rows, a random part of more than [`KEPT_ROWS`].
 #[derive(Debug, Clone)]
-pub(super) struct KeptFeatures {
+pub struct KeptFeatures {
     /// Number of the row among those that were offered, and its features.
     pub rows: Vec<(usize, Vec<f16>)>,
     offered: usize,

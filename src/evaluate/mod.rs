@@ -9,6 +9,8 @@ mod given;
 mod histogram;
 mod logits;
 
+#[doc(hidden)]
+pub use self::features::KeptFeatures;
 pub use self::features::{training_features, unknown_examples};
 #[doc(hidden)]
 pub use self::figures::set_names;

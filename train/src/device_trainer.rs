@@ -13,6 +13,7 @@ use super::flat::FlatWeights;
 use super::objective::objective;
 use super::optimizer::{DeviceSgd, flatten, unflatten};
 use super::options::TrainOptions;
+use super::pretrained::Pretrained;
 use super::resident::DeviceBatch;
 use super::session::read_checkpoint;
 
@@ -46,17 +47,26 @@ impl DeviceTrainer {
     ///
     /// # Errors
     /// Whatever libtorch refuses, for example a device without memory.
-    pub(super) fn try_new(options: &TrainOptions, classes: usize, device: Device, kind: Kind) -> Result<Self> {
+    pub(super) fn try_new(
+        options: &TrainOptions,
+        classes: usize,
+        initial: Option<&Pretrained>,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self> {
         if device.is_cuda() {
             tch::Cuda::cudnn_set_benchmark(true);
         }
         let network = Network::try_new(options.architecture, options.loss.head(), classes, device, options.seed)?;
+        if let Some(initial) = initial {
+            initial.load_into(&network)?;
+        }
         network.weights().require_gradients()?;
         let flat = FlatWeights::try_new(&network, kind)?;
         Ok(Self {
-            network,
             normalizer: Normalizer::try_new(options.mean, options.std, device)?,
-            sgd: DeviceSgd::try_new(flat.master(), options.sgd)?,
+            sgd: DeviceSgd::try_new(flat.master(), options.sgd, network.head_parameters() as i64)?,
+            network,
             flat,
             kind,
             device,

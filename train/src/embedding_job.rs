@@ -1,14 +1,11 @@
-//! What a caller asks of a fit of embeddings, and what it is told.
+//! What a caller asks of a fit of embeddings.
 
 use std::path::PathBuf;
 
 use dismax::calibration::CalibrationOptions;
-use dismax::dataset::{BadFile, OnBadFile};
+use dismax::dataset::OnBadFile;
 use dismax::embedding::EmbeddingHead;
-use dismax::error::Error;
-use dismax::model::Model;
 
-use super::collector::LeftOut;
 use super::job::HeldOut;
 
 /// What to fit a head on, and where the bundle goes.
@@ -34,21 +31,4 @@ pub struct EmbeddingJob {
     pub force: bool,
     /// What becomes of damaged files.
     pub on_bad_file: OnBadFile,
-}
-
-/// A fitted model, written to its place.
-#[derive(Debug)]
-pub struct EmbeddingFit {
-    /// The model.
-    pub model: Model,
-    /// Rows that it was fitted on.
-    pub rows: u64,
-    /// Rows that were held out.
-    pub held_out_rows: usize,
-    /// Rows without a label or a usable embedding.
-    pub left_out: LeftOut,
-    /// Damaged files, of which no row is used.
-    pub bad_files: Vec<BadFile>,
-    /// Why the model could not be calibrated, where that is so.
-    pub uncalibrated: Option<Error>,
 }

@@ -112,6 +112,9 @@ pub enum TrainError {
         /// Peak learning rate.
         learning_rate: f64,
     },
+    /// A network that stays as it is must come from somewhere.
+    #[error("a head is fitted to the features of a trained network, and none is given")]
+    NothingToFreeze,
     /// The files changed while they were read.
     #[error("the number of training rows changed while they were read; do not change the files meanwhile")]
     DataChanged,

@@ -81,6 +81,10 @@ pub(super) struct HeldOutFiles {
 }
 
 impl HeldOutFiles {
+    pub(super) fn dataset(&self) -> &Dataset {
+        &self.source.dataset
+    }
+
     pub(super) fn bad_files(&self) -> Vec<BadFile> {
         self.source.dataset.bad_files()
     }

@@ -42,6 +42,9 @@ pub(super) fn fit_on_host(
     let replicas = (0..workers).map(|_| Replica::try_new(replica_plan)).collect::<Result<Vec<_>>>()?;
     // A network of its own gives names and shapes back at the end.
     let template = Replica::try_new(ReplicaPlan { device: Device::Cpu, ..replica_plan })?;
+    if let Some(initial) = inputs.initial {
+        initial.load_into(template.network())?;
+    }
     let (mut sgd, mut buffers) = starting_point(&template, resume.as_ref(), &options, inputs)?;
     if let Some(checkpoint) = resume {
         state.history = checkpoint.state.history;
@@ -125,7 +128,8 @@ fn starting_point(
         (parameters, buffers) = (read, statistics);
         momentum = Some(direction.f_to_device(inputs.device)?);
     }
-    Ok((Sgd::try_new(parameters.f_to_device(inputs.device)?, momentum, options.sgd)?, buffers))
+    let head = template.network().head_parameters() as i64;
+    Ok((Sgd::try_new(parameters.f_to_device(inputs.device)?, momentum, options.sgd, head)?, buffers))
 }
 
 fn checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor) -> Result<Checkpoint> {

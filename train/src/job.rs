@@ -36,6 +36,9 @@ pub struct TrainJob {
     pub label: Option<String>,
     /// Held-out rows.
     pub held_out: HeldOut,
+    /// What the weights below the head begin with: a bundle, or a safetensors file with the names of the reference, of
+    /// torchvision or of timm. Drawn at random where none is given.
+    pub init: Option<PathBuf>,
     /// How to train.
     pub recipe: Recipe,
     /// How to calibrate afterwards.
@@ -64,6 +67,7 @@ impl TrainJob {
             image: None,
             label: None,
             held_out: HeldOut::Fraction(0.1),
+            init: None,
             recipe: Recipe::new(Architecture::Resnet20, Loss::Dismax),
             calibration: CalibrationOptions::default(),
             device: Device::Auto,

@@ -9,7 +9,9 @@
 //! progress and cancellation; [`TrainEvent`]s tell the rest: the plan, finished epochs, a model that could not be
 //! calibrated.
 //!
-//! [`fit_embeddings`] makes a model of embeddings, in closed form and one pass.
+//! A job's `init` names weights that others trained, to be trained further. [`fit_head`] leaves them as they are and fits
+//! a head to the features that they give; [`fit_embeddings`] makes a model of embeddings. Both are in closed form and take
+//! one pass.
 //!
 //! After every epoch a checkpoint is written next to the bundle, at [`checkpoint_path`]. A job with `resume` continues
 //! from it, on a CPU to the same weights bit for bit. Errors that only a training can have are [`TrainError`]s in
@@ -38,7 +40,9 @@ mod embedding_job;
 mod embedding_rows;
 mod embeddings;
 mod error;
+mod fitted;
 mod flat;
+mod frozen;
 #[cfg(test)]
 mod golden;
 mod held_out;
@@ -52,6 +56,7 @@ mod mix;
 mod objective;
 mod optimizer;
 mod options;
+mod pretrained;
 mod recipe;
 mod replica;
 mod resident;
@@ -66,9 +71,11 @@ mod training_set;
 
 pub use self::augment::Augmentation;
 pub use self::collector::LeftOut;
-pub use self::embedding_job::{EmbeddingFit, EmbeddingJob};
+pub use self::embedding_job::EmbeddingJob;
 pub use self::embeddings::fit_embeddings;
 pub use self::error::TrainError;
+pub use self::fitted::HeadFit;
+pub use self::frozen::fit_head;
 pub use self::job::{HeldOut, TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
 pub use self::optimizer::SgdOptions;
 pub use self::options::TrainOptions;

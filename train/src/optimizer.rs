@@ -16,11 +16,18 @@ pub struct SgdOptions {
     pub momentum: f64,
     /// L2 penalty on all parameters.
     pub weight_decay: f64,
+    /// Share of the learning rate that the weights below the head get, above 0 and at most 1.
+    #[serde(default = "whole")]
+    pub backbone_rate: f64,
+}
+
+const fn whole() -> f64 {
+    1.0
 }
 
 impl Default for SgdOptions {
     fn default() -> Self {
-        Self { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4 }
+        Self { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4, backbone_rate: whole() }
     }
 }
 
@@ -30,26 +37,31 @@ pub struct Sgd {
     parameters: Tensor,
     momentum: Tensor,
     options: SgdOptions,
+    rates: Option<Tensor>,
 }
 
 impl Sgd {
-    /// Begins at `parameters` with the `momentum` of an earlier run, or none.
-    pub fn try_new(parameters: Tensor, momentum: Option<Tensor>, options: SgdOptions) -> Result<Self> {
+    /// Begins at `parameters` with the `momentum` of an earlier run, or none. The last `head` parameters are the head's.
+    pub fn try_new(parameters: Tensor, momentum: Option<Tensor>, options: SgdOptions, head: i64) -> Result<Self> {
         let momentum = match momentum {
             Some(momentum) => momentum,
             None => parameters.f_zeros_like()?,
         };
-        Ok(Self { parameters, momentum, options })
+        let rates = rates(&parameters, head, options.backbone_rate)?;
+        Ok(Self { parameters, momentum, options, rates })
     }
 
     /// One step down `gradient` `[P]` with `factor` times the peak learning rate (Sutskever et al. 2013 in the form
     /// that PyTorch uses).
     pub fn step(&mut self, gradient: &Tensor, factor: f64) -> Result<()> {
-        let SgdOptions { learning_rate, momentum, weight_decay } = self.options;
+        let SgdOptions { learning_rate, momentum, weight_decay, .. } = self.options;
         let gradient = gradient.f_add(&self.parameters.f_mul_scalar(weight_decay)?)?;
         let _ = self.momentum.f_mul_scalar_(momentum)?;
         let _ = self.momentum.f_add_(&gradient)?;
-        let direction = gradient.f_add(&self.momentum.f_mul_scalar(momentum)?)?;
+        let mut direction = gradient.f_add(&self.momentum.f_mul_scalar(momentum)?)?;
+        if let Some(rates) = &self.rates {
+            let _ = direction.f_mul_(rates)?;
+        }
         let _ = self.parameters.f_sub_(&direction.f_mul_scalar(learning_rate * factor)?)?;
         Ok(())
     }
@@ -75,12 +87,13 @@ pub struct DeviceSgd {
     weight_decay: Tensor,
     kept: Tensor,
     /// Minus the learning rate and minus its product with the momentum, `[steps, 1]` each.
-    rates: [Tensor; 2],
+    planned: [Tensor; 2],
+    rates: Option<Tensor>,
 }
 
 impl DeviceSgd {
-    /// For parameters like these, without momentum yet.
-    pub fn try_new(parameters: &Tensor, options: SgdOptions) -> Result<Self> {
+    /// For parameters like these, of which the last `head` are the head's, without momentum yet.
+    pub fn try_new(parameters: &Tensor, options: SgdOptions, head: i64) -> Result<Self> {
         let number = |value: f64| -> Result<Tensor> {
             Ok(Tensor::f_from_slice(&[value as f32])?.f_to_device(parameters.device())?)
         };
@@ -89,7 +102,8 @@ impl DeviceSgd {
             options,
             weight_decay: number(options.weight_decay)?,
             kept: number(options.momentum)?,
-            rates: [number(0.0)?, number(0.0)?],
+            planned: [number(0.0)?, number(0.0)?],
+            rates: rates(parameters, head, options.backbone_rate)?,
         })
     }
 
@@ -100,12 +114,12 @@ impl DeviceSgd {
 
     /// The next steps' shares of the peak learning rate.
     pub fn plan(&mut self, factors: &[f64]) -> Result<()> {
-        let rates = |by: f64| -> Result<Tensor> {
+        let planned = |by: f64| -> Result<Tensor> {
             let rates: Vec<f32> =
                 factors.iter().map(|factor| (-self.options.learning_rate * factor * by) as f32).collect();
             Ok(Tensor::f_from_slice(&rates)?.f_view([-1, 1])?.f_to_device(self.momentum.device())?)
         };
-        self.rates = [rates(1.0)?, rates(self.options.momentum)?];
+        self.planned = [planned(1.0)?, planned(self.options.momentum)?];
         Ok(())
     }
 
@@ -114,11 +128,27 @@ impl DeviceSgd {
         let (mut parameters, mut gradient) = (parameters.shallow_clone(), gradient.shallow_clone());
         let _ = gradient.f_addcmul_(&parameters, &self.weight_decay)?;
         let _ = gradient.f_addcmul_out(&self.momentum, &self.momentum, &self.kept)?;
-        let [rate, rate_of_momentum] = self.rates.each_ref().map(|rates| rates.f_select(0, step as i64));
+        let [rate, rate_of_momentum] = self.planned.each_ref().map(|rates| rates.f_select(0, step as i64));
+        let mut momentum = self.momentum.shallow_clone();
+        if let Some(rates) = &self.rates {
+            let _ = gradient.f_mul_(rates)?;
+            momentum = momentum.f_mul(rates)?;
+        }
         let _ = parameters.f_addcmul_(&gradient, &rate?)?;
-        let _ = parameters.f_addcmul_(&self.momentum, &rate_of_momentum?)?;
+        let _ = parameters.f_addcmul_(&momentum, &rate_of_momentum?)?;
         Ok(())
     }
+}
+
+/// Each parameter's share of the learning rate, `[P]`; none where all have the whole of it.
+fn rates(parameters: &Tensor, head: i64, backbone_rate: f64) -> Result<Option<Tensor>> {
+    if backbone_rate == whole() {
+        return Ok(None);
+    }
+    let rates = parameters.f_ones_like()?;
+    let below = parameters.numel() as i64 - head;
+    let _ = rates.f_narrow(0, 0, below)?.f_fill_(backbone_rate)?;
+    Ok(Some(rates))
 }
 
 /// All values of `tensors`, one after the other, each row-major: `[P]`.
@@ -149,8 +179,8 @@ mod tests {
     /// `torch.optim.SGD([p], lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)` on `(p ** 2).sum()`.
     #[test]
     fn three_steps_are_pytorchs() -> Result<()> {
-        let options = SgdOptions { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01 };
-        let mut sgd = Sgd::try_new(Tensor::f_from_slice(&[1.0f32, -2.0])?, None, options)?;
+        let options = SgdOptions { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01, ..SgdOptions::default() };
+        let mut sgd = Sgd::try_new(Tensor::f_from_slice(&[1.0f32, -2.0])?, None, options, 0)?;
         let mut by_hand = (1.0f64, 0.0f64);
         for _ in 0..3 {
             let gradient = sgd.parameters().f_mul_scalar(2.0)?;
@@ -167,11 +197,11 @@ mod tests {
 
     #[test]
     fn steps_in_place_are_those_with_copies() -> Result<()> {
-        let options = SgdOptions { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01 };
+        let options = SgdOptions { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01, backbone_rate: 0.25 };
         let start = || Ok::<_, dismax::Error>(Tensor::f_arange(1000, (tch::Kind::Float, tch::Device::Cpu))?.f_sin()?);
         let (parameters, factors) = (start()?, [0.5, 1.0, 0.25, 0.0]);
-        let mut sgd = Sgd::try_new(start()?, None, options)?;
-        let mut in_place = DeviceSgd::try_new(&parameters, options)?;
+        let mut sgd = Sgd::try_new(start()?, None, options, 100)?;
+        let mut in_place = DeviceSgd::try_new(&parameters, options, 100)?;
         in_place.plan(&factors)?;
         for (step, factor) in factors.into_iter().enumerate() {
             let gradient = sgd.parameters().f_mul_scalar(2.0)?;
@@ -182,6 +212,30 @@ mod tests {
                 assert!(worst < 1e-6, "step {step}: {worst}");
             }
         }
+        Ok(())
+    }
+
+    /// The weights below the head move as if the learning rate were a tenth of what it is.
+    #[test]
+    fn the_backbone_may_have_a_rate_of_its_own() -> Result<()> {
+        let start = || Tensor::f_from_slice(&[1.0f32, -2.0, 3.0]);
+        let options = SgdOptions { backbone_rate: 0.1, ..SgdOptions::default() };
+        let slow = SgdOptions { learning_rate: 0.01, ..SgdOptions::default() };
+        let mut both = Sgd::try_new(start()?, None, options, 1)?;
+        let mut singles =
+            [Sgd::try_new(start()?, None, slow, 0)?, Sgd::try_new(start()?, None, SgdOptions::default(), 0)?];
+        for sgd in [&mut both].into_iter().chain(&mut singles) {
+            for _ in 0..3 {
+                let gradient = sgd.parameters().f_mul_scalar(2.0)?;
+                sgd.step(&gradient, 1.0)?;
+            }
+        }
+        let [slow, fast] = singles.each_ref().map(|sgd| Vec::<f32>::try_from(sgd.parameters()));
+        let (both, slow, fast) = (Vec::<f32>::try_from(both.parameters())?, slow?, fast?);
+        for (ours, expected) in both.iter().zip([slow[0], slow[1], fast[2]]) {
+            assert!((ours - expected).abs() < 1e-6, "{both:?} {slow:?} {fast:?}");
+        }
+        assert!(fast[0] != slow[0]);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use super::optimizer::SgdOptions;
 use super::schedule::Schedule;
 use dismax::error::{Error, Result};
 use dismax::loss::Loss;
-use dismax::network::Architecture;
+use dismax::network::{Architecture, HeadKind};
 
 /// Fewest rows from which fractional probability mixes four different images.
 const MIN_MIXED_ROWS: usize = 8;
@@ -37,6 +37,9 @@ pub struct TrainOptions {
     pub sgd: SgdOptions,
     /// Learning rate over time.
     pub schedule: Schedule,
+    /// SHA-256 of the weights below the head that it begins with, where they are not drawn at random.
+    #[serde(default)]
+    pub initial_weights: Option<String>,
     /// Random changes to the images.
     pub augmentation: Augmentation,
     /// Height and width of the network's input.
@@ -65,6 +68,13 @@ impl TrainOptions {
         }
         if !(0.0..1.0).contains(&self.sgd.momentum) || !(0.0..=1.0).contains(&self.sgd.weight_decay) {
             return refuse("momentum must lie in [0, 1) and weight decay in [0, 1]".into());
+        }
+        if !positive(self.sgd.backbone_rate) || self.sgd.backbone_rate > 1.0 {
+            let rate = self.sgd.backbone_rate;
+            return refuse(format!("the share of the learning rate below the head lies in (0, 1], not at {rate}"));
+        }
+        if matches!(self.loss.head(), HeadKind::Whitened(_)) {
+            return refuse(format!("{} is fitted, and nothing can be trained with it", self.loss));
         }
         let smallest = self.architecture.smallest_image();
         if self.size.0 < smallest || self.size.1 < smallest {

@@ -11,6 +11,7 @@ use tch::{Device, Tensor};
 use super::checkpoint::Checkpoint;
 use super::data::{Examples, LabelledImages};
 use super::error::TrainError;
+use super::pretrained::Pretrained;
 
 /// What a training works on, besides its options.
 pub(super) struct Inputs<'a> {
@@ -18,6 +19,8 @@ pub(super) struct Inputs<'a> {
     pub(super) examples: &'a dyn Examples,
     /// The rows to measure on after every epoch; they are never learnt from.
     pub(super) held_out: &'a LabelledImages,
+    /// What the weights below the head begin with; drawn at random without.
+    pub(super) initial: Option<&'a Pretrained>,
     pub(super) device: Device,
     /// Where the checkpoint is kept.
     pub(super) checkpoint: &'a Path,

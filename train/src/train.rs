@@ -22,6 +22,8 @@ use super::device_fit::fit_on_device;
 use super::error::TrainError;
 use super::host_fit::fit_on_host;
 use super::job::{TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
+use super::options::TrainOptions;
+use super::pretrained::Pretrained;
 use super::session::{Inputs, Trained, progress};
 use super::training_set::TrainingSet;
 
@@ -44,16 +46,30 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     if job.calibration.score.needs_unknown() {
         return Err(Error::NoUnknownExamples { score: job.calibration.score.name() });
     }
+    let initial = job.init.as_deref().map(|init| Pretrained::read(init, job.recipe.architecture)).transpose()?;
+    let continuing;
+    let job = match &initial {
+        None => job,
+        Some(initial) => {
+            let recipe = job.recipe.clone().continuing(initial.preprocessing.as_ref());
+            continuing = TrainJob { recipe, ..job.clone() };
+            &continuing
+        }
+    };
     job.recipe.options(&job.recipe.preprocessing(None)?, device, 0)?;
     let set = TrainingSet::read(job, run)?;
     let state = TrainingState {
-        options: job.recipe.options(&set.stored, device, set.fingerprint.train_rows)?,
+        options: TrainOptions {
+            initial_weights: initial.as_ref().map(|initial| initial.digest.clone()),
+            ..job.recipe.options(&set.stored, device, set.fingerprint.train_rows)?
+        },
         classes: set.classes.clone(),
         data: set.fingerprint.clone(),
         history: Vec::new(),
     };
     // What can be known now must not be found out after hours of training.
-    config(&state, &set.scoring).validate()?;
+    let begun = initial.as_ref().map(|initial| format!(", begun with {}", initial.name)).unwrap_or_default();
+    config(&state, &set.scoring, &begun).validate()?;
     let resume = take_checkpoint(job, &state, &checkpoint_file)?;
     let finished_epochs = resume.as_ref().map_or(0, |checkpoint| checkpoint.state.history.len());
     let train_rows = set.fingerprint.train_rows;
@@ -73,7 +89,13 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         std::fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
     }
     let TrainingSet { examples, held_out, scoring, .. } = set;
-    let inputs = Inputs { examples: examples.as_ref(), held_out: &held_out, device, checkpoint: &checkpoint_file };
+    let inputs = Inputs {
+        examples: examples.as_ref(),
+        held_out: &held_out,
+        initial: initial.as_ref(),
+        device,
+        checkpoint: &checkpoint_file,
+    };
     let trained = match device.is_cuda() && state.options.workers == 1 {
         true => {
             let kind = training_kind(device);
@@ -82,7 +104,8 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         false => fit_on_host(&inputs, state.clone(), resume, run, events)?,
     };
     let source = state.data.held_out.as_str();
-    let model = finish(job, config(&state, &scoring), trained, (examples.as_ref(), &held_out, source), device, events)?;
+    let model =
+        finish(job, config(&state, &scoring, &begun), trained, (examples.as_ref(), &held_out, source), device, events)?;
     match std::fs::remove_file(&checkpoint_file) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(&checkpoint_file, error)),
         _ => Ok(model),
@@ -201,7 +224,7 @@ fn learning_curves(epochs: &[EpochRecord]) -> String {
     dismax_charts::training(&epochs.iter().map(epoch).collect::<Vec<_>>())
 }
 
-fn config(state: &TrainingState, scoring: &Preprocessing) -> ModelConfig {
+fn config(state: &TrainingState, scoring: &Preprocessing, begun: &str) -> ModelConfig {
     let TrainingState { options, classes, data, .. } = state;
     ModelConfig {
         format_version: FORMAT_VERSION,
@@ -212,7 +235,7 @@ fn config(state: &TrainingState, scoring: &Preprocessing) -> ModelConfig {
         }),
         classes: classes.clone(),
         origin: format!(
-            "trained with dismax {} on {} images ({} epochs, batch size {}, {} schedule up to a learning rate of {}, weight \
+            "trained with dismax {} on {} images{begun} ({} epochs, batch size {}, {} schedule up to a learning rate of {}, weight \
              decay {}, seed {})",
             env!("CARGO_PKG_VERSION"),
             data.train_rows,

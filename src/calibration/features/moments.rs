@@ -6,11 +6,14 @@ use rand_chacha::ChaCha8Rng;
 use super::early::EarlyScore;
 use super::statistics::FeatureStatistics;
 use super::training::Training;
+use crate::embedding::EmbeddingMoments;
 use crate::error::{Error, Result};
 use crate::score::{RowOutput, Score};
 
 /// Rows whose scores say how those of training rows are distributed: a random part of all.
 const SAMPLED_ROWS: usize = 8192;
+/// Rows whose products are added at a time.
+const ROWS: usize = 512;
 
 /// Adds up what the features of training rows have in common.
 ///
@@ -19,36 +22,34 @@ const SAMPLED_ROWS: usize = 8192;
 #[derive(Debug, Clone)]
 pub struct FeatureMoments {
     stages: Vec<usize>,
-    width: usize,
     /// By predicted class.
-    rows: Vec<u64>,
-    /// `[C, F]`.
-    sums: Vec<f64>,
-    /// `[F, F]`, the upper triangle.
-    products: Vec<f64>,
+    moments: EmbeddingMoments,
+    /// Features `[N, F]` and classes of rows that are not among the moments yet.
+    features: Vec<f32>,
+    classes: Vec<usize>,
     /// In-distribution score MDS and features of some rows.
     sample: Vec<(f32, Vec<f32>)>,
+    rows: u64,
     random: ChaCha8Rng,
 }
 
 impl FeatureMoments {
     /// For features of stages with so many numbers each, and a model of `classes` classes.
     pub fn new(stages: &[usize], classes: usize) -> Self {
-        let width = stages.iter().sum();
         Self {
             stages: stages.to_vec(),
-            width,
-            rows: vec![0; classes],
-            sums: vec![0.0; classes * width],
-            products: vec![0.0; width * width],
+            moments: EmbeddingMoments::new(stages.iter().sum(), classes),
+            features: Vec::new(),
+            classes: Vec::new(),
             sample: Vec::new(),
+            rows: 0,
             random: ChaCha8Rng::seed_from_u64(0),
         }
     }
 
     /// Rows that were added.
     pub fn rows(&self) -> u64 {
-        self.rows.iter().sum()
+        self.rows
     }
 
     /// Adds a row with its features. One whose numbers are not all finite is left out.
@@ -57,61 +58,55 @@ impl FeatureMoments {
     /// If it has no features, or not as many as were promised.
     pub fn add(&mut self, output: RowOutput<'_>) {
         let features = output.features.expect("moments are those of features");
-        assert_eq!((features.len(), output.logits.len()), (self.width, self.rows.len()), "of one model");
+        let (width, classes) = (self.stages.iter().sum(), self.moments.rows().len());
+        assert_eq!((features.len(), output.logits.len()), (width, classes), "of one model");
         let mds = Score::Mds.of_logits(output.logits);
         if !mds.is_finite() || features.iter().any(|value| !value.is_finite()) {
             return;
         }
         let class = output.logits.iter().position(|logit| *logit == mds).expect("MDS is the largest logit");
-        self.rows[class] += 1;
-        let sums = &mut self.sums[class * self.width..][..self.width];
-        sums.iter_mut().zip(features).for_each(|(sum, value)| *sum += f64::from(*value));
-        for (first, value) in features.iter().enumerate() {
-            let products = &mut self.products[first * self.width + first..(first + 1) * self.width];
-            let value = f64::from(*value);
-            products.iter_mut().zip(&features[first..]).for_each(|(sum, other)| *sum += value * f64::from(*other));
+        self.rows += 1;
+        self.features.extend_from_slice(features);
+        self.classes.push(class);
+        if self.classes.len() == ROWS {
+            self.flush();
         }
         // Each row is in the sample with the same chance (Vitter's algorithm R).
         if self.sample.len() < SAMPLED_ROWS {
             self.sample.push((mds, features.to_vec()));
-        } else if let Some(place) = self.sample.get_mut(self.random.random_range(0..self.rows.iter().sum()) as usize) {
+        } else if let Some(place) = self.sample.get_mut(self.random.random_range(0..self.rows) as usize) {
             *place = (mds, features.to_vec());
         }
+    }
+
+    fn flush(&mut self) {
+        self.moments.add(std::mem::take(&mut self.features), &std::mem::take(&mut self.classes));
     }
 
     /// What a model keeps of them.
     ///
     /// # Errors
     /// [`Error::Data`] for too few rows to tell how features vary.
-    pub fn finish(self) -> Result<FeatureStatistics> {
-        let (rows, width) = (self.rows(), self.width);
-        if rows < 2 {
+    pub fn finish(mut self) -> Result<FeatureStatistics> {
+        self.flush();
+        if self.rows < 2 {
             return Err(Error::data(
                 "training rows",
-                format!("{rows} have usable features, too few for their moments"),
+                format!("{} have usable features, too few for their moments", self.rows),
             ));
         }
-        let mut covariance = self.products;
-        let mut means = self.sums;
-        for (class, mean) in means.chunks_exact_mut(width).enumerate() {
-            let count = self.rows[class].max(1) as f64;
-            mean.iter_mut().for_each(|sum| *sum /= count);
-            for (first, value) in mean.iter().enumerate() {
-                let products = &mut covariance[first * width + first..(first + 1) * width];
-                let part = self.rows[class] as f64 * value;
-                products.iter_mut().zip(&mean[first..]).for_each(|(sum, other)| *sum -= part * other);
-            }
+        let (rows, mut means, mut covariance) = self.moments.into_parts();
+        for (mut mean, rows) in means.column_iter_mut().zip(&rows) {
+            mean /= (*rows).max(1) as f64;
         }
-        for first in 0..width {
-            for second in first..width {
-                let value = covariance[first * width + second] / rows as f64;
-                covariance[first * width + second] = value;
-                covariance[second * width + first] = value;
-            }
+        for (mean, rows) in means.column_iter().zip(&rows) {
+            covariance.ger(-(*rows as f64), &mean, &mean, 1.0);
         }
-        let single = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<f32>>();
-        let training =
-            Training { stages: self.stages, rows: self.rows, means: single(means), covariance: single(covariance) };
+        covariance /= self.rows as f64;
+        let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
+        // A matrix lies column by column: that of the means has a column for each class, the other one is symmetric.
+        let (means, covariance) = (single(means.as_slice()), single(covariance.as_slice()));
+        let training = Training { stages: self.stages, rows, means, covariance };
         let early = EarlyScore::of_sample(&training, &self.sample)?;
         Ok(FeatureStatistics::new(training, early))
     }
@@ -136,8 +131,9 @@ mod tests {
         assert_eq!((statistics.training_rows(0), statistics.training_rows(1)), (2, 1));
         assert_eq!((statistics.class_mean(0), statistics.class_mean(1)), (&[2.0, 12.0][..], &[7.0, 2.0][..]));
         // Within class 0 the deviations are (-1, -2) and (1, 2); within class 1 there are none.
-        let third = |value: f32| value / 3.0;
-        assert_eq!(statistics.covariance(), [third(2.0), third(4.0), third(4.0), third(8.0)]);
+        for (value, expected) in statistics.covariance().iter().zip([2.0, 4.0, 4.0, 8.0]) {
+            assert!((value - expected / 3.0).abs() < 1e-5, "{:?}", statistics.covariance());
+        }
         assert!(FeatureMoments::new(&[1], 2).finish().is_err());
     }
 

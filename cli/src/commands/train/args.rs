@@ -23,6 +23,9 @@ Examples:
   dismax train train.parquet --out model --arch resnet34 --loss dismax-dagger --schedule multi-step --epochs 300
   # After an interruption
   dismax train train.parquet --out model --resume
+  # From a network that others trained on photographs: a head in one pass, or all of it further
+  dismax train photos/ --init resnet50.safetensors --arch resnet50 --freeze --out model
+  dismax train photos/ --init resnet50.safetensors --arch resnet50 --epochs 5 --out model
   # On embeddings that another network made: one pass, no epochs
   dismax train vectors.parquet --embedding clip --out model
 
@@ -56,9 +59,19 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 
-    /// Network architecture. The first four are for small images, resnet18 is for photographs.
-    #[arg(long, value_parser = architectures(), default_value_t = Architecture::Resnet20, conflicts_with = "embedding", help_heading = "Recipe")]
-    pub arch: Architecture,
+    /// Network architecture. The first four are for small images, the others for photographs [default: resnet20; that of
+    /// the model that --init names].
+    #[arg(long, value_parser = architectures(), conflicts_with = "embedding", help_heading = "Recipe")]
+    pub arch: Option<Architecture>,
+
+    /// Begin with these weights below the head: a model's folder, or a safetensors file with the names of torchvision, timm
+    /// or the reference.
+    #[arg(long, value_name = "MODEL|FILE", conflicts_with = "embedding", help_heading = "Recipe")]
+    pub init: Option<PathBuf>,
+
+    /// Leave the weights below the head as they are: one pass over the images, then --head in closed form.
+    #[arg(long, requires = "init", conflicts_with_all = ["embedding", "resume", "epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers"], help_heading = "Recipe")]
+    pub freeze: bool,
 
     /// Loss; it also determines the head. dismax-dagger adds fractional probability regularization, for large networks and
     /// long trainings.
@@ -78,6 +91,10 @@ pub struct Args {
     #[arg(long, value_name = "X", value_parser = positive, conflicts_with = "embedding", help_heading = "Recipe")]
     pub lr: Option<f64>,
 
+    /// Share of the learning rate that the weights below the head get, at most 1 [default: 1; 0.1 with --init].
+    #[arg(long, value_name = "SHARE", value_parser = positive, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub backbone_rate: Option<f64>,
+
     /// L2 penalty on all parameters [default: 5e-4 for one-cycle, else 1e-4].
     #[arg(long, value_name = "X", conflicts_with = "embedding", help_heading = "Recipe")]
     pub weight_decay: Option<f64>,
@@ -91,7 +108,7 @@ pub struct Args {
     pub seed: u64,
 
     /// Input size of the network, 32 or HEIGHTxWIDTH [default: the images' size if the first 64 share a small one, else
-    /// 32; 224 for resnet18].
+    /// 32; 224 for photographs].
     #[arg(long, value_name = "SIZE", value_parser = args::size, conflicts_with = "embedding", help_heading = "Recipe")]
     pub image_size: Option<(u32, u32)>,
 
@@ -103,18 +120,18 @@ pub struct Args {
     #[arg(long, conflicts_with = "embedding", help_heading = "Recipe")]
     pub no_crop: bool,
 
-    /// Channel means from 0 to 1 [default: measured on the training images].
+    /// Channel means from 0 to 1 [default: measured on the training images; with --init those of before].
     #[arg(long, value_name = "R,G,B", requires = "std", conflicts_with = "embedding", help_heading = "Recipe")]
     pub mean: Option<Rgb>,
 
-    /// Channel standard deviations from 0 to 1 [default: measured on the training images].
+    /// Channel standard deviations from 0 to 1 [default: measured on the training images; with --init those of before].
     #[arg(long, value_name = "R,G,B", requires = "mean", conflicts_with = "embedding", help_heading = "Recipe")]
     pub std: Option<Rgb>,
 
-    /// Head on embeddings, with --embedding. mahalanobis finds rows that are far from everything better, dismax those
-    /// between the classes.
-    #[arg(long, value_parser = heads(), default_value_t = EmbeddingHead::Dismax, requires = "embedding", help_heading = "Recipe")]
-    pub head: EmbeddingHead,
+    /// Head that --embedding and --freeze fit. mahalanobis finds rows that are far from everything better, dismax those
+    /// between the classes [default: dismax].
+    #[arg(long, value_parser = heads(), help_heading = "Recipe")]
+    pub head: Option<EmbeddingHead>,
 
     #[command(flatten)]
     pub calibration: CalibrationArgs,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use dismax::calibration::CalibrationOptions;
-use dismax::model::EpochRecord;
+use dismax::model::{EpochRecord, Model};
+use dismax::network::Architecture;
 use dismax::{Error, Result};
 use dismax_train::{Recipe, TrainEvent, TrainJob, TrainingPlan, checkpoint_path, train};
 use serde::Serialize;
@@ -56,15 +57,18 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     Ok(if model.calibration().is_some() { Outcome::Done } else { Outcome::Incomplete })
 }
 
-fn job(args: &Args) -> Result<TrainJob> {
+/// What the flags ask for.
+pub fn job(args: &Args) -> Result<TrainJob> {
     Ok(TrainJob {
         image: args.images.image.clone(),
         label: args.labels.label.clone(),
         held_out: held_out(&args.validation)?,
+        init: args.init.clone(),
         recipe: Recipe {
             epochs: args.epochs,
             batch_size: args.batch_size,
             learning_rate: args.lr,
+            backbone_rate: args.backbone_rate,
             weight_decay: args.weight_decay,
             schedule: args.schedule,
             size: args.image_size,
@@ -73,7 +77,7 @@ fn job(args: &Args) -> Result<TrainJob> {
             normalization: args.mean.zip(args.std).map(|(mean, std)| (mean.0, std.0)),
             seed: args.seed,
             workers: args.workers,
-            ..Recipe::new(args.arch, args.loss)
+            ..Recipe::new(architecture(args)?, args.loss)
         },
         calibration: args.calibration.options(CalibrationOptions { seed: args.seed, ..CalibrationOptions::default() }),
         device: args.device,
@@ -84,6 +88,22 @@ fn job(args: &Args) -> Result<TrainJob> {
         memory_bytes: args.memory,
         ..TrainJob::new(args.inputs.iter().map(String::as_str), &args.out)
     })
+}
+
+/// The network that is asked for, or that of the model to begin with.
+fn architecture(args: &Args) -> Result<Architecture> {
+    match (args.arch, &args.init) {
+        (Some(architecture), _) => Ok(architecture),
+        (None, Some(init)) if Model::is_at(init) => {
+            let model = Model::read(init)?;
+            model
+                .input()
+                .images()
+                .map(|images| images.architecture)
+                .ok_or_else(|| Error::model(init, "a model of embeddings, which has no network to begin with"))
+        }
+        (None, _) => Ok(Architecture::Resnet20),
+    }
 }
 
 /// Tells people what happens while it trains.
