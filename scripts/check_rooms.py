@@ -61,7 +61,7 @@ ROOMS = [
     ["model"],
     ["stage"],
     ["columns"],
-    ["evaluate", "score_file", "filter"],
+    ["evaluate", "score_file", "embed_file", "filter"],
 ]
 # Crates whose messages reach programs as well as the command.
 LIBRARIES = [".", "train", "audit", "udfs", "cluster", "charts", "kernels"]

@@ -27,7 +27,7 @@
 //! by what is in flight, never by the dataset. Nothing is fetched but what an
 //! address names, and outputs appear whole or not at all.
 //!
-//! Above these stand whole tasks: [`score_file`] and [`filter`] write files, [`evaluate`] measures a model with the
+//! Above these stand whole tasks: [`score_file`], [`embed_file`] and [`filter`] write files, [`evaluate`] measures a model with the
 //! figures of [`metrics`]. The crate `dismax-train` makes models, `dismax-audit` turns a dataset into a report, and
 //! `dismax-udfs` brings all of it to SQL.
 
@@ -36,6 +36,7 @@ pub mod cancel;
 pub mod columns;
 pub mod dataset;
 pub mod device;
+pub mod embed_file;
 pub mod embedding;
 pub mod error;
 pub mod evaluate;

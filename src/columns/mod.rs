@@ -1,5 +1,6 @@
 //! The columns that scoring appends.
 
+mod embedding;
 mod prediction_set;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
+pub use self::embedding::{embedding_type, embeddings};
 use crate::calibration::{Calibration, SetThresholds};
 use crate::dataset::huggingface::{METADATA_KEY, extend_features};
 use crate::error::{Error, Result, RowError};
@@ -22,7 +24,7 @@ use crate::stage::{Scored, Stage};
 
 /// Keys of the schema's metadata, after the prefix.
 const ALPHA_KEY: &str = "alpha";
-const DIGEST_KEY: &str = "model_digest";
+pub(crate) const DIGEST_KEY: &str = "model_digest";
 const SET_ALPHA_KEY: &str = "prediction_set_alpha";
 
 /// A column that scoring always appends, in the order of the output.
@@ -301,14 +303,7 @@ impl Columns {
         if let Some(taken) = self.fields.iter().find(|field| input.column_with_name(field.name()).is_some()) {
             return Err(Error::ColumnTaken { name: taken.name().clone() });
         }
-        let mut fields = input.fields().to_vec();
-        fields.extend(added.iter().cloned().map(Arc::new));
-        let mut metadata = input.metadata().clone();
-        if let Some(features) = metadata.remove(METADATA_KEY) {
-            metadata.extend(extend_features(&features, added).map(|features| (METADATA_KEY.to_owned(), features)));
-        }
-        metadata.extend(self.metadata.clone());
-        Ok(Arc::new(Schema::new_with_metadata(fields, metadata)))
+        extended(input, added, &self.metadata)
     }
 
     /// `record_batch` with the columns of `scored` appended; `schema` is what [`Columns::schema`] gave.
@@ -407,6 +402,24 @@ impl Columns {
     }
 }
 
+/// `input` with more fields behind its own, and more metadata.
+///
+/// # Errors
+/// [`Error::ColumnTaken`] if it has a column of one of these names.
+pub(crate) fn extended(input: &Schema, added: &[Field], metadata: &HashMap<String, String>) -> Result<SchemaRef> {
+    if let Some(taken) = added.iter().find(|field| input.column_with_name(field.name()).is_some()) {
+        return Err(Error::ColumnTaken { name: taken.name().clone() });
+    }
+    let mut fields = input.fields().to_vec();
+    fields.extend(added.iter().cloned().map(Arc::new));
+    let mut of_input = input.metadata().clone();
+    if let Some(features) = of_input.remove(METADATA_KEY) {
+        of_input.extend(extend_features(&features, input, added).map(|features| (METADATA_KEY.to_owned(), features)));
+    }
+    of_input.extend(metadata.clone());
+    Ok(Arc::new(Schema::new_with_metadata(fields, of_input)))
+}
+
 /// A column of prediction sets: lists of class names in the model's order, null where a row has an error.
 pub fn prediction_set_field(name: impl Into<String>) -> Field {
     Field::new(name, prediction_set::data_type(), true)
@@ -422,7 +435,7 @@ fn fault(source: ArrowError) -> Error {
     Error::Arrow { origin: "building the scored columns".into(), source }
 }
 
-fn metadata_key(prefix: &str, name: &str) -> String {
+pub(crate) fn metadata_key(prefix: &str, name: &str) -> String {
     format!("dismax.{prefix}{name}")
 }
 

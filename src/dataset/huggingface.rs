@@ -18,10 +18,10 @@ pub(super) fn class_names(schema: &Schema, column: &str) -> Option<Vec<String>> 
     names.filter(|names| !names.is_empty())
 }
 
-/// The metadata with features for the fields in `added`, so that older readers, which take the listed columns for all
+/// The metadata with features for the columns of `input` and the fields in `added`, so that older readers, which take the listed columns for all
 /// there are, open the file too. `None` when `metadata_json` lists no features or a field has no counterpart there; the
 /// metadata are better left out then.
-pub fn extend_features(metadata_json: &str, added: &[Field]) -> Option<String> {
+pub fn extend_features(metadata_json: &str, input: &Schema, added: &[Field]) -> Option<String> {
     let mut metadata: Value = serde_json::from_str(metadata_json).ok()?;
     // It stands for the contents, which are others now.
     metadata.as_object_mut()?.remove("fingerprint");
@@ -29,6 +29,7 @@ pub fn extend_features(metadata_json: &str, added: &[Field]) -> Option<String> {
     // What counts the dataset that the columns were added to would be wrong now; licence, citation and the like stay.
     info.retain(|key, _| !COUNTS.contains(&key.as_str()));
     let features: &mut Map<String, Value> = info.get_mut("features")?.as_object_mut()?;
+    features.retain(|name, _| input.column_with_name(name).is_some());
     for field in added {
         features.insert(field.name().clone(), feature(field.data_type())?);
     }
@@ -91,8 +92,12 @@ mod tests {
             Field::new_fixed_size_list("probabilities", Field::new("item", DataType::Float32, false), 10, true),
             Field::new("is_ood", DataType::Boolean, true),
         ];
+        let [input, without_images] = [&["img", "label"][..], &["label"]].map(|names| {
+            Schema::new(names.iter().map(|name| Field::new(*name, DataType::Int64, true)).collect::<Vec<_>>())
+        });
+        let extend = |metadata: &str, input: &Schema, added: &[Field]| extend_features(metadata, input, added);
         let extended: Value =
-            serde_json::from_str(&extend_features(METADATA, &added).expect("extends")).expect("is JSON");
+            serde_json::from_str(&extend(METADATA, &input, &added).expect("extends")).expect("is JSON");
         let features = &extended["info"]["features"];
         assert_eq!(features["img"], json!({"_type": "Image"}));
         assert_eq!(features["prediction"], json!({"dtype": "string", "_type": "Value"}));
@@ -103,7 +108,11 @@ mod tests {
         assert_eq!(features["is_ood"]["dtype"], "bool");
         assert_eq!(extended["info"]["license"], "MIT");
         assert!(extended["info"].get("splits").is_none() && extended.get("fingerprint").is_none());
-        assert_eq!(extend_features("{}", &added), None);
-        assert_eq!(extend_features(METADATA, &[Field::new("when", DataType::Date32, true)]), None);
+        assert_eq!(extend("{}", &input, &added), None);
+        assert_eq!(extend(METADATA, &input, &[Field::new("when", DataType::Date32, true)]), None);
+        let without: Value =
+            serde_json::from_str(&extend(METADATA, &without_images, &added).expect("extends")).expect("is JSON");
+        let features = without["info"]["features"].as_object().expect("features");
+        assert!(features.contains_key("label") && !features.contains_key("img"), "{features:?}");
     }
 }

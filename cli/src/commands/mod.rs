@@ -6,6 +6,7 @@ mod calibrate;
 #[cfg(feature = "audit")]
 mod clean;
 mod completions;
+mod embed;
 mod evaluate;
 mod filter;
 mod import;
@@ -42,6 +43,9 @@ pub enum Command {
     /// Append predictions, probabilities and out-of-distribution flags to a dataset.
     #[command(after_long_help = score::EXAMPLES)]
     Score(Box<score::Args>),
+    /// Write what a model's network makes of images, for other tools and for heads of their own.
+    #[command(after_long_help = embed::EXAMPLES)]
+    Embed(embed::Args),
     /// Measure accuracy, calibration and detection of unknown images on test data.
     #[command(after_long_help = evaluate::EXAMPLES)]
     Evaluate(evaluate::Args),
@@ -100,6 +104,7 @@ impl Command {
             Self::Train(_) => left_out::run("train"),
             Self::Calibrate(args) => calibrate::run(args, context),
             Self::Score(args) => score::run(args, context),
+            Self::Embed(args) => embed::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             #[cfg(feature = "audit")]
             Self::Audit(args) => audit::run(args, context),

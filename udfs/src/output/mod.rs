@@ -1,6 +1,5 @@
 //! What a query can ask of a scored image, and the array that answers it.
 
-mod embedding;
 mod top_k;
 
 use std::fmt;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
-use dismax::columns::{Columns, ScoredColumn, ScoredColumns, prediction_set_field};
+use dismax::columns::{Columns, ScoredColumn, ScoredColumns, embedding_type, embeddings, prediction_set_field};
 use dismax::stage::Scored;
 
 use crate::function::{Alpha, Function, Parameter, Takes};
@@ -96,7 +95,7 @@ impl Output {
             Self::IsOodAt(_) => Field::new(name, DataType::Boolean, true),
             Self::TopK(_) => Field::new(name, top_k::data_type(), true),
             Self::PredictionSet(_) => prediction_set_field(name),
-            Self::Embedding => Field::new(name, embedding::data_type(columns), true),
+            Self::Embedding => Field::new(name, embedding_type(columns.model()), true),
         }
     }
 
@@ -127,7 +126,7 @@ impl Output {
                 let flags = scored.p_values.iter().map(|p_value| p_value.map(|p_value| p_value <= alpha.get()));
                 Ok(Arc::new(flags.collect::<BooleanArray>()))
             }
-            Self::Embedding => embedding::array(columns, answered, scored),
+            Self::Embedding => embeddings(answered).map_err(external),
             Self::TopK(count) => top_k::array(columns, scored, count),
             Self::PredictionSet(alpha) => {
                 let thresholds = columns.set_thresholds(alpha.get()).map_err(external)?;
