@@ -30,3 +30,7 @@ test -s "$folder/gate/kept.parquet" && test -s "$folder/gate/audit.xml"
 printf '\n== examples/embeddings.sh\n'
 DISMAX="cargo run --quiet ${flags[*]} --bin dismax --" examples/embeddings.sh "$folder/embeddings"
 test -s "$folder/embeddings/scored.parquet" && test -s "$folder/embeddings/audit/report.html"
+
+printf '\n== examples/finetune.sh\n'
+DISMAX="cargo run --quiet ${flags[*]} --bin dismax --" examples/finetune.sh "$folder/finetune"
+test -s "$folder/finetune/frozen/README.md" && test -s "$folder/finetune/embeddings.parquet"

@@ -47,7 +47,8 @@ def train(
     out : str or os.PathLike
         The model's folder, which appears when it is complete. After every epoch a checkpoint is written beside it.
     arch : str
-        ``resnet20``, ``resnet34``, ``wrn28_10`` or ``densenet_bc100`` for small images, ``resnet18`` for photographs.
+        ``resnet20``, ``resnet34``, ``wrn-28-10`` or ``densenet-bc100`` for small images, ``resnet18``, ``resnet34-imagenet``,
+        ``resnet50``, ``resnet101`` or ``wrn-50-2`` for photographs.
     loss : str
         ``dismax``, ``dismax-dagger`` (with fractional probability regularization, for large networks and long trainings), or
         a loss to compare with.

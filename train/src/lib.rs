@@ -79,6 +79,7 @@ pub use self::frozen::fit_head;
 pub use self::job::{HeldOut, TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
 pub use self::optimizer::SgdOptions;
 pub use self::options::TrainOptions;
+pub use self::pretrained::architecture_of;
 pub use self::recipe::Recipe;
 pub use self::schedule::Schedule;
 pub use self::train::train;

@@ -5,10 +5,27 @@ use std::path::Path;
 use dismax::embedding::EmbeddingScorer;
 use dismax::error::{Error, Result};
 use dismax::image::Preprocessing;
-use dismax::model::{Model, NamedTensors, read_checkpoint};
+use dismax::model::{ImageInput, Model, NamedTensors, read_checkpoint};
 use dismax::network::{Architecture, HeadKind, Network, head_tensors};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
+
+/// The network of the bundle that a training begins with; none where `init` is a file of weights, which does not say.
+///
+/// # Errors
+/// [`Error::Model`] for a damaged bundle, and for a model of embeddings, which has no network.
+pub fn architecture_of(init: &Path) -> Result<Option<Architecture>> {
+    if !init.is_dir() {
+        return Ok(None);
+    }
+    let model = Model::read(init)?;
+    Ok(Some(images_of(&model, init)?.architecture))
+}
+
+fn images_of<'a>(model: &'a Model, path: &Path) -> Result<&'a ImageInput> {
+    let missing = || Error::model(path, "a model of embeddings, which has no network to begin with");
+    model.input().images().ok_or_else(missing)
+}
 
 /// Weights of a network without its head.
 #[derive(Debug)]
@@ -34,8 +51,7 @@ impl Pretrained {
     pub fn read(path: &Path, architecture: Architecture) -> Result<Self> {
         let (weights, preprocessing) = if path.is_dir() {
             let model = Model::read(path)?;
-            let images = model.input().images();
-            let images = images.ok_or_else(|| Error::model(path, "a model of embeddings; its head has no network"))?;
+            let images = images_of(&model, path)?;
             if images.architecture != architecture {
                 let message = format!("a {}, and the network to train is a {architecture}", images.architecture);
                 return Err(Error::model(path, message));

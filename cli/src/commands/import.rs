@@ -22,7 +22,10 @@ Examples:
   dismax import weights.safetensors --arch resnet20 --loss dismax --classes cat,dog --out model
   dismax calibrate model --data validation.parquet
 
-Names of weights are those of the reference's checkpoints. An imported model has to be calibrated before it scores.";
+  # A network of torchvision or timm, with its own head
+  dismax import resnet50.safetensors --arch resnet50 --loss softmax --classes @imagenet.txt --out resnet50
+
+Names of weights are those of the reference's checkpoints, of torchvision or of timm. An imported model has to be calibrated before it scores.";
 
 /// Flags of `dismax import`.
 #[derive(Debug, clap::Args)]
@@ -59,7 +62,7 @@ pub struct Args {
     #[arg(long)]
     force: bool,
 
-    /// Input size, 32 or HEIGHTxWIDTH [default: 32, or 224 for resnet18].
+    /// Input size, 32 or HEIGHTxWIDTH [default: 32, or 224 for photographs].
     #[arg(long, value_name = "SIZE", value_parser = args::size)]
     image_size: Option<(u32, u32)>,
 

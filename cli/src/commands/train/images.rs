@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use dismax::calibration::CalibrationOptions;
-use dismax::model::{EpochRecord, Model};
+use dismax::model::EpochRecord;
 use dismax::network::Architecture;
 use dismax::{Error, Result};
-use dismax_train::{Recipe, TrainEvent, TrainJob, TrainingPlan, checkpoint_path, train};
+use dismax_train::{Recipe, TrainEvent, TrainJob, TrainingPlan, architecture_of, checkpoint_path, train};
 use serde::Serialize;
 
 use super::args::{Args, held_out};
@@ -59,6 +59,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 
 /// What the flags ask for.
 pub fn job(args: &Args) -> Result<TrainJob> {
+    let of_model = args.init.as_deref().map(architecture_of).transpose()?.flatten();
+    let architecture = args.arch.or(of_model).unwrap_or(Architecture::Resnet20);
     Ok(TrainJob {
         image: args.images.image.clone(),
         label: args.labels.label.clone(),
@@ -77,7 +79,7 @@ pub fn job(args: &Args) -> Result<TrainJob> {
             normalization: args.mean.zip(args.std).map(|(mean, std)| (mean.0, std.0)),
             seed: args.seed,
             workers: args.workers,
-            ..Recipe::new(architecture(args)?, args.loss)
+            ..Recipe::new(architecture, args.loss)
         },
         calibration: args.calibration.options(CalibrationOptions { seed: args.seed, ..CalibrationOptions::default() }),
         device: args.device,
@@ -88,22 +90,6 @@ pub fn job(args: &Args) -> Result<TrainJob> {
         memory_bytes: args.memory,
         ..TrainJob::new(args.inputs.iter().map(String::as_str), &args.out)
     })
-}
-
-/// The network that is asked for, or that of the model to begin with.
-fn architecture(args: &Args) -> Result<Architecture> {
-    match (args.arch, &args.init) {
-        (Some(architecture), _) => Ok(architecture),
-        (None, Some(init)) if Model::is_at(init) => {
-            let model = Model::read(init)?;
-            model
-                .input()
-                .images()
-                .map(|images| images.architecture)
-                .ok_or_else(|| Error::model(init, "a model of embeddings, which has no network to begin with"))
-        }
-        (None, _) => Ok(Architecture::Resnet20),
-    }
 }
 
 /// Tells people what happens while it trains.
