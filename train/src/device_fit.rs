@@ -145,7 +145,7 @@ impl Epochs<'_> {
             let batch = batch(step)?;
             rows += batch.pixels.size()[0] as usize;
             plain += batch.labels.size()[0] as usize;
-            trainer.step(&batch, step, options)?;
+            trainer.step(&batch, step)?;
             if (step + 1).is_multiple_of(STEPS_BETWEEN_LOOKS) {
                 self.finite(trainer.sums()?, epoch)?;
             }

@@ -10,7 +10,8 @@ use tch::{Device, Kind, Reduction, Tensor};
 use super::checkpoint::{Checkpoint, TrainingState, to_host};
 use super::data::LabelledImages;
 use super::flat::FlatWeights;
-use super::objective::objective;
+use super::normalization::scoring_logits;
+use super::objective::Objective;
 use super::optimizer::{DeviceSgd, flatten, unflatten};
 use super::options::TrainOptions;
 use super::resident::DeviceBatch;
@@ -25,6 +26,7 @@ pub(super) struct DeviceTrainer {
     normalizer: Normalizer,
     flat: FlatWeights,
     sgd: DeviceSgd,
+    objective: Objective,
     kind: Kind,
     device: Device,
     /// [`Sums`] so far, `[3]` f64 on the device.
@@ -57,6 +59,7 @@ impl DeviceTrainer {
             network,
             normalizer: Normalizer::try_new(options.mean, options.std, device)?,
             sgd: DeviceSgd::try_new(flat.master(), options.sgd)?,
+            objective: Objective { loss: options.loss, alpha: options.fractional_probability_weight },
             flat,
             kind,
             device,
@@ -116,12 +119,11 @@ impl DeviceTrainer {
     ///
     /// # Errors
     /// Whatever libtorch refuses, for example a device without memory.
-    pub(super) fn step(&mut self, batch: &DeviceBatch, step: usize, options: &TrainOptions) -> Result<()> {
+    pub(super) fn step(&mut self, batch: &DeviceBatch, step: usize) -> Result<()> {
         let images = self.normalizer.images_of(&batch.pixels, self.kind)?;
-        let (loss, alpha) = (options.loss, options.fractional_probability_weight);
-        let Gradients { logits, objective, gradients } = self
-            .network
-            .gradients(&images, |logits| objective(loss, logits, &batch.labels, &batch.mixed_labels, alpha))?;
+        let Gradients { logits, objective, gradients } = self.network.gradients(&images, |head, features| {
+            self.objective.of_features(head, features, &batch.labels, &batch.mixed_labels)
+        })?;
         tch::no_grad(|| {
             self.sgd.step(self.flat.master(), &self.flat.gradient(&gradients)?, step)?;
             self.flat.follow()?;
@@ -147,7 +149,8 @@ impl DeviceTrainer {
                 let labels: Vec<i64> = images.labels[rows.clone()].iter().map(|&label| i64::from(label)).collect();
                 let labels = Tensor::f_from_slice(&labels)?.f_to_device(self.device)?;
                 let pixels = pixels(&images.center_crops(rows, size), size, self.device)?;
-                let logits = self.network.logits(&self.normalizer.images_of(&pixels, self.kind)?, false)?;
+                let features = self.network.features(&self.normalizer.images_of(&pixels, self.kind)?, false)?;
+                let logits = scoring_logits(self.objective.loss, self.network.head(), &features)?;
                 let correct = logits.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Double)?;
                 let found = Tensor::f_stack(&[nll_sum(&logits, &labels)?, correct], 0)?;
                 let _ = sums.shallow_clone().f_add_(&found)?;

@@ -13,6 +13,7 @@ use super::checkpoint::{Checkpoint, CheckpointWriter, TrainingState, to_host};
 use super::error::TrainError;
 use super::job::TrainEvent;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
+use super::objective::Objective;
 use super::optimizer::{Sgd, flatten, unflatten};
 use super::options::TrainOptions;
 use super::replica::{Replica, ReplicaPlan, StepResult};
@@ -97,9 +98,8 @@ pub(super) fn fit_on_host(
 fn replica_plan(options: &TrainOptions, classes: usize, device: Device) -> ReplicaPlan {
     ReplicaPlan {
         architecture: options.architecture,
-        loss: options.loss,
+        objective: Objective { loss: options.loss, alpha: options.fractional_probability_weight },
         classes,
-        alpha: options.fractional_probability_weight,
         size: options.size,
         mean: options.mean,
         std: options.std,

@@ -49,6 +49,7 @@ mod labelled_embeddings;
 mod labels;
 mod loader;
 mod mix;
+mod normalization;
 mod objective;
 mod optimizer;
 mod options;

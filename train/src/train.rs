@@ -22,6 +22,7 @@ use super::device_fit::fit_on_device;
 use super::error::TrainError;
 use super::host_fit::fit_on_host;
 use super::job::{TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
+use super::normalization::for_scoring;
 use super::session::{Inputs, Trained, progress};
 use super::training_set::TrainingSet;
 
@@ -116,11 +117,13 @@ fn take_checkpoint(job: &TrainJob, state: &TrainingState, file: &Path) -> Result
 fn finish(
     job: &TrainJob,
     config: ModelConfig,
-    trained: Trained,
+    mut trained: Trained,
     (examples, held_out, source): (&dyn Examples, &LabelledImages, &str),
     device: tch::Device,
     events: &mut dyn FnMut(TrainEvent<'_>),
 ) -> Result<Model> {
+    let images = config.input.images().expect("a network is trained on images");
+    for_scoring(images.loss, images.architecture.head_name(), &mut trained.weights)?;
     let chart_svg = learning_curves(&trained.history);
     let history = TrainingHistory { epochs: trained.history, chart_svg };
     let mut model = Model::try_new(config, &trained.weights, Some(history))?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::common::golden::{self, assert_close};
 use crate::mix::{mix_labels, mix_quadrants};
-use crate::objective::objective;
+use crate::objective::Objective;
 use crate::optimizer::{Sgd, SgdOptions, flatten, unflatten};
 use dismax::loss::Loss;
 use dismax::network::HeadKind;
@@ -108,9 +108,11 @@ fn check(architecture: Architecture, name: &str, third: f64) {
     let start = tch::no_grad(|| flatten(&trainable)).expect("parameters");
     let mut sgd = Sgd::try_new(start, None, SgdOptions::default()).expect("an optimiser");
     for (step, expected) in golden::f64s(&format!("net.{name}.train.fpr.losses")).into_iter().enumerate() {
-        let logits = net.logits(&batch, true).expect("logits");
-        let loss =
-            objective(Loss::DismaxDagger, &logits, &Tensor::from_slice(&labels[..2]), &mixed, 1.0).expect("a loss");
+        let objective = Objective { loss: Loss::DismaxDagger, alpha: 1.0 };
+        let features = net.features(&batch, true).expect("features");
+        let (_, loss) = objective
+            .of_features(net.head(), &features, &Tensor::from_slice(&labels[..2]), &mixed)
+            .expect("a loss");
         let tolerance = if step < 2 { 1e-3 } else { third };
         assert_close(&format!("{name}: loss of step {step}"), loss.double_value(&[]) / expected, 1.0, tolerance);
         let gradients = Tensor::run_backward(&[&loss], &trainable, false, false);

@@ -61,7 +61,7 @@ pub struct Args {
     pub arch: Architecture,
 
     /// Loss; it also determines the head. dismax-dagger adds fractional probability regularization, for large networks and
-    /// long trainings.
+    /// long trainings. softmax, logitnorm, t2fnorm and elogitnorm have a linear head.
     #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax, conflicts_with = "embedding", help_heading = "Recipe")]
     pub loss: Loss,
 
