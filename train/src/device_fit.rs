@@ -44,7 +44,7 @@ pub(super) fn fit_on_device(
     let options = state.options.clone();
     options.ghosts(inputs.examples.len())?;
     let plan = BatchPlan::equal(inputs.examples.len(), options.batch_size);
-    let mut trainer = DeviceTrainer::try_new(&options, state.classes.len(), inputs.device, kind)?;
+    let mut trainer = DeviceTrainer::try_new(&options, state.classes.len(), inputs, kind)?;
     if let Some(checkpoint) = resume {
         trainer.restore(&checkpoint, inputs.checkpoint)?;
         state.history = checkpoint.state.history;

@@ -10,12 +10,11 @@ use tch::{Device, Kind, Reduction, Tensor};
 use super::checkpoint::{Checkpoint, TrainingState, to_host};
 use super::data::LabelledImages;
 use super::flat::FlatWeights;
-use super::normalization::scoring_logits;
 use super::objective::Objective;
 use super::optimizer::{DeviceSgd, flatten, unflatten};
 use super::options::TrainOptions;
 use super::resident::DeviceBatch;
-use super::session::read_checkpoint;
+use super::session::{Inputs, read_checkpoint};
 
 /// Images of a validation batch.
 const VALIDATION_ROWS: usize = 1024;
@@ -44,11 +43,12 @@ pub(super) struct Sums {
 }
 
 impl DeviceTrainer {
-    /// A new network on `device` whose convolutions compute in `kind`.
+    /// A new network of so many classes on the inputs' device whose convolutions compute in `kind`.
     ///
     /// # Errors
     /// Whatever libtorch refuses, for example a device without memory.
-    pub(super) fn try_new(options: &TrainOptions, classes: usize, device: Device, kind: Kind) -> Result<Self> {
+    pub(super) fn try_new(options: &TrainOptions, classes: usize, inputs: &Inputs<'_>, kind: Kind) -> Result<Self> {
+        let device = inputs.device;
         if device.is_cuda() {
             tch::Cuda::cudnn_set_benchmark(true);
         }
@@ -59,7 +59,7 @@ impl DeviceTrainer {
             network,
             normalizer: Normalizer::try_new(options.mean, options.std, device)?,
             sgd: DeviceSgd::try_new(flat.master(), options.sgd)?,
-            objective: Objective { loss: options.loss, alpha: options.fractional_probability_weight },
+            objective: Objective::try_new(options.objective(inputs.class_weights.clone()), device)?,
             flat,
             kind,
             device,
@@ -150,7 +150,7 @@ impl DeviceTrainer {
                 let labels = Tensor::f_from_slice(&labels)?.f_to_device(self.device)?;
                 let pixels = pixels(&images.center_crops(rows, size), size, self.device)?;
                 let features = self.network.features(&self.normalizer.images_of(&pixels, self.kind)?, false)?;
-                let logits = scoring_logits(self.objective.loss, self.network.head(), &features)?;
+                let logits = self.objective.scoring_logits(self.network.head(), &features)?;
                 let correct = logits.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Double)?;
                 let found = Tensor::f_stack(&[nll_sum(&logits, &labels)?, correct], 0)?;
                 let _ = sums.shallow_clone().f_add_(&found)?;

@@ -13,7 +13,6 @@ use super::checkpoint::{Checkpoint, CheckpointWriter, TrainingState, to_host};
 use super::error::TrainError;
 use super::job::TrainEvent;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
-use super::objective::Objective;
 use super::optimizer::{Sgd, flatten, unflatten};
 use super::options::TrainOptions;
 use super::replica::{Replica, ReplicaPlan, StepResult};
@@ -39,8 +38,8 @@ pub(super) fn fit_on_host(
     let ghosts = options.ghosts(inputs.examples.len())?;
     let workers = options.workers.min(ghosts);
     let plan = BatchPlan::new(inputs.examples.len(), options.batch_size, ghosts);
-    let replica_plan = replica_plan(&options, state.classes.len(), inputs.device);
-    let replicas = (0..workers).map(|_| Replica::try_new(replica_plan)).collect::<Result<Vec<_>>>()?;
+    let replica_plan = replica_plan(&options, state.classes.len(), inputs);
+    let replicas = (0..workers).map(|_| Replica::try_new(replica_plan.clone())).collect::<Result<Vec<_>>>()?;
     // A network of its own gives names and shapes back at the end.
     let template = Replica::try_new(ReplicaPlan { device: Device::Cpu, ..replica_plan })?;
     let (mut sgd, mut buffers) = starting_point(&template, resume.as_ref(), &options, inputs)?;
@@ -95,15 +94,15 @@ pub(super) fn fit_on_host(
     Ok(Trained { weights, history: state.history })
 }
 
-fn replica_plan(options: &TrainOptions, classes: usize, device: Device) -> ReplicaPlan {
+fn replica_plan(options: &TrainOptions, classes: usize, inputs: &Inputs<'_>) -> ReplicaPlan {
     ReplicaPlan {
         architecture: options.architecture,
-        objective: Objective { loss: options.loss, alpha: options.fractional_probability_weight },
+        objective: options.objective(inputs.class_weights.clone()),
         classes,
         size: options.size,
         mean: options.mean,
         std: options.std,
-        device,
+        device: inputs.device,
         seed: options.seed,
     }
 }

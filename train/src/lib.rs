@@ -29,6 +29,7 @@
 
 mod augment;
 mod checkpoint;
+mod class_weights;
 mod collector;
 mod data;
 mod decode;
@@ -66,6 +67,7 @@ mod train;
 mod training_set;
 
 pub use self::augment::Augmentation;
+pub use self::class_weights::ClassWeights;
 pub use self::collector::LeftOut;
 pub use self::embedding_job::{EmbeddingFit, EmbeddingJob};
 pub use self::embeddings::fit_embeddings;

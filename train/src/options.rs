@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
+use super::class_weights::ClassWeights;
 use super::error::TrainError;
+use super::objective::ObjectiveOptions;
 use super::optimizer::SgdOptions;
 use super::schedule::Schedule;
 use dismax::error::{Error, Result};
@@ -29,6 +31,9 @@ pub struct TrainOptions {
     pub loss: Loss,
     /// Weight of the fractional probability term (the paper's alpha, 1).
     pub fractional_probability_weight: f64,
+    /// How much rows count, by their class.
+    #[serde(default)]
+    pub class_weights: ClassWeights,
     /// Passes over the training rows.
     pub epochs: usize,
     /// Rows of one optimiser step, over all workers.
@@ -75,6 +80,11 @@ impl TrainOptions {
             return refuse("channel means must be finite and standard deviations above 0".into());
         }
         Ok(())
+    }
+
+    /// What is minimised, where the rows of each class count as much as `class_weights` says.
+    pub(super) fn objective(&self, class_weights: Option<Vec<f32>>) -> ObjectiveOptions {
+        ObjectiveOptions { loss: self.loss, alpha: self.fractional_probability_weight, class_weights }
     }
 
     /// Ghost batches that each batch of `rows` training rows is cut into: each must be large enough.

@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::augment::Augmentation;
+use super::class_weights::ClassWeights;
 use super::error::TrainError;
 use super::optimizer::SgdOptions;
 use super::options::TrainOptions;
@@ -41,6 +42,8 @@ pub struct Recipe {
     pub schedule: Option<Schedule>,
     /// Weight of the fractional probability term: 1.
     pub fractional_probability_weight: f64,
+    /// How much rows count, by their class.
+    pub class_weights: ClassWeights,
     /// Height and width of the network's input.
     pub size: Option<(u32, u32)>,
     /// Whether images are cropped at random.
@@ -67,6 +70,7 @@ impl Recipe {
             weight_decay: None,
             schedule: None,
             fractional_probability_weight: 1.0,
+            class_weights: ClassWeights::Equal,
             size: None,
             crop: true,
             flip: true,
@@ -137,6 +141,7 @@ impl Recipe {
             architecture: self.architecture,
             loss: self.loss,
             fractional_probability_weight: self.fractional_probability_weight,
+            class_weights: self.class_weights,
             epochs: self.epochs.unwrap_or(match (one_cycle, has_large_batches) {
                 (true, true) => 100,
                 (true, false) => 30,

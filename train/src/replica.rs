@@ -4,8 +4,7 @@ use crossbeam::channel::{Receiver, Sender};
 use tch::{Device, Kind, Tensor};
 
 use super::loader::TrainingBatch;
-use super::normalization::scoring_logits;
-use super::objective::Objective;
+use super::objective::{Objective, ObjectiveOptions};
 use super::optimizer::{flatten, unflatten};
 use dismax::error::Result;
 use dismax::network::{Architecture, Gradients, Network, Normalizer};
@@ -65,12 +64,12 @@ pub struct StepResult {
 }
 
 /// What a worker needs to build its replica.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ReplicaPlan {
     /// Network.
     pub architecture: Architecture,
     /// Training objective.
-    pub objective: Objective,
+    pub objective: ObjectiveOptions,
     /// Number of classes.
     pub classes: usize,
     /// Height and width of the network's input.
@@ -89,6 +88,7 @@ pub struct ReplicaPlan {
 #[derive(Debug)]
 pub struct Replica {
     plan: ReplicaPlan,
+    objective: Objective,
     network: Network,
     normalizer: Normalizer,
     trainable: Vec<Tensor>,
@@ -102,7 +102,8 @@ impl Replica {
         network.weights().require_gradients()?;
         let (trainable, buffers) = (network.weights().trainable(), network.weights().buffers());
         let normalizer = Normalizer::try_new(plan.mean, plan.std, plan.device)?;
-        Ok(Self { plan, network, normalizer, trainable, buffers })
+        let objective = Objective::try_new(plan.objective.clone(), plan.device)?;
+        Ok(Self { plan, objective, network, normalizer, trainable, buffers })
     }
 
     /// The replica.
@@ -138,7 +139,7 @@ impl Replica {
             Command::Logits(pixels) => tch::no_grad(|| {
                 let images = self.normalizer.images(&pixels, self.plan.size.0, self.plan.size.1)?;
                 let features = self.network.features(&images, false)?;
-                let logits = scoring_logits(self.plan.objective.loss, self.network.head(), &features)?;
+                let logits = self.objective.scoring_logits(self.network.head(), &features)?;
                 let logits = logits.f_to_device(Device::Cpu)?;
                 Ok(Reply::Logits(Vec::<f32>::try_from(&logits.f_reshape([-1])?)?))
             }),
@@ -152,7 +153,7 @@ impl Replica {
         let mixed = Tensor::f_from_slice(&batch.mixed_labels)?.f_view([-1, 4])?.f_to_device(device)?;
         let Gradients { logits, objective, gradients } = self
             .network
-            .gradients(&images, |head, features| self.plan.objective.of_features(head, features, &labels, &mixed))?;
+            .gradients(&images, |head, features| self.objective.of_features(head, features, &labels, &mixed))?;
         tch::no_grad(|| {
             let plain = logits.f_narrow(0, 0, batch.labels.len() as i64)?;
             let log_p = plain.f_log_softmax(1, None)?;

@@ -18,6 +18,8 @@ pub(super) struct Inputs<'a> {
     pub(super) examples: &'a dyn Examples,
     /// The rows to measure on after every epoch; they are never learnt from.
     pub(super) held_out: &'a LabelledImages,
+    /// How much the rows of each class count; none where all count the same.
+    pub(super) class_weights: Option<Vec<f32>>,
     pub(super) device: Device,
     /// Where the checkpoint is kept.
     pub(super) checkpoint: &'a Path,

@@ -73,8 +73,15 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     if let Some(parent) = checkpoint_file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
     }
+    let class_weights = state.options.class_weights.of(&set.class_rows);
     let TrainingSet { examples, held_out, scoring, .. } = set;
-    let inputs = Inputs { examples: examples.as_ref(), held_out: &held_out, device, checkpoint: &checkpoint_file };
+    let inputs = Inputs {
+        examples: examples.as_ref(),
+        held_out: &held_out,
+        class_weights,
+        device,
+        checkpoint: &checkpoint_file,
+    };
     let trained = match device.is_cuda() && state.options.workers == 1 {
         true => {
             let kind = training_kind(device);

@@ -26,6 +26,8 @@ pub(super) struct TrainingSet {
     pub(super) classes: Vec<String>,
     /// Those of the classes that no row is trained on.
     pub(super) unseen_classes: Vec<String>,
+    /// Rows of each class that are trained on.
+    pub(super) class_rows: Vec<usize>,
     /// The rows to train on.
     pub(super) examples: Box<dyn Examples>,
     /// The rows for validation, calibration and thresholds.
@@ -78,11 +80,14 @@ impl TrainingSet {
             shuffle_buffer,
         };
         let (mean, std) = statistics.mean_and_std();
-        let unseen_classes = unseen(&labels, &training_classes);
+        let mut class_rows = vec![0; labels.names.len()];
+        training_classes.iter().flatten().for_each(|&class| class_rows[class as usize] += 1);
+        let unseen_classes = labels.names.iter().zip(&class_rows).filter(|(_, rows)| **rows == 0);
         let seed = job.recipe.seed;
         Ok(Self {
+            unseen_classes: unseen_classes.map(|(name, _)| name.clone()).collect(),
             classes: labels.names,
-            unseen_classes,
+            class_rows,
             examples: match shuffle_buffer {
                 None => Box::new(InMemory::new(training, seed)),
                 Some(rows) => Box::new(Streaming::new(source.dataset, decoder, training_classes, rows, seed)),
@@ -115,11 +120,6 @@ fn require_rows(images: &ImageCollector<'_>, job: &TrainJob) -> Result<()> {
         return Err(Error::data(job.inputs.join(", "), format!("no row can be trained on{example}")));
     }
     Ok(())
-}
-
-fn unseen(labels: &RowLabels, training_classes: &[Option<u32>]) -> Vec<String> {
-    let unseen = (0u32..).zip(&labels.names).filter(|(class, _)| !training_classes.contains(&Some(*class)));
-    unseen.map(|(_, name)| name.clone()).collect()
 }
 
 /// Bytes that decoded images may take.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::common::golden::{self, assert_close};
 use crate::mix::{mix_labels, mix_quadrants};
-use crate::objective::Objective;
+use crate::objective::{Objective, ObjectiveOptions};
 use crate::optimizer::{Sgd, SgdOptions, flatten, unflatten};
 use dismax::loss::Loss;
 use dismax::network::HeadKind;
@@ -108,7 +108,8 @@ fn check(architecture: Architecture, name: &str, third: f64) {
     let start = tch::no_grad(|| flatten(&trainable)).expect("parameters");
     let mut sgd = Sgd::try_new(start, None, SgdOptions::default()).expect("an optimiser");
     for (step, expected) in golden::f64s(&format!("net.{name}.train.fpr.losses")).into_iter().enumerate() {
-        let objective = Objective { loss: Loss::DismaxDagger, alpha: 1.0 };
+        let options = ObjectiveOptions { loss: Loss::DismaxDagger, alpha: 1.0, class_weights: None };
+        let objective = Objective::try_new(options, Device::Cpu).expect("an objective");
         let features = net.features(&batch, true).expect("features");
         let (_, loss) = objective
             .of_features(net.head(), &features, &Tensor::from_slice(&labels[..2]), &mixed)

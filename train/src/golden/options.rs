@@ -2,11 +2,11 @@
 
 use super::common::golden::{self, assert_close};
 use crate::normalization::{for_scoring, scoring_logits};
-use crate::objective::Objective;
+use crate::objective::{Objective, ObjectiveOptions};
 use dismax::loss::Loss;
 use dismax::network::Head;
 use serde_json::Value;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 const CLASSES: i64 = 4;
 const WIDTH: i64 = 6;
@@ -33,7 +33,8 @@ fn head() -> Head {
 
 /// Compares the objective of the head's outputs, and its gradients, with an entry.
 #[track_caller]
-fn check(entry: &str, objective: &Objective, labels: &Tensor, mixed_labels: &Tensor) {
+fn check(entry: &str, options: ObjectiveOptions, labels: &Tensor, mixed_labels: &Tensor) {
+    let objective = Objective::try_new(options, Device::Cpu).expect("an objective");
     let (features, head) = (features().set_requires_grad(true), head());
     let Head::Linear { weight, bias } = &head else { unreachable!("made above") };
     let inputs = [
@@ -66,8 +67,21 @@ fn losses_with_a_linear_head_are_pytorchs() {
         (Loss::T2fNorm, "t2fnorm"),
         (Loss::ELogitNorm, "elogitnorm"),
     ] {
-        check(&format!("train.loss.{name}"), &Objective { loss, alpha: 1.0 }, &labels(), &none());
+        check(&format!("train.loss.{name}"), ObjectiveOptions { loss, ..plain() }, &labels(), &none());
     }
+}
+
+fn plain() -> ObjectiveOptions {
+    ObjectiveOptions { loss: Loss::Softmax, alpha: 1.0, class_weights: None }
+}
+
+fn weighted() -> ObjectiveOptions {
+    ObjectiveOptions { class_weights: Some(numbers(&golden::json("train.inputs")["class_weights"])), ..plain() }
+}
+
+#[test]
+fn weighted_rows_are_pytorchs() {
+    check("train.weighted", weighted(), &labels(), &none());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use dismax::embedding::EmbeddingHead;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
 use dismax::{Device, Error, Result};
-use dismax_train::{HeldOut, Schedule};
+use dismax_train::{ClassWeights, HeldOut, Schedule};
 
 use crate::args::{
     self, CalibrationArgs, ImageArgs, InputArgs, LabelArgs, Rgb, architectures, at_least_one, heads, losses, named,
@@ -85,6 +85,11 @@ pub struct Args {
     /// Learning rate schedule [default: one-cycle].
     #[arg(long, value_parser = named::<Schedule, _>(Schedule::ALL.map(Schedule::name)), conflicts_with = "embedding", help_heading = "Recipe")]
     pub schedule: Option<Schedule>,
+
+    /// How much rows count in the training, by their class. balanced suits datasets with rare classes: every class then
+    /// counts the same [default: equal].
+    #[arg(long, value_parser = named::<ClassWeights, _>(ClassWeights::ALL.map(ClassWeights::name)), conflicts_with = "embedding", help_heading = "Recipe")]
+    pub class_weights: Option<ClassWeights>,
 
     /// Random seed for held-out rows, initial weights, row order and augmentation.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recipe")]

@@ -67,6 +67,7 @@ fn job(args: &Args) -> Result<TrainJob> {
             learning_rate: args.lr,
             weight_decay: args.weight_decay,
             schedule: args.schedule,
+            class_weights: args.class_weights.unwrap_or_default(),
             size: args.image_size,
             crop: !args.no_crop,
             flip: !args.no_flip,
