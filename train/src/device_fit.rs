@@ -14,6 +14,7 @@ use super::checkpoint::{Checkpoint, CheckpointWriter, TrainingState};
 use super::device_trainer::{DeviceTrainer, Sums, pixels};
 use super::error::TrainError;
 use super::job::TrainEvent;
+use super::keep::is_best_so_far;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
 use super::options::TrainOptions;
 use super::resident::{DeviceBatch, ResidentImages};
@@ -45,9 +46,10 @@ pub(super) fn fit_on_device(
     options.ghosts(inputs.examples.len())?;
     let plan = BatchPlan::equal(inputs.examples.len(), options.batch_size);
     let mut trainer = DeviceTrainer::try_new(&options, state.classes.len(), inputs, kind)?;
+    let mut best = None;
     if let Some(checkpoint) = resume {
         trainer.restore(&checkpoint, inputs.checkpoint)?;
-        state.history = checkpoint.state.history;
+        (state.history, best) = (checkpoint.state.history, checkpoint.best);
     }
     let epochs = Epochs { inputs, options: &options, plan, resident: resident(inputs, &options)? };
     let mut checkpoints = CheckpointWriter::new(inputs.checkpoint, CHECKPOINT_INTERVAL);
@@ -59,6 +61,7 @@ pub(super) fn fit_on_device(
         let (sums, plain) = epochs.run(&mut trainer, epoch, run)?;
         let trained_in = start.elapsed().as_secs_f64();
         let (validation_nll, validation_accuracy) = trainer.validate(inputs.held_out, &options)?;
+        let selection = inputs.selection.map(|rows| trainer.validate(rows, &options)).transpose()?;
         let record = EpochRecord {
             epoch: epoch + 1,
             learning_rate: options.sgd.learning_rate * factors.last().copied().unwrap_or_default(),
@@ -67,15 +70,20 @@ pub(super) fn fit_on_device(
             train_accuracy: sums.correct / plain as f64,
             validation_nll,
             validation_accuracy,
+            selection_accuracy: selection.map(|(_, accuracy)| accuracy),
             images_per_second: plan.rows as f64 / trained_in,
             seconds: start.elapsed().as_secs_f64(),
         };
         state.history.push(record);
-        checkpoints.offer(|| trainer.checkpoint(&state))?;
+        if is_best_so_far(&state.history) {
+            best = Some(trainer.snapshot()?);
+        }
+        checkpoints.offer(|| trainer.checkpoint(&state, &best))?;
         events(TrainEvent::Epoch(&record));
     }
     checkpoints.wait()?;
-    Ok(Trained { weights: trainer.named_weights()?, history: state.history })
+    let kept = best.map_or_else(|| trainer.snapshot(), Ok)?;
+    Ok(Trained { weights: kept.named(trainer.weights())?, history: state.history })
 }
 
 /// The training images on the device, if they are in memory, are only cropped, and leave room.

@@ -1,10 +1,9 @@
 //! A network that is trained on a device: a step queues its work there and waits for nothing.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use dismax::error::{Error, Result};
-use dismax::network::{Gradients, Network, Normalizer, Weight};
+use dismax::error::Result;
+use dismax::network::{Gradients, Network, Normalizer, Weights};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::checkpoint::{Checkpoint, TrainingState, to_host};
@@ -15,6 +14,7 @@ use super::optimizer::{DeviceSgd, flatten, unflatten};
 use super::options::TrainOptions;
 use super::resident::DeviceBatch;
 use super::session::{Inputs, read_checkpoint};
+use super::snapshot::Snapshot;
 
 /// Images of a validation batch.
 const VALIDATION_ROWS: usize = 1024;
@@ -103,16 +103,28 @@ impl DeviceTrainer {
     ///
     /// # Errors
     /// Whatever libtorch refuses.
-    pub(super) fn checkpoint(&self, state: &TrainingState) -> Result<Checkpoint> {
-        let row_major = |flat: &Tensor| to_host(&flatten(&self.flat.views(flat)?)?);
-        tch::no_grad(|| {
-            Ok(Checkpoint {
-                state: state.clone(),
-                parameters: row_major(self.flat.master())?,
-                momentum: row_major(self.sgd.momentum())?,
-                buffers: to_host(&flatten(&self.network.weights().buffers())?)?,
-            })
-        })
+    pub(super) fn checkpoint(&self, state: &TrainingState, best: &Option<Snapshot>) -> Result<Checkpoint> {
+        let Snapshot { parameters, buffers } = self.snapshot()?;
+        let momentum = self.row_major(self.sgd.momentum())?;
+        Ok(Checkpoint { state: state.clone(), parameters, momentum, buffers, best: best.clone() })
+    }
+
+    /// The weights as they are now.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
+        let buffers = tch::no_grad(|| to_host(&flatten(&self.network.weights().buffers())?))?;
+        Ok(Snapshot { parameters: self.row_major(self.flat.master())?, buffers })
+    }
+
+    /// The tensors that the network computes with: their names and shapes.
+    pub(super) fn weights(&self) -> &Weights {
+        self.network.weights()
+    }
+
+    fn row_major(&self, flat: &Tensor) -> Result<Vec<f32>> {
+        tch::no_grad(|| to_host(&flatten(&self.flat.views(flat)?)?))
     }
 
     /// Step number `step` of the epoch. Everything is queued; nothing is waited for.
@@ -158,22 +170,6 @@ impl DeviceTrainer {
             let sums = Vec::<f64>::try_from(&sums)?;
             Ok((sums[0] / images.len() as f64, sums[1] / images.len() as f64))
         })
-    }
-
-    /// All weights in f32 on the host, by name.
-    ///
-    /// # Errors
-    /// Whatever libtorch refuses.
-    pub(super) fn named_weights(&self) -> Result<HashMap<String, Tensor>> {
-        let mut trained = self.flat.views(self.flat.master())?.into_iter();
-        let value = |weight: &Weight| -> Result<(String, Tensor)> {
-            let tensor = match weight.trainable {
-                true => trained.next().ok_or_else(|| Error::Internal("a weight is not in the vector".into()))?,
-                false => weight.tensor.shallow_clone(),
-            };
-            Ok((weight.name.clone(), tensor.f_detach()?.f_to_device(Device::Cpu)?))
-        };
-        self.network.weights().iter().map(value).collect()
     }
 }
 

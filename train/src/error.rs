@@ -24,6 +24,12 @@ pub enum TrainError {
         /// A row that was left out, with its reason.
         example: Option<String>,
     },
+    /// No row is left to choose the best epoch by.
+    #[error("no row is left to choose the best epoch by: every class is too small for a tenth of its own{}", listed(example))]
+    NothingToChooseBy {
+        /// A row that was left out, with its reason.
+        example: Option<String>,
+    },
     /// The held-out images leave too little memory.
     #[error(
         "the {images} held-out images take {} MiB of the {} MiB allowed, which leaves too little to shuffle in; at least {} \

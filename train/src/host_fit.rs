@@ -1,6 +1,5 @@
 //! The training loop of a CPU, and of several replicas on one GPU: workers compute gradients, one thread takes the steps.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
@@ -12,11 +11,13 @@ use tch::{Device, Tensor};
 use super::checkpoint::{Checkpoint, CheckpointWriter, TrainingState, to_host};
 use super::error::TrainError;
 use super::job::TrainEvent;
+use super::keep::is_best_so_far;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
-use super::optimizer::{Sgd, flatten, unflatten};
+use super::optimizer::{Sgd, flatten};
 use super::options::TrainOptions;
 use super::replica::{Replica, ReplicaPlan, StepResult};
 use super::session::{Inputs, Trained, loader_gone, progress, read_checkpoint};
+use super::snapshot::Snapshot;
 use super::team::{Team, mean_buffers};
 
 /// Batches made ahead, in steps.
@@ -43,8 +44,9 @@ pub(super) fn fit_on_host(
     // A network of its own gives names and shapes back at the end.
     let template = Replica::try_new(ReplicaPlan { device: Device::Cpu, ..replica_plan })?;
     let (mut sgd, mut buffers) = starting_point(&template, resume.as_ref(), &options, inputs)?;
+    let mut best = None;
     if let Some(checkpoint) = resume {
-        state.history = checkpoint.state.history;
+        (state.history, best) = (checkpoint.state.history, checkpoint.best);
     }
     let preparation = Preparation {
         augmentation: options.augmentation,
@@ -72,6 +74,7 @@ pub(super) fn fit_on_host(
             buffers = mean_buffers(&places)?;
             team.load(sgd.parameters(), &buffers)?;
             let (validation_nll, validation_accuracy) = team.validate(inputs.held_out, options.size, classes)?;
+            let selection = inputs.selection.map(|rows| team.validate(rows, options.size, classes)).transpose()?;
             let record = EpochRecord {
                 epoch: epoch + 1,
                 learning_rate: options.sgd.learning_rate * factor,
@@ -80,18 +83,22 @@ pub(super) fn fit_on_host(
                 train_accuracy: sums.correct as f64 / sums.plain as f64,
                 validation_nll,
                 validation_accuracy,
+                selection_accuracy: selection.map(|(_, accuracy)| accuracy),
                 images_per_second: sums.rows as f64 / trained_in,
                 seconds: start.elapsed().as_secs_f64(),
             };
             state.history.push(record);
-            checkpoints.offer(|| checkpoint(&state, &sgd, &buffers))?;
+            if is_best_so_far(&state.history) {
+                best = Some(snapshot(sgd.parameters(), &buffers)?);
+            }
+            checkpoints.offer(|| checkpoint(&state, &sgd, &buffers, &best))?;
             events(TrainEvent::Epoch(&record));
         }
         Ok(())
     })?;
     checkpoints.wait()?;
-    let weights = named_weights(&template, &sgd, &buffers)?;
-    Ok(Trained { weights, history: state.history })
+    let kept = best.map_or_else(|| snapshot(sgd.parameters(), &buffers), Ok)?;
+    Ok(Trained { weights: kept.named(template.network().weights())?, history: state.history })
 }
 
 fn replica_plan(options: &TrainOptions, classes: usize, inputs: &Inputs<'_>) -> ReplicaPlan {
@@ -127,17 +134,13 @@ fn starting_point(
     Ok((Sgd::try_new(parameters.f_to_device(inputs.device)?, momentum, options.sgd)?, buffers))
 }
 
-fn checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor) -> Result<Checkpoint> {
-    let (parameters, momentum) = (to_host(sgd.parameters())?, to_host(sgd.momentum())?);
-    Ok(Checkpoint { state: state.clone(), parameters, momentum, buffers: to_host(buffers)? })
+fn checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor, best: &Option<Snapshot>) -> Result<Checkpoint> {
+    let Snapshot { parameters, buffers } = snapshot(sgd.parameters(), buffers)?;
+    Ok(Checkpoint { state: state.clone(), parameters, momentum: to_host(sgd.momentum())?, buffers, best: best.clone() })
 }
 
-/// Gives the flat vectors the names and shapes of the template's weights.
-fn named_weights(template: &Replica, sgd: &Sgd, buffers: &Tensor) -> Result<HashMap<String, Tensor>> {
-    let weights = template.network().weights();
-    unflatten(&sgd.parameters().f_to_device(Device::Cpu)?, &weights.trainable())?;
-    unflatten(&buffers.f_to_device(Device::Cpu)?, &weights.buffers())?;
-    tch::no_grad(|| weights.iter().map(|w| Ok((w.name.clone(), w.tensor.f_detach()?))).collect())
+fn snapshot(parameters: &Tensor, buffers: &Tensor) -> Result<Snapshot> {
+    Ok(Snapshot { parameters: to_host(parameters)?, buffers: to_host(buffers)? })
 }
 
 /// Takes all steps of an epoch. Returns the sums of their figures and the last step's factor of the learning rate.

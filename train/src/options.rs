@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augmentation;
 use super::class_weights::ClassWeights;
 use super::error::TrainError;
+use super::keep::Keep;
 use super::objective::ObjectiveOptions;
 use super::optimizer::SgdOptions;
 use super::schedule::Schedule;
@@ -34,6 +35,9 @@ pub struct TrainOptions {
     /// How much rows count, by their class.
     #[serde(default)]
     pub class_weights: ClassWeights,
+    /// Which epoch's weights become the model.
+    #[serde(default)]
+    pub keep: Keep,
     /// Passes over the training rows.
     pub epochs: usize,
     /// Rows of one optimiser step, over all workers.

@@ -5,6 +5,7 @@ use std::thread;
 use super::augment::Augmentation;
 use super::class_weights::ClassWeights;
 use super::error::TrainError;
+use super::keep::Keep;
 use super::optimizer::SgdOptions;
 use super::options::TrainOptions;
 use super::schedule::Schedule;
@@ -44,6 +45,8 @@ pub struct Recipe {
     pub fractional_probability_weight: f64,
     /// How much rows count, by their class.
     pub class_weights: ClassWeights,
+    /// Which epoch's weights become the model.
+    pub keep: Keep,
     /// Height and width of the network's input.
     pub size: Option<(u32, u32)>,
     /// Whether images are cropped at random.
@@ -71,6 +74,7 @@ impl Recipe {
             schedule: None,
             fractional_probability_weight: 1.0,
             class_weights: ClassWeights::Equal,
+            keep: Keep::Last,
             size: None,
             crop: true,
             flip: true,
@@ -142,6 +146,7 @@ impl Recipe {
             loss: self.loss,
             fractional_probability_weight: self.fractional_probability_weight,
             class_weights: self.class_weights,
+            keep: self.keep,
             epochs: self.epochs.unwrap_or(match (one_cycle, has_large_batches) {
                 (true, true) => 100,
                 (true, false) => 30,

@@ -11,6 +11,7 @@ use tch::{Device, Tensor};
 use super::checkpoint::Checkpoint;
 use super::data::{Examples, LabelledImages};
 use super::error::TrainError;
+use super::snapshot::Snapshot;
 
 /// What a training works on, besides its options.
 pub(super) struct Inputs<'a> {
@@ -18,6 +19,8 @@ pub(super) struct Inputs<'a> {
     pub(super) examples: &'a dyn Examples,
     /// The rows to measure on after every epoch; they are never learnt from.
     pub(super) held_out: &'a LabelledImages,
+    /// The rows that the best epoch is chosen by; none where the last one is kept.
+    pub(super) selection: Option<&'a LabelledImages>,
     /// How much the rows of each class count; none where all count the same.
     pub(super) class_weights: Option<Vec<f32>>,
     pub(super) device: Device,
@@ -41,7 +44,8 @@ pub(super) struct Trained {
 pub(super) fn read_checkpoint(checkpoint: &Checkpoint, counts: [usize; 2], path: &Path) -> Result<[Tensor; 3]> {
     let [parameters, buffers] = counts;
     let found = [checkpoint.parameters.len(), checkpoint.momentum.len(), checkpoint.buffers.len()];
-    if found != [parameters, parameters, buffers] {
+    let fits = |snapshot: &Snapshot| (snapshot.parameters.len(), snapshot.buffers.len()) == (parameters, buffers);
+    if found != [parameters, parameters, buffers] || !checkpoint.best.iter().all(fits) {
         let (path, reason) = (path.to_path_buf(), "it belongs to another network".into());
         return Err(TrainError::Checkpoint { path, reason }.into());
     }

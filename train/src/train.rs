@@ -63,6 +63,7 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         options: &state.options,
         train_rows,
         held_out_rows: set.held_out.len(),
+        selection_rows: set.selection.len(),
         min_calibration_rows: rows_to_flag(job.calibration.alpha),
         left_out: &set.left_out,
         bad_files: &set.bad_files,
@@ -74,10 +75,11 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         std::fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
     }
     let class_weights = state.options.class_weights.of(&set.class_rows);
-    let TrainingSet { examples, held_out, scoring, .. } = set;
+    let TrainingSet { examples, held_out, selection, scoring, .. } = set;
     let inputs = Inputs {
         examples: examples.as_ref(),
         held_out: &held_out,
+        selection: Some(&selection).filter(|selection| !selection.is_empty()),
         class_weights,
         device,
         checkpoint: &checkpoint_file,

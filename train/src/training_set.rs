@@ -11,6 +11,7 @@ use super::data::{Examples, InMemory, LabelledImages};
 use super::error::TrainError;
 use super::held_out::{HeldOutFiles, HeldOutPlan};
 use super::job::TrainJob;
+use super::keep::Keep;
 use super::labelled_dataset::LabelledDataset;
 use super::labels::{digest, require_two_classes};
 use super::streaming::Streaming;
@@ -32,6 +33,8 @@ pub(super) struct TrainingSet {
     pub(super) examples: Box<dyn Examples>,
     /// The rows for validation, calibration and thresholds.
     pub(super) held_out: LabelledImages,
+    /// The rows that the best epoch is chosen by; none where the last one is kept.
+    pub(super) selection: LabelledImages,
     /// The rows that cannot be used.
     pub(super) left_out: LeftOut,
     /// Files that are left out whole.
@@ -57,7 +60,7 @@ impl TrainingSet {
         let memory = Memory { bytes: job.memory_bytes, image_bytes: stored.image_bytes() as u64 };
         let shuffle_buffer = memory.shuffle_buffer(plan.training_rows(), plan.rows())?;
 
-        let mut images = ImageCollector::new(&labels, &stored, &plan.is_held_out, shuffle_buffer.is_none());
+        let mut images = ImageCollector::new(&labels, &stored, &plan.uses, shuffle_buffer.is_none());
         images.read(&source.dataset, &decoder, run)?;
         if let Some(files) = &plan.files {
             let (held_out, left_out) = files.read(job, &stored, run)?;
@@ -67,10 +70,11 @@ impl TrainingSet {
         let mut bad_files = source.dataset.bad_files();
         bad_files.extend(plan.files.iter().flat_map(HeldOutFiles::bad_files));
         require_rows(&images, job)?;
-        let ImageCollector { training, held_out, training_classes, statistics, left_out, .. } = images;
+        let ImageCollector { training, held_out, selection, training_classes, statistics, left_out, .. } = images;
         let fingerprint = TrainingData {
             train_rows: training_classes.iter().flatten().count(),
             held_out_rows: held_out.len(),
+            selection_rows: selection.len(),
             labels: digest(&labels),
             held_out: plan.source,
             held_out_labels: plan.files.map(|files| digest(&files.labels)),
@@ -93,6 +97,7 @@ impl TrainingSet {
                 Some(rows) => Box::new(Streaming::new(source.dataset, decoder, training_classes, rows, seed)),
             },
             held_out,
+            selection,
             left_out,
             bad_files,
             stored: Preprocessing { mean, std, ..stored },
@@ -114,6 +119,9 @@ fn require_rows(images: &ImageCollector<'_>, job: &TrainJob) -> Result<()> {
     let example = images.left_out.example.clone();
     if images.held_out.is_empty() {
         return Err(TrainError::NothingHeldOut { example }.into());
+    }
+    if job.recipe.keep == Keep::Best && images.selection.is_empty() {
+        return Err(TrainError::NothingToChooseBy { example }.into());
     }
     if images.training_classes.iter().flatten().next().is_none() {
         let example = example.map(|example| format!("; the first: {example}")).unwrap_or_default();

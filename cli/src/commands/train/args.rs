@@ -6,7 +6,7 @@ use dismax::embedding::EmbeddingHead;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
 use dismax::{Device, Error, Result};
-use dismax_train::{ClassWeights, HeldOut, Schedule};
+use dismax_train::{ClassWeights, HeldOut, Keep, Schedule};
 
 use crate::args::{
     self, CalibrationArgs, ImageArgs, InputArgs, LabelArgs, Rgb, architectures, at_least_one, heads, losses, named,
@@ -90,6 +90,13 @@ pub struct Args {
     /// counts the same [default: equal].
     #[arg(long, value_parser = named::<ClassWeights, _>(ClassWeights::ALL.map(ClassWeights::name)), conflicts_with = "embedding", help_heading = "Recipe")]
     pub class_weights: Option<ClassWeights>,
+
+    /// Which epoch's weights become the model [default: last].
+    ///
+    /// best sets another tenth of every class apart, measures it after every epoch, and keeps the epoch with the highest
+    /// accuracy there. The rows of --validation have no say in it, so that they can calibrate the model.
+    #[arg(long, value_parser = named::<Keep, _>(Keep::ALL.map(Keep::name)), conflicts_with = "embedding", help_heading = "Recipe")]
+    pub keep: Option<Keep>,
 
     /// Random seed for held-out rows, initial weights, row order and augmentation.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recipe")]

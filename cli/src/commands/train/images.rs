@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use dismax::calibration::CalibrationOptions;
-use dismax::model::EpochRecord;
+use dismax::model::{EpochRecord, TrainingHistory};
 use dismax::{Error, Result};
 use dismax_train::{Recipe, TrainEvent, TrainJob, TrainingPlan, checkpoint_path, train};
 use serde::Serialize;
@@ -23,6 +23,8 @@ struct Summary<'a> {
     model_digest: &'a str,
     epochs: usize,
     last_epoch: Option<&'a EpochRecord>,
+    /// The epoch whose weights the model has.
+    kept_epoch: Option<&'a EpochRecord>,
     calibration: Option<CalibrationReport>,
     uncalibrated_because: Option<&'a str>,
     /// Damaged files that were left out, with the reason of each.
@@ -40,6 +42,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         context.ui.note(format!("{checkpoint} has the last checkpoint; continue with the same command and --resume"));
     }
     let model = result?;
+    let kept = model.history().and_then(TrainingHistory::kept);
+    if let Some((kept, accuracy)) = kept.and_then(|kept| Some((kept, kept.selection_accuracy?))) {
+        let accuracy = text::percent(accuracy);
+        context.ui.note(format!("the weights of epoch {} are kept: {accuracy} on the rows set apart", kept.epoch));
+    }
     describe(&model, &job.out, context);
     if args.json {
         let name = job.out.display().to_string();
@@ -48,6 +55,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             model_digest: model.digest(),
             epochs: model.history().map_or(0, |history| history.epochs.len()),
             last_epoch: model.history().and_then(|history| history.epochs.last()),
+            kept_epoch: model.history().and_then(TrainingHistory::kept),
             calibration: CalibrationReport::of(&model),
             uncalibrated_because: narrator.uncalibrated_because.as_deref(),
             bad_files: &narrator.bad_files,
@@ -68,6 +76,7 @@ fn job(args: &Args) -> Result<TrainJob> {
             weight_decay: args.weight_decay,
             schedule: args.schedule,
             class_weights: args.class_weights.unwrap_or_default(),
+            keep: args.keep.unwrap_or_default(),
             size: args.image_size,
             crop: !args.no_crop,
             flip: !args.no_flip,
@@ -124,6 +133,10 @@ impl<'a> Narrator<'a> {
         let TrainingPlan { options, train_rows, held_out_rows, min_calibration_rows, finished_epochs, .. } = *plan;
         let ui = &self.context.ui;
         let held_out = text::rows(held_out_rows as u64);
+        let choosing = match plan.selection_rows {
+            0 => String::new(),
+            rows => format!(", {} to choose the best epoch by", text::count(rows as u64)),
+        };
         self.bad_files = args::reasons(plan.bad_files);
         if let Some(example) = &plan.left_out.example {
             ui.warn(format!("{} left out; the first: {example}", text::rows(plan.left_out.rows)));
@@ -139,7 +152,7 @@ impl<'a> Narrator<'a> {
             ));
         }
         ui.note(format!(
-            "training {} with {} on {} of {}x{} pixels{}; {held_out} held out",
+            "training {} with {} on {} of {}x{} pixels{}; {held_out} held out{choosing}",
             options.architecture,
             options.loss,
             text::rows(train_rows as u64),
