@@ -103,10 +103,14 @@ pub struct Checkpoint {
     pub buffers: Vec<f32>,
     /// Weights of the best epoch so far, where the best is kept.
     pub best: Option<Snapshot>,
+    /// Averaged weights, where they are averaged.
+    pub average: Option<Snapshot>,
 }
 
 /// Names of the tensors of [`Checkpoint::best`].
 const BEST: [&str; 2] = ["best.parameters", "best.buffers"];
+/// Names of the tensors of [`Checkpoint::average`].
+const AVERAGE: [&str; 2] = ["average.parameters", "average.buffers"];
 
 impl Checkpoint {
     /// Writes the file beside `path`, syncs it and renames it over `path`.
@@ -114,8 +118,9 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Io`] if that fails; the old file is then still whole.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let mut parts = vec![("parameters", &self.parameters), ("momentum", &self.momentum), ("buffers", &self.buffers)];
-        for (names, snapshot) in [(BEST, &self.best)] {
+        let mut parts =
+            vec![("parameters", &self.parameters), ("momentum", &self.momentum), ("buffers", &self.buffers)];
+        for (names, snapshot) in [(BEST, &self.best), (AVERAGE, &self.average)] {
             let values = snapshot.iter().flat_map(|snapshot| [&snapshot.parameters, &snapshot.buffers]);
             parts.extend(names.into_iter().zip(values));
         }
@@ -162,6 +167,7 @@ impl Checkpoint {
             momentum: values("momentum")?,
             buffers: values("buffers")?,
             best: snapshot(BEST)?,
+            average: snapshot(AVERAGE)?,
         })
     }
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use dismax::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use dismax::error::{Error, Result};
+use super::names::by_name;
 
 /// How much a row counts, by its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -52,10 +53,7 @@ impl FromStr for ClassWeights {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|weights| weights.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Error::Config(format!("unknown class weights {text:?}; choose one of {names}"))
-        })
+        by_name(&Self::ALL, Self::name, "class weights", text)
     }
 }
 
@@ -70,6 +68,8 @@ mod tests {
         let total = |class: usize| weights[class] * rows[class] as f32;
         assert!([0, 2, 3].into_iter().all(|class| (total(class) - 40.0).abs() < 1e-4), "{weights:?}");
         assert_eq!((weights[1], ClassWeights::Equal.of(&rows)), (0.0, None));
-        assert!((weights.iter().zip(rows).map(|(weight, rows)| weight * rows as f32).sum::<f32>() - 120.0).abs() < 1e-3);
+        assert!(
+            (weights.iter().zip(rows).map(|(weight, rows)| weight * rows as f32).sum::<f32>() - 120.0).abs() < 1e-3
+        );
     }
 }

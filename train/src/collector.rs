@@ -45,12 +45,7 @@ pub(super) struct ImageCollector<'a> {
 impl<'a> ImageCollector<'a> {
     /// `uses` has an entry for each of the `labels`. Without `keep_training` the pixels of training rows are
     /// only counted in the statistics.
-    pub(super) fn new(
-        labels: &'a RowLabels,
-        stored: &Preprocessing,
-        uses: &'a [RowUse],
-        keep_training: bool,
-    ) -> Self {
+    pub(super) fn new(labels: &'a RowLabels, stored: &Preprocessing, uses: &'a [RowUse], keep_training: bool) -> Self {
         let of = |wanted: RowUse| uses.iter().filter(|used| **used == wanted).count();
         let room = |images: usize| LabelledImages::with_capacity(images, stored.height, stored.width);
         Self {

@@ -48,7 +48,7 @@ pub(super) fn fit_on_device(
     let mut trainer = DeviceTrainer::try_new(&options, state.classes.len(), inputs, kind)?;
     let mut best = None;
     if let Some(checkpoint) = resume {
-        trainer.restore(&checkpoint, inputs.checkpoint)?;
+        trainer.restore(&checkpoint, inputs.checkpoint, checkpoint.state.history.len() * plan.steps)?;
         (state.history, best) = (checkpoint.state.history, checkpoint.best);
     }
     let epochs = Epochs { inputs, options: &options, plan, resident: resident(inputs, &options)? };
@@ -60,8 +60,10 @@ pub(super) fn fit_on_device(
         trainer.begin_epoch(&factors)?;
         let (sums, plain) = epochs.run(&mut trainer, epoch, run)?;
         let trained_in = start.elapsed().as_secs_f64();
-        let (validation_nll, validation_accuracy) = trainer.validate(inputs.held_out, &options)?;
-        let selection = inputs.selection.map(|rows| trainer.validate(rows, &options)).transpose()?;
+        let ((validation_nll, validation_accuracy), selection) = trainer.with_measured(|trainer| {
+            let selection = inputs.selection.map(|rows| trainer.validate(rows, &options)).transpose()?;
+            Ok((trainer.validate(inputs.held_out, &options)?, selection))
+        })?;
         let record = EpochRecord {
             epoch: epoch + 1,
             learning_rate: options.sgd.learning_rate * factors.last().copied().unwrap_or_default(),
@@ -76,13 +78,13 @@ pub(super) fn fit_on_device(
         };
         state.history.push(record);
         if is_best_so_far(&state.history) {
-            best = Some(trainer.snapshot()?);
+            best = Some(trainer.measured()?);
         }
         checkpoints.offer(|| trainer.checkpoint(&state, &best))?;
         events(TrainEvent::Epoch(&record));
     }
     checkpoints.wait()?;
-    let kept = best.map_or_else(|| trainer.snapshot(), Ok)?;
+    let kept = best.map_or_else(|| trainer.measured(), Ok)?;
     Ok(Trained { weights: kept.named(trainer.weights())?, history: state.history })
 }
 
@@ -111,7 +113,7 @@ impl Epochs<'_> {
             return self.run_with_loader(trainer, epoch, run);
         };
         let options = self.options;
-        let how = (options.augmentation, options.loss.fractional_probability(), options.seed);
+        let how = (options.augmentation, options.mixed_share(epoch), options.seed);
         let sources = resident.epoch(images, self.plan, how, epoch)?;
         self.take_steps(trainer, epoch, run, |step| resident.batch(&sources, step))
     }
@@ -121,7 +123,7 @@ impl Epochs<'_> {
         let preparation = Preparation {
             augmentation: self.options.augmentation,
             target: self.options.size,
-            fractional_probability: self.options.loss.fractional_probability(),
+            mixed_share: self.options.mixed_share(epoch),
             seed: self.options.seed,
         };
         let (examples, plan) = (self.inputs.examples, self.plan);

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use dismax::error::Result;
+use dismax::error::{Error, Result};
 use dismax::network::{Gradients, Network, Normalizer, Weights};
 use tch::{Device, Kind, Reduction, Tensor};
 
+use super::average::Average;
 use super::checkpoint::{Checkpoint, TrainingState, to_host};
 use super::data::LabelledImages;
 use super::flat::FlatWeights;
@@ -26,6 +27,7 @@ pub(super) struct DeviceTrainer {
     flat: FlatWeights,
     sgd: DeviceSgd,
     objective: Objective,
+    average: Option<Average>,
     kind: Kind,
     device: Device,
     /// [`Sums`] so far, `[3]` f64 on the device.
@@ -55,7 +57,10 @@ impl DeviceTrainer {
         let network = Network::try_new(options.architecture, options.loss.head(), classes, device, options.seed)?;
         network.weights().require_gradients()?;
         let flat = FlatWeights::try_new(&network, kind)?;
+        let buffers = flatten(&network.weights().buffers())?;
+        let average = options.ema.map(|decay| Average::try_new(flat.master(), &buffers, decay)).transpose()?;
         Ok(Self {
+            average,
             network,
             normalizer: Normalizer::try_new(options.mean, options.std, device)?,
             sgd: DeviceSgd::try_new(flat.master(), options.sgd)?,
@@ -67,17 +72,23 @@ impl DeviceTrainer {
         })
     }
 
-    /// Takes over the state of `checkpoint`, which comes from the file `path`.
+    /// Takes over the state of `checkpoint`, which comes from the file `path`, after so many steps.
     ///
     /// # Errors
     /// [`TrainError::Checkpoint`](super::error::TrainError::Checkpoint) if it is of another network.
-    pub(super) fn restore(&mut self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+    pub(super) fn restore(&mut self, checkpoint: &Checkpoint, path: &Path, steps: usize) -> Result<()> {
         let buffers = self.network.weights().buffers();
         let counts = [self.flat.master().numel(), flatten(&buffers)?.numel()];
         let [parameters, momentum, statistics] = read_checkpoint(checkpoint, counts, path)?;
         unflatten(&parameters, &self.flat.views(self.flat.master())?)?;
         unflatten(&momentum, &self.flat.views(self.sgd.momentum())?)?;
         unflatten(&statistics, &buffers)?;
+        if let Some((average, kept)) = self.average.as_mut().zip(checkpoint.average.as_ref()) {
+            // Read into places of their own first: the vector has another order than the file.
+            let parameters = self.flat.master().f_zeros_like()?;
+            unflatten(&Tensor::f_from_slice(&kept.parameters)?, &self.flat.views(&parameters)?)?;
+            average.restore(&parameters, &Tensor::f_from_slice(&kept.buffers)?, steps)?;
+        }
         self.flat.follow()
     }
 
@@ -106,14 +117,43 @@ impl DeviceTrainer {
     pub(super) fn checkpoint(&self, state: &TrainingState, best: &Option<Snapshot>) -> Result<Checkpoint> {
         let Snapshot { parameters, buffers } = self.snapshot()?;
         let momentum = self.row_major(self.sgd.momentum())?;
-        Ok(Checkpoint { state: state.clone(), parameters, momentum, buffers, best: best.clone() })
+        let average = self.average.as_ref().map(|_| self.measured()).transpose()?;
+        Ok(Checkpoint { state: state.clone(), parameters, momentum, buffers, best: best.clone(), average })
+    }
+
+    /// The weights that are measured and kept: averaged ones where there are.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub(super) fn measured(&self) -> Result<Snapshot> {
+        let Some(average) = &self.average else { return self.snapshot() };
+        Ok(Snapshot { parameters: self.row_major(average.parameters())?, buffers: to_host(average.buffers())? })
+    }
+
+    /// Does `body` with the weights that are measured, and goes back to those that are trained.
+    ///
+    /// # Errors
+    /// What `body` gives, whatever libtorch refuses.
+    pub(super) fn with_measured<R>(&self, body: impl FnOnce(&Self) -> Result<R>) -> Result<R> {
+        let Some(average) = &self.average else { return body(self) };
+        let buffers = self.network.weights().buffers();
+        let set = |parameters: &Tensor, statistics: &Tensor| {
+            tch::no_grad(|| self.flat.master().shallow_clone().f_copy_(parameters))?;
+            unflatten(statistics, &buffers)?;
+            self.flat.follow()
+        };
+        let trained = tch::no_grad(|| Ok::<_, Error>((self.flat.master().f_add_scalar(0.0)?, flatten(&buffers)?)))?;
+        set(average.parameters(), average.buffers())?;
+        let outcome = body(self);
+        set(&trained.0, &trained.1)?;
+        outcome
     }
 
     /// The weights as they are now.
     ///
     /// # Errors
     /// Whatever libtorch refuses.
-    pub(super) fn snapshot(&self) -> Result<Snapshot> {
+    fn snapshot(&self) -> Result<Snapshot> {
         let buffers = tch::no_grad(|| to_host(&flatten(&self.network.weights().buffers())?))?;
         Ok(Snapshot { parameters: self.row_major(self.flat.master())?, buffers })
     }
@@ -139,6 +179,9 @@ impl DeviceTrainer {
         tch::no_grad(|| {
             self.sgd.step(self.flat.master(), &self.flat.gradient(&gradients)?, step)?;
             self.flat.follow()?;
+            if let Some(average) = &mut self.average {
+                average.update(self.flat.master(), &flatten(&self.network.weights().buffers())?)?;
+            }
             let plain = logits.f_narrow(0, 0, batch.labels.size()[0])?;
             let nll = nll_sum(&plain, &batch.labels)?;
             let correct = plain.f_argmax(1, false)?.f_eq_tensor(&batch.labels)?.f_sum(Kind::Double)?;

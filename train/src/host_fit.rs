@@ -8,6 +8,7 @@ use dismax::model::EpochRecord;
 use dismax::run::Run;
 use tch::{Device, Tensor};
 
+use super::average::Average;
 use super::checkpoint::{Checkpoint, CheckpointWriter, TrainingState, to_host};
 use super::error::TrainError;
 use super::job::TrainEvent;
@@ -45,15 +46,14 @@ pub(super) fn fit_on_host(
     let template = Replica::try_new(ReplicaPlan { device: Device::Cpu, ..replica_plan })?;
     let (mut sgd, mut buffers) = starting_point(&template, resume.as_ref(), &options, inputs)?;
     let mut best = None;
+    let finished_steps = resume.as_ref().map_or(0, |checkpoint| checkpoint.state.history.len()) * plan.steps;
+    let kept = resume.as_ref().and_then(|checkpoint| checkpoint.average.as_ref());
+    let mut average = starting_average(&options, &sgd, &buffers, kept.map(|kept| (kept, finished_steps)))?;
     if let Some(checkpoint) = resume {
         (state.history, best) = (checkpoint.state.history, checkpoint.best);
     }
-    let preparation = Preparation {
-        augmentation: options.augmentation,
-        target: options.size,
-        fractional_probability: options.loss.fractional_probability(),
-        seed: options.seed,
-    };
+    let preparation =
+        Preparation { augmentation: options.augmentation, target: options.size, mixed_share: 0.0, seed: options.seed };
     let classes = state.classes.len();
     let mut checkpoints = CheckpointWriter::new(inputs.checkpoint, Duration::ZERO);
     let _one_thread = OneThread::begin();
@@ -63,16 +63,19 @@ pub(super) fn fit_on_host(
             team.load(sgd.parameters(), &buffers)?;
             let (sender, batches) = bounded(BATCHES_AHEAD * ghosts);
             let examples = inputs.examples;
+            let preparation = Preparation { mixed_share: options.mixed_share(epoch), ..preparation };
             let loader = scope.spawn(move || load_epoch(examples, plan, preparation, (epoch, 1), &sender));
             let mut places = team.spread(&buffers);
-            let outcome = take_steps(team, batches, (&mut sgd, &mut places), (epoch, &options, plan), run);
+            let outcome =
+                take_steps(team, batches, (&mut sgd, &mut places, average.as_mut()), (epoch, &options, plan), run);
             // The steps give the batches up, so the loader ends, also after an error.
             let loaded = loader.join().map_err(|_| loader_gone());
             let (sums, factor) = outcome?;
             loaded?;
             let trained_in = start.elapsed().as_secs_f64();
             buffers = mean_buffers(&places)?;
-            team.load(sgd.parameters(), &buffers)?;
+            let measured = measured(&average, &sgd, &buffers);
+            team.load(measured.0, measured.1)?;
             let (validation_nll, validation_accuracy) = team.validate(inputs.held_out, options.size, classes)?;
             let selection = inputs.selection.map(|rows| team.validate(rows, options.size, classes)).transpose()?;
             let record = EpochRecord {
@@ -89,15 +92,15 @@ pub(super) fn fit_on_host(
             };
             state.history.push(record);
             if is_best_so_far(&state.history) {
-                best = Some(snapshot(sgd.parameters(), &buffers)?);
+                best = Some(snapshot(measured)?);
             }
-            checkpoints.offer(|| checkpoint(&state, &sgd, &buffers, &best))?;
+            checkpoints.offer(|| checkpoint(&state, (&sgd, &buffers), &best, &average))?;
             events(TrainEvent::Epoch(&record));
         }
         Ok(())
     })?;
     checkpoints.wait()?;
-    let kept = best.map_or_else(|| snapshot(sgd.parameters(), &buffers), Ok)?;
+    let kept = best.map_or_else(|| snapshot(measured(&average, &sgd, &buffers)), Ok)?;
     Ok(Trained { weights: kept.named(template.network().weights())?, history: state.history })
 }
 
@@ -134,12 +137,39 @@ fn starting_point(
     Ok((Sgd::try_new(parameters.f_to_device(inputs.device)?, momentum, options.sgd)?, buffers))
 }
 
-fn checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor, best: &Option<Snapshot>) -> Result<Checkpoint> {
-    let Snapshot { parameters, buffers } = snapshot(sgd.parameters(), buffers)?;
-    Ok(Checkpoint { state: state.clone(), parameters, momentum: to_host(sgd.momentum())?, buffers, best: best.clone() })
+/// The average of the weights, if the options ask for one: of `kept` after so many steps, or of the first weights.
+fn starting_average(
+    options: &TrainOptions,
+    sgd: &Sgd,
+    buffers: &Tensor,
+    kept: Option<(&Snapshot, usize)>,
+) -> Result<Option<Average>> {
+    let Some(decay) = options.ema else { return Ok(None) };
+    let mut average = Average::try_new(sgd.parameters(), buffers, decay)?;
+    if let Some((kept, steps)) = kept {
+        average.restore(&Tensor::f_from_slice(&kept.parameters)?, &Tensor::f_from_slice(&kept.buffers)?, steps)?;
+    }
+    Ok(Some(average))
 }
 
-fn snapshot(parameters: &Tensor, buffers: &Tensor) -> Result<Snapshot> {
+/// The weights that are measured and kept: averaged ones where there are.
+fn measured<'a>(average: &'a Option<Average>, sgd: &'a Sgd, buffers: &'a Tensor) -> (&'a Tensor, &'a Tensor) {
+    average.as_ref().map_or((sgd.parameters(), buffers), |average| (average.parameters(), average.buffers()))
+}
+
+fn checkpoint(
+    state: &TrainingState,
+    (sgd, buffers): (&Sgd, &Tensor),
+    best: &Option<Snapshot>,
+    average: &Option<Average>,
+) -> Result<Checkpoint> {
+    let Snapshot { parameters, buffers } = snapshot((sgd.parameters(), buffers))?;
+    let average = average.as_ref().map(|average| snapshot((average.parameters(), average.buffers()))).transpose()?;
+    let momentum = to_host(sgd.momentum())?;
+    Ok(Checkpoint { state: state.clone(), parameters, momentum, buffers, best: best.clone(), average })
+}
+
+fn snapshot((parameters, buffers): (&Tensor, &Tensor)) -> Result<Snapshot> {
     Ok(Snapshot { parameters: to_host(parameters)?, buffers: to_host(buffers)? })
 }
 
@@ -147,7 +177,7 @@ fn snapshot(parameters: &Tensor, buffers: &Tensor) -> Result<Snapshot> {
 fn take_steps(
     team: &Team,
     batches: Receiver<Result<TrainingBatch>>,
-    (sgd, places): (&mut Sgd, &mut [Tensor]),
+    (sgd, places, mut average): (&mut Sgd, &mut [Tensor], Option<&mut Average>),
     (epoch, options, plan): (usize, &TrainOptions, BatchPlan),
     run: &mut Run<'_>,
 ) -> Result<(EpochSums, f64)> {
@@ -160,6 +190,9 @@ fn take_steps(
         let rows: usize = results.iter().map(|result| result.rows).sum();
         let gradient = mean_gradient(&results, rows, device)?;
         tch::no_grad(|| sgd.step(&gradient, factor))?;
+        if let Some(average) = &mut average {
+            average.update(sgd.parameters(), &mean_buffers(places)?)?;
+        }
         let objective = sums.add(&results, rows);
         if !objective.is_finite() {
             let learning_rate = options.sgd.learning_rate;

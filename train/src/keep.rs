@@ -7,6 +7,8 @@ use dismax::error::{Error, Result};
 use dismax::model::EpochRecord;
 use serde::{Deserialize, Serialize};
 
+use super::names::by_name;
+
 /// Which epoch's weights become the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,9 +44,7 @@ impl FromStr for Keep {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|keep| keep.name() == text).ok_or_else(|| {
-            Error::Config(format!("no epoch is called {text:?}; choose one of {}", Self::ALL.map(Self::name).join(", ")))
-        })
+        by_name(&Self::ALL, Self::name, "epoch to keep", text)
     }
 }
 

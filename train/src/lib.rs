@@ -28,6 +28,7 @@
 //! ```
 
 mod augment;
+mod average;
 mod checkpoint;
 mod class_weights;
 mod collector;
@@ -40,6 +41,7 @@ mod embedding_rows;
 mod embeddings;
 mod error;
 mod flat;
+mod flip;
 #[cfg(test)]
 mod golden;
 mod held_out;
@@ -51,10 +53,12 @@ mod labelled_embeddings;
 mod labels;
 mod loader;
 mod mix;
+mod names;
 mod normalization;
 mod objective;
 mod optimizer;
 mod options;
+mod padding;
 mod recipe;
 mod replica;
 mod resident;
@@ -75,10 +79,12 @@ pub use self::collector::LeftOut;
 pub use self::embedding_job::{EmbeddingFit, EmbeddingJob};
 pub use self::embeddings::fit_embeddings;
 pub use self::error::TrainError;
+pub use self::flip::Flip;
 pub use self::job::{HeldOut, TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
 pub use self::keep::Keep;
 pub use self::optimizer::SgdOptions;
 pub use self::options::TrainOptions;
+pub use self::padding::Padding;
 pub use self::recipe::Recipe;
 pub use self::schedule::Schedule;
 pub use self::train::train;

@@ -64,10 +64,9 @@ fn mean_boundary_distances(head: &Head, logits: &Tensor) -> Result<Tensor> {
     };
     let apart = weight.f_unsqueeze(1)?.f_sub(&weight.f_unsqueeze(0)?)?;
     // 1 instead of 0 between a class and itself.
-    let apart = apart.f_norm_scalaropt_dim(2.0, [2i64].as_slice(), false)?.f_add(&Tensor::f_eye(
-        weight.size()[0],
-        (Kind::Float, weight.device()),
-    )?)?;
+    let apart = apart
+        .f_norm_scalaropt_dim(2.0, [2i64].as_slice(), false)?
+        .f_add(&Tensor::f_eye(weight.size()[0], (Kind::Float, weight.device()))?)?;
     let (largest, predicted) = logits.f_max_dim(1, true)?;
     let gaps = logits.f_sub(&largest)?.f_abs()?;
     let distances = gaps.f_div(&apart.f_index_select(0, &predicted.f_view([-1])?)?)?;

@@ -98,7 +98,8 @@ pub struct Replica {
 impl Replica {
     /// Builds the replica with its initial weights.
     pub fn try_new(plan: ReplicaPlan) -> Result<Self> {
-        let network = Network::try_new(plan.architecture, plan.objective.loss.head(), plan.classes, plan.device, plan.seed)?;
+        let network =
+            Network::try_new(plan.architecture, plan.objective.loss.head(), plan.classes, plan.device, plan.seed)?;
         network.weights().require_gradients()?;
         let (trainable, buffers) = (network.weights().trainable(), network.weights().buffers());
         let normalizer = Normalizer::try_new(plan.mean, plan.std, plan.device)?;

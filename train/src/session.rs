@@ -45,7 +45,7 @@ pub(super) fn read_checkpoint(checkpoint: &Checkpoint, counts: [usize; 2], path:
     let [parameters, buffers] = counts;
     let found = [checkpoint.parameters.len(), checkpoint.momentum.len(), checkpoint.buffers.len()];
     let fits = |snapshot: &Snapshot| (snapshot.parameters.len(), snapshot.buffers.len()) == (parameters, buffers);
-    if found != [parameters, parameters, buffers] || !checkpoint.best.iter().all(fits) {
+    if found != [parameters, parameters, buffers] || !checkpoint.best.iter().chain(&checkpoint.average).all(fits) {
         let (path, reason) = (path.to_path_buf(), "it belongs to another network".into());
         return Err(TrainError::Checkpoint { path, reason }.into());
     }

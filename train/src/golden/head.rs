@@ -67,7 +67,7 @@ fn objective_and_gradients(loss: Loss, mixed_rows: usize, alpha: f64) -> (f64, V
     let (_, targets) = golden::i64s("targets");
     let (plain, mixed) = targets.split_at(targets.len() - mixed_rows);
     let mixed_labels = Tensor::from_slice(&mix_labels(mixed).concat()).view([-1, 4]);
-    let options = ObjectiveOptions { loss, alpha, class_weights: None };
+    let options = ObjectiveOptions { loss, alpha, class_weights: None, label_smoothing: 0.0, mixed_share: 0.5 };
     let objective = Objective::try_new(options, Device::Cpu).expect("an objective");
     let (_, value) =
         objective.of_features(&head, &features, &Tensor::from_slice(plain), &mixed_labels).expect("an objective");
@@ -105,7 +105,13 @@ fn the_loss_stays_finite_where_the_references_is_infinite() {
     // A gap of 110 after the entropic scale: softmax rounds to 0, its logarithm would be infinite.
     let logits = Tensor::from_slice(&[0.0f32, -11.0]).view([1, 2]) * Loss::Dismax.entropic_scale();
     let none = Tensor::from_slice::<i64>(&[]).view([-1, 4]);
-    let options = ObjectiveOptions { loss: Loss::Dismax, alpha: 1.0, class_weights: None };
+    let options = ObjectiveOptions {
+        loss: Loss::Dismax,
+        alpha: 1.0,
+        class_weights: None,
+        label_smoothing: 0.0,
+        mixed_share: 0.5,
+    };
     let objective = Objective::try_new(options, Device::Cpu).expect("an objective");
     let value = objective.of_logits(&logits, &Tensor::from_slice(&[1i64]), &none).expect("an objective");
     assert_close("cross-entropy", value.double_value(&[]), 110.0, 1e-3);

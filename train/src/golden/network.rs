@@ -108,12 +108,17 @@ fn check(architecture: Architecture, name: &str, third: f64) {
     let start = tch::no_grad(|| flatten(&trainable)).expect("parameters");
     let mut sgd = Sgd::try_new(start, None, SgdOptions::default()).expect("an optimiser");
     for (step, expected) in golden::f64s(&format!("net.{name}.train.fpr.losses")).into_iter().enumerate() {
-        let options = ObjectiveOptions { loss: Loss::DismaxDagger, alpha: 1.0, class_weights: None };
+        let options = ObjectiveOptions {
+            loss: Loss::DismaxDagger,
+            alpha: 1.0,
+            class_weights: None,
+            label_smoothing: 0.0,
+            mixed_share: 0.5,
+        };
         let objective = Objective::try_new(options, Device::Cpu).expect("an objective");
         let features = net.features(&batch, true).expect("features");
-        let (_, loss) = objective
-            .of_features(net.head(), &features, &Tensor::from_slice(&labels[..2]), &mixed)
-            .expect("a loss");
+        let (_, loss) =
+            objective.of_features(net.head(), &features, &Tensor::from_slice(&labels[..2]), &mixed).expect("a loss");
         let tolerance = if step < 2 { 1e-3 } else { third };
         assert_close(&format!("{name}: loss of step {step}"), loss.double_value(&[]) / expected, 1.0, tolerance);
         let gradients = Tensor::run_backward(&[&loss], &trainable, false, false);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use dismax::calibration::CalibrationOptions;
 use dismax::model::{EpochRecord, TrainingHistory};
 use dismax::{Error, Result};
-use dismax_train::{Recipe, TrainEvent, TrainJob, TrainingPlan, checkpoint_path, train};
+use dismax_train::{Flip, Recipe, TrainEvent, TrainJob, TrainingPlan, checkpoint_path, train};
 use serde::Serialize;
 
 use super::args::{Args, held_out};
@@ -79,7 +79,7 @@ fn job(args: &Args) -> Result<TrainJob> {
             keep: args.keep.unwrap_or_default(),
             size: args.image_size,
             crop: !args.no_crop,
-            flip: !args.no_flip,
+            flip: if args.no_flip { Flip::None } else { Flip::Random },
             normalization: args.mean.zip(args.std).map(|(mean, std)| (mean.0, std.0)),
             seed: args.seed,
             workers: args.workers,

@@ -1,0 +1,160 @@
+//! Options of a recipe, each on short trainings on the handwritten digits.
+
+mod digits;
+
+use std::path::Path;
+
+use arrow::array::{BooleanArray, Int64Array};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::DataType;
+use digits::{TRAIN, VALIDATION, job, run, weights};
+use dismax::cancel::Cancel;
+use dismax::dataset::{Dataset, DatasetWriter, WriteOptions};
+use dismax::evaluate::DatasetLogits;
+use dismax::loss::Loss;
+use dismax::model::Model;
+use dismax::run::{Progress, Run};
+use dismax::stage::{Stage, StageOptions};
+use dismax::{Device, Error};
+use dismax_train::{ClassWeights, Flip, HeldOut, Keep, Padding, Recipe, Schedule, TrainJob, train};
+
+/// The training digits with only every `one_in`-th of the threes.
+fn with_few_threes(path: &Path, one_in: usize) -> String {
+    let dataset = Dataset::open(&[TRAIN]).expect("digits");
+    let column = dataset.schema().index_of("label").expect("labels");
+    let options = WriteOptions::default();
+    let path = path.display().to_string();
+    let mut writer = DatasetWriter::create(&path, dataset.schema(), &options).expect("a writer");
+    let mut threes = 0;
+    for chunk in dataset.read(1024, None).expect("chunks") {
+        let batch = chunk.expect("a chunk").record_batch;
+        let labels = cast(batch.column(column), &DataType::Int64).expect("numbers");
+        let labels = labels.as_any().downcast_ref::<Int64Array>().expect("numbers").clone();
+        let kept = labels.values().iter().map(|&label| {
+            threes += usize::from(label == 3);
+            Some(label != 3 || threes.is_multiple_of(one_in))
+        });
+        let kept: BooleanArray = kept.collect();
+        writer.write(&filter_record_batch(&batch, &kept).expect("rows")).expect("written");
+    }
+    writer.finish().expect("finished");
+    path
+}
+
+/// Share of the threes among the validation digits that are classified correctly, and that of all digits.
+fn recall_and_accuracy(model: &Model) -> (f64, f64) {
+    let dataset = Dataset::open(&[VALIDATION]).expect("digits");
+    let label = dataset.label_column(None).expect("labels");
+    let stage = Stage::try_new(model.clone(), &StageOptions { device: Device::Cpu, ..StageOptions::default() });
+    let mut quiet = Run { cancel: Cancel::default(), progress: &mut |_| {} };
+    let logits = DatasetLogits::read_held_out(&stage.expect("a stage"), &dataset, &label, None, &mut quiet);
+    let logits = logits.expect("logits");
+    let rows = logits.labelled().expect("labelled rows");
+    let three = model.classes().iter().position(|class| class == "3").expect("a class of threes");
+    let is_three: Vec<bool> = rows.iter().map(|(_, label)| label == three).collect();
+    let correct = rows.correct();
+    let threes = is_three.iter().filter(|is_three| **is_three).count();
+    let found = correct.iter().zip(&is_three).filter(|(correct, is_three)| **correct && **is_three).count();
+    let all = correct.iter().filter(|correct| **correct).count();
+    (found as f64 / threes as f64, all as f64 / correct.len() as f64)
+}
+
+#[test]
+fn balanced_classes_find_more_of_a_rare_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = with_few_threes(&folder.path().join("train.parquet"), 12);
+    let trained = |class_weights: ClassWeights| {
+        let held_out = HeldOut::Files(vec![VALIDATION.into()]);
+        let out = folder.path().join(class_weights.name());
+        let mut job = TrainJob { inputs: vec![input.clone()], held_out, ..job(&out, Loss::Softmax, 5) };
+        job.recipe.class_weights = class_weights;
+        recall_and_accuracy(&run(&job).expect("trained"))
+    };
+    let (equal, balanced) = (trained(ClassWeights::Equal), trained(ClassWeights::Balanced));
+    println!("recall of the rare class, accuracy: equal {equal:?}, balanced {balanced:?}");
+    assert!(balanced.0 > equal.0 + 0.1, "equal {equal:?}, balanced {balanced:?}");
+}
+
+#[test]
+fn the_best_epoch_is_kept_across_a_stop_and_with_any_number_of_workers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keeping = |name: &str, workers: usize| {
+        let mut job = job(&folder.path().join(name), Loss::Dismax, 4);
+        // A rate that is too high to the end, so that the best epoch is seldom the last.
+        job.recipe.schedule = Some(Schedule::MultiStep);
+        job.recipe.learning_rate = Some(0.5);
+        (job.recipe.keep, job.recipe.workers, job.recipe.batch_size) = (Keep::Best, Some(workers), Some(128));
+        job
+    };
+    let whole = keeping("whole", 1);
+    let model = run(&whole).expect("trained");
+    let history = model.history().expect("trained here");
+    let kept = history.kept().expect("epochs");
+    let accuracies: Vec<f64> = history.epochs.iter().filter_map(|epoch| epoch.selection_accuracy).collect();
+    assert_eq!(accuracies.len(), 4);
+    assert!(accuracies.iter().all(|accuracy| *accuracy <= kept.selection_accuracy.expect("measured")));
+    // The calibration's accuracy is that of the kept epoch on the held-out rows.
+    let calibrated = model.calibration().expect("calibrated").fit.accuracy;
+    assert!((calibrated - kept.validation_accuracy).abs() < 1e-9, "{calibrated} {kept:?}");
+    for workers in [2, 8] {
+        let other = keeping(&format!("{workers}"), workers);
+        run(&other).expect("trained");
+        assert_eq!(weights(&whole.out), weights(&other.out), "{workers} workers");
+    }
+
+    let parts = keeping("parts", 2);
+    let cancel = Cancel::default();
+    let stop = cancel.clone();
+    let mut stop_late = |progress: Progress| {
+        if progress.task == "training" && progress.of.is_some_and(|of| 8 * progress.rows >= 7 * of) {
+            stop.cancel();
+        }
+    };
+    let result = train(&parts, &mut Run { cancel, progress: &mut stop_late }, &mut |_| {});
+    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+    run(&TrainJob { resume: true, ..parts.clone() }).expect("resumed");
+    assert_eq!(weights(&whole.out), weights(&parts.out));
+}
+
+#[test]
+fn each_option_changes_the_training() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trained = |name: &str, change: &dyn Fn(&mut Recipe)| {
+        let mut job = job(&folder.path().join(name), Loss::DismaxDagger, 2);
+        job.recipe.flip = Flip::Random;
+        change(&mut job.recipe);
+        run(&job).expect("trained");
+        weights(&job.out)
+    };
+    let all = [
+        trained("plain", &|_| {}),
+        trained("class-weights", &|recipe| recipe.class_weights = ClassWeights::Balanced),
+        trained("ema", &|recipe| recipe.ema = Some(0.9)),
+        trained("share", &|recipe| recipe.mosaic_share = 0.25),
+        trained("epochs", &|recipe| recipe.mosaic_epochs = 0.5),
+        trained("flip", &|recipe| recipe.flip = Flip::Alternating),
+        trained("padding", &|recipe| recipe.padding = Padding::Reflect),
+        trained("keep", &|recipe| recipe.keep = Keep::Best),
+    ];
+    for (index, one) in all.iter().enumerate() {
+        assert!(all[index + 1..].iter().all(|other| one != other), "number {index} is another one's");
+    }
+}
+
+#[test]
+fn options_that_do_not_fit_a_loss_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refusal = |loss: Loss, change: &dyn Fn(&mut Recipe)| {
+        let mut job = job(&folder.path().join("model"), loss, 1);
+        change(&mut job.recipe);
+        run(&job).expect_err("a refusal").to_string()
+    };
+    let message = refusal(Loss::Dismax, &|recipe| recipe.label_smoothing = 0.1);
+    assert!(message.contains("entropic scale of dismax"), "{message}");
+    let message = refusal(Loss::Softmax, &|recipe| recipe.mosaic_epochs = 0.7);
+    assert!(message.contains("softmax has no mosaics"), "{message}");
+    let message = refusal(Loss::Softmax, &|recipe| recipe.ema = Some(1.0));
+    assert!(message.contains("between 0 and 1"), "{message}");
+    let message = refusal(Loss::Softmax, &|recipe| recipe.label_smoothing = 1.0);
+    assert!(message.contains("label smoothing"), "{message}");
+}
