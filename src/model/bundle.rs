@@ -15,7 +15,7 @@ use super::config::FORMAT_VERSION;
 use super::config::ModelConfig;
 use super::contents::Contents;
 use super::features_file;
-use super::history::TrainingHistory;
+use super::history::{TrainingHistory, json_lines};
 use super::self_check::SelfCheck;
 use crate::calibration::Calibration;
 use crate::disk::{self, FolderKind, WholeFolder};
@@ -31,10 +31,25 @@ const CARD: &str = "README.md";
 const HISTORY: &str = "training.json";
 const HISTORY_CSV: &str = "training.csv";
 const HISTORY_CHART: &str = "training.svg";
+const HISTORY_LINES: &str = "metrics.jsonl";
+const RECIPE: &str = "recipe.json";
 const DIGESTS: &str = "SHA256SUMS";
 /// Every file that is the bundle's own.
-const FILES: [&str; 11] =
-    [CONFIG, WEIGHTS, CALIBRATION, FEATURES, SELF_CHECK, METRICS, CARD, HISTORY, HISTORY_CSV, HISTORY_CHART, DIGESTS];
+const FILES: [&str; 13] = [
+    CONFIG,
+    WEIGHTS,
+    CALIBRATION,
+    FEATURES,
+    SELF_CHECK,
+    METRICS,
+    CARD,
+    HISTORY,
+    HISTORY_CSV,
+    HISTORY_CHART,
+    HISTORY_LINES,
+    RECIPE,
+    DIGESTS,
+];
 
 /// What the folder holds, and the digest over its files.
 pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
@@ -102,7 +117,8 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
             let chart = files.bytes(HISTORY_CHART)?.to_vec();
             let chart_svg =
                 String::from_utf8(chart).map_err(|error| Error::model(folder, format!("{HISTORY_CHART}: {error}")))?;
-            Some(TrainingHistory { epochs: files.json(HISTORY)?, chart_svg })
+            let recipe = files.contents.contains_key(RECIPE).then(|| files.json(RECIPE)).transpose()?;
+            Some(TrainingHistory { epochs: files.json(HISTORY)?, chart_svg, recipe })
         }
     };
     let weights = files.contents.remove(WEIGHTS).ok_or_else(|| files.missing(WEIGHTS))?;
@@ -230,6 +246,10 @@ pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<Strin
     }
     if let Some(history) = &model.history {
         files.insert(HISTORY, json(&history.epochs)?);
+        files.insert(HISTORY_LINES, json_lines(&history.epochs)?.into_bytes());
+        if let Some(recipe) = &history.recipe {
+            files.insert(RECIPE, json(recipe)?);
+        }
         files.insert(HISTORY_CSV, history.to_csv().into_bytes());
         files.insert(HISTORY_CHART, history.chart_svg.clone().into_bytes());
     }

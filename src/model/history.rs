@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// How a model was trained, epoch by epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingHistory {
@@ -9,6 +11,17 @@ pub struct TrainingHistory {
     pub epochs: Vec<EpochRecord>,
     /// A chart of them as SVG, drawn by the trainer.
     pub chart_svg: String,
+    /// The recipe that it followed, every option of it; none where an earlier release trained.
+    pub recipe: Option<serde_json::Value>,
+}
+
+/// The epochs, one JSON object a line.
+///
+/// # Errors
+/// [`Error::Internal`] if JSON cannot be made of them.
+pub fn json_lines(epochs: &[EpochRecord]) -> Result<String> {
+    let fault = |error: serde_json::Error| Error::Internal(format!("epochs as JSON: {error}"));
+    epochs.iter().map(|record| Ok(serde_json::to_string(record).map_err(fault)? + "\n")).collect()
 }
 
 /// Figures of one epoch.
@@ -116,7 +129,7 @@ mod tests {
         let read: Vec<EpochRecord> = serde_json::from_str(&json).unwrap();
         assert!(read[0].validation_nll.is_nan() && read[0].train_nll.is_nan());
         assert_eq!((read[0].epoch, read[0].validation_accuracy), (1, 0.25));
-        let history = TrainingHistory { epochs: read, chart_svg: String::new() };
+        let history = TrainingHistory { epochs: read, chart_svg: String::new(), recipe: None };
         assert!(history.to_csv().ends_with("1,0.10000000,2.000000,NaN,0.500000,NaN,0.250000,100.0,1.00,\n"));
     }
 }

@@ -10,6 +10,8 @@
 //! | `metrics.json` | figures measured on held-out rows |
 //! | `README.md` | model card |
 //! | `training.json`, `training.csv`, `training.svg` | epochs of the training, where this crate trained the model |
+//! | `metrics.jsonl` | the same epochs, one a line |
+//! | `recipe.json` | the recipe of the training, every option of it |
 //! | `SHA256SUMS` | digests of all of them, as `sha256sum --check` reads them |
 
 mod bundle;
@@ -37,6 +39,8 @@ use tch::Device;
 pub use self::config::FORMAT_VERSION;
 pub use self::config::ModelConfig;
 use self::contents::Contents;
+#[doc(hidden)]
+pub use self::history::json_lines;
 pub use self::history::{EpochRecord, TrainingHistory};
 #[doc(hidden)]
 pub use self::input::MOST_DIMENSIONS;

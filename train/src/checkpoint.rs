@@ -225,7 +225,8 @@ pub(super) fn to_host(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(Vec::<f32>::try_from(&tensor.f_reshape([-1])?.f_to_device(tch::Device::Cpu)?)?)
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file beside `path`, syncs it and renames it over `path`.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |error| Error::io(path, error);
     let file = WholeFile::create(path, true).map_err(fail)?;
     file.writer().and_then(|mut writer| writer.write_all(bytes)).map_err(fail)?;

@@ -16,6 +16,7 @@ use super::error::TrainError;
 use super::job::TrainEvent;
 use super::keep::is_best_so_far;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
+use super::metrics_file::write_metrics;
 use super::options::TrainOptions;
 use super::resident::{DeviceBatch, ResidentImages};
 use super::session::{Inputs, Trained, loader_gone, progress};
@@ -77,6 +78,7 @@ pub(super) fn fit_on_device(
             seconds: start.elapsed().as_secs_f64(),
         };
         state.history.push(record);
+        write_metrics(inputs.metrics, &state.history)?;
         if is_best_so_far(&state.history) {
             best = Some(trainer.measured()?);
         }

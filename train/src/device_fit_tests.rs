@@ -81,6 +81,7 @@ fn trained(examples: &dyn Examples, epochs: usize, folder: &Path, kind: Option<K
         held_out: &held_out,
         device: Device::Cpu,
         checkpoint: &checkpoint,
+        metrics: &folder.join("metrics"),
     };
     run(|run| match kind {
         Some(kind) => fit_on_device(&inputs, state(epochs), None, kind, run, &mut |_| {}),
@@ -169,6 +170,7 @@ fn a_stopped_training_resumes_to_the_same_bits() {
         held_out: &held_out,
         device: Device::Cpu,
         checkpoint: &file,
+        metrics: &folder.path().join("metrics"),
     };
     let cancel = Cancel::default();
     let stop = cancel.clone();

@@ -25,7 +25,10 @@ pub enum TrainError {
         example: Option<String>,
     },
     /// No row is left to choose the best epoch by.
-    #[error("no row is left to choose the best epoch by: every class is too small for a tenth of its own{}", listed(example))]
+    #[error(
+        "no row is left to choose the best epoch by: every class is too small for a tenth of its own{}",
+        listed(example)
+    )]
     NothingToChooseBy {
         /// A row that was left out, with its reason.
         example: Option<String>,
@@ -84,6 +87,14 @@ pub enum TrainError {
     /// Any other value that no training can run with.
     #[error("{0}")]
     Options(String),
+    /// A file is no recipe.
+    #[error("{}: not a recipe: {reason}", path.display())]
+    RecipeFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The checkpoint of an interrupted training is in the way.
     #[error("{} is an unfinished training", path.display())]
     Unfinished {

@@ -14,6 +14,7 @@ use super::error::TrainError;
 use super::job::TrainEvent;
 use super::keep::is_best_so_far;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
+use super::metrics_file::write_metrics;
 use super::optimizer::{Sgd, flatten};
 use super::options::TrainOptions;
 use super::replica::{Replica, ReplicaPlan, StepResult};
@@ -91,6 +92,7 @@ pub(super) fn fit_on_host(
                 seconds: start.elapsed().as_secs_f64(),
             };
             state.history.push(record);
+            write_metrics(inputs.metrics, &state.history)?;
             if is_best_so_far(&state.history) {
                 best = Some(snapshot(measured)?);
             }

@@ -11,7 +11,8 @@
 //!
 //! [`fit_embeddings`] makes a model of embeddings, in closed form and one pass.
 //!
-//! After every epoch a checkpoint is written next to the bundle, at [`checkpoint_path`]. A job with `resume` continues
+//! After every epoch the figures of all epochs are written next to the bundle, at [`metrics_path`], and a checkpoint at
+//! [`checkpoint_path`]. A job with `resume` continues
 //! from it, on a CPU to the same weights bit for bit. Errors that only a training can have are [`TrainError`]s in
 //! [`dismax::Error::Extension`].
 //!
@@ -52,6 +53,7 @@ mod labelled_dataset;
 mod labelled_embeddings;
 mod labels;
 mod loader;
+mod metrics_file;
 mod mix;
 mod names;
 mod normalization;
@@ -60,6 +62,7 @@ mod optimizer;
 mod options;
 mod padding;
 mod recipe;
+mod recipe_file;
 mod replica;
 mod resident;
 mod row_use;
@@ -82,9 +85,11 @@ pub use self::error::TrainError;
 pub use self::flip::Flip;
 pub use self::job::{HeldOut, TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
 pub use self::keep::Keep;
+pub use self::metrics_file::metrics_path;
 pub use self::optimizer::SgdOptions;
 pub use self::options::TrainOptions;
 pub use self::padding::Padding;
 pub use self::recipe::Recipe;
+pub use self::recipe_file::RecipeFile;
 pub use self::schedule::Schedule;
 pub use self::train::train;

@@ -26,6 +26,8 @@ pub(super) struct Inputs<'a> {
     pub(super) device: Device,
     /// Where the checkpoint is kept.
     pub(super) checkpoint: &'a Path,
+    /// Where the figures of the epochs are kept.
+    pub(super) metrics: &'a Path,
 }
 
 /// Trained weights by name, on the host.

@@ -2,6 +2,7 @@
 
 mod digits;
 
+use std::fs;
 use std::path::Path;
 
 use arrow::array::{BooleanArray, Int64Array};
@@ -16,7 +17,9 @@ use dismax::model::Model;
 use dismax::run::{Progress, Run};
 use dismax::stage::{Stage, StageOptions};
 use dismax::{Device, Error};
-use dismax_train::{ClassWeights, Flip, HeldOut, Keep, Padding, Recipe, Schedule, TrainJob, train};
+use dismax_train::{
+    ClassWeights, Flip, HeldOut, Keep, Padding, Recipe, RecipeFile, Schedule, TrainJob, metrics_path, train,
+};
 
 /// The training digits with only every `one_in`-th of the threes.
 fn with_few_threes(path: &Path, one_in: usize) -> String {
@@ -114,6 +117,65 @@ fn the_best_epoch_is_kept_across_a_stop_and_with_any_number_of_workers() {
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
     run(&TrainJob { resume: true, ..parts.clone() }).expect("resumed");
     assert_eq!(weights(&whole.out), weights(&parts.out));
+}
+
+/// A recipe that takes every option.
+fn with_all_options(out: &Path, workers: usize) -> TrainJob {
+    let mut job = job(out, Loss::DismaxDagger, 4);
+    job.recipe = Recipe {
+        batch_size: Some(128),
+        workers: Some(workers),
+        class_weights: ClassWeights::Balanced,
+        keep: Keep::Best,
+        ema: Some(0.9),
+        mosaic_share: 0.25,
+        mosaic_epochs: 0.5,
+        flip: Flip::Alternating,
+        padding: Padding::Reflect,
+        ..job.recipe
+    };
+    job
+}
+
+#[test]
+fn a_training_with_all_options_resumes_to_the_same_bits_and_repeats_by_its_recipe() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| folder.path().join(name);
+    let model = run(&with_all_options(&place("whole"), 1)).expect("trained");
+    let epochs = model.history().expect("trained here").epochs.len();
+    let lines = |path: &Path| {
+        let text = fs::read_to_string(path).expect("figures");
+        assert!(text.ends_with('\n'));
+        let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["epoch"].as_u64();
+        text.lines().map(|line| read(line).expect("a number")).collect::<Vec<_>>()
+    };
+    assert_eq!(epochs, 4);
+    assert_eq!(lines(&place("whole/metrics.jsonl")), [1, 2, 3, 4]);
+    assert!(!metrics_path(&place("whole")).exists(), "they are in the bundle now");
+
+    let parts = with_all_options(&place("parts"), 4);
+    let cancel = Cancel::default();
+    let stop = cancel.clone();
+    let mut stop_late = |progress: Progress| {
+        if progress.task == "training" && progress.of.is_some_and(|of| 5 * progress.rows >= 3 * of) {
+            stop.cancel();
+        }
+    };
+    let result = train(&parts, &mut Run { cancel, progress: &mut stop_late }, &mut |_| {});
+    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+    assert_eq!(lines(&metrics_path(&parts.out)), [1, 2]);
+    run(&TrainJob { resume: true, ..parts.clone() }).expect("resumed");
+    assert_eq!(weights(&place("whole")), weights(&parts.out));
+
+    let file = RecipeFile::read(&place("whole/recipe.json")).expect("a recipe");
+    let recipe = Recipe { workers: Some(2), ..file.recipe().expect("a recipe") };
+    let again = TrainJob { recipe, ..with_all_options(&place("again"), 2) };
+    run(&again).expect("trained");
+    assert_eq!(weights(&place("whole")), weights(&place("again")));
+    let recipe =
+        |name: &str| Model::read(place(name)).expect("a bundle").history().expect("trained here").recipe.clone();
+    assert!(recipe("whole").is_some());
+    assert_eq!(recipe("whole"), recipe("again"));
 }
 
 #[test]

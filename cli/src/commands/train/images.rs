@@ -6,7 +6,7 @@ use std::time::Instant;
 use dismax::calibration::CalibrationOptions;
 use dismax::model::{EpochRecord, TrainingHistory};
 use dismax::{Error, Result};
-use dismax_train::{Flip, Recipe, TrainEvent, TrainJob, TrainingPlan, checkpoint_path, train};
+use dismax_train::{Recipe, RecipeFile, TrainEvent, TrainJob, TrainingPlan, checkpoint_path, train};
 use serde::Serialize;
 
 use super::args::{Args, held_out};
@@ -65,27 +65,16 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 }
 
 fn job(args: &Args) -> Result<TrainJob> {
+    let file = args.recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
+    let recipe = Recipe { workers: args.workers, ..args.recipe().or(file).recipe()? };
     Ok(TrainJob {
         image: args.images.image.clone(),
         label: args.labels.label.clone(),
         held_out: held_out(&args.validation)?,
-        recipe: Recipe {
-            epochs: args.epochs,
-            batch_size: args.batch_size,
-            learning_rate: args.lr,
-            weight_decay: args.weight_decay,
-            schedule: args.schedule,
-            class_weights: args.class_weights.unwrap_or_default(),
-            keep: args.keep.unwrap_or_default(),
-            size: args.image_size,
-            crop: !args.no_crop,
-            flip: if args.no_flip { Flip::None } else { Flip::Random },
-            normalization: args.mean.zip(args.std).map(|(mean, std)| (mean.0, std.0)),
-            seed: args.seed,
-            workers: args.workers,
-            ..Recipe::new(args.arch, args.loss)
-        },
-        calibration: args.calibration.options(CalibrationOptions { seed: args.seed, ..CalibrationOptions::default() }),
+        calibration: args
+            .calibration
+            .options(CalibrationOptions { seed: recipe.seed, ..CalibrationOptions::default() }),
+        recipe,
         device: args.device,
         resume: args.resume,
         force: args.force,
