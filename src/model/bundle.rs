@@ -20,6 +20,7 @@ use super::self_check::SelfCheck;
 use crate::calibration::Calibration;
 use crate::disk::{self, FolderKind, WholeFolder};
 use crate::error::{Error, Result};
+use crate::tta::Tta;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -122,7 +123,12 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
         }
     };
     let weights = files.contents.remove(WEIGHTS).ok_or_else(|| files.missing(WEIGHTS))?;
-    let contents = Contents { config, weights: weights.into(), calibration, features, self_check, metrics, history };
+    let tta = calibration.as_ref().map_or(Tta::None, |calibration| calibration.tta);
+    if !tta.is_none() && config.input.images().is_none() {
+        return Err(Error::model(folder, format!("{CALIBRATION}: only images have mirror images; calibrate it again")));
+    }
+    let weights = weights.into();
+    let contents = Contents { config, weights, calibration, tta, features, self_check, metrics, history };
     Ok((contents, hex(&listing)))
 }
 

@@ -9,6 +9,7 @@ mod fused;
 mod head;
 mod input;
 mod layers;
+mod mirror;
 mod resnet;
 mod scorer;
 mod values;
@@ -22,9 +23,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+pub use self::head::HeadKind;
 #[doc(hidden)]
 pub use self::head::{Head, normalise};
-pub use self::head::HeadKind;
 #[doc(hidden)]
 pub use self::input::Normalizer;
 #[doc(hidden)]

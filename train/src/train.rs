@@ -168,6 +168,7 @@ fn calibrate(
     (held_out, source): (&LabelledImages, &str),
     device: tch::Device,
 ) -> Result<()> {
+    model.set_tta(job.calibration.tta)?;
     let scorer = model.scorer(device)?;
     let mut moments = FeatureMoments::new(model.input().stages(), model.classes().len());
     let (mut part, (height, width)) = (LabelledImages::default(), examples.size());

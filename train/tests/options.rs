@@ -9,13 +9,16 @@ use arrow::array::{BooleanArray, Int64Array};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::DataType;
 use digits::{TRAIN, VALIDATION, job, run, weights};
+use dismax::calibration::CalibrationOptions;
 use dismax::cancel::Cancel;
 use dismax::dataset::{Dataset, DatasetWriter, WriteOptions};
 use dismax::evaluate::DatasetLogits;
 use dismax::loss::Loss;
+use dismax::metrics::LabelledLogits;
 use dismax::model::Model;
 use dismax::run::{Progress, Run};
 use dismax::stage::{Stage, StageOptions};
+use dismax::tta::Tta;
 use dismax::{Device, Error};
 use dismax_train::{
     ClassWeights, Flip, HeldOut, Keep, Padding, Recipe, RecipeFile, Schedule, TrainJob, metrics_path, train,
@@ -219,4 +222,40 @@ fn options_that_do_not_fit_a_loss_are_refused() {
     assert!(message.contains("between 0 and 1"), "{message}");
     let message = refusal(Loss::Softmax, &|recipe| recipe.label_smoothing = 1.0);
     assert!(message.contains("label smoothing"), "{message}");
+}
+
+#[test]
+fn mirror_averages_belong_to_the_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("model");
+    let mut job = job(&out, Loss::Softmax, 3);
+    (job.recipe.flip, job.recipe.label_smoothing, job.calibration.tta) = (Flip::Random, 0.1, Tta::Flip);
+    run(&job).expect("trained");
+    let mut model = Model::read(&out).expect("a bundle");
+    assert_eq!((model.tta(), model.calibration().map(|calibration| calibration.tta)), (Tta::Flip, Some(Tta::Flip)));
+    let columns = dismax::Columns::of_model(&std::sync::Arc::new(model.clone()), "").expect("columns");
+    let schema = columns.schema(&arrow::datatypes::Schema::empty()).expect("a schema");
+    assert_eq!(schema.metadata().get("dismax.tta").map(String::as_str), Some("flip"));
+
+    // Every way to a score averages: the stage's logits are those of both images.
+    let dataset = Dataset::open(&[VALIDATION]).expect("digits");
+    let stage = Stage::try_new(model.clone(), &StageOptions { device: Device::Cpu, ..StageOptions::default() });
+    let stage = stage.expect("a stage");
+    let scored = stage.scan(&dataset, Some(&[]), Cancel::default()).expect("a scan");
+    let (_, scored) = scored.into_iter().next().expect("rows").expect("scores");
+    let logits = scored.logits(0).expect("logits").to_vec();
+    let mut single = model.clone();
+    single.set_tta(Tta::None).expect("images");
+    assert!(single.calibration().is_none() && single.feature_statistics().is_none());
+    let stage = Stage::try_new(single.clone(), &StageOptions { device: Device::Cpu, ..StageOptions::default() });
+    let stage = stage.expect("a stage");
+    let plain = stage.scan(&dataset, Some(&[]), Cancel::default()).expect("a scan");
+    let (_, plain) = plain.into_iter().next().expect("rows").expect("scores");
+    assert_ne!(plain.logits(0).expect("logits"), logits);
+
+    // A calibration for other averages is refused.
+    let rows = LabelledLogits::try_new(&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 8, &[0]).expect("rows");
+    let options = CalibrationOptions { tta: Tta::None, ..CalibrationOptions::default() };
+    let message = model.calibrate(&rows, None, &options, "made up").expect_err("a refusal").to_string();
+    assert!(message.contains("`none`") && message.contains("`flip`"), "{message}");
 }
