@@ -125,10 +125,11 @@ impl TrainOptions {
 
     fn check_mosaics(&self) -> Result<()> {
         let refuse = |message: String| Err(TrainError::Options(message).into());
-        if !(self.mosaic_share > 0.0 && self.mosaic_share < 1.0) || !(0.0..=1.0).contains(&self.mosaic_epochs) {
+        let share = self.mosaic_share;
+        if !(share > 0.0 && share < 1.0 && (0.0..=1.0).contains(&self.mosaic_epochs)) {
             return refuse("the share of mosaics must lie between 0 and 1, and that of their epochs in [0, 1]".into());
         }
-        let is_default = self.mosaic_share == DEFAULT_MOSAIC_SHARE && self.mosaic_epochs == 1.0;
+        let is_default = share == DEFAULT_MOSAIC_SHARE && self.mosaic_epochs == 1.0;
         match is_default || self.loss.fractional_probability() {
             true => Ok(()),
             false => refuse(format!("only dismax-dagger mixes images; {} has no mosaics", self.loss)),
