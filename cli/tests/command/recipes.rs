@@ -60,7 +60,7 @@ fn mirror_averages_follow_the_model_everywhere() {
     let (plain, both) = (scored(&model, "plain.parquet"), scored(&averaged, "both.parquet"));
     assert_eq!(both.schema().metadata().get("dismax.tta").map(String::as_str), Some("flip"));
     assert!(!plain.schema().metadata().contains_key("dismax.tta"));
-    assert_ne!(plain["ood_score"], both["ood_score"]);
+    assert_ne!(&plain["ood_score"], &both["ood_score"]);
 
     // A calibration that does not name it keeps it; features of other averages are gone until they are read again.
     let again = dismax(&["calibrate", &averaged, "--data", &validation, "--json"]).json();
