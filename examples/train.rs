@@ -6,7 +6,7 @@ use dismax::cancel::Cancel;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
 use dismax::run::Run;
-use dismax_train::{HeldOut, Recipe, TrainEvent, TrainJob, train};
+use dismax_train::{Flip, HeldOut, Recipe, TrainEvent, TrainJob, train};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::env::args().nth(1).ok_or("usage: train OUT")?;
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         held_out: HeldOut::Files(vec!["examples/data/digits/validation.parquet".into()]),
         recipe: Recipe {
             epochs: Some(10),
-            flip: false, // a mirrored digit is another sign
+            flip: Flip::None, // a mirrored digit is another sign
             ..Recipe::new(Architecture::Resnet20, Loss::Dismax)
         },
         ..TrainJob::new(["examples/data/digits/train.parquet"], out)

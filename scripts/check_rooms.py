@@ -55,7 +55,7 @@ ROOMS = [
     ["cancel", "parallel", "device"],
     ["run", "disk"],
     ["location"],
-    ["score", "image", "embedding"],
+    ["score", "image", "embedding", "tta"],
     ["metrics", "dataset", "network"],
     ["calibration", "loss"],
     ["model"],

@@ -50,6 +50,7 @@ pub mod run;
 pub mod score;
 pub mod score_file;
 pub mod stage;
+pub mod tta;
 
 // What is hidden, here and in the modules, is shared by the crates of this workspace and may change in any release.
 #[doc(hidden)]

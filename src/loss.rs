@@ -23,6 +23,16 @@ pub enum Loss {
     Dismax,
     /// DisMax with fractional probability regularization, the paper's DisMax†.
     DismaxDagger,
+    /// LogitNorm (arXiv 2205.09310): in the loss, and there alone, logits are divided by their length.
+    #[serde(rename = "logitnorm")]
+    LogitNorm,
+    /// T2FNorm (arXiv 2305.17797): in training, and there alone, features are divided by their length.
+    #[serde(rename = "t2fnorm")]
+    T2fNorm,
+    /// ELogitNorm (arXiv 2504.11434): in the loss, and there alone, logits are divided by the features' mean distance to
+    /// the decision boundaries.
+    #[serde(rename = "elogitnorm")]
+    ELogitNorm,
     /// No loss: the DisMax head was fitted in closed form to the features of a network that is not trained.
     FittedDismax,
     /// No loss: the Mahalanobis head was fitted so.
@@ -31,7 +41,16 @@ pub enum Loss {
 
 impl Loss {
     /// All losses that a network can be trained with.
-    pub const ALL: [Self; 5] = [Self::Softmax, Self::Isomax, Self::IsomaxPlus, Self::Dismax, Self::DismaxDagger];
+    pub const ALL: [Self; 8] = [
+        Self::Softmax,
+        Self::Isomax,
+        Self::IsomaxPlus,
+        Self::Dismax,
+        Self::DismaxDagger,
+        Self::LogitNorm,
+        Self::T2fNorm,
+        Self::ELogitNorm,
+    ];
 
     /// What stands for a head that is fitted in closed form.
     pub const fn fitted(head: EmbeddingHead) -> Self {
@@ -51,13 +70,16 @@ impl Loss {
             Self::DismaxDagger => "dismax-dagger",
             Self::FittedDismax => "fitted-dismax",
             Self::FittedMahalanobis => "fitted-mahalanobis",
+            Self::LogitNorm => "logitnorm",
+            Self::T2fNorm => "t2fnorm",
+            Self::ELogitNorm => "elogitnorm",
         }
     }
 
     /// The head that belongs to it.
     pub const fn head(self) -> HeadKind {
         match self {
-            Self::Softmax => HeadKind::Softmax,
+            Self::Softmax | Self::LogitNorm | Self::T2fNorm | Self::ELogitNorm => HeadKind::Softmax,
             Self::Isomax => HeadKind::Isomax,
             Self::IsomaxPlus => HeadKind::IsomaxPlus,
             Self::Dismax | Self::DismaxDagger => HeadKind::Dismax,
@@ -68,9 +90,9 @@ impl Loss {
 
     /// Factor on the logits in training only. At inference it is left out (paper, section 3).
     pub const fn entropic_scale(self) -> f64 {
-        match self {
-            Self::Softmax | Self::FittedDismax | Self::FittedMahalanobis => 1.0,
-            Self::Isomax | Self::IsomaxPlus | Self::Dismax | Self::DismaxDagger => 10.0,
+        match self.head() {
+            HeadKind::Softmax | HeadKind::Whitened(_) => 1.0,
+            HeadKind::Isomax | HeadKind::IsomaxPlus | HeadKind::Dismax => 10.0,
         }
     }
 

@@ -16,6 +16,7 @@ use dismax::network::Architecture;
 use dismax::score::Score;
 use dismax::stage::StageOptions;
 use dismax::text::harmless;
+use dismax::tta::Tta;
 use dismax::{Device, Error, Result};
 
 /// Where images are and what they may cost.
@@ -170,6 +171,13 @@ pub struct CalibrationArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub per_class: Option<bool>,
 
+    /// Average what the network gives for each image [default: none, or as the model was calibrated].
+    ///
+    /// flip averages the logits and features of an image and its mirror image. It takes twice as long, and belongs to the
+    /// model: whatever scores with it does the same. Not for digits, text or anything that has a left and a right.
+    #[arg(long, value_parser = named::<Tta, _>(Tta::ALL.map(Tta::name)))]
+    pub tta: Option<Tta>,
+
     /// What the temperature minimises [default: ece].
     ///
     /// ece matches confidences to accuracy; nll fits probabilities to the labels.
@@ -184,6 +192,7 @@ impl CalibrationArgs {
         options.alpha = self.alpha.unwrap_or(options.alpha);
         options.score = self.score.unwrap_or(options.score);
         options.per_class = self.per_class.unwrap_or(options.per_class);
+        options.tta = self.tta.unwrap_or(options.tta);
         options.search.objective = self.objective.unwrap_or(options.search.objective);
         options
     }

@@ -3,6 +3,7 @@
 use dismax::calibration::{Calibration, CalibrationScores, Estimate};
 use dismax::model::Model;
 use dismax::score::Score;
+use dismax::tta::Tta;
 use serde::Serialize;
 
 use crate::args::listing;
@@ -29,6 +30,8 @@ pub struct CalibrationReport {
     pub ece_after: Estimate,
     /// In-distribution score of the thresholds.
     pub score: Score,
+    /// What every score is the average of.
+    pub tta: Tta,
     /// Share of in-distribution rows that may be flagged.
     pub alpha: f64,
     /// Share of one half that the thresholds of the other flag; none where the rows are too few.
@@ -57,6 +60,7 @@ impl CalibrationReport {
             ece_before: calibration.ece_before,
             ece_after: calibration.ece_after,
             score: calibration.score,
+            tta: calibration.tta,
             alpha: calibration.alpha,
             false_alarm_rate: calibration.false_alarm_rate,
             per_class: matches!(calibration.scores, CalibrationScores::PerClass(_)),
@@ -114,6 +118,9 @@ impl CalibrationReport {
                 ),
             ),
         ];
+        if !self.tta.is_none() {
+            lines.push(("averages", "of each image and its mirror image".into()));
+        }
         if self.per_class {
             let fallback = match self.fallback_classes.is_empty() {
                 true => String::new(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dismax::Error;
 use dismax::calibration::CalibrationOptions;
-use dismax_train::{HeldOut, Recipe, TrainEvent, TrainJob, TrainingPlan};
+use dismax_train::{Flip, HeldOut, Recipe, TrainEvent, TrainJob, TrainingPlan};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -89,7 +89,7 @@ fn job(inputs: Vec<String>, out: PathBuf, options: &Bound<'_, PyDict>) -> PyResu
             schedule: named(options, "schedule")?,
             size,
             crop: given(options, "crop")?.unwrap_or(true),
-            flip: given(options, "flip")?.unwrap_or(true),
+            flip: flip(options)?,
             normalization: mean.zip(std),
             seed,
             workers: given(options, "workers")?,
@@ -102,6 +102,16 @@ fn job(inputs: Vec<String>, out: PathBuf, options: &Bound<'_, PyDict>) -> PyResu
         memory_bytes: given(options, "memory")?.unwrap_or(defaults.memory_bytes),
         ..defaults
     })
+}
+
+/// A name, or whether images are mirrored at random.
+fn flip(options: &Bound<'_, PyDict>) -> PyResult<Flip> {
+    let Some(value) = options.get_item("flip")?.filter(|value| !value.is_none()) else { return Ok(Flip::default()) };
+    if let Ok(random) = value.extract::<bool>() {
+        return Ok(if random { Flip::Random } else { Flip::None });
+    }
+    let name: String = value.extract()?;
+    name.parse().map_err(|error: Error| PyValueError::new_err(format!("flip: {error}")))
 }
 
 /// An event as JSON.

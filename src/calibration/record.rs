@@ -16,6 +16,7 @@ use crate::metrics::{
     ClassificationMetrics, DEFAULT_BINS, Interval, LabelledLogits, Reliability, ece_interval, share_interval,
 };
 use crate::score::{self, RowOutput, RowScores, Score};
+use crate::tta::Tta;
 
 /// Confidence level of all intervals.
 const LEVEL: f64 = 0.95;
@@ -35,11 +36,20 @@ pub struct CalibrationOptions {
     pub search: TemperatureSearch,
     /// Fixes the folds and the bootstrap.
     pub seed: u64,
+    /// What the rows' logits are averages of.
+    pub tta: Tta,
 }
 
 impl Default for CalibrationOptions {
     fn default() -> Self {
-        Self { alpha: 0.05, score: Score::default(), per_class: false, search: TemperatureSearch::default(), seed: 0 }
+        Self {
+            alpha: 0.05,
+            score: Score::default(),
+            per_class: false,
+            search: TemperatureSearch::default(),
+            seed: 0,
+            tta: Tta::None,
+        }
     }
 }
 
@@ -72,6 +82,9 @@ pub struct Calibration {
     pub cross_fitted: bool,
     /// The in-distribution score that the thresholds belong to. It is taken at temperature 1.
     pub score: Score,
+    /// What logits and features are averages of: those of the calibration rows, and those of every row that is scored.
+    #[serde(default, skip_serializing_if = "Tta::is_none")]
+    pub tta: Tta,
     /// Share of in-distribution rows that may be flagged.
     pub alpha: f64,
     /// Share of one half of the rows that is flagged by the thresholds of the other half, with its exact interval; none
@@ -208,6 +221,7 @@ impl Calibration {
             ece_after: ece(&scaled)?,
             cross_fitted,
             score: options.score,
+            tta: options.tta,
             alpha: options.alpha,
             false_alarm_rate: judged.false_alarm_rate(&halves, options, rows.classes())?,
             rows: rows.rows() as u64,

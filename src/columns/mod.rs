@@ -126,8 +126,8 @@ pub struct Columns {
 impl Columns {
     /// The columns of the stage's model, each name with `prefix` in front.
     ///
-    /// The schema's metadata get `dismax.model_digest`, `.temperature`, `.score` and `.alpha`, with the prefix before
-    /// the last word, so that scoring a dataset with a second model keeps what is known of the first.
+    /// The schema's metadata get `dismax.model_digest`, `.temperature`, `.score` and `.alpha`, where scores are averages
+    /// `.tta` too, with the prefix before the last word, so that scoring a dataset with a second model keeps what is known of the first.
     ///
     /// # Errors
     /// [`Error::NotCalibrated`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.
@@ -151,12 +151,17 @@ impl Columns {
             ("score", calibration.score.to_string()),
             (ALPHA_KEY, calibration.alpha.to_string()),
         ];
+        let averages = (!calibration.tta.is_none()).then(|| ("tta", calibration.tta.to_string()));
         Ok(Self {
             fields: fields.collect(),
             class_names: Arc::new(StringArray::from_iter_values(model.classes())),
             model: Arc::clone(model),
             calibration,
-            metadata: metadata.into_iter().map(|(name, value)| (metadata_key(prefix, name), value)).collect(),
+            metadata: metadata
+                .into_iter()
+                .chain(averages)
+                .map(|(name, value)| (metadata_key(prefix, name), value))
+                .collect(),
             prefix: prefix.to_owned(),
             sets: None,
         })

@@ -15,11 +15,12 @@ use super::config::FORMAT_VERSION;
 use super::config::ModelConfig;
 use super::contents::Contents;
 use super::features_file;
-use super::history::TrainingHistory;
+use super::history::{TrainingHistory, json_lines};
 use super::self_check::SelfCheck;
 use crate::calibration::Calibration;
 use crate::disk::{self, FolderKind, WholeFolder};
 use crate::error::{Error, Result};
+use crate::tta::Tta;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -31,10 +32,25 @@ const CARD: &str = "README.md";
 const HISTORY: &str = "training.json";
 const HISTORY_CSV: &str = "training.csv";
 const HISTORY_CHART: &str = "training.svg";
+const HISTORY_LINES: &str = "metrics.jsonl";
+const RECIPE: &str = "recipe.json";
 const DIGESTS: &str = "SHA256SUMS";
 /// Every file that is the bundle's own.
-const FILES: [&str; 11] =
-    [CONFIG, WEIGHTS, CALIBRATION, FEATURES, SELF_CHECK, METRICS, CARD, HISTORY, HISTORY_CSV, HISTORY_CHART, DIGESTS];
+const FILES: [&str; 13] = [
+    CONFIG,
+    WEIGHTS,
+    CALIBRATION,
+    FEATURES,
+    SELF_CHECK,
+    METRICS,
+    CARD,
+    HISTORY,
+    HISTORY_CSV,
+    HISTORY_CHART,
+    HISTORY_LINES,
+    RECIPE,
+    DIGESTS,
+];
 
 /// What the folder holds, and the digest over its files.
 pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
@@ -102,11 +118,17 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
             let chart = files.bytes(HISTORY_CHART)?.to_vec();
             let chart_svg =
                 String::from_utf8(chart).map_err(|error| Error::model(folder, format!("{HISTORY_CHART}: {error}")))?;
-            Some(TrainingHistory { epochs: files.json(HISTORY)?, chart_svg })
+            let recipe = files.contents.contains_key(RECIPE).then(|| files.json(RECIPE)).transpose()?;
+            Some(TrainingHistory { epochs: files.json(HISTORY)?, chart_svg, recipe })
         }
     };
     let weights = files.contents.remove(WEIGHTS).ok_or_else(|| files.missing(WEIGHTS))?;
-    let contents = Contents { config, weights: weights.into(), calibration, features, self_check, metrics, history };
+    let tta = calibration.as_ref().map_or(Tta::None, |calibration| calibration.tta);
+    if !tta.is_none() && config.input.images().is_none() {
+        return Err(Error::model(folder, format!("{CALIBRATION}: only images have mirror images; calibrate it again")));
+    }
+    let weights = weights.into();
+    let contents = Contents { config, weights, calibration, tta, features, self_check, metrics, history };
     Ok((contents, hex(&listing)))
 }
 
@@ -230,6 +252,10 @@ pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<Strin
     }
     if let Some(history) = &model.history {
         files.insert(HISTORY, json(&history.epochs)?);
+        files.insert(HISTORY_LINES, json_lines(&history.epochs)?.into_bytes());
+        if let Some(recipe) = &history.recipe {
+            files.insert(RECIPE, json(recipe)?);
+        }
         files.insert(HISTORY_CSV, history.to_csv().into_bytes());
         files.insert(HISTORY_CHART, history.chart_svg.clone().into_bytes());
     }

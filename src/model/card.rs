@@ -4,6 +4,7 @@ use minijinja::Environment;
 use serde_json::{Value, json};
 
 use super::contents::Contents;
+use super::history::TrainingHistory;
 use crate::calibration::{CalibrationScores, UnknownExamples};
 use crate::error::{Error, Result};
 
@@ -36,7 +37,7 @@ pub(super) fn render(model: &Contents) -> Result<String> {
         "calibration": calibration,
         "epochs": model.history.as_ref().map_or(0, |history| history.epochs.len()),
         "unknown": model.features.as_ref().and_then(|features| features.unknown()).map_or(0, UnknownExamples::len),
-        "last": model.history.as_ref().and_then(|history| history.epochs.last()),
+        "kept": model.history.as_ref().and_then(TrainingHistory::kept),
     });
     let template = environment.get_template("card").map_err(fault)?;
     let card = template.render(minijinja::value::Serde(context)).map_err(fault)?;

@@ -9,6 +9,7 @@ use super::config::ModelConfig;
 use super::history::TrainingHistory;
 use super::self_check::SelfCheck;
 use crate::calibration::{Calibration, FeatureStatistics};
+use crate::tta::Tta;
 
 /// Everything in the files of a bundle.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub(super) struct Contents {
     /// The safetensors file.
     pub weights: Arc<[u8]>,
     pub calibration: Option<Calibration>,
+    /// What its scorers average; a calibration's is the same.
+    pub tta: Tta,
     pub features: Option<Arc<FeatureStatistics>>,
     pub self_check: SelfCheck,
     pub metrics: BTreeMap<String, Value>,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// How a model was trained, epoch by epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingHistory {
@@ -9,6 +11,17 @@ pub struct TrainingHistory {
     pub epochs: Vec<EpochRecord>,
     /// A chart of them as SVG, drawn by the trainer.
     pub chart_svg: String,
+    /// The recipe that it followed, every option of it; none where an earlier release trained.
+    pub recipe: Option<serde_json::Value>,
+}
+
+/// The epochs, one JSON object a line.
+///
+/// # Errors
+/// [`Error::Internal`] if JSON cannot be made of them.
+pub fn json_lines(epochs: &[EpochRecord]) -> Result<String> {
+    let fault = |error: serde_json::Error| Error::Internal(format!("epochs as JSON: {error}"));
+    epochs.iter().map(|record| Ok(serde_json::to_string(record).map_err(fault)? + "\n")).collect()
 }
 
 /// Figures of one epoch.
@@ -32,6 +45,9 @@ pub struct EpochRecord {
     pub validation_nll: f64,
     /// Share of the validation rows classified correctly, in `[0, 1]`.
     pub validation_accuracy: f64,
+    /// Share of the rows classified correctly, in `[0, 1]`, by which the best epoch is chosen; none where none is chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection_accuracy: Option<f64>,
     /// Training images per second.
     pub images_per_second: f64,
     /// Length of the epoch in seconds, validation included.
@@ -52,11 +68,21 @@ mod finite_or_null {
 }
 
 impl TrainingHistory {
+    /// The epoch whose weights the model has: the one with the highest selection accuracy, the latest of equal ones, and
+    /// the last one where none was selected.
+    pub fn kept(&self) -> Option<&EpochRecord> {
+        let by_selection = |one: &&EpochRecord, other: &&EpochRecord| {
+            let accuracy = |record: &EpochRecord| record.selection_accuracy.unwrap_or(0.0);
+            accuracy(one).total_cmp(&accuracy(other))
+        };
+        self.epochs.iter().max_by(by_selection)
+    }
+
     /// The epochs as comma-separated values with a header line.
     pub fn to_csv(&self) -> String {
         let mut csv = String::from(
             "epoch,learning_rate,train_objective,train_nll,train_accuracy,validation_nll,validation_accuracy,\
-             images_per_second,seconds\n",
+             images_per_second,seconds,selection_accuracy\n",
         );
         for record in &self.epochs {
             let EpochRecord {
@@ -67,12 +93,14 @@ impl TrainingHistory {
                 train_accuracy,
                 validation_nll,
                 validation_accuracy,
+                selection_accuracy,
                 images_per_second,
                 seconds,
             } = record;
+            let selection = selection_accuracy.map_or(String::new(), |accuracy| format!("{accuracy:.6}"));
             csv.push_str(&format!(
                 "{epoch},{learning_rate:.8},{train_objective:.6},{train_nll:.6},{train_accuracy:.6},{validation_nll:.6},\
-                 {validation_accuracy:.6},{images_per_second:.1},{seconds:.2}\n"
+                 {validation_accuracy:.6},{images_per_second:.1},{seconds:.2},{selection}\n"
             ));
         }
         csv
@@ -93,6 +121,7 @@ mod tests {
             train_accuracy: 0.5,
             validation_nll: f64::NAN,
             validation_accuracy: 0.25,
+            selection_accuracy: None,
             images_per_second: 100.0,
             seconds: 1.0,
         };
@@ -100,7 +129,7 @@ mod tests {
         let read: Vec<EpochRecord> = serde_json::from_str(&json).unwrap();
         assert!(read[0].validation_nll.is_nan() && read[0].train_nll.is_nan());
         assert_eq!((read[0].epoch, read[0].validation_accuracy), (1, 0.25));
-        let history = TrainingHistory { epochs: read, chart_svg: String::new() };
-        assert!(history.to_csv().ends_with("1,0.10000000,2.000000,NaN,0.500000,NaN,0.250000,100.0,1.00\n"));
+        let history = TrainingHistory { epochs: read, chart_svg: String::new(), recipe: None };
+        assert!(history.to_csv().ends_with("1,0.10000000,2.000000,NaN,0.500000,NaN,0.250000,100.0,1.00,\n"));
     }
 }

@@ -10,6 +10,8 @@
 //! | `metrics.json` | figures measured on held-out rows |
 //! | `README.md` | model card |
 //! | `training.json`, `training.csv`, `training.svg` | epochs of the training, where this crate trained the model |
+//! | `metrics.jsonl` | the same epochs, one a line |
+//! | `recipe.json` | the recipe of the training, every option of it |
 //! | `SHA256SUMS` | digests of all of them, as `sha256sum --check` reads them |
 
 mod bundle;
@@ -40,6 +42,8 @@ pub use self::checkpoint::read_checkpoint;
 pub use self::config::FORMAT_VERSION;
 pub use self::config::ModelConfig;
 use self::contents::Contents;
+#[doc(hidden)]
+pub use self::history::json_lines;
 pub use self::history::{EpochRecord, TrainingHistory};
 #[doc(hidden)]
 pub use self::input::MOST_DIMENSIONS;
@@ -54,6 +58,7 @@ use crate::embedding::EmbeddingScorer;
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
 use crate::network::{Network, Scorer};
+use crate::tta::Tta;
 
 /// A model in memory. It holds no tensors, so threads can share it; each builds its own network from it.
 #[derive(Clone)]
@@ -101,7 +106,8 @@ impl Model {
     fn new(config: ModelConfig, weights: Vec<u8>, self_check: SelfCheck, history: Option<TrainingHistory>) -> Self {
         let weights = weights.into();
         let metrics = BTreeMap::new();
-        let contents = Contents { config, weights, calibration: None, features: None, self_check, metrics, history };
+        let (calibration, features, tta) = (None, None, Tta::None);
+        let contents = Contents { config, weights, calibration, tta, features, self_check, metrics, history };
         Self { contents, digest: String::new(), path: PathBuf::new() }
     }
 
@@ -199,6 +205,27 @@ impl Model {
         self.contents.calibration.as_ref().ok_or_else(|| Error::NotCalibrated { path: self.path.clone() })
     }
 
+    /// What its scorers average.
+    pub fn tta(&self) -> Tta {
+        self.contents.tta
+    }
+
+    /// Makes scorers average from here on as `tta` says. Where that is something new, calibration and feature statistics,
+    /// which come from other averages, are forgotten: score its rows and calibrate afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for mirror images of embeddings.
+    pub fn set_tta(&mut self, tta: Tta) -> Result<()> {
+        if !tta.is_none() && self.input().images().is_none() {
+            return Err(Error::Config("the model scores embeddings, which have no mirror images".into()));
+        }
+        if tta != self.contents.tta {
+            (self.contents.calibration, self.contents.features) = (None, None);
+            self.contents.tta = tta;
+        }
+        Ok(())
+    }
+
     /// Calibrates on held-out rows; `source` says in words where they come from. The bundle on disk stays as it is
     /// until [`Model::write`].
     ///
@@ -206,7 +233,8 @@ impl Model {
     /// features gives to the rows, in their order.
     ///
     /// # Errors
-    /// As [`Calibration::fit`] and [`Model::feature_score`]; [`Error::Config`] for logits of another number of classes.
+    /// As [`Calibration::fit`] and [`Model::feature_score`]; [`Error::Config`] for logits of another number of classes, or
+    /// averaged in another way than [`Model::tta`].
     pub fn calibrate(
         &mut self,
         rows: &LabelledLogits,
@@ -217,6 +245,11 @@ impl Model {
         if rows.classes() != self.classes().len() {
             let (theirs, ours) = (rows.classes(), self.classes().len());
             return Err(Error::Config(format!("the logits are of {theirs} classes, the model has {ours}")));
+        }
+        if options.tta != self.tta() {
+            let (theirs, ours) = (options.tta, self.tta());
+            let message = format!("a calibration for averages `{theirs}`, but the model scores with `{ours}`");
+            return Err(Error::Config(message));
         }
         let score = self.feature_score(options.score)?;
         let given = score.as_ref().zip(features.as_ref().and_then(|features| features.scores));
@@ -278,7 +311,7 @@ impl Model {
         };
         on_device(device, || {
             let networks = kinds_on(device).iter().map(|&kind| Ok((network()?, kind))).collect::<Result<Vec<_>>>()?;
-            Scorer::with_kinds(networks, &images.preprocessing)
+            Ok(Scorer::with_kinds(networks, &images.preprocessing)?.with_tta(self.tta()))
         })
     }
 

@@ -123,7 +123,8 @@ impl Head {
     }
 }
 
-fn normalise(rows: &Tensor) -> Result<Tensor> {
+/// Rows `[N, D]` at length 1.
+pub fn normalise(rows: &Tensor) -> Result<Tensor> {
     let norms = rows.f_norm_scalaropt_dim(2.0, [1i64].as_slice(), true)?.f_clamp_min(MIN_NORM)?;
     Ok(rows.f_div(&norms)?)
 }

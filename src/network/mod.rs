@@ -10,6 +10,7 @@ mod fused;
 mod head;
 mod input;
 mod layers;
+mod mirror;
 mod resnet;
 mod scorer;
 mod values;
@@ -21,9 +22,9 @@ mod winograd;
 use tch::{Device, Kind, Tensor};
 
 pub use self::architecture::Architecture;
-#[doc(hidden)]
-pub use self::head::Head;
 pub use self::head::HeadKind;
+#[doc(hidden)]
+pub use self::head::{Head, normalise};
 #[doc(hidden)]
 pub use self::input::Normalizer;
 use self::resnet::Plan;
@@ -123,15 +124,24 @@ impl Network {
         self.head.logits(&self.features(images, training)?)
     }
 
-    /// A step of training: logits `[B, C]` of normalised images `[B, 3, H, W]` f32, what `objective` makes of them, and
-    /// its gradient with respect to all trainable weights, in the order of [`Weights::trainable`].
+    /// A step of training on normalised images `[B, 3, H, W]` f32: the logits `[B, C]` and the objective that `objective`
+    /// makes of the head and the features `[B, D]`, and the objective's gradient with respect to all trainable weights, in
+    /// the order of [`Weights::trainable`].
     ///
     /// # Errors
     /// Whatever libtorch refuses, and what `objective` does.
-    pub fn gradients(&self, images: &Tensor, objective: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Gradients> {
+    pub fn gradients(
+        &self,
+        images: &Tensor,
+        objective: impl FnOnce(&Head, &Tensor) -> Result<(Tensor, Tensor)>,
+    ) -> Result<Gradients> {
         match &self.backbone {
             Backbone::Residual(network) if backprop::suits(images) => self.written_out(network, images, objective),
-            _ => Self::autograd(&self.weights.trainable(), self.logits(images, true)?, objective),
+            _ => {
+                let (logits, objective) = objective(&self.head, &self.features(images, true)?)?;
+                let gradients = Tensor::f_run_backward(&[&objective], &self.weights.trainable(), false, false)?;
+                Ok(Gradients { logits, objective, gradients })
+            }
         }
     }
 
@@ -139,29 +149,19 @@ impl Network {
         &self,
         network: &resnet::ResNet,
         images: &Tensor,
-        objective: impl FnOnce(&Tensor) -> Result<Tensor>,
+        objective: impl FnOnce(&Head, &Tensor) -> Result<(Tensor, Tensor)>,
     ) -> Result<Gradients> {
         let (features, tape) = backprop::forward(network, images)?;
         let features = features.f_set_requires_grad(true)?;
         // The head is built after the backbone: its weights come last.
         let head = self.head.parameters();
         let wanted: Vec<Tensor> = [&features].into_iter().chain(head).map(Tensor::shallow_clone).collect();
-        let Gradients { logits, objective, gradients } =
-            Self::autograd(&wanted, self.head.logits(&features)?, objective)?;
+        let (logits, objective) = objective(&self.head, &features)?;
+        let gradients = Tensor::f_run_backward(&[&objective], &wanted, false, false)?;
         let (of_features, of_head) =
             gradients.split_first().ok_or_else(|| Error::Internal("features without gradient".into()))?;
         let mut gradients = backprop::backward(network, tape, of_features)?;
         gradients.extend(of_head.iter().map(Tensor::shallow_clone));
-        Ok(Gradients { logits, objective, gradients })
-    }
-
-    fn autograd(
-        wanted: &[Tensor],
-        logits: Tensor,
-        objective: impl FnOnce(&Tensor) -> Result<Tensor>,
-    ) -> Result<Gradients> {
-        let objective = objective(&logits)?;
-        let gradients = Tensor::f_run_backward(&[&objective], wanted, false, false)?;
         Ok(Gradients { logits, objective, gradients })
     }
 

@@ -2,9 +2,11 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::mirror::averaged;
 use super::{Network, Normalizer, ScoringNetwork};
 use crate::error::{Error, Result};
 use crate::image::Preprocessing;
+use crate::tta::Tta;
 
 /// Turns batches of preprocessed u8 images into logits.
 #[derive(Debug)]
@@ -14,6 +16,7 @@ pub struct Scorer {
     wider: Option<ScoringNetwork>,
     normalizer: Normalizer,
     size: (u32, u32),
+    tta: Tta,
 }
 
 impl Scorer {
@@ -41,13 +44,18 @@ impl Scorer {
         let wider = networks.next().map(|(network, kind)| network.for_scoring(kind)).transpose()?;
         let normalizer = Normalizer::try_new(preprocessing.mean, preprocessing.std, device)?;
         let size = (preprocessing.height, preprocessing.width);
-        Ok(Self { network: network.for_scoring(kind)?, wider, normalizer, size })
+        Ok(Self { network: network.for_scoring(kind)?, wider, normalizer, size, tta: Tta::None })
+    }
+
+    /// The same with values that are averaged as `tta` says.
+    pub fn with_tta(self, tta: Tta) -> Self {
+        Self { tta, ..self }
     }
 
     /// The wider network as a scorer of its own, for another thread; this one then gives what it gives.
     pub fn take_wider(&mut self) -> Option<Self> {
         let network = self.wider.take()?;
-        Some(Self { network, wider: None, normalizer: self.normalizer.share(), size: self.size })
+        Some(Self { network, wider: None, normalizer: self.normalizer.share(), size: self.size, tta: self.tta })
     }
 
     /// Computes every convolution and what follows it apart, where a device has chosen to do both at once.
@@ -63,6 +71,7 @@ impl Scorer {
             wider: self.wider.as_ref().map(ScoringNetwork::share),
             normalizer: self.normalizer.share(),
             size: self.size,
+            tta: self.tta,
         }
     }
 
@@ -71,16 +80,17 @@ impl Scorer {
         self.network.kind() != Kind::Float
     }
 
-    /// Logits `[B, C]`, row-major, before temperature, of images `[B, H, W, 3]` u8. Not finite where the network's
-    /// values are not.
+    /// Logits `[B, C]`, row-major, before temperature, of images `[B, H, W, 3]` u8 as they are, never averaged. Not finite
+    /// where the network's values are not.
     ///
     /// # Errors
     /// [`Error::Internal`] for a buffer that is not a whole number of images; whatever libtorch refuses.
     pub fn logits(&self, pixels: &[u8]) -> Result<Vec<f32>> {
-        self.values_of(&Tensor::f_from_slice(pixels)?, false)
+        self.compute(&Tensor::f_from_slice(pixels)?, false, Tta::None)
     }
 
-    /// The same with the pooled features of all stages behind each row's logits where they are wanted: `[B, C + F]`.
+    /// The same, averaged where that was asked for, with the pooled features of all stages behind each row's logits where
+    /// they are wanted: `[B, C + F]`.
     ///
     /// # Errors
     /// As [`Scorer::logits`].
@@ -98,12 +108,16 @@ impl Scorer {
     /// # Errors
     /// As [`Scorer::logits`].
     pub fn values_of(&self, pixels: &Tensor, with_features: bool) -> Result<Vec<f32>> {
+        self.compute(pixels, with_features, self.tta)
+    }
+
+    fn compute(&self, pixels: &Tensor, with_features: bool, tta: Tta) -> Result<Vec<f32>> {
         tch::no_grad(|| {
             let images = self.images(pixels)?;
-            let values = to_host(&values(&self.network, &images, with_features)?)?;
+            let values = to_host(&values(&self.network, &images, with_features, tta)?)?;
             match &self.wider {
                 Some(wider) if values.iter().any(|value| !value.is_finite()) => {
-                    to_host(&self::values(wider, &images, with_features)?)
+                    to_host(&self::values(wider, &images, with_features, tta)?)
                 }
                 _ => Ok(values),
             }
@@ -116,7 +130,7 @@ impl Scorer {
     /// # Errors
     /// As [`Scorer::logits`].
     pub fn values_on_device(&self, pixels: &Tensor, with_features: bool) -> Result<Tensor> {
-        tch::no_grad(|| values(&self.network, &self.images(pixels)?, with_features))
+        tch::no_grad(|| values(&self.network, &self.images(pixels)?, with_features, self.tta))
     }
 
     fn images(&self, pixels: &Tensor) -> Result<Tensor> {
@@ -129,8 +143,14 @@ impl Scorer {
     }
 }
 
-fn values(network: &ScoringNetwork, images: &Tensor, with_features: bool) -> Result<Tensor> {
-    if with_features { network.logits_and_features(images) } else { network.logits(images) }
+fn values(network: &ScoringNetwork, images: &Tensor, with_features: bool, tta: Tta) -> Result<Tensor> {
+    averaged(
+        images,
+        tta,
+        |images| {
+            if with_features { network.logits_and_features(images) } else { network.logits(images) }
+        },
+    )
 }
 
 fn to_host(values: &Tensor) -> Result<Vec<f32>> {
@@ -142,6 +162,30 @@ fn to_host(values: &Tensor) -> Result<Vec<f32>> {
 mod tests {
     use super::super::{Architecture, HeadKind};
     use super::*;
+
+    #[test]
+    fn a_mirror_average_is_that_of_both_and_the_same_for_both() {
+        let preprocessing = Preprocessing::new(8, 10);
+        for architecture in [Architecture::Resnet20, Architecture::DensenetBc100] {
+            let network = || Network::try_new(architecture, HeadKind::Dismax, 3, Device::Cpu, 1).unwrap();
+            let plain = Scorer::try_new(network(), &preprocessing).unwrap();
+            let averaged = Scorer::try_new(network(), &preprocessing).unwrap().with_tta(Tta::Flip).share();
+            let pixels: Vec<u8> = (0..2 * preprocessing.image_bytes()).map(|at| (at * 37 % 251) as u8).collect();
+            let mirrored: Vec<u8> =
+                pixels.chunks_exact(30).flat_map(|row| row.chunks_exact(3).rev().flatten().copied()).collect();
+            let values = |scorer: &Scorer, pixels: &[u8]| scorer.values(pixels, true).unwrap();
+            let (one, other) = (values(&plain, &pixels), values(&plain, &mirrored));
+            let both = values(&averaged, &pixels);
+            for (average, (one, other)) in both.iter().zip(one.iter().zip(&other)) {
+                assert!((average - (one + other) / 2.0).abs() < 1e-4, "{architecture}: {average} {one} {other}");
+            }
+            for (average, turned) in both.iter().zip(values(&averaged, &mirrored)) {
+                assert!((average - turned).abs() < 1e-4, "{architecture}: {average} {turned}");
+            }
+            // A self-check looks at the network alone.
+            assert_eq!(plain.logits(&pixels).unwrap(), averaged.logits(&pixels).unwrap());
+        }
+    }
 
     #[test]
     fn features_stand_behind_the_logits_stage_by_stage() {

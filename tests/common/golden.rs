@@ -1,5 +1,5 @@
-//! Reads `tests/golden/{golden,imagenet}.safetensors` and `golden.json`. A missing entry is a broken test, so it panics with the entry's
-//! name.
+//! Reads `tests/golden/{golden,imagenet}.safetensors`, `golden.json` and `training.json`. A missing entry is a broken test,
+//! so it panics with the entry's name.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -9,8 +9,9 @@ use serde_json::Value;
 
 static TENSORS: LazyLock<Vec<u8>> = LazyLock::new(|| std::fs::read(path("golden.safetensors")).expect("readable"));
 static IMAGENET: LazyLock<Vec<u8>> = LazyLock::new(|| std::fs::read(path("imagenet.safetensors")).expect("readable"));
-static JSON: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_slice(&std::fs::read(path("golden.json")).expect("readable")).expect("golden.json is JSON")
+static JSON: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let read = |file| serde_json::from_slice(&std::fs::read(path(file)).expect("readable")).expect("the file is JSON");
+    ["golden.json", "training.json"].map(read).into()
 });
 
 /// A file under `tests/golden`.
@@ -48,9 +49,9 @@ pub fn i64s(name: &str) -> (Vec<usize>, Vec<i64>) {
     (shape, data.as_chunks().0.iter().map(|raw| i64::from_le_bytes(*raw)).collect())
 }
 
-/// An entry of `golden.json` by its top-level name, for example `net.resnet34.state_dict`.
+/// An entry of `golden.json` or `training.json` by its top-level name, for example `net.resnet34.state_dict`.
 pub fn json(name: &str) -> &'static Value {
-    JSON.get(name).unwrap_or_else(|| panic!("golden.json has no {name}"))
+    JSON.iter().find_map(|file| file.get(name)).unwrap_or_else(|| panic!("golden.json has no {name}"))
 }
 
 /// A number of `golden.json`.

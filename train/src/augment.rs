@@ -7,29 +7,35 @@ use serde::{Deserialize, Serialize};
 
 use dismax::error::{Error, Result};
 
+use super::flip::Flip;
+use super::padding::Padding;
+
 /// What is done to a training image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Augmentation {
     /// Nothing: the image must already have the network's size.
     None,
-    /// A crop of the network's size after `padding` black pixels were added on every side; half of them mirrored if
-    /// `flip`. The reference's for CIFAR: padding 4, flip.
+    /// A crop of the network's size after `padding` pixels were added on every side. The reference's for CIFAR: padding 4
+    /// of black pixels, random flips.
     Crop {
         /// Pixels added on every side.
         padding: u32,
-        /// Whether half of the images are mirrored left to right.
-        flip: bool,
+        /// Which images are mirrored left to right.
+        flip: Flip,
+        /// What the added pixels are.
+        #[serde(default)]
+        fill: Padding,
     },
-    /// A crop of 8 to 100 % of the area with an aspect ratio of 3/4 to 4/3, resized, half of them mirrored if `flip`:
-    /// ImageNet's (Szegedy et al., arXiv 1409.4842).
+    /// A crop of 8 to 100 % of the area with an aspect ratio of 3/4 to 4/3, resized: ImageNet's (Szegedy et al., arXiv
+    /// 1409.4842).
     ResizedCrop {
-        /// Whether half of the images are mirrored left to right.
-        flip: bool,
+        /// Which images are mirrored left to right.
+        flip: Flip,
     },
 }
 
-/// The part of an image that becomes the network's input, black where it reaches beyond.
+/// The part of an image that becomes the network's input; it may reach beyond it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Window {
     /// Row of the image at which it begins.
@@ -41,11 +47,19 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of an image with `padding` pixels around it, mirrored in half of the draws if `flip`.
-    fn draw(padding: u32, flip: bool, rng: &mut impl Rng) -> Self {
+    /// A window of an image with `padding` pixels around it. `turn` is an alternation's.
+    fn draw(padding: u32, flip: Flip, turn: bool, rng: &mut impl Rng) -> Self {
         let mut offset = || rng.random_range(0..=2 * i64::from(padding)) - i64::from(padding);
         let (top, left) = (offset(), offset());
-        Self { top, left, flip: flip && rng.random::<bool>() }
+        Self { top, left, flip: is_mirrored(flip, turn, rng) }
+    }
+}
+
+fn is_mirrored(flip: Flip, turn: bool, rng: &mut impl Rng) -> bool {
+    match flip {
+        Flip::None => false,
+        Flip::Random => rng.random(),
+        Flip::Alternating => turn,
     }
 }
 
@@ -55,11 +69,24 @@ impl Augmentation {
         !matches!(self, Self::ResizedCrop { .. })
     }
 
-    /// Draws the next window; none where images are resized as well.
-    pub fn window(self, rng: &mut impl Rng) -> Option<Window> {
+    /// Which images are mirrored.
+    pub fn flip(self) -> Flip {
+        match self {
+            Self::None => Flip::None,
+            Self::Crop { flip, .. } | Self::ResizedCrop { flip } => flip,
+        }
+    }
+
+    /// What windows show where they reach beyond the image.
+    pub fn fill(self) -> Padding {
+        if let Self::Crop { fill, .. } = self { fill } else { Padding::Black }
+    }
+
+    /// Draws the next window; none where images are resized as well. `turn` is what [`Flip::is_turn`] says of the image.
+    pub fn window(self, turn: bool, rng: &mut impl Rng) -> Option<Window> {
         match self {
             Self::None => Some(Window::default()),
-            Self::Crop { padding, flip } => Some(Window::draw(padding, flip, rng)),
+            Self::Crop { padding, flip, .. } => Some(Window::draw(padding, flip, turn, rng)),
             Self::ResizedCrop { .. } => None,
         }
     }
@@ -81,11 +108,12 @@ impl Augmenter {
         Self { augmentation, source: size(source), target: size(target), resizer: Resizer::new() }
     }
 
-    /// Writes a changed copy of `image` (`[H, W, 3]` of the source size) to `out` (of the target size).
+    /// Writes a changed copy of `image` (`[H, W, 3]` of the source size) to `out` (of the target size). `turn` is what
+    /// [`Flip::is_turn`] says of the image.
     ///
     /// # Errors
     /// [`Error::Internal`] if a buffer has another size than announced.
-    pub fn apply(&mut self, image: &[u8], rng: &mut impl Rng, out: &mut [u8]) -> Result<()> {
+    pub fn apply(&mut self, image: &[u8], turn: bool, rng: &mut impl Rng, out: &mut [u8]) -> Result<()> {
         let (height, width) = self.target;
         if image.len() != self.source.0 * self.source.1 * 3 || out.len() != height * width * 3 {
             return Err(Error::Internal("an image in training has another size than announced".into()));
@@ -95,14 +123,17 @@ impl Augmenter {
                 self.crop(image, Window::default(), out);
                 false
             }
-            Augmentation::Crop { padding, flip } => {
-                let window = Window::draw(padding, flip, rng);
-                self.crop(image, window, out);
+            Augmentation::Crop { padding, flip, fill } => {
+                let window = Window::draw(padding, flip, turn, rng);
+                match fill {
+                    Padding::Black => self.crop(image, window, out),
+                    Padding::Reflect => self.reflected_crop(image, window, out),
+                }
                 window.flip
             }
             Augmentation::ResizedCrop { flip } => {
                 self.resized_crop(image, rng, out)?;
-                flip && rng.random::<bool>()
+                is_mirrored(flip, turn, rng)
             }
         };
         if flip {
@@ -123,6 +154,18 @@ impl Augmenter {
             if from < to {
                 let source = &image[((y * width + from) * 3) as usize..((y * width + to) * 3) as usize];
                 row[((from - dx) * 3) as usize..][..source.len()].copy_from_slice(source);
+            }
+        }
+    }
+
+    /// The same with the image mirrored at its edges.
+    fn reflected_crop(&self, image: &[u8], Window { top, left, .. }: Window, out: &mut [u8]) {
+        let (height, width) = (self.source.0 as i64, self.source.1 as i64);
+        let seen = |at, length| Padding::Reflect.source(at, length).expect("a reflection is seen everywhere") as usize;
+        for (y, row) in (top..).zip(out.chunks_exact_mut(self.target.1 * 3)) {
+            let source = &image[seen(y, height) * self.source.1 * 3..][..self.source.1 * 3];
+            for (x, pixel) in (left..).zip(row.chunks_exact_mut(3)) {
+                pixel.copy_from_slice(&source[seen(x, width) * 3..][..3]);
             }
         }
     }
@@ -173,18 +216,19 @@ mod tests {
     fn none_copies() {
         let mut out = vec![0; 60];
         let mut augmenter = Augmenter::new(Augmentation::None, (5, 4), (5, 4));
-        augmenter.apply(&image(), &mut ChaCha8Rng::seed_from_u64(1), &mut out).unwrap();
+        augmenter.apply(&image(), false, &mut ChaCha8Rng::seed_from_u64(1), &mut out).unwrap();
         assert_eq!(out, image());
     }
 
     #[test]
     fn crops_are_windows_of_the_padded_image() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut augmenter = Augmenter::new(Augmentation::Crop { padding: 2, flip: true }, (5, 4), (5, 4));
+        let mut augmenter =
+            Augmenter::new(Augmentation::Crop { padding: 2, flip: Flip::Random, fill: Padding::Black }, (5, 4), (5, 4));
         let mut seen = std::collections::HashSet::new();
         for _ in 0..500 {
             let mut out = vec![0; 60];
-            augmenter.apply(&image(), &mut rng, &mut out).unwrap();
+            augmenter.apply(&image(), false, &mut rng, &mut out).unwrap();
             // Neighbours inside the image differ by one column, mirrored or not, and padding is black.
             for row in out.chunks_exact(12) {
                 for pair in row.chunks_exact(3).collect::<Vec<_>>().windows(2) {
@@ -202,12 +246,36 @@ mod tests {
     }
 
     #[test]
+    fn reflections_show_no_black_and_an_alternation_mirrors_when_it_is_its_turn() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let augmentation = Augmentation::Crop { padding: 2, flip: Flip::Alternating, fill: Padding::Reflect };
+        let mut augmenter = Augmenter::new(augmentation, (5, 4), (5, 4));
+        for turn in [false, true] {
+            for _ in 0..200 {
+                let mut again = rng.clone();
+                let mut out = vec![0; 60];
+                augmenter.apply(&image(), turn, &mut rng, &mut out).unwrap();
+                let Window { top, left, flip } = augmentation.window(turn, &mut again).unwrap();
+                assert_eq!(flip, turn);
+                let expected: Vec<u8> = (top..top + 5)
+                    .flat_map(|y| (0..4).map(move |x| (y, if flip { left + 3 - x } else { left + x })))
+                    .flat_map(|(y, x)| {
+                        let seen = |at, length| Padding::Reflect.source(at, length).unwrap() as u8 + 1;
+                        [seen(y, 5), seen(x, 4), 9]
+                    })
+                    .collect();
+                assert_eq!(out, expected);
+            }
+        }
+    }
+
+    #[test]
     fn resized_crops_stay_within_the_image() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut augmenter = Augmenter::new(Augmentation::ResizedCrop { flip: true }, (5, 4), (3, 3));
+        let mut augmenter = Augmenter::new(Augmentation::ResizedCrop { flip: Flip::Random }, (5, 4), (3, 3));
         for _ in 0..200 {
             let mut out = vec![0; 27];
-            augmenter.apply(&image(), &mut rng, &mut out).unwrap();
+            augmenter.apply(&image(), false, &mut rng, &mut out).unwrap();
             assert!(out.chunks_exact(3).all(|pixel| pixel[2] == 9 && (1..=5).contains(&pixel[0])));
         }
     }
@@ -215,6 +283,6 @@ mod tests {
     #[test]
     fn a_wrong_size_is_an_error() {
         let mut augmenter = Augmenter::new(Augmentation::None, (5, 4), (5, 4));
-        assert!(augmenter.apply(&[0; 3], &mut ChaCha8Rng::seed_from_u64(1), &mut [0; 60]).is_err());
+        assert!(augmenter.apply(&[0; 3], false, &mut ChaCha8Rng::seed_from_u64(1), &mut [0; 60]).is_err());
     }
 }

@@ -13,6 +13,7 @@ use tch::Tensor;
 
 use super::error::TrainError;
 use super::options::TrainOptions;
+use super::snapshot::Snapshot;
 use dismax::disk::WholeFile;
 use dismax::error::{Error, Result};
 use dismax::model::EpochRecord;
@@ -40,6 +41,9 @@ pub struct TrainingData {
     pub train_rows: usize,
     /// Rows held out.
     pub held_out_rows: usize,
+    /// Rows that the best epoch is chosen by.
+    #[serde(default)]
+    pub selection_rows: usize,
     /// SHA-256 of all labels of the training files in order.
     pub labels: String,
     /// Where the held-out rows come from, in words.
@@ -97,7 +101,16 @@ pub struct Checkpoint {
     pub momentum: Vec<f32>,
     /// Running statistics `[Q]`.
     pub buffers: Vec<f32>,
+    /// Weights of the best epoch so far, where the best is kept.
+    pub best: Option<Snapshot>,
+    /// Averaged weights, where they are averaged.
+    pub average: Option<Snapshot>,
 }
+
+/// Names of the tensors of [`Checkpoint::best`].
+const BEST: [&str; 2] = ["best.parameters", "best.buffers"];
+/// Names of the tensors of [`Checkpoint::average`].
+const AVERAGE: [&str; 2] = ["average.parameters", "average.buffers"];
 
 impl Checkpoint {
     /// Writes the file beside `path`, syncs it and renames it over `path`.
@@ -105,7 +118,12 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Io`] if that fails; the old file is then still whole.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let parts = [("parameters", &self.parameters), ("momentum", &self.momentum), ("buffers", &self.buffers)];
+        let mut parts =
+            vec![("parameters", &self.parameters), ("momentum", &self.momentum), ("buffers", &self.buffers)];
+        for (names, snapshot) in [(BEST, &self.best), (AVERAGE, &self.average)] {
+            let values = snapshot.iter().flat_map(|snapshot| [&snapshot.parameters, &snapshot.buffers]);
+            parts.extend(names.into_iter().zip(values));
+        }
         let bytes: Vec<(&str, Vec<u8>)> = parts
             .into_iter()
             .map(|(name, values)| (name, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
@@ -139,11 +157,17 @@ impl Checkpoint {
             let (numbers, _) = view.data().as_chunks::<4>();
             Ok(numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
         };
+        let snapshot = |[parameters, buffers]: [&str; 2]| match tensors.names().contains(&parameters) {
+            true => Ok::<_, Error>(Some(Snapshot { parameters: values(parameters)?, buffers: values(buffers)? })),
+            false => Ok(None),
+        };
         Ok(Self {
             state,
             parameters: values("parameters")?,
             momentum: values("momentum")?,
             buffers: values("buffers")?,
+            best: snapshot(BEST)?,
+            average: snapshot(AVERAGE)?,
         })
     }
 }
@@ -201,7 +225,8 @@ pub(super) fn to_host(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(Vec::<f32>::try_from(&tensor.f_reshape([-1])?.f_to_device(tch::Device::Cpu)?)?)
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file beside `path`, syncs it and renames it over `path`.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |error| Error::io(path, error);
     let file = WholeFile::create(path, true).map_err(fail)?;
     file.writer().and_then(|mut writer| writer.write_all(bytes)).map_err(fail)?;

@@ -8,6 +8,7 @@ use dismax::run::{Progress, Run};
 use super::data::LabelledImages;
 use super::decode::Decoder;
 use super::error::TrainError;
+use super::row_use::RowUse;
 use super::statistics::Statistics;
 
 /// Rows that cannot be used: no label or no usable image.
@@ -29,11 +30,12 @@ impl LeftOut {
 /// Collects the images of a dataset in one pass over it.
 pub(super) struct ImageCollector<'a> {
     labels: &'a RowLabels,
-    is_held_out: &'a [bool],
-    /// Whether training images are kept; held-out images always are.
+    uses: &'a [RowUse],
+    /// Whether training images are kept; the others always are.
     keep_training: bool,
     pub(super) training: LabelledImages,
     pub(super) held_out: LabelledImages,
+    pub(super) selection: LabelledImages,
     /// Class of each row that is trained on.
     pub(super) training_classes: Vec<Option<u32>>,
     pub(super) statistics: Statistics,
@@ -41,22 +43,18 @@ pub(super) struct ImageCollector<'a> {
 }
 
 impl<'a> ImageCollector<'a> {
-    /// `is_held_out` has an entry for each of the `labels`. Without `keep_training` the pixels of training rows are
+    /// `uses` has an entry for each of the `labels`. Without `keep_training` the pixels of training rows are
     /// only counted in the statistics.
-    pub(super) fn new(
-        labels: &'a RowLabels,
-        stored: &Preprocessing,
-        is_held_out: &'a [bool],
-        keep_training: bool,
-    ) -> Self {
-        let held_out = is_held_out.iter().filter(|&&held_out| held_out).count();
-        let training = if keep_training { is_held_out.len() - held_out } else { 0 };
+    pub(super) fn new(labels: &'a RowLabels, stored: &Preprocessing, uses: &'a [RowUse], keep_training: bool) -> Self {
+        let of = |wanted: RowUse| uses.iter().filter(|used| **used == wanted).count();
+        let room = |images: usize| LabelledImages::with_capacity(images, stored.height, stored.width);
         Self {
             labels,
-            is_held_out,
+            uses,
             keep_training,
-            training: LabelledImages::with_capacity(training, stored.height, stored.width),
-            held_out: LabelledImages::with_capacity(held_out, stored.height, stored.width),
+            training: room(if keep_training { of(RowUse::Train) } else { 0 }),
+            held_out: room(of(RowUse::HeldOut)),
+            selection: room(of(RowUse::Select)),
             training_classes: vec![None; labels.classes.len()],
             statistics: Statistics::default(),
             left_out: LeftOut::default(),
@@ -98,14 +96,16 @@ impl<'a> ImageCollector<'a> {
                 return Ok(());
             }
         };
-        if self.is_held_out[row] {
-            self.held_out.push(&pixels, class);
-            return Ok(());
-        }
-        self.training_classes[row] = Some(class);
-        self.statistics.add(&pixels);
-        if self.keep_training {
-            self.training.push(&pixels, class);
+        match self.uses[row] {
+            RowUse::HeldOut => self.held_out.push(&pixels, class),
+            RowUse::Select => self.selection.push(&pixels, class),
+            RowUse::Train => {
+                self.training_classes[row] = Some(class);
+                self.statistics.add(&pixels);
+                if self.keep_training {
+                    self.training.push(&pixels, class);
+                }
+            }
         }
         Ok(())
     }

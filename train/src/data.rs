@@ -16,6 +16,8 @@ pub struct Example<'a> {
     pub pixels: Cow<'a, [u8]>,
     /// Class number.
     pub label: u32,
+    /// Its number in the dataset, the same in every epoch.
+    pub row: u64,
 }
 
 /// Where training images come from, epoch after epoch.
@@ -141,7 +143,11 @@ impl Examples for InMemory {
     }
 
     fn epoch(&self, epoch: usize) -> Box<dyn Iterator<Item = Result<Example<'_>>> + Send + '_> {
-        let example = |index| Example { pixels: self.images.image(index).into(), label: self.images.labels[index] };
+        let example = |index| Example {
+            pixels: self.images.image(index).into(),
+            label: self.images.labels[index],
+            row: index as u64,
+        };
         Box::new(self.order(epoch).into_iter().map(move |index| Ok(example(index))))
     }
 }

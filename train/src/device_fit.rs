@@ -14,7 +14,9 @@ use super::checkpoint::{Checkpoint, CheckpointWriter, TrainingState};
 use super::device_trainer::{DeviceTrainer, Sums, pixels};
 use super::error::TrainError;
 use super::job::TrainEvent;
+use super::keep::is_best_so_far;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
+use super::metrics_file::write_metrics;
 use super::options::TrainOptions;
 use super::resident::{DeviceBatch, ResidentImages};
 use super::session::{Inputs, Trained, loader_gone, progress};
@@ -44,10 +46,11 @@ pub(super) fn fit_on_device(
     let options = state.options.clone();
     options.ghosts(inputs.examples.len())?;
     let plan = BatchPlan::equal(inputs.examples.len(), options.batch_size);
-    let mut trainer = DeviceTrainer::try_new(&options, state.classes.len(), inputs.initial, inputs.device, kind)?;
+    let mut trainer = DeviceTrainer::try_new(&options, state.classes.len(), inputs, kind)?;
+    let mut best = None;
     if let Some(checkpoint) = resume {
-        trainer.restore(&checkpoint, inputs.checkpoint)?;
-        state.history = checkpoint.state.history;
+        trainer.restore(&checkpoint, inputs.checkpoint, checkpoint.state.history.len() * plan.steps)?;
+        (state.history, best) = (checkpoint.state.history, checkpoint.best);
     }
     let epochs = Epochs { inputs, options: &options, plan, resident: resident(inputs, &options)? };
     let mut checkpoints = CheckpointWriter::new(inputs.checkpoint, CHECKPOINT_INTERVAL);
@@ -58,7 +61,10 @@ pub(super) fn fit_on_device(
         trainer.begin_epoch(&factors)?;
         let (sums, plain) = epochs.run(&mut trainer, epoch, run)?;
         let trained_in = start.elapsed().as_secs_f64();
-        let (validation_nll, validation_accuracy) = trainer.validate(inputs.held_out, &options)?;
+        let ((validation_nll, validation_accuracy), selection) = trainer.with_measured(|trainer| {
+            let selection = inputs.selection.map(|rows| trainer.validate(rows, &options)).transpose()?;
+            Ok((trainer.validate(inputs.held_out, &options)?, selection))
+        })?;
         let record = EpochRecord {
             epoch: epoch + 1,
             learning_rate: options.sgd.learning_rate * factors.last().copied().unwrap_or_default(),
@@ -67,15 +73,21 @@ pub(super) fn fit_on_device(
             train_accuracy: sums.correct / plain as f64,
             validation_nll,
             validation_accuracy,
+            selection_accuracy: selection.map(|(_, accuracy)| accuracy),
             images_per_second: plan.rows as f64 / trained_in,
             seconds: start.elapsed().as_secs_f64(),
         };
         state.history.push(record);
-        checkpoints.offer(|| trainer.checkpoint(&state))?;
+        write_metrics(inputs.metrics, &state.history)?;
+        if is_best_so_far(&state.history) {
+            best = Some(trainer.measured()?);
+        }
+        checkpoints.offer(|| trainer.checkpoint(&state, &best))?;
         events(TrainEvent::Epoch(&record));
     }
     checkpoints.wait()?;
-    Ok(Trained { weights: trainer.named_weights()?, history: state.history })
+    let kept = best.map_or_else(|| trainer.measured(), Ok)?;
+    Ok(Trained { weights: kept.named(trainer.weights())?, history: state.history })
 }
 
 /// The training images on the device, if they are in memory, are only cropped, and leave room.
@@ -103,7 +115,7 @@ impl Epochs<'_> {
             return self.run_with_loader(trainer, epoch, run);
         };
         let options = self.options;
-        let how = (options.augmentation, options.loss.fractional_probability(), options.seed);
+        let how = (options.augmentation, options.mixed_share(epoch), options.seed);
         let sources = resident.epoch(images, self.plan, how, epoch)?;
         self.take_steps(trainer, epoch, run, |step| resident.batch(&sources, step))
     }
@@ -113,7 +125,7 @@ impl Epochs<'_> {
         let preparation = Preparation {
             augmentation: self.options.augmentation,
             target: self.options.size,
-            fractional_probability: self.options.loss.fractional_probability(),
+            mixed_share: self.options.mixed_share(epoch),
             seed: self.options.seed,
         };
         let (examples, plan) = (self.inputs.examples, self.plan);
@@ -145,7 +157,7 @@ impl Epochs<'_> {
             let batch = batch(step)?;
             rows += batch.pixels.size()[0] as usize;
             plain += batch.labels.size()[0] as usize;
-            trainer.step(&batch, step, options)?;
+            trainer.step(&batch, step)?;
             if (step + 1).is_multiple_of(STEPS_BETWEEN_LOOKS) {
                 self.finite(trainer.sums()?, epoch)?;
             }

@@ -8,10 +8,14 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::augment::Augmentation;
 use crate::checkpoint::TrainingData;
+use crate::class_weights::ClassWeights;
 use crate::data::{Example, Examples, InMemory, LabelledImages};
+use crate::flip::Flip;
 use crate::host_fit::fit_on_host;
+use crate::keep::Keep;
 use crate::optimizer::SgdOptions;
 use crate::options::TrainOptions;
+use crate::padding::Padding;
 use crate::schedule::Schedule;
 use dismax::cancel::Cancel;
 use dismax::error::Error;
@@ -40,12 +44,18 @@ fn state(epochs: usize) -> TrainingState {
             architecture: Architecture::Resnet20,
             loss: Loss::DismaxDagger,
             fractional_probability_weight: 1.0,
+            class_weights: ClassWeights::Equal,
+            keep: Keep::Last,
+            ema: None,
+            label_smoothing: 0.0,
+            mosaic_share: 0.5,
+            mosaic_epochs: 1.0,
             epochs,
             batch_size: 24,
             sgd: SgdOptions { learning_rate: 0.05, ..SgdOptions::default() },
             initial_weights: None,
             schedule: Schedule::OneCycle,
-            augmentation: Augmentation::Crop { padding: 1, flip: true },
+            augmentation: Augmentation::Crop { padding: 1, flip: Flip::Random, fill: Padding::Black },
             size: (8, 8),
             mean: [0.4; 3],
             std: [0.2; 3],
@@ -65,7 +75,16 @@ fn run<R>(body: impl FnOnce(&mut Run<'_>) -> R) -> R {
 /// Trains on 192 images: eight equal batches.
 fn trained(examples: &dyn Examples, epochs: usize, folder: &Path, kind: Option<Kind>) -> Trained {
     let (held_out, checkpoint) = (images(60, 2), folder.join("checkpoint"));
-    let inputs = Inputs { examples, held_out: &held_out, initial: None, device: Device::Cpu, checkpoint: &checkpoint };
+    let inputs = Inputs {
+        initial: None,
+        class_weights: None,
+        selection: None,
+        examples,
+        held_out: &held_out,
+        device: Device::Cpu,
+        checkpoint: &checkpoint,
+        metrics: &folder.join("metrics"),
+    };
     run(|run| match kind {
         Some(kind) => fit_on_device(&inputs, state(epochs), None, kind, run, &mut |_| {}),
         None => fit_on_host(&inputs, state(epochs), None, run, &mut |_| {}),
@@ -146,8 +165,16 @@ fn a_stopped_training_resumes_to_the_same_bits() {
     let examples = InMemory::new(images(192, 1), 3);
     let whole = trained(&examples, 3, folder.path(), Some(Kind::BFloat16));
     let (held_out, file) = (images(60, 2), folder.path().join("stopped"));
-    let inputs =
-        Inputs { examples: &examples, held_out: &held_out, initial: None, device: Device::Cpu, checkpoint: &file };
+    let inputs = Inputs {
+        initial: None,
+        class_weights: None,
+        selection: None,
+        examples: &examples,
+        held_out: &held_out,
+        device: Device::Cpu,
+        checkpoint: &file,
+        metrics: &folder.path().join("metrics"),
+    };
     let cancel = Cancel::default();
     let stop = cancel.clone();
     let mut stop_at_half = |progress: dismax::run::Progress| {

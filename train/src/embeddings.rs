@@ -28,6 +28,9 @@ pub fn fit_embeddings(job: &EmbeddingJob, run: &mut Run<'_>) -> Result<HeadFit> 
     if job.calibration.score.needs_unknown() {
         return Err(Error::NoUnknownExamples { score: job.calibration.score.name() });
     }
+    if !job.calibration.tta.is_none() {
+        return Err(Error::Config("embeddings have no mirror images to average with".into()));
+    }
     Model::check_place(&job.out, job.force)?;
     let (training, label) = LabelledEmbeddings::open(&job.inputs, job, None, run)?;
     require_two_classes(&training.labels, &training.dataset, &label)?;

@@ -24,6 +24,15 @@ pub enum TrainError {
         /// A row that was left out, with its reason.
         example: Option<String>,
     },
+    /// No row is left to choose the best epoch by.
+    #[error(
+        "no row is left to choose the best epoch by: every class is too small for a tenth of its own{}",
+        listed(example)
+    )]
+    NothingToChooseBy {
+        /// A row that was left out, with its reason.
+        example: Option<String>,
+    },
     /// The held-out images leave too little memory.
     #[error(
         "the {images} held-out images take {} MiB of the {} MiB allowed, which leaves too little to shuffle in; at least {} \
@@ -78,6 +87,14 @@ pub enum TrainError {
     /// Any other value that no training can run with.
     #[error("{0}")]
     Options(String),
+    /// A file is no recipe.
+    #[error("{}: not a recipe: {reason}", path.display())]
+    RecipeFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The checkpoint of an interrupted training is in the way.
     #[error("{} is an unfinished training", path.display())]
     Unfinished {
@@ -115,6 +132,11 @@ pub enum TrainError {
     /// A network that stays as it is must come from somewhere.
     #[error("a head is fitted to the features of a trained network, and none is given")]
     NothingToFreeze,
+    /// Averages over mirror images come after the head.
+    #[error(
+        "a head is fitted to the features of single images; calibrate the model with averages over mirror images then"
+    )]
+    FittedToSingleImages,
     /// The files changed while they were read.
     #[error("the number of training rows changed while they were read; do not change the files meanwhile")]
     DataChanged,

@@ -19,9 +19,12 @@ use super::error::TrainError;
 use super::fitted::{HeadFit, MOST_HELD_OUT, calibrate, with_scale};
 use super::held_out::{HeldOutFiles, HeldOutPlan, fraction_of_rows};
 use super::job::{HeldOut, TrainJob};
+use super::keep::Keep;
 use super::labelled_dataset::LabelledDataset;
 use super::labels::require_two_classes;
 use super::pretrained::Pretrained;
+use super::recipe::Recipe;
+use super::row_use::RowUse;
 
 /// Rows whose products are added at a time. The same on every machine, as sums are rounded there.
 const ROWS: usize = 1024;
@@ -37,11 +40,15 @@ pub fn fit_head(job: &TrainJob, head: EmbeddingHead, run: &mut Run<'_>) -> Resul
     if job.calibration.score.needs_unknown() {
         return Err(Error::NoUnknownExamples { score: job.calibration.score.name() });
     }
+    if !job.calibration.tta.is_none() {
+        return Err(TrainError::FittedToSingleImages.into());
+    }
     Model::check_place(&job.out, job.force)?;
     let init = job.init.as_deref().ok_or(TrainError::NothingToFreeze)?;
     let architecture = job.recipe.architecture;
     let pretrained = Pretrained::read(init, architecture)?;
-    let recipe = job.recipe.clone().continuing(pretrained.preprocessing.as_ref());
+    // There are no epochs to choose from.
+    let recipe = Recipe { keep: Keep::Last, ..job.recipe.clone().continuing(pretrained.preprocessing.as_ref()) };
     let job = TrainJob { recipe, ..job.clone() };
     let source = LabelledDataset::open(&job.inputs, &job, &run.cancel)?;
     let labels = RowLabels::read(&source.dataset, &source.label, None)?;
@@ -72,7 +79,7 @@ pub fn fit_head(job: &TrainJob, head: EmbeddingHead, run: &mut Run<'_>) -> Resul
         Stage::try_new(model, &options)?
     };
     let mut pass = Pass::new(&stage);
-    let use_of = |row: usize| if plan.is_held_out[row] { RowUse::HoldOut } else { RowUse::Fit };
+    let use_of = |row: usize| Some(plan.uses[row]);
     pass.read(&stage, &source.dataset, &labels, use_of, run)?;
     let mut bad_files = source.dataset.bad_files();
     if let Some(files) = &plan.files {
@@ -80,8 +87,8 @@ pub fn fit_head(job: &TrainJob, head: EmbeddingHead, run: &mut Run<'_>) -> Resul
         let share = MOST_HELD_OUT as f64 / rows as f64;
         let chosen = (share < 1.0).then(|| fraction_of_rows(&files.labels, share, job.recipe.seed));
         let use_of = |row: usize| match &chosen {
-            Some(chosen) if !chosen[row] => RowUse::Skip,
-            _ => RowUse::HoldOut,
+            Some(chosen) if !chosen[row] => None,
+            _ => Some(RowUse::HeldOut),
         };
         pass.read(&stage, files.dataset(), &files.labels, use_of, run)?;
         bad_files.extend(HeldOutFiles::bad_files(files));
@@ -118,13 +125,6 @@ fn at_most(held_out: &HeldOut, rows: usize) -> HeldOut {
         HeldOut::Fraction(fraction) => HeldOut::Fraction(fraction.min(MOST_HELD_OUT as f64 / rows as f64)),
         files => files.clone(),
     }
-}
-
-/// What becomes of a row.
-enum RowUse {
-    Fit,
-    HoldOut,
-    Skip,
 }
 
 /// What a model keeps of its training rows, of those that are at hand.
@@ -202,7 +202,7 @@ impl Pass {
         stage: &Stage,
         dataset: &Dataset,
         labels: &RowLabels,
-        use_of: impl Fn(usize) -> RowUse,
+        use_of: impl Fn(usize) -> Option<RowUse>,
         run: &mut Run<'_>,
     ) -> Result<()> {
         let mut first = 0;
@@ -213,9 +213,9 @@ impl Pass {
                 let features = scored.output(row).map(|output| output.features.expect("features were asked for"));
                 match (class, features) {
                     (Some(class), Ok(features)) => match use_of(first + row) {
-                        RowUse::Fit => self.fit_on(class, features),
-                        RowUse::HoldOut => self.hold_out(class, features),
-                        RowUse::Skip => {}
+                        Some(RowUse::Train) => self.fit_on(class, features),
+                        Some(RowUse::HeldOut) => self.hold_out(class, features),
+                        Some(RowUse::Select) | None => {}
                     },
                     (class, outcome) => {
                         let reason = match (class, outcome) {

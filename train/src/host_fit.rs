@@ -1,6 +1,5 @@
 //! The training loop of a CPU, and of several replicas on one GPU: workers compute gradients, one thread takes the steps.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
@@ -9,14 +8,18 @@ use dismax::model::EpochRecord;
 use dismax::run::Run;
 use tch::{Device, Tensor};
 
+use super::average::Average;
 use super::checkpoint::{Checkpoint, CheckpointWriter, TrainingState, to_host};
 use super::error::TrainError;
 use super::job::TrainEvent;
+use super::keep::is_best_so_far;
 use super::loader::{BatchPlan, Preparation, TrainingBatch, load_epoch};
-use super::optimizer::{Sgd, flatten, unflatten};
+use super::metrics_file::write_metrics;
+use super::optimizer::{Sgd, flatten};
 use super::options::TrainOptions;
 use super::replica::{Replica, ReplicaPlan, StepResult};
 use super::session::{Inputs, Trained, loader_gone, progress, read_checkpoint};
+use super::snapshot::Snapshot;
 use super::team::{Team, mean_buffers};
 
 /// Batches made ahead, in steps.
@@ -38,23 +41,23 @@ pub(super) fn fit_on_host(
     let ghosts = options.ghosts(inputs.examples.len())?;
     let workers = options.workers.min(ghosts);
     let plan = BatchPlan::new(inputs.examples.len(), options.batch_size, ghosts);
-    let replica_plan = replica_plan(&options, state.classes.len(), inputs.device);
-    let replicas = (0..workers).map(|_| Replica::try_new(replica_plan)).collect::<Result<Vec<_>>>()?;
+    let replica_plan = replica_plan(&options, state.classes.len(), inputs);
+    let replicas = (0..workers).map(|_| Replica::try_new(replica_plan.clone())).collect::<Result<Vec<_>>>()?;
     // A network of its own gives names and shapes back at the end.
     let template = Replica::try_new(ReplicaPlan { device: Device::Cpu, ..replica_plan })?;
     if let Some(initial) = inputs.initial {
         initial.load_into(template.network())?;
     }
     let (mut sgd, mut buffers) = starting_point(&template, resume.as_ref(), &options, inputs)?;
+    let mut best = None;
+    let finished_steps = resume.as_ref().map_or(0, |checkpoint| checkpoint.state.history.len()) * plan.steps;
+    let kept = resume.as_ref().and_then(|checkpoint| checkpoint.average.as_ref());
+    let mut average = starting_average(&options, &sgd, &buffers, kept.map(|kept| (kept, finished_steps)))?;
     if let Some(checkpoint) = resume {
-        state.history = checkpoint.state.history;
+        (state.history, best) = (checkpoint.state.history, checkpoint.best);
     }
-    let preparation = Preparation {
-        augmentation: options.augmentation,
-        target: options.size,
-        fractional_probability: options.loss.fractional_probability(),
-        seed: options.seed,
-    };
+    let preparation =
+        Preparation { augmentation: options.augmentation, target: options.size, mixed_share: 0.0, seed: options.seed };
     let classes = state.classes.len();
     let mut checkpoints = CheckpointWriter::new(inputs.checkpoint, Duration::ZERO);
     let _one_thread = OneThread::begin();
@@ -64,17 +67,21 @@ pub(super) fn fit_on_host(
             team.load(sgd.parameters(), &buffers)?;
             let (sender, batches) = bounded(BATCHES_AHEAD * ghosts);
             let examples = inputs.examples;
+            let preparation = Preparation { mixed_share: options.mixed_share(epoch), ..preparation };
             let loader = scope.spawn(move || load_epoch(examples, plan, preparation, (epoch, 1), &sender));
             let mut places = team.spread(&buffers);
-            let outcome = take_steps(team, batches, (&mut sgd, &mut places), (epoch, &options, plan), run);
+            let outcome =
+                take_steps(team, batches, (&mut sgd, &mut places, average.as_mut()), (epoch, &options, plan), run);
             // The steps give the batches up, so the loader ends, also after an error.
             let loaded = loader.join().map_err(|_| loader_gone());
             let (sums, factor) = outcome?;
             loaded?;
             let trained_in = start.elapsed().as_secs_f64();
             buffers = mean_buffers(&places)?;
-            team.load(sgd.parameters(), &buffers)?;
+            let measured = measured(&average, &sgd, &buffers);
+            team.load(measured.0, measured.1)?;
             let (validation_nll, validation_accuracy) = team.validate(inputs.held_out, options.size, classes)?;
+            let selection = inputs.selection.map(|rows| team.validate(rows, options.size, classes)).transpose()?;
             let record = EpochRecord {
                 epoch: epoch + 1,
                 learning_rate: options.sgd.learning_rate * factor,
@@ -83,30 +90,34 @@ pub(super) fn fit_on_host(
                 train_accuracy: sums.correct as f64 / sums.plain as f64,
                 validation_nll,
                 validation_accuracy,
+                selection_accuracy: selection.map(|(_, accuracy)| accuracy),
                 images_per_second: sums.rows as f64 / trained_in,
                 seconds: start.elapsed().as_secs_f64(),
             };
             state.history.push(record);
-            checkpoints.offer(|| checkpoint(&state, &sgd, &buffers))?;
+            write_metrics(inputs.metrics, &state.history)?;
+            if is_best_so_far(&state.history) {
+                best = Some(snapshot(measured)?);
+            }
+            checkpoints.offer(|| checkpoint(&state, (&sgd, &buffers), &best, &average))?;
             events(TrainEvent::Epoch(&record));
         }
         Ok(())
     })?;
     checkpoints.wait()?;
-    let weights = named_weights(&template, &sgd, &buffers)?;
-    Ok(Trained { weights, history: state.history })
+    let kept = best.map_or_else(|| snapshot(measured(&average, &sgd, &buffers)), Ok)?;
+    Ok(Trained { weights: kept.named(template.network().weights())?, history: state.history })
 }
 
-fn replica_plan(options: &TrainOptions, classes: usize, device: Device) -> ReplicaPlan {
+fn replica_plan(options: &TrainOptions, classes: usize, inputs: &Inputs<'_>) -> ReplicaPlan {
     ReplicaPlan {
         architecture: options.architecture,
-        loss: options.loss,
+        objective: options.objective(inputs.class_weights.clone()),
         classes,
-        alpha: options.fractional_probability_weight,
         size: options.size,
         mean: options.mean,
         std: options.std,
-        device,
+        device: inputs.device,
         seed: options.seed,
     }
 }
@@ -132,24 +143,47 @@ fn starting_point(
     Ok((Sgd::try_new(parameters.f_to_device(inputs.device)?, momentum, options.sgd, head)?, buffers))
 }
 
-fn checkpoint(state: &TrainingState, sgd: &Sgd, buffers: &Tensor) -> Result<Checkpoint> {
-    let (parameters, momentum) = (to_host(sgd.parameters())?, to_host(sgd.momentum())?);
-    Ok(Checkpoint { state: state.clone(), parameters, momentum, buffers: to_host(buffers)? })
+/// The average of the weights, if the options ask for one: of `kept` after so many steps, or of the first weights.
+fn starting_average(
+    options: &TrainOptions,
+    sgd: &Sgd,
+    buffers: &Tensor,
+    kept: Option<(&Snapshot, usize)>,
+) -> Result<Option<Average>> {
+    let Some(decay) = options.ema else { return Ok(None) };
+    let mut average = Average::try_new(sgd.parameters(), buffers, decay)?;
+    if let Some((kept, steps)) = kept {
+        average.restore(&Tensor::f_from_slice(&kept.parameters)?, &Tensor::f_from_slice(&kept.buffers)?, steps)?;
+    }
+    Ok(Some(average))
 }
 
-/// Gives the flat vectors the names and shapes of the template's weights.
-fn named_weights(template: &Replica, sgd: &Sgd, buffers: &Tensor) -> Result<HashMap<String, Tensor>> {
-    let weights = template.network().weights();
-    unflatten(&sgd.parameters().f_to_device(Device::Cpu)?, &weights.trainable())?;
-    unflatten(&buffers.f_to_device(Device::Cpu)?, &weights.buffers())?;
-    tch::no_grad(|| weights.iter().map(|w| Ok((w.name.clone(), w.tensor.f_detach()?))).collect())
+/// The weights that are measured and kept: averaged ones where there are.
+fn measured<'a>(average: &'a Option<Average>, sgd: &'a Sgd, buffers: &'a Tensor) -> (&'a Tensor, &'a Tensor) {
+    average.as_ref().map_or((sgd.parameters(), buffers), |average| (average.parameters(), average.buffers()))
+}
+
+fn checkpoint(
+    state: &TrainingState,
+    (sgd, buffers): (&Sgd, &Tensor),
+    best: &Option<Snapshot>,
+    average: &Option<Average>,
+) -> Result<Checkpoint> {
+    let Snapshot { parameters, buffers } = snapshot((sgd.parameters(), buffers))?;
+    let average = average.as_ref().map(|average| snapshot((average.parameters(), average.buffers()))).transpose()?;
+    let momentum = to_host(sgd.momentum())?;
+    Ok(Checkpoint { state: state.clone(), parameters, momentum, buffers, best: best.clone(), average })
+}
+
+fn snapshot((parameters, buffers): (&Tensor, &Tensor)) -> Result<Snapshot> {
+    Ok(Snapshot { parameters: to_host(parameters)?, buffers: to_host(buffers)? })
 }
 
 /// Takes all steps of an epoch. Returns the sums of their figures and the last step's factor of the learning rate.
 fn take_steps(
     team: &Team,
     batches: Receiver<Result<TrainingBatch>>,
-    (sgd, places): (&mut Sgd, &mut [Tensor]),
+    (sgd, places, mut average): (&mut Sgd, &mut [Tensor], Option<&mut Average>),
     (epoch, options, plan): (usize, &TrainOptions, BatchPlan),
     run: &mut Run<'_>,
 ) -> Result<(EpochSums, f64)> {
@@ -162,6 +196,9 @@ fn take_steps(
         let rows: usize = results.iter().map(|result| result.rows).sum();
         let gradient = mean_gradient(&results, rows, device)?;
         tch::no_grad(|| sgd.step(&gradient, factor))?;
+        if let Some(average) = &mut average {
+            average.update(sgd.parameters(), &mean_buffers(places)?)?;
+        }
         let objective = sums.add(&results, rows);
         if !objective.is_finite() {
             let learning_rate = options.sgd.learning_rate;

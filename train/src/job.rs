@@ -89,6 +89,8 @@ pub struct TrainingPlan<'a> {
     pub train_rows: usize,
     /// Rows held out.
     pub held_out_rows: usize,
+    /// Rows that the best epoch is chosen by.
+    pub selection_rows: usize,
     /// Smallest number of held-out rows that thresholds at the job's alpha need. With fewer the model stays
     /// uncalibrated.
     pub min_calibration_rows: usize,

@@ -13,7 +13,8 @@
 //! a head to the features that they give; [`fit_embeddings`] makes a model of embeddings. Both are in closed form and take
 //! one pass.
 //!
-//! After every epoch a checkpoint is written next to the bundle, at [`checkpoint_path`]. A job with `resume` continues
+//! After every epoch the figures of all epochs are written next to the bundle, at [`metrics_path`], and a checkpoint at
+//! [`checkpoint_path`]. A job with `resume` continues
 //! from it, on a CPU to the same weights bit for bit. Errors that only a training can have are [`TrainError`]s in
 //! [`dismax::Error::Extension`].
 //!
@@ -30,7 +31,9 @@
 //! ```
 
 mod augment;
+mod average;
 mod checkpoint;
+mod class_weights;
 mod collector;
 mod data;
 mod decode;
@@ -42,26 +45,35 @@ mod embeddings;
 mod error;
 mod fitted;
 mod flat;
+mod flip;
 mod frozen;
 #[cfg(test)]
 mod golden;
 mod held_out;
 mod host_fit;
 mod job;
+mod keep;
 mod labelled_dataset;
 mod labelled_embeddings;
 mod labels;
 mod loader;
+mod metrics_file;
 mod mix;
+mod names;
+mod normalization;
 mod objective;
 mod optimizer;
 mod options;
+mod padding;
 mod pretrained;
 mod recipe;
+mod recipe_file;
 mod replica;
 mod resident;
+mod row_use;
 mod schedule;
 mod session;
+mod snapshot;
 mod split;
 mod statistics;
 mod streaming;
@@ -70,16 +82,22 @@ mod train;
 mod training_set;
 
 pub use self::augment::Augmentation;
+pub use self::class_weights::ClassWeights;
 pub use self::collector::LeftOut;
 pub use self::embedding_job::EmbeddingJob;
 pub use self::embeddings::fit_embeddings;
 pub use self::error::TrainError;
 pub use self::fitted::HeadFit;
+pub use self::flip::Flip;
 pub use self::frozen::fit_head;
 pub use self::job::{HeldOut, TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
+pub use self::keep::Keep;
+pub use self::metrics_file::metrics_path;
 pub use self::optimizer::SgdOptions;
 pub use self::options::TrainOptions;
+pub use self::padding::Padding;
 pub use self::pretrained::architecture_of;
 pub use self::recipe::Recipe;
+pub use self::recipe_file::RecipeFile;
 pub use self::schedule::Schedule;
 pub use self::train::train;

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::augment::{Augmentation, Augmenter};
 use super::data::{Example, Examples};
 use super::error::TrainError;
-use super::mix::{mix_labels, mix_quadrants};
+use super::mix::{mix_labels, mix_quadrants, plain_rows};
 use dismax::error::Result;
 
 /// What one worker computes one gradient from.
@@ -85,8 +85,8 @@ pub struct Preparation {
     pub augmentation: Augmentation,
     /// Height and width that the network wants.
     pub target: (u32, u32),
-    /// Whether the second half of each ghost batch is mixed.
-    pub fractional_probability: bool,
+    /// Share of each ghost batch that is mixed: its last rows.
+    pub mixed_share: f64,
     /// Fixes all random choices.
     pub seed: u64,
 }
@@ -180,11 +180,12 @@ impl<'a> RawBatch<'a> {
         for ((position, example), out) in (self.position..).zip(&self.examples).zip(batch.pixels.chunks_exact_mut(size))
         {
             let mut rng = example_rng(preparation.seed, epoch, position);
-            augmenter.apply(&example.pixels, &mut rng, out)?;
+            let turn = preparation.augmentation.flip().is_turn(preparation.seed, example.row, epoch);
+            augmenter.apply(&example.pixels, turn, &mut rng, out)?;
             labels.push(i64::from(example.label));
         }
-        if preparation.fractional_probability {
-            let plain = rows / 2;
+        let plain = plain_rows(rows, preparation.mixed_share);
+        if plain < rows {
             mix_quadrants(&mut batch.pixels[plain * size..], height, width, 3);
             batch.mixed_labels = mix_labels(&labels[plain..]).concat();
             labels.truncate(plain);
@@ -213,8 +214,12 @@ mod tests {
         let examples = InMemory::new(images, 1);
         let plan = BatchPlan::new(count, batch_size, workers);
         let (sender, receiver) = crossbeam::channel::unbounded();
-        let preparation =
-            Preparation { augmentation: Augmentation::None, target: (2, 2), fractional_probability: mixed, seed: 1 };
+        let preparation = Preparation {
+            augmentation: Augmentation::None,
+            target: (2, 2),
+            mixed_share: if mixed { 0.5 } else { 0.0 },
+            seed: 1,
+        };
         load_epoch(&examples, plan, preparation, (0, threads), &sender);
         drop(sender);
         receiver.iter().collect::<Result<_>>().unwrap()

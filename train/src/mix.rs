@@ -1,5 +1,10 @@
 //! The image mix of fractional probability regularization (arXiv 2205.05874, section 3, DisMax†).
 
+/// How many of `rows` stay as they are where the share `mixed` of them is mixed: those at the beginning.
+pub fn plain_rows(rows: usize, mixed: f64) -> usize {
+    (rows as f64 * (1.0 - mixed)) as usize
+}
+
 /// Replaces three quadrants of every image by those of its three predecessors in the slice, cyclically.
 ///
 /// `images` holds `N` images of `height` x `width` pixels with `channels` values each, row-major `[N, H, W, C]` (or,
@@ -48,6 +53,12 @@ mod tests {
         assert_eq!(images[..4], [0, 2, 3, 1]); // top left 0, top right -2, bottom left -1, bottom right -3
         assert_eq!(images[12..], [3, 1, 2, 0]);
         assert_eq!(mix_labels(&[10, 11, 12, 13])[3], [13, 12, 11, 10]);
+    }
+
+    #[test]
+    fn a_half_is_the_references() {
+        assert!((0..100).all(|rows| plain_rows(rows, 0.5) == rows / 2 && plain_rows(rows, 0.0) == rows));
+        assert_eq!(plain_rows(32, 0.25), 24);
     }
 
     #[test]

@@ -3,17 +3,23 @@
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
+use super::class_weights::ClassWeights;
 use super::error::TrainError;
+use super::keep::Keep;
+use super::objective::ObjectiveOptions;
 use super::optimizer::SgdOptions;
 use super::schedule::Schedule;
 use dismax::error::{Error, Result};
 use dismax::loss::Loss;
 use dismax::network::{Architecture, HeadKind};
 
-/// Fewest rows from which fractional probability mixes four different images.
-const MIN_MIXED_ROWS: usize = 8;
+/// Fewest mixed rows: each is mixed of four different images.
+const MIN_MIXED_ROWS: f64 = 4.0;
 /// Fewest rows that batch norm can take statistics of.
 const MIN_ROWS: usize = 2;
+
+/// The reference mixes the second half of each batch.
+pub(super) const DEFAULT_MOSAIC_SHARE: f64 = 0.5;
 
 /// Rows of a ghost batch, about. Batch norm takes its statistics from each on its own (Hoffer, Hubara, Soudry 2017,
 /// arXiv 1705.08741), so that they are those of so many rows on any machine; accuracy falls with less than 16 (Wu, He 2018,
@@ -29,6 +35,24 @@ pub struct TrainOptions {
     pub loss: Loss,
     /// Weight of the fractional probability term (the paper's alpha, 1).
     pub fractional_probability_weight: f64,
+    /// How much rows count, by their class.
+    #[serde(default)]
+    pub class_weights: ClassWeights,
+    /// Which epoch's weights become the model.
+    #[serde(default)]
+    pub keep: Keep,
+    /// Decay of the averaged weights, which are then measured and kept; none keeps the weights themselves.
+    #[serde(default)]
+    pub ema: Option<f64>,
+    /// Share of each target that is spread evenly over all classes, for losses with a linear head.
+    #[serde(default)]
+    pub label_smoothing: f64,
+    /// Share of each batch that is mixed, where the loss mixes.
+    #[serde(default = "half")]
+    pub mosaic_share: f64,
+    /// Share of the epochs, from the first on, in which batches are mixed.
+    #[serde(default = "all")]
+    pub mosaic_epochs: f64,
     /// Passes over the training rows.
     pub epochs: usize,
     /// Rows of one optimiser step, over all workers.
@@ -54,6 +78,14 @@ pub struct TrainOptions {
     pub workers: usize,
 }
 
+fn half() -> f64 {
+    DEFAULT_MOSAIC_SHARE
+}
+
+fn all() -> f64 {
+    1.0
+}
+
 impl TrainOptions {
     /// # Errors
     /// [`TrainError`](crate::TrainError) for values that no training can run with.
@@ -76,6 +108,20 @@ impl TrainOptions {
         if matches!(self.loss.head(), HeadKind::Whitened(_)) {
             return refuse(format!("{} is fitted, and nothing can be trained with it", self.loss));
         }
+        self.check_mosaics()?;
+        if self.ema.is_some_and(|decay| !(decay > 0.0 && decay < 1.0)) {
+            return refuse("the decay of averaged weights must lie between 0 and 1, for example 0.999".into());
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return refuse(format!("label smoothing must lie in [0, 1), not at {}", self.label_smoothing));
+        }
+        if self.label_smoothing > 0.0 && self.loss.head() != HeadKind::Softmax {
+            let loss = self.loss;
+            return refuse(format!(
+                "label smoothing works against the entropic scale of {loss}; use it with softmax, logitnorm, t2fnorm or \
+                 elogitnorm"
+            ));
+        }
         let smallest = self.architecture.smallest_image();
         if self.size.0 < smallest || self.size.1 < smallest {
             let (architecture, (height, width)) = (self.architecture, self.size);
@@ -87,12 +133,47 @@ impl TrainOptions {
         Ok(())
     }
 
+    fn check_mosaics(&self) -> Result<()> {
+        let refuse = |message: String| Err(TrainError::Options(message).into());
+        let share = self.mosaic_share;
+        if !(share > 0.0 && share < 1.0 && (0.0..=1.0).contains(&self.mosaic_epochs)) {
+            return refuse("the share of mosaics must lie between 0 and 1, and that of their epochs in [0, 1]".into());
+        }
+        let is_default = share == DEFAULT_MOSAIC_SHARE && self.mosaic_epochs == 1.0;
+        match is_default || self.loss.fractional_probability() {
+            true => Ok(()),
+            false => refuse(format!("only dismax-dagger mixes images; {} has no mosaics", self.loss)),
+        }
+    }
+
+    /// Share of each batch of an epoch, from 0, that is mixed.
+    pub(super) fn mixed_share(&self, epoch: usize) -> f64 {
+        let mixed_epochs = (self.mosaic_epochs * self.epochs as f64).round() as usize;
+        if self.loss.fractional_probability() && epoch < mixed_epochs { self.mosaic_share } else { 0.0 }
+    }
+
+    /// What is minimised, where the rows of each class count as much as `class_weights` says.
+    pub(super) fn objective(&self, class_weights: Option<Vec<f32>>) -> ObjectiveOptions {
+        ObjectiveOptions {
+            loss: self.loss,
+            alpha: self.fractional_probability_weight,
+            class_weights,
+            label_smoothing: self.label_smoothing,
+            mixed_share: self.mosaic_share,
+        }
+    }
+
     /// Ghost batches that each batch of `rows` training rows is cut into: each must be large enough.
     ///
     /// # Errors
     /// [`Error::Extension`] with [`TrainError::BatchTooSmall`] if not even a whole batch is.
     pub fn ghosts(&self, rows: usize) -> Result<usize> {
-        let fewest = if self.loss.fractional_probability() { MIN_MIXED_ROWS } else { MIN_ROWS };
+        let share = self.mosaic_share;
+        let fewest = match self.loss.fractional_probability() {
+            // Some rows must stay whole as well.
+            true => (MIN_MIXED_ROWS / share).max(1.0 / (1.0 - share)).ceil() as usize,
+            false => MIN_ROWS,
+        };
         let fits = |ghosts: usize| super::loader::BatchPlan::new(rows, self.batch_size, ghosts).min_rows() >= fewest;
         let most = (self.batch_size / GHOST_ROWS).max(1);
         (1..=most).rev().find(|&ghosts| fits(ghosts)).ok_or_else(|| {

@@ -3,9 +3,13 @@
 use std::thread;
 
 use super::augment::Augmentation;
+use super::class_weights::ClassWeights;
 use super::error::TrainError;
+use super::flip::Flip;
+use super::keep::Keep;
 use super::optimizer::SgdOptions;
-use super::options::TrainOptions;
+use super::options::{DEFAULT_MOSAIC_SHARE, TrainOptions};
+use super::padding::Padding;
 use super::schedule::Schedule;
 use dismax::error::Result;
 use dismax::image::{Preprocessing, Resize};
@@ -47,12 +51,26 @@ pub struct Recipe {
     /// Share of the learning rate that the weights below the head get: all of it, and a tenth where they were trained
     /// before.
     pub backbone_rate: Option<f64>,
+    /// How much rows count, by their class.
+    pub class_weights: ClassWeights,
+    /// Which epoch's weights become the model.
+    pub keep: Keep,
+    /// Decay of an exponential moving average of the weights, which becomes the model; none keeps the weights themselves.
+    pub ema: Option<f64>,
+    /// Share of each target that is spread evenly over all classes: 0. For losses with a linear head.
+    pub label_smoothing: f64,
+    /// Share of each batch that DisMax† mixes: 0.5.
+    pub mosaic_share: f64,
+    /// Share of the epochs, from the first on, in which DisMax† mixes: 1.
+    pub mosaic_epochs: f64,
     /// Height and width of the network's input.
     pub size: Option<(u32, u32)>,
     /// Whether images are cropped at random.
     pub crop: bool,
-    /// Whether images are mirrored at random. Wrong for digits and text.
-    pub flip: bool,
+    /// When images are mirrored. Wrong for digits and text.
+    pub flip: Flip,
+    /// What lies beyond the edge of an image that is cropped at random.
+    pub padding: Padding,
     /// Channel means and standard deviations; measured on the training images by default.
     pub normalization: Option<([f32; 3], [f32; 3])>,
     /// Fixes every random choice.
@@ -74,9 +92,16 @@ impl Recipe {
             schedule: None,
             fractional_probability_weight: 1.0,
             backbone_rate: None,
+            class_weights: ClassWeights::Equal,
+            keep: Keep::Last,
+            ema: None,
+            label_smoothing: 0.0,
+            mosaic_share: DEFAULT_MOSAIC_SHARE,
+            mosaic_epochs: 1.0,
             size: None,
             crop: true,
-            flip: true,
+            flip: Flip::Random,
+            padding: Padding::Black,
             normalization: None,
             seed: 0,
             workers: None,
@@ -140,9 +165,17 @@ impl Recipe {
             }
         };
         let augmentation = match (self.crop, stored.resize) {
+            (true, Resize::ShorterSide { .. }) if self.padding == Padding::Reflect => {
+                let message = "random crops of photographs stay within the picture and need no padding";
+                return Err(TrainError::Options(message.into()).into());
+            }
             (true, Resize::ShorterSide { .. }) => Augmentation::ResizedCrop { flip: self.flip },
-            (true, Resize::Exact) => Augmentation::Crop { padding: size.0.max(size.1) / 8, flip: self.flip },
-            (false, Resize::Exact) if self.flip => Augmentation::Crop { padding: 0, flip: true },
+            (true, Resize::Exact) => {
+                Augmentation::Crop { padding: size.0.max(size.1) / 8, flip: self.flip, fill: self.padding }
+            }
+            (false, Resize::Exact) if self.flip != Flip::None => {
+                Augmentation::Crop { padding: 0, flip: self.flip, fill: self.padding }
+            }
             (false, Resize::Exact) => Augmentation::None,
             (false, Resize::ShorterSide { .. }) => {
                 return Err(TrainError::CropsNeeded.into());
@@ -154,6 +187,12 @@ impl Recipe {
             architecture: self.architecture,
             loss: self.loss,
             fractional_probability_weight: self.fractional_probability_weight,
+            class_weights: self.class_weights,
+            keep: self.keep,
+            ema: self.ema,
+            label_smoothing: self.label_smoothing,
+            mosaic_share: self.mosaic_share,
+            mosaic_epochs: self.mosaic_epochs,
             epochs: self.epochs.unwrap_or(match (one_cycle, has_large_batches) {
                 (true, true) => 100,
                 (true, false) => 30,

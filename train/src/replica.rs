@@ -4,10 +4,9 @@ use crossbeam::channel::{Receiver, Sender};
 use tch::{Device, Kind, Tensor};
 
 use super::loader::TrainingBatch;
-use super::objective::objective;
+use super::objective::{Objective, ObjectiveOptions};
 use super::optimizer::{flatten, unflatten};
 use dismax::error::Result;
-use dismax::loss::Loss;
 use dismax::network::{Architecture, Gradients, Network, Normalizer};
 
 /// What a worker is told to do.
@@ -65,16 +64,14 @@ pub struct StepResult {
 }
 
 /// What a worker needs to build its replica.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ReplicaPlan {
     /// Network.
     pub architecture: Architecture,
-    /// Training loss.
-    pub loss: Loss,
+    /// Training objective.
+    pub objective: ObjectiveOptions,
     /// Number of classes.
     pub classes: usize,
-    /// Weight of the fractional probability term.
-    pub alpha: f64,
     /// Height and width of the network's input.
     pub size: (u32, u32),
     /// Channel means on the scale 0 to 1.
@@ -91,6 +88,7 @@ pub struct ReplicaPlan {
 #[derive(Debug)]
 pub struct Replica {
     plan: ReplicaPlan,
+    objective: Objective,
     network: Network,
     normalizer: Normalizer,
     trainable: Vec<Tensor>,
@@ -100,11 +98,13 @@ pub struct Replica {
 impl Replica {
     /// Builds the replica with its initial weights.
     pub fn try_new(plan: ReplicaPlan) -> Result<Self> {
-        let network = Network::try_new(plan.architecture, plan.loss.head(), plan.classes, plan.device, plan.seed)?;
+        let network =
+            Network::try_new(plan.architecture, plan.objective.loss.head(), plan.classes, plan.device, plan.seed)?;
         network.weights().require_gradients()?;
         let (trainable, buffers) = (network.weights().trainable(), network.weights().buffers());
         let normalizer = Normalizer::try_new(plan.mean, plan.std, plan.device)?;
-        Ok(Self { plan, network, normalizer, trainable, buffers })
+        let objective = Objective::try_new(plan.objective.clone(), plan.device)?;
+        Ok(Self { plan, objective, network, normalizer, trainable, buffers })
     }
 
     /// The replica.
@@ -139,7 +139,9 @@ impl Replica {
             }
             Command::Logits(pixels) => tch::no_grad(|| {
                 let images = self.normalizer.images(&pixels, self.plan.size.0, self.plan.size.1)?;
-                let logits = self.network.logits(&images, false)?.f_to_device(Device::Cpu)?;
+                let features = self.network.features(&images, false)?;
+                let logits = self.objective.scoring_logits(self.network.head(), &features)?;
+                let logits = logits.f_to_device(Device::Cpu)?;
                 Ok(Reply::Logits(Vec::<f32>::try_from(&logits.f_reshape([-1])?)?))
             }),
         }
@@ -152,7 +154,7 @@ impl Replica {
         let mixed = Tensor::f_from_slice(&batch.mixed_labels)?.f_view([-1, 4])?.f_to_device(device)?;
         let Gradients { logits, objective, gradients } = self
             .network
-            .gradients(&images, |logits| objective(self.plan.loss, logits, &labels, &mixed, self.plan.alpha))?;
+            .gradients(&images, |head, features| self.objective.of_features(head, features, &labels, &mixed))?;
         tch::no_grad(|| {
             let plain = logits.f_narrow(0, 0, batch.labels.len() as i64)?;
             let log_p = plain.f_log_softmax(1, None)?;

@@ -8,6 +8,8 @@ use tch::{Device, Kind, Tensor};
 use super::augment::Augmentation;
 use super::data::InMemory;
 use super::loader::{BatchPlan, example_rng};
+use super::mix::plain_rows;
+use super::padding::Padding;
 use dismax::error::{Error, Result};
 
 /// Numbers that say where a pixel comes from: image, top, left, flip.
@@ -48,7 +50,8 @@ pub(super) struct EpochSources {
     /// `[rows, 4 quadrants, 4 fields]`.
     sources: Tensor,
     plan: BatchPlan,
-    fractional_probability: bool,
+    mixed_share: f64,
+    fill: Padding,
 }
 
 impl ResidentImages {
@@ -86,8 +89,7 @@ impl ResidentImages {
         })
     }
 
-    /// Draws the order and the windows of an epoch, and mixes the second half of each batch where
-    /// `fractional_probability` says so.
+    /// Draws the order and the windows of an epoch, and mixes the last rows of each batch: the share `mixed_share`.
     ///
     /// # Errors
     /// [`Error::Internal`] for an augmentation that resizes.
@@ -95,14 +97,15 @@ impl ResidentImages {
         &self,
         images: &InMemory,
         plan: BatchPlan,
-        (augmentation, fractional_probability, seed): (Augmentation, bool, u64),
+        (augmentation, mixed_share, seed): (Augmentation, f64, u64),
         epoch: usize,
     ) -> Result<EpochSources> {
         let order = images.order(epoch);
         let drawn: Vec<[i64; FIELDS]> = (0..)
             .zip(&order[..plan.rows])
             .map(|(position, &image)| {
-                let window = augmentation.window(&mut example_rng(seed, epoch, position))?;
+                let turn = augmentation.flip().is_turn(seed, image as u64, epoch);
+                let window = augmentation.window(turn, &mut example_rng(seed, epoch, position))?;
                 Some([image as i64, window.top, window.left, i64::from(window.flip)])
             })
             .collect::<Option<_>>()
@@ -111,14 +114,15 @@ impl ResidentImages {
         for step in 0..plan.steps {
             let rows = plan.rows_of(step, 0);
             let batch = &drawn[plan.first_row(step)..][..rows];
-            let (plain, mixed) = batch.split_at(if fractional_probability { rows / 2 } else { rows });
+            let (plain, mixed) = batch.split_at(plain_rows(rows, mixed_share));
             sources.extend(plain.iter().flat_map(|source| [source; QUADRANTS]).flatten());
             let before = |row: usize, back: usize| &mixed[(row + 3 * mixed.len() - back) % mixed.len()];
             let quadrants = (0..mixed.len()).flat_map(|row| (0..QUADRANTS).map(move |back| before(row, back)));
             sources.extend(quadrants.flatten());
         }
         let sources = Tensor::f_from_slice(&sources)?.f_view([-1, QUADRANTS as i64, FIELDS as i64])?;
-        Ok(EpochSources { sources: sources.f_to_device(self.pixels.device())?, plan, fractional_probability })
+        let fill = augmentation.fill();
+        Ok(EpochSources { sources: sources.f_to_device(self.pixels.device())?, plan, mixed_share, fill })
     }
 
     /// Gathers the batch of step `step`. The host does not wait.
@@ -135,14 +139,29 @@ impl ResidentImages {
         let y = field(1)?.f_add(&self.rows)?;
         let mirrored = self.columns.f_neg()?.f_add_scalar(target_width - 1)?;
         let x = mirrored.f_where_self(&field(3)?.f_to_kind(Kind::Bool)?, &self.columns)?.f_add(&field(2)?)?;
-        let inside = |at: &Tensor, end: i64| -> Result<Tensor> { Ok(at.f_ge(0)?.f_logical_and(&at.f_lt(end)?)?) };
-        let is_inside = inside(&y, height)?.f_logical_and(&inside(&x, width)?)?;
-        let at = field(0)?.f_mul_scalar(height)?.f_add(&y)?.f_mul_scalar(width)?.f_add(&x)?;
-        let black = self.pixels.size()[0] - 1;
-        let at = at.f_where_scalarother(&is_inside, black)?;
+        let at = |y: &Tensor, x: &Tensor| -> Result<Tensor> {
+            Ok(field(0)?.f_mul_scalar(height)?.f_add(y)?.f_mul_scalar(width)?.f_add(x)?)
+        };
+        let at = match epoch.fill {
+            Padding::Black => {
+                let inside =
+                    |at: &Tensor, end: i64| -> Result<Tensor> { Ok(at.f_ge(0)?.f_logical_and(&at.f_lt(end)?)?) };
+                let is_inside = inside(&y, height)?.f_logical_and(&inside(&x, width)?)?;
+                let black = self.pixels.size()[0] - 1;
+                at(&y, &x)?.f_where_scalarother(&is_inside, black)?
+            }
+            // As `Padding::source`.
+            Padding::Reflect => {
+                let seen = |at: &Tensor, length: i64| -> Result<Tensor> {
+                    let last = length - 1;
+                    Ok(at.f_abs()?.f_neg()?.f_add_scalar(last)?.f_abs()?.f_neg()?.f_add_scalar(last)?)
+                };
+                at(&seen(&y, height)?, &seen(&x, width)?)?
+            }
+        };
         let pixels = self.pixels.f_index_select(0, &at.f_view([-1])?)?;
         let pixels = pixels.f_view([rows, target_height, target_width, 3])?;
-        let plain = if epoch.fractional_probability { rows / 2 } else { rows };
+        let plain = plain_rows(rows as usize, epoch.mixed_share) as i64;
         let images = sources.f_select(2, 0)?;
         let labels = self.labels.f_index_select(0, &images.f_narrow(0, 0, plain)?.f_select(1, 0)?)?;
         let mixed = images.f_narrow(0, plain, rows - plain)?.f_reshape([-1])?;
@@ -155,32 +174,39 @@ impl ResidentImages {
 mod tests {
     use super::*;
     use crate::data::{Examples, LabelledImages};
+    use crate::flip::Flip;
     use crate::loader::{Preparation, load_epoch};
     use rand::{Rng, SeedableRng};
 
     #[test]
     fn a_gather_gives_the_loaders_batches_bit_for_bit() -> Result<()> {
-        let crop = |padding, flip| Augmentation::Crop { padding, flip };
+        let crop = |padding, flip| Augmentation::Crop {
+            padding,
+            flip: if flip { Flip::Random } else { Flip::None },
+            fill: Padding::Black,
+        };
+        let reflected = Augmentation::Crop { padding: 3, flip: Flip::Alternating, fill: Padding::Reflect };
         for (count, size, target, augmentation, batch_size) in [
             (37, (32, 32), (32, 32), crop(4, true), 16),
             (23, (9, 7), (9, 7), crop(2, true), 10),
             (11, (8, 6), (8, 6), crop(0, false), 4),
             (9, (5, 5), (5, 5), Augmentation::None, 9),
             (12, (10, 9), (8, 8), crop(3, true), 8),
+            (14, (8, 7), (8, 7), reflected, 7),
         ] {
             let mut pixels = vec![0; count * size.0 * size.1 * 3];
             rand_chacha::ChaCha8Rng::seed_from_u64(count as u64).fill_bytes(&mut pixels);
             let (height, width) = (size.0 as u32, size.1 as u32);
             let images = LabelledImages { pixels, labels: (0..count as u32).collect(), height, width };
             let examples = InMemory::new(images, 5);
-            for fractional_probability in [false, true] {
+            for mixed_share in [0.0, 0.5, 0.25] {
                 let (plan, seed, epoch) = (BatchPlan::equal(examples.len(), batch_size), 5, 3);
-                let preparation = Preparation { augmentation, target, fractional_probability, seed };
+                let preparation = Preparation { augmentation, target, mixed_share, seed };
                 let (sender, batches) = crossbeam::channel::unbounded();
                 load_epoch(&examples, plan, preparation, (epoch, 2), &sender);
                 drop(sender);
                 let resident = ResidentImages::try_new(&examples, target, Device::Cpu)?;
-                let sources = resident.epoch(&examples, plan, (augmentation, fractional_probability, seed), epoch)?;
+                let sources = resident.epoch(&examples, plan, (augmentation, mixed_share, seed), epoch)?;
                 let mut steps = 0;
                 for (step, expected) in batches.iter().enumerate() {
                     let (expected, batch) = (expected?, resident.batch(&sources, step)?);

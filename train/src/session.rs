@@ -12,6 +12,7 @@ use super::checkpoint::Checkpoint;
 use super::data::{Examples, LabelledImages};
 use super::error::TrainError;
 use super::pretrained::Pretrained;
+use super::snapshot::Snapshot;
 
 /// What a training works on, besides its options.
 pub(super) struct Inputs<'a> {
@@ -21,9 +22,15 @@ pub(super) struct Inputs<'a> {
     pub(super) held_out: &'a LabelledImages,
     /// What the weights below the head begin with; drawn at random without.
     pub(super) initial: Option<&'a Pretrained>,
+    /// The rows that the best epoch is chosen by; none where the last one is kept.
+    pub(super) selection: Option<&'a LabelledImages>,
+    /// How much the rows of each class count; none where all count the same.
+    pub(super) class_weights: Option<Vec<f32>>,
     pub(super) device: Device,
     /// Where the checkpoint is kept.
     pub(super) checkpoint: &'a Path,
+    /// Where the figures of the epochs are kept.
+    pub(super) metrics: &'a Path,
 }
 
 /// Trained weights by name, on the host.
@@ -42,7 +49,8 @@ pub(super) struct Trained {
 pub(super) fn read_checkpoint(checkpoint: &Checkpoint, counts: [usize; 2], path: &Path) -> Result<[Tensor; 3]> {
     let [parameters, buffers] = counts;
     let found = [checkpoint.parameters.len(), checkpoint.momentum.len(), checkpoint.buffers.len()];
-    if found != [parameters, parameters, buffers] {
+    let fits = |snapshot: &Snapshot| (snapshot.parameters.len(), snapshot.buffers.len()) == (parameters, buffers);
+    if found != [parameters, parameters, buffers] || !checkpoint.best.iter().chain(&checkpoint.average).all(fits) {
         let (path, reason) = (path.to_path_buf(), "it belongs to another network".into());
         return Err(TrainError::Checkpoint { path, reason }.into());
     }

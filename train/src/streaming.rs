@@ -36,10 +36,10 @@ impl Streaming {
             Ok(rows) => rows.images.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         });
-        Ok(images.zip(&self.training).filter_map(|(image, label)| match (image, *label) {
+        Ok((0..).zip(images.zip(&self.training)).filter_map(|(row, (image, label))| match (image, *label) {
             (Err(error), _) => Some(Err(error)),
             // Rows that fail were found on the first reading and are not trained on.
-            (Ok(image), Some(label)) => image.ok().map(|pixels| Ok(Example { pixels: pixels.into(), label })),
+            (Ok(image), Some(label)) => image.ok().map(|pixels| Ok(Example { pixels: pixels.into(), label, row })),
             (Ok(_), None) => None,
         }))
     }

@@ -22,8 +22,11 @@ use super::device_fit::fit_on_device;
 use super::error::TrainError;
 use super::host_fit::fit_on_host;
 use super::job::{TrainEvent, TrainJob, TrainingPlan, checkpoint_path};
+use super::metrics_file::metrics_path;
+use super::normalization::for_scoring;
 use super::options::TrainOptions;
 use super::pretrained::Pretrained;
+use super::recipe_file::RecipeFile;
 use super::session::{Inputs, Trained, progress};
 use super::training_set::TrainingSet;
 
@@ -70,6 +73,7 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     // What can be known now must not be found out after hours of training.
     let begun = initial.as_ref().map(|initial| format!(", begun with {}", initial.name)).unwrap_or_default();
     config(&state, &set.scoring, &begun).validate()?;
+    let metrics_file = metrics_path(&job.out);
     let resume = take_checkpoint(job, &state, &checkpoint_file)?;
     let finished_epochs = resume.as_ref().map_or(0, |checkpoint| checkpoint.state.history.len());
     let train_rows = set.fingerprint.train_rows;
@@ -78,6 +82,7 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         options: &state.options,
         train_rows,
         held_out_rows: set.held_out.len(),
+        selection_rows: set.selection.len(),
         min_calibration_rows: rows_to_flag(job.calibration.alpha),
         left_out: &set.left_out,
         bad_files: &set.bad_files,
@@ -88,13 +93,17 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     if let Some(parent) = checkpoint_file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
     }
-    let TrainingSet { examples, held_out, scoring, .. } = set;
+    let class_weights = state.options.class_weights.of(&set.class_rows);
+    let TrainingSet { examples, held_out, selection, scoring, .. } = set;
     let inputs = Inputs {
         examples: examples.as_ref(),
         held_out: &held_out,
+        selection: Some(&selection).filter(|selection| !selection.is_empty()),
         initial: initial.as_ref(),
+        class_weights,
         device,
         checkpoint: &checkpoint_file,
+        metrics: &metrics_file,
     };
     let trained = match device.is_cuda() && state.options.workers == 1 {
         true => {
@@ -104,12 +113,23 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         false => fit_on_host(&inputs, state.clone(), resume, run, events)?,
     };
     let source = state.data.held_out.as_str();
-    let model =
-        finish(job, config(&state, &scoring, &begun), trained, (examples.as_ref(), &held_out, source), device, events)?;
-    match std::fs::remove_file(&checkpoint_file) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(&checkpoint_file, error)),
-        _ => Ok(model),
+    let recipe = serde_json::to_value(RecipeFile::of(&job.recipe, &state.options))
+        .map_err(|error| Error::Internal(format!("a recipe as JSON: {error}")))?;
+    let model = finish(
+        job,
+        (config(&state, &scoring, &begun), recipe),
+        trained,
+        (examples.as_ref(), &held_out, source),
+        device,
+        events,
+    )?;
+    for file in [&checkpoint_file, &metrics_file] {
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(file, error)),
+            _ => {}
+        }
     }
+    Ok(model)
 }
 
 fn check_places(job: &TrainJob, checkpoint: &Path) -> Result<()> {
@@ -138,14 +158,16 @@ fn take_checkpoint(job: &TrainJob, state: &TrainingState, file: &Path) -> Result
 /// Calibrates on the held-out rows and writes the bundle.
 fn finish(
     job: &TrainJob,
-    config: ModelConfig,
-    trained: Trained,
+    (config, recipe): (ModelConfig, serde_json::Value),
+    mut trained: Trained,
     (examples, held_out, source): (&dyn Examples, &LabelledImages, &str),
     device: tch::Device,
     events: &mut dyn FnMut(TrainEvent<'_>),
 ) -> Result<Model> {
+    let images = config.input.images().expect("a network is trained on images");
+    for_scoring(images.loss, images.architecture.head_name(), &mut trained.weights)?;
     let chart_svg = learning_curves(&trained.history);
-    let history = TrainingHistory { epochs: trained.history, chart_svg };
+    let history = TrainingHistory { epochs: trained.history, chart_svg, recipe: Some(recipe) };
     let mut model = Model::try_new(config, &trained.weights, Some(history))?;
     let calibrated = calibrate(job, &mut model, examples, (held_out, source), device);
     // Weights that took hours are kept even so: they can be calibrated later, on more rows.
@@ -163,6 +185,7 @@ fn calibrate(
     (held_out, source): (&LabelledImages, &str),
     device: tch::Device,
 ) -> Result<()> {
+    model.set_tta(job.calibration.tta)?;
     let scorer = model.scorer(device)?;
     let mut moments = FeatureMoments::new(model.input().stages(), model.classes().len());
     let (mut part, (height, width)) = (LabelledImages::default(), examples.size());

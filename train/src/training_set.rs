@@ -11,6 +11,7 @@ use super::data::{Examples, InMemory, LabelledImages};
 use super::error::TrainError;
 use super::held_out::{HeldOutFiles, HeldOutPlan};
 use super::job::TrainJob;
+use super::keep::Keep;
 use super::labelled_dataset::LabelledDataset;
 use super::labels::{digest, require_two_classes};
 use super::streaming::Streaming;
@@ -26,10 +27,14 @@ pub(super) struct TrainingSet {
     pub(super) classes: Vec<String>,
     /// Those of the classes that no row is trained on.
     pub(super) unseen_classes: Vec<String>,
+    /// Rows of each class that are trained on.
+    pub(super) class_rows: Vec<usize>,
     /// The rows to train on.
     pub(super) examples: Box<dyn Examples>,
     /// The rows for validation, calibration and thresholds.
     pub(super) held_out: LabelledImages,
+    /// The rows that the best epoch is chosen by; none where the last one is kept.
+    pub(super) selection: LabelledImages,
     /// The rows that cannot be used.
     pub(super) left_out: LeftOut,
     /// Files that are left out whole.
@@ -55,7 +60,7 @@ impl TrainingSet {
         let memory = Memory { bytes: job.memory_bytes, image_bytes: stored.image_bytes() as u64 };
         let shuffle_buffer = memory.shuffle_buffer(plan.training_rows(), plan.rows())?;
 
-        let mut images = ImageCollector::new(&labels, &stored, &plan.is_held_out, shuffle_buffer.is_none());
+        let mut images = ImageCollector::new(&labels, &stored, &plan.uses, shuffle_buffer.is_none());
         images.read(&source.dataset, &decoder, run)?;
         if let Some(files) = &plan.files {
             let (held_out, left_out) = files.read(job, &stored, run)?;
@@ -65,10 +70,11 @@ impl TrainingSet {
         let mut bad_files = source.dataset.bad_files();
         bad_files.extend(plan.files.iter().flat_map(HeldOutFiles::bad_files));
         require_rows(&images, job)?;
-        let ImageCollector { training, held_out, training_classes, statistics, left_out, .. } = images;
+        let ImageCollector { training, held_out, selection, training_classes, statistics, left_out, .. } = images;
         let fingerprint = TrainingData {
             train_rows: training_classes.iter().flatten().count(),
             held_out_rows: held_out.len(),
+            selection_rows: selection.len(),
             labels: digest(&labels),
             held_out: plan.source,
             held_out_labels: plan.files.map(|files| digest(&files.labels)),
@@ -78,16 +84,20 @@ impl TrainingSet {
             shuffle_buffer,
         };
         let (mean, std) = statistics.mean_and_std();
-        let unseen_classes = unseen(&labels, &training_classes);
+        let mut class_rows = vec![0; labels.names.len()];
+        training_classes.iter().flatten().for_each(|&class| class_rows[class as usize] += 1);
+        let unseen_classes = labels.names.iter().zip(&class_rows).filter(|(_, rows)| **rows == 0);
         let seed = job.recipe.seed;
         Ok(Self {
+            unseen_classes: unseen_classes.map(|(name, _)| name.clone()).collect(),
             classes: labels.names,
-            unseen_classes,
+            class_rows,
             examples: match shuffle_buffer {
                 None => Box::new(InMemory::new(training, seed)),
                 Some(rows) => Box::new(Streaming::new(source.dataset, decoder, training_classes, rows, seed)),
             },
             held_out,
+            selection,
             left_out,
             bad_files,
             stored: Preprocessing { mean, std, ..stored },
@@ -110,16 +120,14 @@ fn require_rows(images: &ImageCollector<'_>, job: &TrainJob) -> Result<()> {
     if images.held_out.is_empty() {
         return Err(TrainError::NothingHeldOut { example }.into());
     }
+    if job.recipe.keep == Keep::Best && images.selection.is_empty() {
+        return Err(TrainError::NothingToChooseBy { example }.into());
+    }
     if images.training_classes.iter().flatten().next().is_none() {
         let example = example.map(|example| format!("; the first: {example}")).unwrap_or_default();
         return Err(Error::data(job.inputs.join(", "), format!("no row can be trained on{example}")));
     }
     Ok(())
-}
-
-fn unseen(labels: &RowLabels, training_classes: &[Option<u32>]) -> Vec<String> {
-    let unseen = (0u32..).zip(&labels.names).filter(|(class, _)| !training_classes.contains(&Some(*class)));
-    unseen.map(|(_, name)| name.clone()).collect()
 }
 
 /// Bytes that decoded images may take.

@@ -2,45 +2,22 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod digits;
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
+use digits::{TRAIN, VALIDATION, job, run, weights};
+use dismax::Error;
 use dismax::cancel::Cancel;
 use dismax::dataset::{DatasetWriter, OnBadFile, WriteOptions};
 use dismax::loss::Loss;
 use dismax::model::Model;
 use dismax::network::Architecture;
 use dismax::run::{Progress, Run};
-use dismax::{Device, Error};
-use dismax_train::{HeldOut, Recipe, Schedule, TrainEvent, TrainJob, checkpoint_path, train};
-
-const TRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits/train.parquet");
-const VALIDATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits/validation.parquet");
-
-fn job(out: &Path, loss: Loss, epochs: usize) -> TrainJob {
-    TrainJob {
-        recipe: Recipe {
-            epochs: Some(epochs),
-            schedule: Some(Schedule::OneCycle),
-            flip: false,
-            workers: Some(2),
-            ..Recipe::new(Architecture::Resnet20, loss)
-        },
-        device: Device::Cpu,
-        ..TrainJob::new([TRAIN], out)
-    }
-}
-
-fn run(job: &TrainJob) -> Result<Model, Error> {
-    train(job, &mut Run { cancel: Cancel::default(), progress: &mut |_| {} }, &mut |_| {})
-}
-
-fn weights(folder: &Path) -> Vec<u8> {
-    fs::read(folder.join("model.safetensors")).expect("weights")
-}
+use dismax_train::{HeldOut, Recipe, TrainEvent, TrainJob, checkpoint_path, train};
 
 #[test]
 fn an_interrupted_training_resumes_to_the_same_bits() {

@@ -123,7 +123,7 @@ impl Lab {
         let recipe = Recipe {
             epochs: Some(8),
             size: Some((8, 8)),
-            flip: false,
+            flip: dismax_train::Flip::None,
             workers: Some(2),
             ..Recipe::new(Architecture::Resnet20, Loss::Dismax)
         };

@@ -27,6 +27,8 @@ Examples:
   dismax calibrate model --data validation.parquet --training train.parquet --score mds+early
   # With examples of images that it should not know, to find more of their kinds
   dismax calibrate model --data validation.parquet --unknown odd.parquet --score mds+early+unknown
+  # Scores that are averages over image and mirror image: more accurate, half as fast
+  dismax calibrate model --data validation.parquet --tta flip --training train.parquet
   # Keep the old bundle
   dismax calibrate model --data validation.parquet --out model-2
 
@@ -109,6 +111,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     dataset.require_distinct_files()?;
     let label = dataset.label_column(args.labels.label.as_deref())?;
     require_common_class(&label, model.classes())?;
+    let knew_features = model.feature_statistics().is_some();
+    model.set_tta(options.tta)?;
+    if knew_features && model.feature_statistics().is_none() && args.training.is_empty() {
+        context.ui.warn(
+            "what the model kept of its training images and of unknown images came from other averages and is left out; \
+             --training TRAINING and --unknown EXAMPLES read it again",
+        );
+    }
     if !args.unknown.is_empty() && args.training.is_empty() {
         model.require_feature_statistics("a comparison with examples of unknown images")?;
     }
@@ -179,6 +189,7 @@ fn options_of(model: &Model) -> CalibrationOptions {
     if let Some(calibration) = model.calibration() {
         options.alpha = calibration.alpha;
         options.score = calibration.score;
+        options.tta = calibration.tta;
         options.per_class = matches!(calibration.scores, CalibrationScores::PerClass(_));
         options.search.objective = calibration.fit.objective;
     }

@@ -7,6 +7,7 @@ mod gate;
 mod interrupt;
 mod names;
 mod packings;
+mod recipes;
 mod refusals;
 mod scoring;
 mod sql;

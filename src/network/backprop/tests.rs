@@ -44,7 +44,12 @@ fn gradients_and_statistics_are_autograds() {
         let expected_objective = objective(&logits).unwrap();
         let expected = Tensor::run_backward(&[&expected_objective], &plain.weights().trainable(), false, false);
         let Backbone::Residual(residual) = &written_out.backbone else { unreachable!("a residual network") };
-        let step = written_out.written_out(residual, &images, objective).unwrap();
+        let step = written_out.written_out(residual, &images, |head, features| {
+            let logits = head.logits(features)?;
+            let objective = objective(&logits)?;
+            Ok((logits, objective))
+        });
+        let step = step.unwrap();
 
         let of_logits = apart(&step.logits, &logits);
         // Rounding grows with the depth.

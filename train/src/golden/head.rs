@@ -2,10 +2,10 @@
 
 use super::common::golden::{self, assert_close};
 use crate::mix::{mix_labels, mix_quadrants};
-use crate::objective::objective;
+use crate::objective::{Objective, ObjectiveOptions};
 use dismax::loss::Loss;
 use dismax::network::{Head, HeadKind};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 fn tensor(name: &str) -> Tensor {
     let (shape, values) = golden::f32s(name);
@@ -67,8 +67,10 @@ fn objective_and_gradients(loss: Loss, mixed_rows: usize, alpha: f64) -> (f64, V
     let (_, targets) = golden::i64s("targets");
     let (plain, mixed) = targets.split_at(targets.len() - mixed_rows);
     let mixed_labels = Tensor::from_slice(&mix_labels(mixed).concat()).view([-1, 4]);
-    let logits = head.logits(&features).expect("logits");
-    let value = objective(loss, &logits, &Tensor::from_slice(plain), &mixed_labels, alpha).expect("an objective");
+    let options = ObjectiveOptions { loss, alpha, class_weights: None, label_smoothing: 0.0, mixed_share: 0.5 };
+    let objective = Objective::try_new(options, Device::Cpu).expect("an objective");
+    let (_, value) =
+        objective.of_features(&head, &features, &Tensor::from_slice(plain), &mixed_labels).expect("an objective");
     let gradients = Tensor::run_backward(&[&value], &inputs, false, false);
     (value.double_value(&[]), gradients)
 }
@@ -101,9 +103,17 @@ fn isomax_losses_are_the_references() {
 #[test]
 fn the_loss_stays_finite_where_the_references_is_infinite() {
     // A gap of 110 after the entropic scale: softmax rounds to 0, its logarithm would be infinite.
-    let logits = Tensor::from_slice(&[0.0f32, -11.0]).view([1, 2]);
+    let logits = Tensor::from_slice(&[0.0f32, -11.0]).view([1, 2]) * Loss::Dismax.entropic_scale();
     let none = Tensor::from_slice::<i64>(&[]).view([-1, 4]);
-    let value = objective(Loss::Dismax, &logits, &Tensor::from_slice(&[1i64]), &none, 1.0).expect("an objective");
+    let options = ObjectiveOptions {
+        loss: Loss::Dismax,
+        alpha: 1.0,
+        class_weights: None,
+        label_smoothing: 0.0,
+        mixed_share: 0.5,
+    };
+    let objective = Objective::try_new(options, Device::Cpu).expect("an objective");
+    let value = objective.of_logits(&logits, &Tensor::from_slice(&[1i64]), &none).expect("an objective");
     assert_close("cross-entropy", value.double_value(&[]), 110.0, 1e-3);
 }
 

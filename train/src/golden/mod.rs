@@ -5,3 +5,4 @@ mod common;
 
 mod head;
 mod network;
+mod options;

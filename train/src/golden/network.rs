@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::common::golden::{self, assert_close};
 use crate::mix::{mix_labels, mix_quadrants};
-use crate::objective::objective;
+use crate::objective::{Objective, ObjectiveOptions};
 use crate::optimizer::{Sgd, SgdOptions, flatten, unflatten};
 use dismax::loss::Loss;
 use dismax::network::HeadKind;
@@ -109,9 +109,17 @@ fn check(architecture: Architecture, name: &str, third: f64) {
     let start = tch::no_grad(|| flatten(&trainable)).expect("parameters");
     let mut sgd = Sgd::try_new(start, None, SgdOptions::default(), 0).expect("an optimiser");
     for (step, expected) in golden::f64s(&format!("net.{name}.train.fpr.losses")).into_iter().enumerate() {
-        let logits = net.logits(&batch, true).expect("logits");
-        let loss =
-            objective(Loss::DismaxDagger, &logits, &Tensor::from_slice(&labels[..2]), &mixed, 1.0).expect("a loss");
+        let options = ObjectiveOptions {
+            loss: Loss::DismaxDagger,
+            alpha: 1.0,
+            class_weights: None,
+            label_smoothing: 0.0,
+            mixed_share: 0.5,
+        };
+        let objective = Objective::try_new(options, Device::Cpu).expect("an objective");
+        let features = net.features(&batch, true).expect("features");
+        let (_, loss) =
+            objective.of_features(net.head(), &features, &Tensor::from_slice(&labels[..2]), &mixed).expect("a loss");
         let tolerance = if step < 2 { 1e-3 } else { third };
         assert_close(&format!("{name}: loss of step {step}"), loss.double_value(&[]) / expected, 1.0, tolerance);
         let gradients = Tensor::run_backward(&[&loss], &trainable, false, false);

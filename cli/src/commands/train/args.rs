@@ -6,7 +6,7 @@ use dismax::embedding::EmbeddingHead;
 use dismax::loss::Loss;
 use dismax::network::Architecture;
 use dismax::{Device, Error, Result};
-use dismax_train::{HeldOut, Schedule};
+use dismax_train::{ClassWeights, Flip, HeldOut, Keep, Padding, RecipeFile, Schedule};
 
 use crate::args::{
     self, CalibrationArgs, ImageArgs, InputArgs, LabelArgs, Rgb, architectures, at_least_one, heads, losses, named,
@@ -19,6 +19,10 @@ Examples:
   dismax train train.parquet --out model
   # Without mirroring, for digits and text
   dismax train digits.parquet --out model --no-flip --epochs 15
+  # Rare classes; the best epoch; averaged weights
+  dismax train train.parquet --out model --class-weights balanced --keep best --ema 0.999
+  # The recipe of another model, with other epochs
+  dismax train train.parquet --out model --recipe other-model/recipe.json --epochs 60
   # The recipe of the paper
   dismax train train.parquet --out model --arch resnet34 --loss dismax-dagger --schedule multi-step --epochs 300
   # After an interruption
@@ -30,7 +34,8 @@ Examples:
   dismax train vectors.parquet --embedding clip --out model
 
 After every epoch, on a GPU once a minute, a checkpoint is written next to the model. --resume with the same flags continues
-from it; on a CPU the result is the same bit for bit. The model folder holds the network, its calibration, a model card and a training chart.";
+from it; on a CPU the result is the same bit for bit. Beside it MODEL.metrics.jsonl has the figures of all epochs, one JSON object
+a line. The model folder holds the network, its calibration, these figures, the recipe, a model card and a training chart.";
 
 /// Flags of `dismax train`.
 #[derive(Debug, clap::Args)]
@@ -70,13 +75,17 @@ pub struct Args {
     pub init: Option<PathBuf>,
 
     /// Leave the weights below the head as they are: one pass over the images, then --head in closed form.
-    #[arg(long, requires = "init", conflicts_with_all = ["embedding", "resume", "epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers"], help_heading = "Recipe")]
+    #[arg(long, requires = "init", conflicts_with_all = ["embedding", "resume", "epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers", "loss", "class_weights", "keep", "ema", "label_smoothing", "mosaic_share", "mosaic_epochs"], help_heading = "Recipe")]
     pub freeze: bool,
+    /// A file with options of the recipe, under the names that the flags below have, with _ instead of -: TOML, or JSON if
+    /// its name ends in .json. Flags go before it. Every model has the recipe of its training in recipe.json.
+    #[arg(long, value_name = "FILE", conflicts_with = "embedding", help_heading = "Recipe")]
+    pub recipe: Option<PathBuf>,
 
-    /// Loss; it also determines the head. dismax-dagger adds fractional probability regularization, for large networks and
-    /// long trainings.
-    #[arg(long, value_parser = losses(), default_value_t = Loss::Dismax, conflicts_with = "embedding", help_heading = "Recipe")]
-    pub loss: Loss,
+    /// Loss [default: dismax]; it also determines the head. dismax-dagger adds fractional probability regularization, for large networks and
+    /// long trainings. softmax, logitnorm, t2fnorm and elogitnorm have a linear head.
+    #[arg(long, value_parser = losses(), conflicts_with = "embedding", help_heading = "Recipe")]
+    pub loss: Option<Loss>,
 
     /// Passes over the training rows [default: 30 for one-cycle, 100 on a GPU with batches of 512 or more; else
     /// 300].
@@ -103,18 +112,55 @@ pub struct Args {
     #[arg(long, value_parser = named::<Schedule, _>(Schedule::ALL.map(Schedule::name)), conflicts_with = "embedding", help_heading = "Recipe")]
     pub schedule: Option<Schedule>,
 
-    /// Random seed for held-out rows, initial weights, row order and augmentation.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Recipe")]
-    pub seed: u64,
+    /// How much rows count in the training, by their class. balanced suits datasets with rare classes: every class then
+    /// counts the same [default: equal].
+    #[arg(long, value_parser = named::<ClassWeights, _>(ClassWeights::ALL.map(ClassWeights::name)), conflicts_with = "embedding", help_heading = "Recipe")]
+    pub class_weights: Option<ClassWeights>,
+
+    /// Which epoch's weights become the model [default: last].
+    ///
+    /// best sets another tenth of every class apart, measures it after every epoch, and keeps the epoch with the highest
+    /// accuracy there. The rows of --validation have no say in it, so that they can calibrate the model.
+    #[arg(long, value_parser = named::<Keep, _>(Keep::ALL.map(Keep::name)), conflicts_with = "embedding", help_heading = "Recipe")]
+    pub keep: Option<Keep>,
+
+    /// Average the weights over the steps, of which each keeps this share of the average, for example 0.999, and measure and
+    /// keep the average; 0 does not.
+    #[arg(long, value_name = "DECAY", value_parser = ema_decay, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub ema: Option<f64>,
+
+    /// Share of each target that is spread over all classes, for losses with a linear head [default: 0].
+    #[arg(long, value_name = "SHARE", conflicts_with = "embedding", help_heading = "Recipe")]
+    pub label_smoothing: Option<f64>,
+
+    /// Share of each batch that dismax-dagger mixes [default: 0.5].
+    #[arg(long, value_name = "SHARE", value_parser = args::share, conflicts_with = "embedding", help_heading = "Recipe")]
+    pub mosaic_share: Option<f64>,
+
+    /// Share of the epochs in which dismax-dagger mixes; the last ones then see whole images only [default: 1].
+    #[arg(long, value_name = "SHARE", conflicts_with = "embedding", help_heading = "Recipe")]
+    pub mosaic_epochs: Option<f64>,
+
+    /// Random seed for held-out rows, initial weights, row order and augmentation [default: 0].
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    pub seed: Option<u64>,
 
     /// Input size of the network, 32 or HEIGHTxWIDTH [default: the images' size if the first 64 share a small one, else
     /// 32; 224 for photographs].
     #[arg(long, value_name = "SIZE", value_parser = args::size, conflicts_with = "embedding", help_heading = "Recipe")]
     pub image_size: Option<(u32, u32)>,
 
-    /// No random mirroring: for digits, text and anything that has a left and a right.
-    #[arg(long, conflicts_with = "embedding", help_heading = "Recipe")]
+    /// Which images are mirrored [default: random]. alternating mirrors each of them in every other epoch.
+    #[arg(long, value_parser = named::<Flip, _>(Flip::ALL.map(Flip::name)), conflicts_with = "embedding", help_heading = "Recipe")]
+    pub flip: Option<Flip>,
+
+    /// No mirroring, as --flip none: for digits, text and anything that has a left and a right.
+    #[arg(long, conflicts_with_all = ["embedding", "flip"], help_heading = "Recipe")]
     pub no_flip: bool,
+
+    /// What lies beyond the edges of images that are cropped at random [default: black].
+    #[arg(long, value_parser = named::<Padding, _>(Padding::ALL.map(Padding::name)), conflicts_with = "embedding", help_heading = "Recipe")]
+    pub padding: Option<Padding>,
 
     /// No random cropping.
     #[arg(long, conflicts_with = "embedding", help_heading = "Recipe")]
@@ -170,6 +216,42 @@ pub struct Args {
         help_heading = "Machine"
     )]
     pub memory: u64,
+}
+
+impl Args {
+    /// What the flags say about the recipe.
+    pub fn recipe(&self) -> RecipeFile {
+        RecipeFile {
+            arch: self.arch,
+            loss: self.loss,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            lr: self.lr,
+            backbone_rate: self.backbone_rate,
+            weight_decay: self.weight_decay,
+            schedule: self.schedule,
+            fractional_probability_weight: None,
+            class_weights: self.class_weights,
+            keep: self.keep,
+            ema: self.ema,
+            label_smoothing: self.label_smoothing,
+            mosaic_share: self.mosaic_share,
+            mosaic_epochs: self.mosaic_epochs,
+            image_size: self.image_size,
+            crop: self.no_crop.then_some(false),
+            flip: self.flip.or(self.no_flip.then_some(Flip::None)),
+            padding: self.padding,
+            mean: self.mean.map(|mean| mean.0),
+            std: self.std.map(|std| std.0),
+            seed: self.seed,
+        }
+    }
+}
+
+/// A number from 0 to 1, 1 excluded.
+fn ema_decay(text: &str) -> Result<f64, String> {
+    let decay = text.parse().ok().filter(|decay| (0.0..1.0).contains(decay));
+    decay.ok_or_else(|| "give a number below 1, for example 0.999, or 0".into())
 }
 
 /// The rows that `--validation` names.

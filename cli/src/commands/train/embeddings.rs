@@ -11,6 +11,7 @@ use crate::exit::Outcome;
 
 /// Runs the command.
 pub fn run(args: &Args, embedding: &str, context: &Context) -> Result<Outcome> {
+    let seed = args.seed.unwrap_or_default();
     let job = EmbeddingJob {
         inputs: args.inputs.clone(),
         out: args.out.clone(),
@@ -18,8 +19,8 @@ pub fn run(args: &Args, embedding: &str, context: &Context) -> Result<Outcome> {
         label: args.labels.label.clone(),
         held_out: held_out(&args.validation)?,
         head: args.head.unwrap_or_default(),
-        calibration: args.calibration.options(CalibrationOptions { seed: args.seed, ..CalibrationOptions::default() }),
-        seed: args.seed,
+        calibration: args.calibration.options(CalibrationOptions { seed, ..CalibrationOptions::default() }),
+        seed,
         force: args.force,
         on_bad_file: args.input.on_bad_file(),
     };

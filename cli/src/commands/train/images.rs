@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use dismax::calibration::CalibrationOptions;
-use dismax::model::EpochRecord;
-use dismax::network::Architecture;
+use dismax::model::{EpochRecord, TrainingHistory};
 use dismax::{Error, Result};
-use dismax_train::{Recipe, TrainEvent, TrainJob, TrainingPlan, architecture_of, checkpoint_path, train};
+use dismax_train::{Recipe, RecipeFile, TrainEvent, TrainJob, TrainingPlan, architecture_of, checkpoint_path, train};
 use serde::Serialize;
 
 use super::args::{Args, held_out};
@@ -24,6 +23,8 @@ struct Summary<'a> {
     model_digest: &'a str,
     epochs: usize,
     last_epoch: Option<&'a EpochRecord>,
+    /// The epoch whose weights the model has.
+    kept_epoch: Option<&'a EpochRecord>,
     calibration: Option<CalibrationReport>,
     uncalibrated_because: Option<&'a str>,
     /// Damaged files that were left out, with the reason of each.
@@ -41,6 +42,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         context.ui.note(format!("{checkpoint} has the last checkpoint; continue with the same command and --resume"));
     }
     let model = result?;
+    let kept = model.history().and_then(TrainingHistory::kept);
+    if let Some((kept, accuracy)) = kept.and_then(|kept| Some((kept, kept.selection_accuracy?))) {
+        let accuracy = text::percent(accuracy);
+        context.ui.note(format!("the weights of epoch {} are kept: {accuracy} on the rows set apart", kept.epoch));
+    }
     describe(&model, &job.out, context);
     if args.json {
         let name = job.out.display().to_string();
@@ -49,6 +55,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             model_digest: model.digest(),
             epochs: model.history().map_or(0, |history| history.epochs.len()),
             last_epoch: model.history().and_then(|history| history.epochs.last()),
+            kept_epoch: model.history().and_then(TrainingHistory::kept),
             calibration: CalibrationReport::of(&model),
             uncalibrated_because: narrator.uncalibrated_because.as_deref(),
             bad_files: &narrator.bad_files,
@@ -59,29 +66,21 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 
 /// What the flags ask for.
 pub fn job(args: &Args) -> Result<TrainJob> {
-    let of_model = args.init.as_deref().map(architecture_of).transpose()?.flatten();
-    let architecture = args.arch.or(of_model).unwrap_or(Architecture::Resnet20);
+    let file = args.recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
+    let mut asked = args.recipe().or(file);
+    if let Some(init) = args.init.as_deref().filter(|_| asked.arch.is_none()) {
+        asked.arch = architecture_of(init)?;
+    }
+    let recipe = Recipe { workers: args.workers, ..asked.recipe()? };
     Ok(TrainJob {
         image: args.images.image.clone(),
         label: args.labels.label.clone(),
         held_out: held_out(&args.validation)?,
         init: args.init.clone(),
-        recipe: Recipe {
-            epochs: args.epochs,
-            batch_size: args.batch_size,
-            learning_rate: args.lr,
-            backbone_rate: args.backbone_rate,
-            weight_decay: args.weight_decay,
-            schedule: args.schedule,
-            size: args.image_size,
-            crop: !args.no_crop,
-            flip: !args.no_flip,
-            normalization: args.mean.zip(args.std).map(|(mean, std)| (mean.0, std.0)),
-            seed: args.seed,
-            workers: args.workers,
-            ..Recipe::new(architecture, args.loss)
-        },
-        calibration: args.calibration.options(CalibrationOptions { seed: args.seed, ..CalibrationOptions::default() }),
+        calibration: args
+            .calibration
+            .options(CalibrationOptions { seed: recipe.seed, ..CalibrationOptions::default() }),
+        recipe,
         device: args.device,
         resume: args.resume,
         force: args.force,
@@ -129,6 +128,10 @@ impl<'a> Narrator<'a> {
         let TrainingPlan { options, train_rows, held_out_rows, min_calibration_rows, finished_epochs, .. } = *plan;
         let ui = &self.context.ui;
         let held_out = text::rows(held_out_rows as u64);
+        let choosing = match plan.selection_rows {
+            0 => String::new(),
+            rows => format!(", {} to choose the best epoch by", text::count(rows as u64)),
+        };
         self.bad_files = args::reasons(plan.bad_files);
         if let Some(example) = &plan.left_out.example {
             ui.warn(format!("{} left out; the first: {example}", text::rows(plan.left_out.rows)));
@@ -144,7 +147,7 @@ impl<'a> Narrator<'a> {
             ));
         }
         ui.note(format!(
-            "training {} with {} on {} of {}x{} pixels{}; {held_out} held out",
+            "training {} with {} on {} of {}x{} pixels{}; {held_out} held out{choosing}",
             options.architecture,
             options.loss,
             text::rows(train_rows as u64),
