@@ -1,6 +1,6 @@
 //! Audited datasets without what was found.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dismax::dataset::{LoadOptions, OpenOptions, WriteOptions};
 use dismax_audit::{AuditSummary, CleanOptions, Cleaning, RevisitOptions};
@@ -67,7 +67,7 @@ pub fn clean(
 }
 
 /// Refuses an audit of a table, which has no name to find it by.
-fn require_files(audit: &PathBuf) -> PyResult<()> {
+fn require_files(audit: &Path) -> PyResult<()> {
     match AuditSummary::read(audit).map_err(|error| from_dismax(&error))?.inputs.as_slice() {
         [only] if only == TABLE => Err(Kind::Usage.raise(format!(
             "{}: its rows came from a table, not from files; give them again: data=table",

@@ -145,7 +145,7 @@ fn is_usage(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
         Some(error) => {
             !matches!(error, TrainError::Diverged { .. } | TrainError::DataChanged | TrainError::Checkpoint { .. })
         }
-        None => error.downcast_ref().is_some_and(|error| !matches!(error, AuditError::TooManyRows)),
+        None => error.downcast_ref::<AuditError>().is_some_and(|error| !matches!(error, AuditError::TooManyRows)),
     }
 }
 
