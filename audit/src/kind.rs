@@ -53,6 +53,9 @@ impl Kind {
     /// Kinds whose image is of no use.
     pub(super) const BROKEN: [Self; 3] = [Self::Undecodable, Self::Truncated, Self::Empty];
 
+    /// Kinds that tell which rows are copies of which.
+    pub const COPIES: [Self; 2] = [Self::ExactDuplicate, Self::NearDuplicate];
+
     /// All kinds, in the order of the report.
     pub const ALL: [Self; 18] = [
         Self::Unknown,

@@ -14,14 +14,13 @@ const BATCH_ROWS: usize = 1024;
 /// Where the audited rows are now, and how their images are opened.
 #[derive(Debug, Clone, Default)]
 pub struct RevisitOptions {
-    /// The audited files, folders and addresses, in the same order, where they have other names by now; empty for those
-    /// that the audit names.
-    pub inputs: Vec<String>,
+    /// The audited rows, in the same order; none for the files that the audit names.
+    pub dataset: Option<Dataset>,
     /// Column of the images, where the audit was told of it.
     pub image: Option<String>,
     /// How images are opened.
     pub load: LoadOptions,
-    /// How the files are opened; as for the audit, or the rows have other numbers.
+    /// How the files that the audit names are opened; as for the audit, or the rows have other numbers.
     pub open: OpenOptions,
 }
 
@@ -76,14 +75,15 @@ impl Revisit {
     /// # Errors
     /// Rows that came from a stream, files that are gone, another number of files or rows.
     pub fn open(folder: &Path, summary: &AuditSummary, options: &RevisitOptions) -> Result<Self> {
-        let inputs = if options.inputs.is_empty() { &summary.inputs } else { &options.inputs };
-        // So the audit names a stream, and so callers do.
-        if inputs.iter().any(|input| input == "stdin" || input == "-") {
-            let message =
-                "its rows came from standard input, which cannot be read again; write them to a file, and name it";
-            return Err(Error::data(folder.display(), message));
-        }
-        let dataset = Dataset::open_with(inputs, options.open.clone())?;
+        let dataset = match &options.dataset {
+            Some(dataset) => dataset.clone(),
+            None if summary.inputs.iter().any(|input| input == "stdin") => {
+                let message =
+                    "its rows came from standard input, which cannot be read again; write them to a file, and name it";
+                return Err(Error::data(folder.display(), message));
+            }
+            None => Dataset::open_with(&summary.inputs, options.open.clone())?,
+        };
         if options.image.is_none() && dataset.image_column(None).is_err() && dataset.embedding_column(None).is_ok() {
             let message = "its rows hold embeddings; only an audit of images can be read again";
             return Err(Error::data(folder.display(), message));

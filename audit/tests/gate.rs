@@ -165,7 +165,7 @@ fn rules_count_what_is_new_and_not_accepted() {
         row("undecodable", "a", "3"),
     );
     fs::write(&accepted, lines).expect("written");
-    let review = ReviewOptions { accepted: Some(Acceptances::read(&accepted).expect("a file")), baseline: None };
+    let review = ReviewOptions { accepted: Acceptances::read(&[&accepted]).expect("a file"), baseline: None };
     let report = gate_of("old", &review);
     let counted: Vec<_> = report.rules.iter().map(|rule| (rule.findings, rule.broken)).collect();
     assert_eq!(counted, [(1, true), (1, false), (1, false), (1, false), (0, false)]);

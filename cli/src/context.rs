@@ -1,5 +1,6 @@
 //! What every command is given.
 
+#[cfg(feature = "audit")]
 use std::ffi::OsString;
 
 use dismax::Result;
@@ -16,6 +17,7 @@ pub struct Context {
     /// Set by the first Ctrl-C.
     pub cancel: Cancel,
     /// The words of the command line after the program's name.
+    #[cfg(feature = "audit")]
     pub words: Vec<OsString>,
     /// All commands and flags, for completions.
     pub definition: fn() -> clap::Command,

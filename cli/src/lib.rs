@@ -83,7 +83,13 @@ where
     ui.start_logging(cli.verbose);
     let cancel = Cancel::default();
     let result = signals::install(&cancel).and_then(|()| {
-        cli.command.run(&Context { ui, cancel, words: words.into_iter().skip(1).collect(), definition: Cli::command })
+        cli.command.run(&Context {
+            ui,
+            cancel,
+            #[cfg(feature = "audit")]
+            words: words.into_iter().skip(1).collect(),
+            definition: Cli::command,
+        })
     });
     match result {
         Ok(outcome) => outcome.into(),

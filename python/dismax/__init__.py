@@ -7,26 +7,30 @@
     pl.DataFrame(scored.select("path", "prediction", "is_ood"))   # anything that reads Arrow streams
     scored.where("is_ood").write("unknown.parquet")
     dismax.Session(new=model, photos=frame).sql("SELECT dismax_prediction(img) FROM photos").to_polars()
-    dismax.audit("photos/*.parquet", model, out="audit")
+    dismax.audit("photos/*.parquet", model, out="audit", fail_on="broken>0,unknown>1%").gate.raise_for_failure()
+    dismax.clean("audit", keep="kept.parquet", removed="removed.parquet", keep_one="near_duplicate")
     dismax.train("train.parquet", out="model")
 
 - ``Model``: a trained network. ``Model.score`` appends its columns to any data.
 - ``Relation``: rows that are read, scored and computed when somebody asks for them.
 - ``Session``: SQL over models and tables; ``register`` brings the same functions to a ``datafusion.SessionContext``.
-- ``audit``, ``train``: what the command of these names does. ``read``: data as a relation, without scores.
+- ``audit``, ``clean``, ``train``: what the command of these names does. ``read``: data as a relation, without scores.
 - ``Error`` and its subclasses: what can go wrong.
 
 libtorch is loaded when it is first needed: the one of PyTorch 2.11 if that is here, else what ``dismax setup`` fetched.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
-from dismax._errors import DataError, DeviceError, Error, ForkError, ModelError, OutputError, UsageError
+from dismax._errors import DataError, DeviceError, Error, ForkError, GateError, ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
     import datafusion
 
     from dismax._audit import Audit, audit
+    from dismax._clean import Cleaning, clean
+    from dismax._gate import Gate
     from dismax._native import (
         Model,
         RecordBatch,
@@ -54,17 +58,31 @@ _NATIVE = [
     "set_score_cache",
 ]
 
+# Modules that need the native part.
+_MODULES = {
+    "Audit": "dismax._audit",
+    "Cleaning": "dismax._clean",
+    "Gate": "dismax._gate",
+    "audit": "dismax._audit",
+    "clean": "dismax._clean",
+    "train": "dismax._train",
+}
+
 __all__ = [
     *_NATIVE,
     "Audit",
+    "Cleaning",
     "DataError",
     "DeviceError",
     "Error",
     "ForkError",
+    "Gate",
+    "GateError",
     "ModelError",
     "OutputError",
     "UsageError",
     "audit",
+    "clean",
     "register",
     "train",
 ]
@@ -112,14 +130,9 @@ _loaded: dict = {}
 def __getattr__(name: str):
     if name in _NATIVE:
         value = getattr(_load(), name)
-    elif name in ("Audit", "audit"):
+    elif name in _MODULES:
         _load()
-        from dismax import _audit
-
-        value = getattr(_audit, name)
-    elif name == "train":
-        _load()
-        from dismax._train import train as value
+        value = getattr(importlib.import_module(_MODULES[name]), name)
     else:
         raise AttributeError(f"module 'dismax' has no attribute {name!r}")
     globals()[name] = value

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dismax import _native
+from dismax._arguments import paths, words
 from dismax._errors import DataError
+from dismax._gate import Gate, check
 from dismax._progress import bar
 
 
@@ -15,7 +17,8 @@ class Audit:
     """What an audit found: a folder of three files.
 
     ``summary`` has the figures as a dict, ``findings`` one row per finding as a relation (file, row, kind, severity, score,
-    evidence and more), ``report`` is the path of a page that needs no other file and no network.
+    evidence and more), ``report`` is the path of a page that needs no other file and no network. ``gate`` has the rules that
+    the audit was made with (``fail_on``); none without.
     """
 
     def __init__(self, path):
@@ -25,6 +28,7 @@ class Audit:
             self.summary = json.loads((self.path / "summary.json").read_text())
         except (OSError, ValueError) as error:
             raise DataError(f"{self.path}: is no audit: {error}") from error
+        self.gate: "Gate | None" = None
 
     @property
     def report(self) -> Path:
@@ -40,6 +44,20 @@ class Audit:
     def kinds(self) -> dict:
         """Number of findings of each kind that was found."""
         return {kind: count for kind, count in self.summary["kinds"].items() if count}
+
+    def check(
+        self,
+        fail_on: "str | Sequence[str]" = (),
+        *,
+        accept: "_native.Path | Sequence[_native.Path]" = (),
+        baseline: "_native.Path | None" = None,
+    ) -> Gate:
+        """Counts the findings under rules, without looking at the images again.
+
+        The arguments are those of ``audit``; acceptances and earlier audit are those with which this one was made unless given.
+        Without rules, ``Gate.kinds`` says what counts.
+        """
+        return check(self.path, fail_on, accept, baseline)
 
     def __repr__(self) -> str:
         rows, findings = self.summary["rows"], self.summary["findings"]
@@ -75,12 +93,17 @@ def audit(
     label: "str | None" = None,
     reference: "_native.Data | None" = None,
     unknown: "_native.Data | None" = None,
-    marks: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]" = (),
+    marks: "_native.Path | Sequence[_native.Path]" = (),
     image: "str | None" = None,
     group_by: "str | Sequence[str]" = (),
     time: "str | None" = None,
     fdr: float = 0.05,
     top: int = 24,
+    fail_on: "str | Sequence[str]" = (),
+    accept: "_native.Path | Sequence[_native.Path]" = (),
+    baseline: "_native.Path | None" = None,
+    rows: "_native.Path | None" = None,
+    history: "_native.Path | None" = None,
     overwrite: bool = False,
     on_bad_file: str = "fail",
     progress: "bool | None" = None,
@@ -117,8 +140,22 @@ def audit(
         Accepted false discovery rate, in (0, 1), among unknown images, calibration gaps, drift tests and slices.
     top : int
         Most thumbnails of each kind in the report.
+    fail_on : str or sequence of str
+        Rules such as ``"leaked>0"``, ``"unknown>1%"`` or ``"label_issue:high>=10"``: a kind of findings, ``"broken"``
+        (undecodable, truncated, empty) or ``"any"``, then ``>`` or ``>=``, then a number of findings or a percentage of the
+        rows. ``Audit.gate`` says which are broken; nothing is raised for them before ``Audit.gate.raise_for_failure()``.
+    accept : str, os.PathLike or sequence of these
+        Files of accepted findings, which do not count: CSV with the columns ``image_digest`` and ``kind``, and ``who``,
+        ``why`` and ``until`` (YYYY-MM-DD) where you like, or marks that a report exported.
+    baseline : str or os.PathLike, optional
+        The folder of an earlier audit: its findings do not count again.
+    rows : str or os.PathLike, optional
+        A Parquet or Arrow file to write with every row's measures: size, format, light, contrast, sharpness, colour,
+        perceptual hash, prediction, confidence, p-value, label probability.
+    history : str or os.PathLike, optional
+        A folder whose ``history.jsonl`` gets a line about the audit; the report draws the audits before it.
     overwrite : bool
-        Whether an audit at ``out`` is replaced.
+        Whether an audit at ``out`` and a file at ``rows`` are replaced.
     on_bad_file : str
         ``"fail"``, or ``"skip"`` to leave out what cannot be read of damaged files.
     progress : bool, optional
@@ -128,29 +165,32 @@ def audit(
     -------
     Audit
     """
+    given = {
+        "reference": reference,
+        "unknown": unknown,
+        "marks": paths(marks),
+        "label": label,
+        "image": image,
+        "group_by": [group_by] if isinstance(group_by, str) else list(group_by),
+        "time": time,
+        "fdr": fdr,
+        "top": top,
+        "fail_on": words(fail_on),
+        "accept": paths(accept),
+        "baseline": baseline,
+        "rows": None if rows is None else os.fspath(rows),
+        "history": history,
+        "overwrite": overwrite,
+        "on_bad_file": on_bad_file,
+        "command": f"dismax.audit(..., out={os.fspath(out)!r})",
+    }
     shown = bar(progress)
-    files = [os.fspath(file) for file in ([marks] if isinstance(marks, str | os.PathLike) else marks)]
-    groups = [group_by] if isinstance(group_by, str) else list(group_by)
     try:
-        _native._audit(
-            data,
-            model,
-            os.fspath(out),
-            reference,
-            unknown,
-            files,
-            label,
-            image,
-            groups,
-            time,
-            fdr,
-            top,
-            overwrite,
-            on_bad_file,
-            f"dismax.audit(..., out={os.fspath(out)!r})",
-            shown,
-        )
+        _native._audit(data, model, os.fspath(out), given, shown)
     finally:
         if shown is not None:
             shown.close()
-    return Audit(out)
+    made = Audit(out)
+    if given["fail_on"]:
+        made.gate = made.check(fail_on)
+    return made

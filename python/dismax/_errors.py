@@ -29,6 +29,17 @@ class ForkError(Error, RuntimeError):
     """The process was forked from one that had used dismax. Start processes with ``spawn``."""
 
 
-for _class in (Error, UsageError, DataError, ModelError, OutputError, DeviceError, ForkError):
+class GateError(Error):
+    """Rules about the findings of an audit are broken. ``gate`` has all rules; the message says which are broken."""
+
+    def __init__(self, message, gate):
+        super().__init__(message, gate)
+        self.gate = gate
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+for _class in (Error, UsageError, DataError, ModelError, OutputError, DeviceError, ForkError, GateError):
     # Where users find them.
     _class.__module__ = "dismax"

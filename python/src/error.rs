@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use dismax::Error;
 use dismax::error::ColumnRole;
-use dismax_audit::AuditError;
+use dismax_audit::{AuditError, Need};
 use dismax_train::TrainError;
 use dismax_udfs::NoModel;
 use pyo3::prelude::*;
@@ -145,10 +145,7 @@ fn is_usage(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
         Some(error) => {
             !matches!(error, TrainError::Diverged { .. } | TrainError::DataChanged | TrainError::Checkpoint { .. })
         }
-        None => {
-            use AuditError::{FalseDiscoveryRate, UnknownWithoutModel};
-            matches!(error.downcast_ref(), Some(FalseDiscoveryRate { .. } | UnknownWithoutModel))
-        }
+        None => error.downcast_ref::<AuditError>().is_some_and(|error| !matches!(error, AuditError::TooManyRows)),
     }
 }
 
@@ -167,7 +164,10 @@ fn hint(error: &Error) -> Option<&'static str> {
         Error::NotCalibrated { .. } => "first run: dismax calibrate MODEL --data VALIDATION",
         Error::Device { .. } => "device=\"cpu\" works without",
         Error::DeviceFailed { .. } => "device=\"cpu\" takes none of its memory",
-        Error::Extension(error) => return training(error.downcast_ref()?),
+        Error::Extension(error) => match error.downcast_ref() {
+            Some(error) => return training(error),
+            None => return audit(error.downcast_ref()?),
+        },
         _ => return None,
     })
 }
@@ -188,6 +188,20 @@ fn training(error: &TrainError) -> Option<&'static str> {
             "resume with the same, or begin again with overwrite=True and without resume"
         }
         TrainError::Diverged { .. } => "lower lr",
+        _ => return None,
+    })
+}
+
+fn audit(error: &AuditError) -> Option<&'static str> {
+    Some(match error {
+        AuditError::GroupColumn { by_day: true, .. } => "time=\"COLUMN\" names a column of times",
+        AuditError::GroupColumn { by_day: false, .. } => "group_by names columns to group by",
+        AuditError::NotLookedFor { kind } => match kind.needs() {
+            [Need::Model] => "audit with a model",
+            [Need::Reference] => "audit with reference=DATA",
+            [Need::Labels, Need::KnownLabels] => "audit with label=\"COLUMN\", and a model or reference=DATA",
+            _ => "audit with a model and label=\"COLUMN\"",
+        },
         _ => return None,
     })
 }

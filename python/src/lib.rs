@@ -6,7 +6,7 @@
 //! | `relation` | `Relation`: rows that are read, scored and computed when somebody asks for them |
 //! | `session` | `Session`: SQL over models and tables |
 //! | `functions`, `provider` | functions and relations for other DataFusions, by capsules |
-//! | `audit`, `train`, `command` | what the command does |
+//! | `audit`, `gate`, `clean`, `train`, `command` | what the command does |
 //! | `preview` | what a notebook shows |
 //! | `input`, `source`, `stream`, `batch`, `ipc` | data in and out, by the Arrow C interfaces |
 //! | `runtime`, `lock` | waiting without the interpreter's lock; Ctrl-C, progress, `fork` |
@@ -17,9 +17,11 @@
 mod audit;
 mod batch;
 mod cache;
+mod clean;
 mod command;
 mod error;
 mod functions;
+mod gate;
 mod input;
 mod ipc;
 mod lock;
@@ -45,9 +47,13 @@ mod _native {
     #[pymodule_export]
     use crate::cache::{clear_score_cache, score_cache, set_score_cache};
     #[pymodule_export]
+    use crate::clean::clean;
+    #[pymodule_export]
     use crate::command::run;
     #[pymodule_export]
     use crate::functions::{AggregateFunction, ScalarFunction, WindowFunction, functions};
+    #[pymodule_export]
+    use crate::gate::gate;
     #[pymodule_export]
     use crate::input::read;
     #[pymodule_export]

@@ -62,16 +62,24 @@ impl Source {
 /// # Errors
 /// What cannot be read.
 pub fn open(py: Python<'_>, paths: &[String], on_bad_file: &str) -> PyResult<Dataset> {
-    let on_bad_file = match on_bad_file {
-        "fail" => OnBadFile::Fail,
-        "skip" => OnBadFile::Skip,
-        other => return Err(PyValueError::new_err(format!("on_bad_file is \"fail\" or \"skip\", not {other:?}"))),
-    };
+    let on_bad_file = bad_files(on_bad_file)?;
     watch(py, None, None, |run, _| {
         // A store may take its time, and Ctrl-C stops the opening; the readings have their own ways to end.
         let inputs = dismax::dataset::resolve(paths, &run.cancel)?;
         Dataset::of_inputs(inputs, OpenOptions { on_bad_file, ..OpenOptions::default() })
     })
+}
+
+/// What happens to damaged files.
+///
+/// # Errors
+/// A word that means nothing.
+pub fn bad_files(word: &str) -> PyResult<OnBadFile> {
+    match word {
+        "fail" => Ok(OnBadFile::Fail),
+        "skip" => Ok(OnBadFile::Skip),
+        other => Err(PyValueError::new_err(format!("on_bad_file is \"fail\" or \"skip\", not {other:?}"))),
+    }
 }
 
 /// The paths that `data` is, if it is one or a list of some.

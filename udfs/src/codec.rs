@@ -69,6 +69,9 @@ struct ScoreMessage {
     image: Option<PhysicalExprNode>,
     #[prost(message, repeated, tag = "4")]
     outputs: Vec<OutputMessage>,
+    /// Whether pooled features are asked for besides what the outputs need.
+    #[prost(bool, tag = "5")]
+    with_features: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -153,7 +156,7 @@ impl PhysicalExtensionCodec for ScoreCodec {
 impl ScoreCodec {
     fn of_score(&self, score: &ScoreExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ScoreMessage> {
         let ModelName { name, digest } = score.model();
-        let (image, outputs) = score.scores();
+        let (image, outputs, with_features) = score.scores();
         let outputs = outputs.iter().map(|(output, column)| OutputMessage {
             function: output.function().name().into(),
             alpha: match output.parameter() {
@@ -168,7 +171,7 @@ impl ScoreCodec {
         });
         let outputs = outputs.collect();
         let image = Some(converter.physical_expr_to_proto(image, self)?);
-        Ok(ScoreMessage { model_name: name, model_digest: digest, image, outputs })
+        Ok(ScoreMessage { model_name: name, model_digest: digest, image, outputs, with_features })
     }
 
     fn score(
@@ -187,7 +190,8 @@ impl ScoreCodec {
         let image = converter.proto_to_physical_expr(image, &input.schema(), &decoding)?;
         let outputs = message.outputs.iter().map(output).collect::<Result<Vec<_>>>()?;
         outputs.iter().try_for_each(|(output, _)| output.check(&model.columns))?;
-        Ok(Arc::new(ScoreExec::try_new(input, image, Arc::new(model), outputs)?))
+        let score = ScoreExec::try_new(input, image, Arc::new(model), outputs)?;
+        Ok(Arc::new(score.asking_for_features(message.with_features)))
     }
 
     fn dataset(&self, message: &DatasetMessage) -> Result<Arc<dyn ExecutionPlan>> {

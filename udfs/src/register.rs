@@ -10,7 +10,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionContext;
 
 use crate::aggregates;
-use crate::exec::{LateFilters, SmallBatches};
+use crate::exec::{LateFilters, SharedFeatures, SmallBatches};
 use crate::function::Function;
 use crate::functions::{self, ScoreFunction};
 use crate::model_tables::{Kind, ModelTable};
@@ -113,4 +113,5 @@ fn install(mut builder: SessionStateBuilder, models: &Arc<Registry>) -> SessionS
         .with_optimizer_rule(Arc::new(ScoreOnce))
         .with_physical_optimizer_rule(Arc::new(LateFilters))
         .with_physical_optimizer_rule(Arc::new(SmallBatches))
+        .with_physical_optimizer_rule(Arc::new(SharedFeatures))
 }

@@ -29,6 +29,10 @@ impl Outputs {
         names: &[String],
     ) -> Result<Self> {
         for path in [kept, removed] {
+            if path == "-" {
+                let message = "standard output holds one file; name two, so that both appear together";
+                return Err(Error::Config(message.into()));
+            }
             dataset.require_not_read(path)?;
         }
         let schema = dataset.schema();

@@ -34,9 +34,7 @@ impl Cleaning {
     /// A folder that is no audit of this version, findings that it did not look for, a table that cannot be read, a kind that does not say which rows are
     /// copies of which.
     pub fn plan(folder: &Path, options: &CleanOptions, cancel: &Cancel) -> Result<Self> {
-        if let Some(kind) =
-            options.keep_one.iter().find(|kind| !matches!(kind, Kind::ExactDuplicate | Kind::NearDuplicate))
-        {
+        if let Some(kind) = options.keep_one.iter().find(|kind| !Kind::COPIES.contains(kind)) {
             return Err(AuditError::NoCopies { kind: *kind }.into());
         }
         let summary = AuditSummary::read(folder)?;

@@ -1,5 +1,7 @@
 //! What a gate found.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::rule::Rule;
@@ -89,6 +91,13 @@ impl RuleResult {
     /// What was counted: `12 findings in 12 rows (20.0 %)`.
     pub fn found(&self) -> String {
         format!("{} in {} ({})", counted(self.findings, "finding"), counted(self.rows, "row"), percent(self.share))
+    }
+}
+
+impl fmt::Display for RuleResult {
+    /// `broken: leaked>0: 12 findings in 12 rows (20.0 %)`, or `passed: ...`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", if self.broken { "broken" } else { "passed" }, self.rule, self.found())
     }
 }
 

@@ -64,38 +64,40 @@ pub struct Acceptances {
 }
 
 impl Acceptances {
-    /// Reads a file. An acceptance whose last day is over today (UTC) is [expired](Self::expired).
+    /// Reads files, as one; none where none is named. An acceptance whose last day is over today (UTC) is
+    /// [expired](Self::expired).
     ///
     /// # Errors
     /// A file that cannot be read, and entries that cannot be used, with file and line: columns that are missing or
     /// unknown, no digest, no kind, no date, a mark that no report makes.
-    pub fn read(path: &Path) -> Result<Self> {
-        Self::read_on(path, jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date())
+    pub fn read(files: &[impl AsRef<Path>]) -> Result<Option<Self>> {
+        let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let mut accepted = None;
+        for file in files {
+            let path = file.as_ref();
+            let text = fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+            accepted.get_or_insert_with(Self::default).add_file(&text, today, &path.display().to_string())?;
+        }
+        Ok(accepted)
     }
 
-    fn read_on(path: &Path, today: Date) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
-        Self::parse(&text, today, &path.display().to_string())
-    }
-
-    fn parse(text: &str, today: Date, name: &str) -> Result<Self> {
+    fn add_file(&mut self, text: &str, today: Date, name: &str) -> Result<()> {
         // Some editors put a byte order mark in front.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(false).from_reader(text.as_bytes());
         let columns = Columns::of(reader.headers().map_err(|error| csv_error(name, &error))?, name)?;
-        let mut accepted = Self::default();
         for record in reader.records() {
             let record = record.map_err(|error| csv_error(name, &error))?;
             let line = record.position().map_or(0, csv::Position::line);
             let entry = columns.entry(&record).map_err(|why| Error::data(format!("{name}, line {line}"), why))?;
             if let Some((digest, acceptance, until)) = entry {
-                accepted.add(digest, acceptance, until.is_some_and(|until| until < today));
+                self.add(digest, acceptance, until.is_some_and(|until| until < today));
             }
         }
         // A finding that another line accepts for longer is accepted.
-        let in_force: HashSet<_> = accepted.in_force.values().map(|found| (found.kind, &found.image_digest)).collect();
-        accepted.expired.retain(|expired| !in_force.contains(&(expired.kind, &expired.image_digest)));
-        Ok(accepted)
+        let in_force: HashSet<_> = self.in_force.values().map(|found| (found.kind, &found.image_digest)).collect();
+        self.expired.retain(|expired| !in_force.contains(&(expired.kind, &expired.image_digest)));
+        Ok(())
     }
 
     fn add(&mut self, digest: ShortDigest, acceptance: Acceptance, is_over: bool) {
@@ -188,7 +190,8 @@ mod tests {
     const DIGEST: &str = "6a0f0a5b8b6f1d7c2f1f6f0c8d1a2b3c";
 
     fn parse(text: &str) -> Result<Acceptances> {
-        Acceptances::parse(text, Date::constant(2026, 6, 1), "accepted.csv")
+        let mut accepted = Acceptances::default();
+        accepted.add_file(text, Date::constant(2026, 6, 1), "accepted.csv").map(|()| accepted)
     }
 
     #[test]
@@ -206,6 +209,23 @@ mod tests {
         assert_eq!(accepted.expired().iter().map(|entry| entry.kind).collect::<Vec<_>>(), [Kind::NearBlack]);
         let longer = format!("{text}{DIGEST},near_black,Bob,a night,2027-01-01\n");
         assert!(parse(&longer).expect("a file").expired().is_empty(), "another line accepts it for longer");
+    }
+
+    #[test]
+    fn files_are_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, line: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, format!("image_digest,kind,until\n{DIGEST},{line}\n")).expect("written");
+            path
+        };
+        let over = [write("a.csv", "near_black,2020-01-01"), write("b.csv", "blurred,")];
+        let accepted = Acceptances::read(&over).expect("files").expect("two of them");
+        assert_eq!((accepted.in_force.len(), accepted.expired().len()), (1, 1));
+        let renewed = [&over[..], &[write("c.csv", "near_black,")]].concat();
+        let accepted = Acceptances::read(&renewed).expect("files").expect("three of them");
+        assert_eq!((accepted.in_force.len(), accepted.expired().len()), (2, 0), "another file accepts it for longer");
+        assert_eq!(Acceptances::read(&[] as &[&Path]).expect("nothing to read"), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use dismax::dataset::WriteOptions;
-use dismax::{Error, Result};
+use dismax::Result;
+use dismax::dataset::{Dataset, WriteOptions};
 use dismax_audit::{Acceptances, CleanFigures, CleanOptions, Cleaning, Kind, RevisitOptions, Selection};
 use serde::Serialize;
 
@@ -50,9 +50,9 @@ pub struct Args {
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = copies())]
     keep_one: Vec<Kind>,
 
-    /// Accepted findings, which remove nothing: a CSV file, or the marks that a report exported. See `dismax audit`.
+    /// Accepted findings, which remove nothing: a CSV file, or the marks that a report exported. May be given for several.
     #[arg(long, value_name = "FILE")]
-    accept: Option<PathBuf>,
+    accept: Vec<PathBuf>,
 
     /// Print what would be removed, and write nothing.
     #[arg(long)]
@@ -98,8 +98,8 @@ fn selection(word: &str) -> std::result::Result<Selected, String> {
 
 /// Kinds that tell which rows are copies of which.
 fn copies() -> impl TypedValueParser<Value = Kind> {
-    let names = [Kind::ExactDuplicate, Kind::NearDuplicate].map(Kind::name);
-    PossibleValuesParser::new(names).map(|name| Kind::named(&name).expect("the names are those of kinds"))
+    PossibleValuesParser::new(Kind::COPIES.map(Kind::name))
+        .map(|name| Kind::named(&name).expect("the names are those of kinds"))
 }
 
 /// The numbers for programs.
@@ -113,21 +113,18 @@ struct Report<'a> {
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
-    for (flag, path) in [("--out", &args.out), ("--removed", &args.removed)] {
-        if path.as_deref() == Some("-") {
-            return Err(Error::Config(format!("{flag} - is not possible; name a file, so that both appear together")));
-        }
-    }
+    let open = args.input.options(&context.cancel);
+    let elsewhere = (!args.inputs.is_empty()).then(|| Dataset::open_with(&args.inputs, open.clone())).transpose()?;
     let options = CleanOptions {
         drop: args.drop.iter().filter_map(|selected| selected.0).collect(),
         keep_one: args.keep_one.clone(),
-        accepted: args.accept.as_deref().map(Acceptances::read).transpose()?,
+        accepted: Acceptances::read(&args.accept)?,
         prefix: args.prefix.clone(),
         revisit: RevisitOptions {
-            inputs: args.inputs.clone(),
+            dataset: elsewhere,
             image: args.images.image.clone(),
             load: args.images.load(),
-            open: args.input.options(&context.cancel),
+            open,
         },
         write: WriteOptions { overwrite: args.force, ..WriteOptions::default() },
     };

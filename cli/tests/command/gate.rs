@@ -54,8 +54,13 @@ fn broken_rules_have_an_exit_code_of_their_own() {
     let message = dismax(&[&gate[..], &["--fail-on", "label_issue:high>0"]].concat()).refused(2);
     assert!(message.contains("not looked for without a model and labels"), "{message}");
     let accepted = folder.path("accepted.csv");
-    fs::write(&accepted, fs::read_to_string(folder.path("template.csv")).expect("a template")).expect("written");
-    let run = dismax(&[&gate[..], &["--fail-on", "any>0", "--accept", &accepted, "--json"]].concat());
+    let template = fs::read_to_string(folder.path("template.csv")).expect("a template");
+    let header = template.lines().next().expect("a header");
+    fs::write(&accepted, &template).expect("written");
+    let none = folder.path("none.csv");
+    fs::write(&none, header).expect("written");
+    let files = ["--accept", &none, "--accept", &accepted];
+    let run = dismax(&[&gate[..], &["--fail-on", "any>0", "--json"], &files].concat());
     assert_eq!(run.json()["gate"]["rules"][0]["findings"], 0);
     fs::write(&accepted, "image_digest,kind\nabc,empty\n").expect("written");
     let message = dismax(&[&gate[..], &["--accept", &accepted]].concat()).refused(3);
@@ -123,8 +128,28 @@ fn a_folder_of_images_becomes_a_clean_dataset() {
     let bytes = rows["image"].as_struct().column_by_name("bytes").expect("images").clone();
     assert_eq!(bytes.as_binary::<i32>().value(1), images.value(1), "the images are in the rows");
     assert!(dismax(&[&base[..], &outputs].concat()).refused(2).contains("--force"));
+    let moved = folder.path("moved");
+    fs::rename(&photos, &moved).expect("renamed");
+    dismax(&[&base[..], &outputs, &["--force"]].concat()).refused(3);
+    dismax(&[
+        "clean",
+        &audit,
+        &moved,
+        "--keep-one",
+        "exact_duplicate",
+        outputs[0],
+        &kept,
+        outputs[2],
+        &removed,
+        "--force",
+    ])
+    .ok();
+    assert_eq!((read(&kept).num_rows(), paths(&removed).len()), (6, 2));
+    fs::rename(&moved, &photos).expect("renamed");
     let message = dismax(&["clean", &audit, "--drop", "blury", "--dry-run"]).refused(2);
     assert!(message.contains("the kinds are"), "{message}");
+    let message = dismax(&[&base[..], &["--out", "-", "--removed", &removed]].concat()).refused(2);
+    assert!(message.contains("name two"), "{message}");
     let same = ["--out", &kept, "--removed", &kept, "--force"];
     assert!(dismax(&[&base[..], &same].concat()).refused(2).contains("the removed rows"));
     fs::write(format!("{photos}/2.png"), images.value(2)).expect("written");

@@ -54,7 +54,8 @@ fn place(plan: Arc<dyn ExecutionPlan>, producers: &HashSet<u64>) -> Result<Arc<d
     }
     let filter = Arc::new(FilterExec::try_new(conjunction(filters), Arc::clone(&score.input))?);
     let (image, model) = (Arc::clone(&score.image), Arc::clone(&score.model));
-    let filtered = ScoreExec::try_new(filter, image, model, score.outputs.clone())?;
+    let filtered =
+        ScoreExec::try_new(filter, image, model, score.outputs.clone())?.asking_for_features(score.with_features);
     Ok(Arc::new(ScoreExec { filters_late: true, ..filtered }))
 }
 

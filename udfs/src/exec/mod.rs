@@ -3,6 +3,7 @@
 mod late_filters;
 mod metrics;
 mod row_bytes;
+mod shared_features;
 mod small_batches;
 mod stream;
 
@@ -33,6 +34,7 @@ use dismax::dataset::InputColumn;
 
 pub(crate) use self::late_filters::LateFilters;
 use self::metrics::ScoreMetrics;
+pub(crate) use self::shared_features::SharedFeatures;
 pub(crate) use self::small_batches::SmallBatches;
 pub use self::small_batches::sized_for_stages;
 use self::stream::{PartitionStream, Scoring};
@@ -52,6 +54,9 @@ pub struct ScoreExec {
     input_column: InputColumn,
     model: Arc<ScoringModel>,
     outputs: Vec<(Output, String)>,
+    /// Whether pooled features are asked for, by an output or because another node of the plan needs those of the same
+    /// images.
+    with_features: bool,
     /// What nodes above will know while they run of the input's columns; `LateFilters` makes a filter of it.
     late_filters: Vec<Arc<dyn PhysicalExpr>>,
     /// Whether the input is such a filter.
@@ -85,6 +90,7 @@ impl ScoreExec {
             input.pipeline_behavior(),
             input.boundedness(),
         );
+        let with_features = outputs.iter().any(|(output, _)| output.needs_features());
         Ok(Self {
             input,
             image,
@@ -92,6 +98,7 @@ impl ScoreExec {
             input_column,
             model,
             outputs,
+            with_features,
             late_filters: Vec::new(),
             filters_late: false,
             schema,
@@ -105,10 +112,15 @@ impl ScoreExec {
         self.model.name()
     }
 
-    /// The images that are scored, and the columns that their scores become.
+    /// The same, which asks for pooled features besides what its outputs need.
+    pub(crate) fn asking_for_features(self, too: bool) -> Self {
+        Self { with_features: self.with_features || too, ..self }
+    }
+
+    /// The images that are scored, the columns that their scores become, and whether pooled features are asked for.
     #[cfg(feature = "codec")]
-    pub(crate) fn scores(&self) -> (&Arc<dyn PhysicalExpr>, &[(Output, String)]) {
-        (&self.image, &self.outputs)
+    pub(crate) fn scores(&self) -> (&Arc<dyn PhysicalExpr>, &[(Output, String)], bool) {
+        (&self.image, &self.outputs, self.with_features)
     }
 
     /// Columns of the input that a filter from above may speak of. Filters are moved by the names of their columns, so
@@ -126,6 +138,7 @@ impl ScoreExec {
             input_column: self.input_column.clone(),
             model: Arc::clone(&self.model),
             outputs: self.outputs.clone(),
+            with_features: self.with_features,
             schema: Arc::clone(&self.schema),
         }
     }
@@ -202,7 +215,8 @@ impl ExecutionPlan for ScoreExec {
             }
             ChildrenPropertiesMode::Recompute => {
                 let (image, model) = (Arc::clone(&self.image), Arc::clone(&self.model));
-                let new = Self::try_new(input, image, model, self.outputs.clone())?;
+                let new =
+                    Self::try_new(input, image, model, self.outputs.clone())?.asking_for_features(self.with_features);
                 Self { late_filters: self.late_filters.clone(), filters_late: self.filters_late, ..new }
             }
         }))

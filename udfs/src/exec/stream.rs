@@ -31,6 +31,8 @@ pub(super) struct Scoring {
     pub model: Arc<ScoringModel>,
     /// With the names of their columns.
     pub outputs: Vec<(Output, String)>,
+    /// Whether pooled features are asked for.
+    pub with_features: bool,
     /// The input's columns, then the appended ones.
     pub schema: SchemaRef,
 }
@@ -47,8 +49,6 @@ pub(super) struct PartitionStream {
     most_in_flight: usize,
     most_bytes: u64,
     ended: bool,
-    /// Whether one of the outputs needs pooled features.
-    with_features: bool,
     metrics: ScoreMetrics,
 }
 
@@ -84,7 +84,6 @@ impl PartitionStream {
             most_in_flight,
             most_bytes: stage.max_chunk_bytes() as u64 * most_in_flight as u64,
             ended: false,
-            with_features: scoring.outputs.iter().any(|(output, _)| output.needs_features()),
             metrics,
             scoring,
         })
@@ -125,7 +124,8 @@ impl PartitionStream {
         let rows = current.rows.slice(current.start, images.len());
         current.start += images.len();
         let bytes = used_bytes(&images) as u64;
-        let request = Request::send(&self.scoring.model, &self.scoring.input_column, &images, self.with_features)?;
+        let request =
+            Request::send(&self.scoring.model, &self.scoring.input_column, &images, self.scoring.with_features)?;
         self.metrics.begin();
         self.in_flight_bytes += bytes;
         self.in_flight.push_back(ChunkInFlight { rows, bytes, request });

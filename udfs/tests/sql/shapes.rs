@@ -117,7 +117,17 @@ pub const SHAPES: &[Shape] = &[
         ALL,
     ),
     Shape("SELECT id, dismax_embedding(image) FROM photos WHERE dismax_is_ood(image) AND id < 300", 1, EARLY),
-    // The side that is read first has more than the other asks for.
+    // The side that is read first has more than the other asks for, or less.
+    Shape(
+        "SELECT a.id, dismax_prediction(a.image), dismax_embedding(b.image)[1] >= 0 FROM photos a JOIN photos b ON a.id = b.id",
+        2,
+        IMAGES,
+    ),
+    Shape(
+        "SELECT id FROM photos WHERE dismax_embedding(image)[1] < (SELECT max(dismax_ood_score(image)) + 100 FROM photos)",
+        2,
+        IMAGES,
+    ),
     Shape(
         "SELECT a.id, dismax_embedding(a.image)[1] >= 0, dismax_prediction(b.image) FROM photos a JOIN photos b ON a.id = b.id",
         2,

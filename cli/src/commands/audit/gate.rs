@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use dismax::dataset::Dataset;
 use dismax::disk::TextFile;
 use dismax::{Error, Result};
 use dismax_audit::{
@@ -24,16 +25,13 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Resolves the flags.
+    /// Resolves the flags. `dataset` is what is audited now; none where the audit exists.
     ///
     /// # Errors
     /// A file of acceptances that cannot be used, outputs that are in the way.
-    pub fn open(args: &Args, context: &Context) -> Result<Self> {
+    pub fn open(args: &Args, dataset: Option<&Dataset>, context: &Context) -> Result<Self> {
         let gate = &args.gate;
-        let review = ReviewOptions {
-            baseline: gate.baseline.clone(),
-            accepted: gate.accept.as_deref().map(Acceptances::read).transpose()?,
-        };
+        let review = ReviewOptions { baseline: gate.baseline.clone(), accepted: Acceptances::read(&gate.accept)? };
         if gate.label_studio.is_some() && args.inputs.iter().any(|input| input == "-") {
             return Err(Error::Config(
                 "--label-studio reads the images again, which standard input cannot give".into(),
@@ -46,8 +44,7 @@ impl Gate {
                 review: review.clone(),
                 url_prefix: gate.label_studio_prefix.clone(),
                 revisit: RevisitOptions {
-                    // Where the audit was just made, the inputs are as they were named; otherwise it names them.
-                    inputs: args.inputs.clone(),
+                    dataset: dataset.cloned(),
                     image: args.images.image.clone(),
                     load: args.images.load(),
                     open: args.input.options(&context.cancel),
@@ -119,8 +116,8 @@ fn say(report: &GateReport, context: &Context) {
     }
     for result in &report.rules {
         match result.broken {
-            true => context.ui.incomplete(format!("broken: {}: {}", result.rule, result.found())),
-            false => context.ui.note(format!("passed: {}: {}", result.rule, result.found())),
+            true => context.ui.incomplete(result.to_string()),
+            false => context.ui.note(result.to_string()),
         }
     }
 }

@@ -72,7 +72,7 @@ fn is_on_workers(_: &Args) -> bool {
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if let Some(folder) = &args.gate.gate {
         let summary = AuditSummary::read(folder)?;
-        return finish(args, Gate::open(args, context)?, folder, &summary, context);
+        return finish(args, Gate::open(args, None, context)?, folder, &summary, context);
     }
     // Without --gate clap asks for a folder.
     let out = args.out.as_deref().ok_or_else(|| Error::Config("--out is missing; name the folder to write".into()))?;
@@ -91,7 +91,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         [] => None,
         files => Some(Dataset::open_with(files, args.input.options(&context.cancel))?),
     };
-    let gate = Gate::open(args, context)?;
+    let gate = Gate::open(args, Some(&dataset), context)?;
     let options = AuditOptions {
         label: args.labels.label.clone(),
         group_by: args.group_by.clone(),

@@ -131,3 +131,75 @@ impl ScalarUDFImpl for ImageInfo {
         Some(&DOCUMENTATION)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::util::pretty::pretty_format_batches;
+    use datafusion::logical_expr::ScalarUDF;
+    use datafusion::prelude::{ParquetReadOptions, SessionContext};
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::seen::Picture;
+
+    const MIXED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits/mixed.parquet");
+
+    async fn session(seen: &Arc<Seen>) -> SessionContext {
+        let session = SessionContext::new();
+        let info = ImageInfo::new(LoadOptions::default(), Arc::clone(seen));
+        session.register_udf(ScalarUDF::new_from_impl(info));
+        session.register_parquet("photos", MIXED, ParquetReadOptions::default()).await.unwrap();
+        session
+    }
+
+    async fn digests() -> Vec<[u8; 32]> {
+        let session = session(&Arc::default()).await;
+        let rows = session.sql("SELECT arrow_cast(image['bytes'], 'Binary') FROM photos").await.unwrap();
+        let batches = rows.collect().await.unwrap();
+        let images = batches.iter().flat_map(|batch| batch.column(0).as_binary::<i32>().iter().flatten());
+        images.filter(|bytes| !bytes.is_empty()).map(|bytes| Sha256::digest(bytes).into()).collect()
+    }
+
+    /// Several fields in several places, for each of which DataFusion asks anew.
+    async fn ask(seen: &Arc<Seen>) -> String {
+        let info = "dismax_image_info(image)";
+        let sql = format!(
+            "SELECT {info}['width'] AS width, {info}['height'] AS height, max({info}['light']) AS light FROM photos \
+             WHERE {info}['sharpness'] > 0 GROUP BY {info}['width'], {info}['height'] ORDER BY min({info}['contrast'])"
+        );
+        let batches = session(seen).await.sql(&sql).await.unwrap().collect().await.unwrap();
+        pretty_format_batches(&batches).unwrap().to_string()
+    }
+
+    #[tokio::test]
+    async fn an_image_is_decoded_once_for_all_fields_and_places_of_a_query() {
+        let digests = digests().await;
+        assert!(digests.len() > 700);
+        let seen = Arc::new(Seen::default());
+        let answer = ask(&seen).await;
+        assert!(answer.contains("| 8     | 8      |"), "{answer}");
+        for digest in &digests {
+            seen.of(*digest, || unreachable!("it was decoded, and would be again"));
+        }
+        // Nothing is decoded where all images were seen: what is remembered is the whole answer, right or wrong.
+        let seen = Arc::new(Seen::default());
+        let remembered = Picture {
+            width: 12,
+            height: 34,
+            orientation: None,
+            light: 0.5,
+            contrast: 0.5,
+            sharpness: 1.0,
+            colour: 0.0,
+            hash: [0; 16],
+        };
+        for digest in digests {
+            seen.of(digest, || Ok(remembered.clone()));
+        }
+        let answer = ask(&seen).await;
+        assert_eq!(answer.lines().filter(|line| line.starts_with("| ")).count(), 2, "{answer}");
+        assert!(answer.contains("| 12    | 34     | 0.5   |"), "{answer}");
+    }
+}
