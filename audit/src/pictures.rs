@@ -100,15 +100,15 @@ fn alike(
     let by_row: Vec<&[NearPair]> = candidates.chunk_by(|a, b| a.0 == b.0).collect();
     in_steps(by_row.len(), cancel, |groups, found| {
         let mut resizer = Resizer::new();
-        let mut likeness = |thumbnails: &Thumbnails, row: u32| -> Result<Option<Likeness>> {
-            let jpeg = thumbnails.jpeg(row as usize)?;
-            Ok(jpeg.and_then(|jpeg| Likeness::new(&jpeg, &mut resizer)))
+        let likeness = |thumbnails: &Thumbnails, row: u32| -> Result<Option<Likeness>> {
+            let (jpeg, windows) = (thumbnails.jpeg(row as usize)?, thumbnails.windows(row as usize)?);
+            Ok(jpeg.and_then(|jpeg| Likeness::new(&jpeg, windows)))
         };
         for of_row in by_row.get(groups).unwrap_or_default() {
             let Some(&(row, ..)) = of_row.first() else { continue };
             let Some(own) = likeness(thumbnails, row)? else { continue };
             for &(_, bits, other) in *of_row {
-                if likeness(others, other)?.is_some_and(|of_other| own.is_like(&of_other)) {
+                if likeness(others, other)?.is_some_and(|of_other| own.is_like(&of_other, &mut resizer)) {
                     found.push((row, other, bits));
                     break;
                 }
