@@ -13,7 +13,7 @@ mkdir -p "$out"
 
 audit() { # INPUT NAME [FLAG...]
     "${dismax[@]}" audit "$1" --out "$out/$2" --force \
-        --fail-on 'broken>0,near_duplicate>0,blurred>0' "${@:3}"
+        --fail-on 'broken>0,exact_duplicate>0,blurred>0' "${@:3}"
 }
 
 echo "== The dataset as it came: exit code 5 would stop a pipeline here"
@@ -24,8 +24,8 @@ test "$code" = 5
 echo "== The blurred digits can be read: accept them, in a file for version control"
 sed -n '1p; /,blurred,/s/,,,,/,Ann,can be read,,/p' "$out/findings.csv" >"$out/accepted.csv"
 
-echo "== Broken images go, of near duplicates one stays"
-"${dismax[@]}" clean "$out/before" --accept "$out/accepted.csv" --keep-one near_duplicate \
+echo "== Broken images go, of duplicates one stays"
+"${dismax[@]}" clean "$out/before" --accept "$out/accepted.csv" --keep-one exact_duplicate \
     --out "$out/kept.parquet" --removed "$out/removed.parquet" --force
 
 echo "== The clean dataset passes"

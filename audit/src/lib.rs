@@ -29,7 +29,7 @@
 //! # Ok::<(), dismax::Error>(())
 //! ```
 //!
-//! Memory grows by about 280 bytes for each different image and 80 for each row, where very many images look alike by
+//! Memory grows by about 300 bytes for each different image and 80 for each row, where very many images look alike by
 //! up to twice that; images and thumbnails are not kept in it. A temporary file beside the output holds 1 to 3 KB for
 //! each different image while the audit runs. Time grows with the rows, and a little faster with the different images
 //! among them, whose near duplicates are searched.

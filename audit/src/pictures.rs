@@ -2,7 +2,7 @@
 
 use fast_image_resize::Resizer;
 
-use super::collect::Collected;
+use super::collect::{Collected, Look};
 use super::hash_table::{HashTable, Neighbour};
 use super::likeness::Likeness;
 use super::parallel::in_steps;
@@ -14,7 +14,11 @@ use dismax::error::Result;
 /// Pictures that ask at a time: their windows take 8 MiB.
 const ASKED: usize = 16_384;
 
-/// Rows with pictures that can be told apart: those of one tone all look the same.
+/// Pixels that the shorter side of a picture has at least: fewer than are compared. Of less, hashes and thumbnails tell
+/// mostly what lies between the pixels, and digits of 8 x 8 pixels that one hand wrote are like copies.
+const MIN_SIDE: u32 = 16;
+
+/// Rows with pictures that can be told apart: those of one tone all look the same, and so do many of very few pixels.
 pub(super) struct Pictures {
     rows: Vec<u32>,
     table: HashTable,
@@ -28,7 +32,8 @@ impl Pictures {
     /// Those of `rows`, which ascend.
     pub fn of(collected: &Collected, rows: impl Iterator<Item = u32>) -> Self {
         let look = |row: &u32| collected.row(*row as usize).and_then(|record| record.look);
-        let rows: Vec<u32> = rows.filter(|row| look(row).is_some_and(|look| quality::tone(look).is_none())).collect();
+        let can_be_told = |look: &Look| look.width.min(look.height) >= MIN_SIDE && quality::tone(look).is_none();
+        let rows: Vec<u32> = rows.filter(|row| look(row).is_some_and(can_be_told)).collect();
         let table = HashTable::new(rows.iter().filter_map(look).map(|look| &look.hash));
         Self { rows, table }
     }
@@ -100,15 +105,15 @@ fn alike(
     let by_row: Vec<&[NearPair]> = candidates.chunk_by(|a, b| a.0 == b.0).collect();
     in_steps(by_row.len(), cancel, |groups, found| {
         let mut resizer = Resizer::new();
-        let mut likeness = |thumbnails: &Thumbnails, row: u32| -> Result<Option<Likeness>> {
-            let jpeg = thumbnails.jpeg(row as usize)?;
-            Ok(jpeg.and_then(|jpeg| Likeness::new(&jpeg, &mut resizer)))
+        let likeness = |thumbnails: &Thumbnails, row: u32| -> Result<Option<Likeness>> {
+            let (jpeg, windows) = (thumbnails.jpeg(row as usize)?, thumbnails.windows(row as usize)?);
+            Ok(jpeg.and_then(|jpeg| Likeness::new(&jpeg, windows)))
         };
         for of_row in by_row.get(groups).unwrap_or_default() {
             let Some(&(row, ..)) = of_row.first() else { continue };
             let Some(own) = likeness(thumbnails, row)? else { continue };
             for &(_, bits, other) in *of_row {
-                if likeness(others, other)?.is_some_and(|of_other| own.is_like(&of_other)) {
+                if likeness(others, other)?.is_some_and(|of_other| own.is_like(&of_other, &mut resizer)) {
                     found.push((row, other, bits));
                     break;
                 }

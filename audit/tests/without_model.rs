@@ -110,10 +110,13 @@ fn photographs_are_compared_at_any_size() {
     let mut files: Vec<_> = (0..6).map(|seed| (format!("{seed}.jpg"), large(seed, 640, ImageFormat::Jpeg))).collect();
     files.push(("6.png".into(), large(2, 640, ImageFormat::Png)));
     files.push(("7.jpg".into(), large(4, 200, ImageFormat::Jpeg)));
+    files.push(("8.png".into(), large(3, 16, ImageFormat::Png)));
+    // Of fewer pixels little can be told.
+    files.push(("9.png".into(), large(3, 15, ImageFormat::Png)));
     let input = write(&folder.path().join("photos"), &files);
     let out = folder.path().join("audit");
     let summary = run(&input, None, &out, &DecodeOptions::default()).expect("an audit");
-    assert_eq!(pairs(&out, Kind::NearDuplicate), [(6, 2), (7, 4)]);
+    assert_eq!(pairs(&out, Kind::NearDuplicate), [(6, 2), (7, 4), (8, 3)]);
     // Sizes are those of the files, however small they are decoded.
     let pixels = summary.quality.pixels.expect("images").median;
     assert!((pixels - 640.0 * 640.0).abs() < 1.0, "{pixels}");

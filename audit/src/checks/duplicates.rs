@@ -25,7 +25,8 @@ const ABOUT: About = About {
     title: "Duplicates",
     question: "Which images are there more than once, or in the reference too?",
     how: "Exact duplicates by SHA-256. Near duplicates by a perceptual hash (pHash, 120 bits), found by multi-index \
-          hashing (Norouzi et al. 2012) and checked on small pictures; images of one tone are left out.",
+          hashing (Norouzi et al. 2012) and checked on small pictures; images of one tone, and with fewer than 16 pixels \
+          a side, are left out.",
     needs: &[],
     kinds: &[Kind::ExactDuplicate, Kind::NearDuplicate, Kind::Leaked, Kind::LeakedNear],
 };

@@ -166,7 +166,7 @@ fn the_example_of_a_pipeline_ends_with_a_clean_dataset() {
     let output = example.output().expect("bash starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    assert!(stderr.contains("broken: near_duplicate>0") && stderr.contains("passed: near_duplicate>0"), "{stderr}");
+    assert!(stderr.contains("broken: broken>0") && stderr.contains("passed: broken>0"), "{stderr}");
     let rows = |name: &str| read(&folder.path(&format!("out/{name}.parquet"))).num_rows();
     assert_eq!(rows("kept") + rows("removed"), 721);
 }
