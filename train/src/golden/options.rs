@@ -108,7 +108,7 @@ fn steps_on_a_smoothed_and_weighted_objective_are_pytorchs() {
     let weights: Vec<Tensor> = head.parameters().into_iter().map(|weight| weight.set_requires_grad(true)).collect();
     let start = tch::no_grad(|| flatten(&weights)).expect("parameters");
     let options = SgdOptions { weight_decay: 1e-3, ..SgdOptions::default() };
-    let mut sgd = Sgd::try_new(start, None, options).expect("an optimiser");
+    let mut sgd = Sgd::try_new(start, None, options, 0).expect("an optimiser");
     for (step, expected) in numbers(&expected["objectives"]).into_iter().enumerate() {
         let (_, value) = objective.of_features(&head, &features, &labels(), &none()).expect("an objective");
         assert_close(&format!("objective of step {step}"), value.double_value(&[]), f64::from(expected), 1e-5);
