@@ -13,11 +13,15 @@ def train(
     data: "_native.Path | Sequence[_native.Path]",
     *,
     out: "str | os.PathLike[str]",
-    arch: str = "resnet20",
+    arch: "str | None" = None,
+    init: "str | os.PathLike[str] | None" = None,
+    freeze: bool = False,
+    head: "str | None" = None,
     loss: str = "dismax",
     epochs: "int | None" = None,
     batch_size: "int | None" = None,
     lr: "float | None" = None,
+    backbone_rate: "float | None" = None,
     weight_decay: "float | None" = None,
     schedule: "str | None" = None,
     validation: "float | _native.Path | Sequence[_native.Path]" = 0.1,
@@ -46,14 +50,21 @@ def train(
         Labelled images. It is read many times; tables are first written to a file.
     out : str or os.PathLike
         The model's folder, which appears when it is complete. After every epoch a checkpoint is written beside it.
-    arch : str
-        ``resnet20``, ``resnet34``, ``wrn-28-10`` or ``densenet-bc100`` for small images, ``resnet18``, ``resnet34-imagenet``,
+    arch : str, optional
+        ``resnet20`` (the default, or that of the model ``init``), ``resnet34``, ``wrn-28-10`` or ``densenet-bc100`` for small images, ``resnet18``, ``resnet34-imagenet``,
         ``resnet50``, ``resnet101`` or ``wrn-50-2`` for photographs.
+    init : str or os.PathLike, optional
+        What the weights below the head begin with: a model's folder, or a safetensors file with the names of torchvision or
+        timm.
+    freeze : bool
+        Whether the weights of ``init`` stay as they are: one pass over the images then fits a head to their features.
+    head : str, optional
+        What ``freeze`` fits: ``dismax`` (the default), or ``mahalanobis``.
     loss : str
         ``dismax``, ``dismax-dagger`` (with fractional probability regularization, for large networks and long trainings), or
         a loss to compare with.
-    epochs, batch_size, lr, weight_decay, schedule : optional
-        The recipe. What is left out follows from network, device and number of rows, as for ``dismax train``.
+    epochs, batch_size, lr, backbone_rate, weight_decay, schedule : optional
+        The recipe; ``backbone_rate`` is the share of the learning rate below the head. What is left out follows from network, device and number of rows, as for ``dismax train``.
     validation : float, path or list of paths
         Rows for validation, calibration and thresholds: a fraction of every class, or files.
     seed : int
@@ -121,10 +132,14 @@ def train(
 
 _OPTIONS = [
     "arch",
+    "init",
+    "freeze",
+    "head",
     "loss",
     "epochs",
     "batch_size",
     "lr",
+    "backbone_rate",
     "weight_decay",
     "schedule",
     "validation",

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use dismax::Error;
 use dismax::calibration::CalibrationOptions;
-use dismax_train::{Flip, HeldOut, Recipe, TrainEvent, TrainJob, TrainingPlan};
+use dismax::embedding::EmbeddingHead;
+use dismax_train::{Flip, HeldOut, Recipe, TrainEvent, TrainJob, TrainingPlan, architecture_of, fit_head};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -32,27 +33,39 @@ pub fn train(
         )
     })?;
     let job = job(inputs, out, options)?;
-    watch(py, progress, Some(on_event), |run, tell| {
-        dismax_train::train(&job, run, &mut |event| tell(describe(&event))).map(drop)
+    let frozen = given(options, "freeze")?.unwrap_or(false);
+    let head = named::<EmbeddingHead>(options, "head")?;
+    if head.is_some() && !frozen {
+        return Err(PyValueError::new_err("head is what freeze fits; loss chooses that of a training"));
+    }
+    watch(py, progress, Some(on_event), |run, tell| match frozen {
+        false => dismax_train::train(&job, run, &mut |event| tell(describe(&event))).map(drop),
+        true => {
+            let fit = fit_head(&job, head.unwrap_or_default(), run)?;
+            fit.uncalibrated.iter().for_each(|error| tell(describe(&TrainEvent::Uncalibrated(error))));
+            Ok(())
+        }
     })
 }
 
+/// An option by its name, none where it is left out.
+fn given<T: for<'a, 'py> FromPyObject<'a, 'py>>(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<T>> {
+    let Some(value) = options.get_item(name)?.filter(|value| !value.is_none()) else { return Ok(None) };
+    match value.extract() {
+        Ok(value) => Ok(Some(value)),
+        Err(_) => Err(PyTypeError::new_err(format!("{name}: {} is not of its type", value.repr()?))),
+    }
+}
+
+fn named<T: std::str::FromStr>(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<T>>
+where
+    T::Err: std::fmt::Display,
+{
+    let text: Option<String> = given(options, name)?;
+    text.map(|text| text.parse().map_err(|error| PyValueError::new_err(format!("{name}: {error}")))).transpose()
+}
+
 fn job(inputs: Vec<String>, out: PathBuf, options: &Bound<'_, PyDict>) -> PyResult<TrainJob> {
-    /// An option by its name, none where it is left out.
-    fn given<T: for<'a, 'py> FromPyObject<'a, 'py>>(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<T>> {
-        let Some(value) = options.get_item(name)?.filter(|value| !value.is_none()) else { return Ok(None) };
-        match value.extract() {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(PyTypeError::new_err(format!("{name}: {} is not of its type", value.repr()?))),
-        }
-    }
-    fn named<T: std::str::FromStr>(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<T>>
-    where
-        T::Err: std::fmt::Display,
-    {
-        let text: Option<String> = given(options, name)?;
-        text.map(|text| text.parse().map_err(|error| PyValueError::new_err(format!("{name}: {error}")))).transpose()
-    }
     let defaults = TrainJob::new(inputs, out);
     let seed = given(options, "seed")?.unwrap_or(0);
     let held_out = match options.get_item("validation")?.filter(|value| !value.is_none()) {
@@ -74,17 +87,21 @@ fn job(inputs: Vec<String>, out: PathBuf, options: &Bound<'_, PyDict>) -> PyResu
             Err(_) => value.extract::<(u32, u32)>()?,
         }),
     };
-    let architecture = named(options, "arch")?.unwrap_or(defaults.recipe.architecture);
+    let init: Option<PathBuf> = given(options, "init")?;
+    let of_model = init.as_deref().map(architecture_of).transpose().map_err(|error| from_dismax(&error))?.flatten();
+    let architecture = named(options, "arch")?.or(of_model).unwrap_or(defaults.recipe.architecture);
     let loss = named(options, "loss")?.unwrap_or(defaults.recipe.loss);
     let calibration = CalibrationOptions { seed, ..CalibrationOptions::default() };
     Ok(TrainJob {
         image: given(options, "image")?,
         label: given(options, "label")?,
         held_out,
+        init,
         recipe: Recipe {
             epochs: given(options, "epochs")?,
             batch_size: given(options, "batch_size")?,
             learning_rate: given(options, "lr")?,
+            backbone_rate: given(options, "backbone_rate")?,
             weight_decay: given(options, "weight_decay")?,
             schedule: named(options, "schedule")?,
             size,

@@ -71,6 +71,20 @@ def test_a_training_is_the_one_of_the_command(tmp_path):
     assert "held_out" in model.metrics and json.dumps(model.metrics)
 
 
+def test_a_head_is_fitted_to_a_network_that_stays(model, tmp_path):
+    frozen = dismax.train(
+        DIGITS / "train.parquet", out=tmp_path / "frozen", init=model.path, freeze=True, validation=0.2, progress=False
+    )
+    assert frozen.architecture == model.architecture
+    scored = pa.table(frozen.score(DIGITS / "test.parquet"))
+    right = [str(label) == guess for label, guess in zip(scored["label"].to_pylist(), scored["prediction"].to_pylist())]
+    assert sum(right) > 0.85 * len(right)
+    with pytest.raises(ValueError, match="head is what freeze fits"):
+        dismax.train(DIGITS / "train.parquet", out=tmp_path / "other", head="mahalanobis")
+    with pytest.raises(dismax.ModelError, match="the network to train is a resnet18"):
+        dismax.train(DIGITS / "train.parquet", out=tmp_path / "other", init=model.path, arch="resnet18")
+
+
 def test_a_training_says_what_it_cannot_take(table, tmp_path):
     out = tmp_path / "model"
     with pytest.raises(TypeError, match="Parquet"):
