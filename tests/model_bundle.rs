@@ -72,9 +72,9 @@ fn a_bundle_of_an_earlier_release_scores_and_makes_no_prediction_sets() {
 #[test]
 fn a_newer_format_is_refused_before_anything_else_is_read() {
     let (_folder, path) = written();
-    edit(&path, "config.json", "\"format_version\": 4", "\"format_version\": 5, \"unknown\": true");
+    edit(&path, "config.json", "\"format_version\": 5", "\"format_version\": 6, \"unknown\": true");
     let message = refusal(&path);
-    assert!(message.contains("format version 5") && message.contains("update dismax"), "{message}");
+    assert!(message.contains("format version 6") && message.contains("update dismax"), "{message}");
 }
 
 #[test]

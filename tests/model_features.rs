@@ -144,7 +144,7 @@ fn examples_of_unknown_images_survive_the_disk() {
     let mut read = Model::read(&path).expect("read");
     assert_eq!(read.feature_statistics(), original.feature_statistics());
     assert_eq!(read.calibration(), original.calibration());
-    assert_eq!((read.unknown_examples(), read.config().format_version), (30, 4));
+    assert_eq!((read.unknown_examples(), read.config().format_version), (30, 5));
     let card = fs::read_to_string(path.join("README.md")).expect("a card");
     assert!(card.contains("keeps what 30 examples of unknown images have in common"), "{card}");
     let like_training = features(7, read.feature_width());

@@ -55,6 +55,7 @@ fn training(error: &TrainError) -> Option<&'static str> {
         TrainError::HeldOutFraction { .. } | TrainError::NothingHeldOut { .. } => {
             "--validation takes a larger fraction such as 0.2, or files"
         }
+        TrainError::NothingToChooseBy { .. } => "without --keep best the last epoch is kept",
         TrainError::Memory { .. } => "allow more with --memory, or hold fewer rows out with --validation",
         TrainError::Overlap { .. } => "--validation names the files to hold out",
         TrainError::ImageTooSmall { .. } => "give a larger --image-size",

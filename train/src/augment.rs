@@ -82,7 +82,7 @@ impl Augmentation {
         if let Self::Crop { fill, .. } = self { fill } else { Padding::Black }
     }
 
-    /// Draws the next window; none where images are resized as well. `turn` is what [`Flip::is_turn`] says of the image.
+    /// Draws the next window; none where images are resized as well. `turn` is what `Flip::is_turn` says of the image.
     pub fn window(self, turn: bool, rng: &mut impl Rng) -> Option<Window> {
         match self {
             Self::None => Some(Window::default()),
@@ -109,7 +109,7 @@ impl Augmenter {
     }
 
     /// Writes a changed copy of `image` (`[H, W, 3]` of the source size) to `out` (of the target size). `turn` is what
-    /// [`Flip::is_turn`] says of the image.
+    /// `Flip::is_turn` says of the image.
     ///
     /// # Errors
     /// [`Error::Internal`] if a buffer has another size than announced.
