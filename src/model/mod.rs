@@ -303,10 +303,10 @@ impl Model {
     #[doc(hidden)]
     pub fn scorer(&self, device: Device) -> Result<Scorer> {
         let images = self.input().images().ok_or_else(|| Error::Internal("a network scores images".into()))?;
-        let weights = self.weights()?;
         let network = || {
             let network = empty_network(images, self.classes().len(), device)?;
-            network.weights().load(&weights).map_err(|error| Error::model(&self.path, error))?;
+            weights_file::load(&self.contents.weights, network.weights())
+                .map_err(|error| Error::model(&self.path, error))?;
             Ok::<_, Error>(network)
         };
         on_device(device, || {

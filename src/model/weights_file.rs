@@ -6,6 +6,8 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use tch::{Kind, Tensor};
 
+use crate::network::Weights;
+
 /// Weights by name, on the host, f32.
 pub type NamedTensors = HashMap<String, Tensor>;
 
@@ -33,17 +35,41 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Result<NamedTensors, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut tensors = HashMap::new();
     for (name, view) in file.iter() {
-        let kind = match view.dtype() {
-            Dtype::F32 => Kind::Float,
-            Dtype::F64 => Kind::Double,
-            Dtype::F16 => Kind::Half,
-            Dtype::BF16 => Kind::BFloat16,
-            Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U8 | Dtype::BOOL => continue,
-            other => return Err(format!("{name} has the type {other:?}; f32, f64, f16 and bf16 are read")),
-        };
-        let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).and_then(|t| t.f_to_kind(Kind::Float));
-        tensors.insert(name.to_owned(), tensor.map_err(|error| format!("{name}: {error}"))?);
+        if let Some(tensor) = tensor(name, &view)? {
+            tensors.insert(name.to_owned(), tensor);
+        }
     }
     Ok(tensors)
+}
+
+/// Loads a network's weights from such a file, one after the other: beside the file only the network takes memory.
+pub(super) fn load(bytes: &[u8], weights: &Weights) -> Result<(), String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let names = file.iter().filter(|(_, view)| !matches!(kind(view.dtype()), Ok(None))).map(|(name, _)| name);
+    let value = |name: &str| match file.tensor(name) {
+        Ok(view) => tensor(name, &view),
+        Err(_) => Ok(None),
+    };
+    weights.load_each(names, value)
+}
+
+/// A tensor as f32; none for integers.
+fn tensor(name: &str, view: &TensorView<'_>) -> Result<Option<Tensor>, String> {
+    let unread = |dtype| format!("{name} has the type {dtype:?}; f32, f64, f16 and bf16 are read");
+    let Some(kind) = kind(view.dtype()).map_err(unread)? else { return Ok(None) };
+    let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
+    let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).and_then(|tensor| tensor.f_to_kind(Kind::Float));
+    tensor.map(Some).map_err(|error| format!("{name}: {error}"))
+}
+
+/// A type of floats; none for integers, which are not read.
+fn kind(dtype: Dtype) -> Result<Option<Kind>, Dtype> {
+    match dtype {
+        Dtype::F32 => Ok(Some(Kind::Float)),
+        Dtype::F64 => Ok(Some(Kind::Double)),
+        Dtype::F16 => Ok(Some(Kind::Half)),
+        Dtype::BF16 => Ok(Some(Kind::BFloat16)),
+        Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U8 | Dtype::BOOL => Ok(None),
+        other => Err(other),
+    }
 }

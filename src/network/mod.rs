@@ -185,14 +185,16 @@ impl Network {
     ///
     /// # Errors
     /// Whatever libtorch refuses, for example a device without memory.
-    pub fn for_scoring(mut self, kind: Kind) -> Result<ScoringNetwork> {
-        tch::no_grad(|| match &mut self.backbone {
+    pub fn for_scoring(self, kind: Kind) -> Result<ScoringNetwork> {
+        let Self { mut backbone, head, weights } = self;
+        // The store goes first: then each weight goes as folding replaces it.
+        drop(weights);
+        tch::no_grad(|| match &mut backbone {
             Backbone::Residual(network) => network.fold(kind),
             Backbone::Dense(network) => network.fold(kind),
             Backbone::Wide(network) => network.fold(kind),
         })?;
-        // The store goes, and with it the weights that folding replaced.
-        Ok(ScoringNetwork { backbone: self.backbone, head: self.head, kind })
+        Ok(ScoringNetwork { backbone, head, kind })
     }
 }
 

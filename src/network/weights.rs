@@ -75,40 +75,46 @@ impl Weights {
     /// # Errors
     /// Names every tensor that is missing, unknown or of another shape, or holds values that are not finite.
     pub fn load(&self, values: &HashMap<String, Tensor>) -> Result<(), String> {
+        let value = |name: &str| Ok(values.get(name).map(Tensor::shallow_clone));
+        self.load_each(values.keys().map(String::as_str), value)
+    }
+
+    /// The same of tensors that are made one after the other, so that no two of them need memory: `value` gives the one of a
+    /// name, and `names` are those of all.
+    ///
+    /// # Errors
+    /// As [`Weights::load`]. Weights that came before are then loaded.
+    pub fn load_each<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+        value: impl Fn(&str) -> Result<Option<Tensor>, String>,
+    ) -> Result<(), String> {
         let mut faults = Vec::new();
         for weight in &self.list {
-            match values.get(&weight.name) {
-                None => faults.push(format!("{} is missing", weight.name)),
-                Some(value) if value.size() != weight.tensor.size() => faults.push(format!(
-                    "{} has shape {:?}, expected {:?}",
-                    weight.name,
-                    value.size(),
-                    weight.tensor.size()
-                )),
-                Some(value) => match all_finite(value) {
-                    Ok(true) => {}
-                    Ok(false) => faults.push(format!("{} holds values that are not finite", weight.name)),
-                    Err(error) => faults.push(format!("{}: {error}", weight.name)),
+            let (name, mut target) = (&weight.name, weight.tensor.shallow_clone());
+            match value(name)? {
+                None => faults.push(format!("{name} is missing")),
+                Some(value) if value.size() != target.size() => {
+                    faults.push(format!("{name} has shape {:?}, expected {:?}", value.size(), target.size()));
+                }
+                Some(value) => match all_finite(&value) {
+                    Ok(true) => tch::no_grad(|| target.f_copy_(&value)).map_err(|error| format!("{name}: {error}"))?,
+                    Ok(false) => faults.push(format!("{name} holds values that are not finite")),
+                    Err(error) => faults.push(format!("{name}: {error}")),
                 },
             }
         }
         let known: std::collections::HashSet<&str> = self.list.iter().map(|weight| weight.name.as_str()).collect();
-        let mut unknown: Vec<&str> = values.keys().map(String::as_str).filter(|name| !known.contains(name)).collect();
+        let mut unknown: Vec<&str> = names.filter(|name| !known.contains(name)).collect();
         unknown.sort_unstable();
         faults.extend(unknown.into_iter().map(|name| format!("{name} is not part of this network")));
-        if !faults.is_empty() {
-            let more = faults.len().saturating_sub(5);
-            faults.truncate(5);
-            let tail = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-            return Err(format!("weights do not fit: {}{tail}", faults.join("; ")));
+        if faults.is_empty() {
+            return Ok(());
         }
-        tch::no_grad(|| {
-            for weight in &self.list {
-                let mut target = weight.tensor.shallow_clone();
-                target.f_copy_(&values[&weight.name]).map_err(|error| format!("{}: {error}", weight.name))?;
-            }
-            Ok(())
-        })
+        let more = faults.len().saturating_sub(5);
+        faults.truncate(5);
+        let tail = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        Err(format!("weights do not fit: {}{tail}", faults.join("; ")))
     }
 }
 

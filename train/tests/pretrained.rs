@@ -124,14 +124,14 @@ fn what_cannot_be_begun_with_is_named() {
             assert!(parts.iter().all(|part| message.contains(part)), "{message}");
         }
     }
-    let refused = |job: &TrainJob| fit(job, EmbeddingHead::Dismax).err().expect("a refusal").to_string();
+    let refused = |job: &TrainJob| fit(job, EmbeddingHead::Dismax).expect_err("a refusal").to_string();
     let without = TrainJob { init: None, ..other(&base, Architecture::Resnet20) };
     assert!(refused(&without).contains("none is given"), "{}", refused(&without));
     let mut averaged = other(&base, Architecture::Resnet20);
     averaged.calibration.tta = Tta::Flip;
     assert!(refused(&averaged).contains("single images"), "{}", refused(&averaged));
     let job = TrainJob { init: Some(base), ..job(&folder.path().join("never"), Loss::FittedDismax, 1) };
-    let message = run(&job).err().expect("a refusal").to_string();
+    let message = run(&job).expect_err("a refusal").to_string();
     assert!(message.contains("nothing can be trained with it"), "{message}");
     assert!(!folder.path().join("never").exists() && Path::new(TRAIN).exists());
 }
