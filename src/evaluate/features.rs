@@ -91,7 +91,7 @@ pub(super) fn is_among(examples: Option<&UnknownExamples>) -> impl Fn(&ExampleDi
     move |digest| examples.is_some_and(|examples| examples.contains(digest))
 }
 
-/// Features of rows, a random part of more than [`KEPT_ROWS`].
+/// Features of rows, a random part of more than 20,000.
 #[derive(Debug, Clone)]
 pub struct KeptFeatures {
     /// Number of the row among those that were offered, and its features.

@@ -94,7 +94,7 @@ impl Whitened {
     }
 }
 
-/// The tensors of a fitted head by their names in a [`Whitened`].
+/// The tensors of a fitted head by the names that they have in a network.
 ///
 /// # Errors
 /// Whatever libtorch refuses.

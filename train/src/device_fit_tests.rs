@@ -216,6 +216,7 @@ fn with_all_options_it_is_the_workers_loop_and_resumes_to_the_same_bits() {
     let (held_out, selection) = (images(60, 2), images(30, 4));
     let (file, metrics) = (folder.path().join("checkpoint"), folder.path().join("metrics"));
     let inputs = Inputs {
+        initial: None,
         examples: &examples,
         held_out: &held_out,
         selection: Some(&selection),
