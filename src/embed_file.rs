@@ -15,21 +15,14 @@ use crate::run::{Progress, Run};
 use crate::stage::{Stage, WithFeatures};
 
 /// What is written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct EmbedOptions {
-    /// Name of the new column.
-    pub column: String,
+    /// Stands in front of the names of the new columns.
+    pub prefix: String,
     /// Whether the column of images is kept beside it.
     pub keep_images: bool,
     /// How the file is written; the format follows from its name unless it is given.
     pub write: WriteOptions,
-}
-
-impl Default for EmbedOptions {
-    /// A column `embedding` instead of the images.
-    fn default() -> Self {
-        Self { column: "embedding".into(), keep_images: false, write: WriteOptions::default() }
-    }
 }
 
 /// Figures of a finished run. As JSON it has these fields under these names; they stay.
@@ -62,11 +55,12 @@ pub struct EmbedSummary {
 /// output. The model need not be calibrated.
 ///
 /// The output has the input's rows in their order, and its columns, without that of the images unless it is to be kept.
-/// Behind them come a fixed-size list of f32 and `error`, utf8, of which one is null. The schema's metadata get
-/// `dismax.model_digest`.
+/// Behind them come `embedding`, a fixed-size list of f32, and `error`, utf8, of which one is null. The schema's metadata get
+/// `dismax.model_digest`, with the prefix before the last word.
 ///
 /// # Errors
-/// A column name that is taken, an output that exists or cannot be written, damaged input; [`Error::Cancelled`].
+/// A column name that is taken, an output that exists, cannot be written or is among the inputs, damaged input;
+/// [`Error::Cancelled`].
 pub fn embed_to(
     stage: &Stage,
     dataset: &Dataset,
@@ -75,15 +69,21 @@ pub fn embed_to(
     run: &mut Run<'_>,
 ) -> Result<EmbedSummary> {
     let (start, model, input) = (Instant::now(), stage.model(), stage.input_column(dataset)?);
+    // Its images would be gone.
+    dataset.require_not_read(target)?;
     let all = dataset.schema();
     let kept: Vec<usize> =
         (0..all.fields().len()).filter(|column| options.keep_images || *column != input.index()).collect();
     let fault = |source| Error::Arrow { origin: "leaving the images out".into(), source };
     let kept_schema = all.project(&kept).map_err(fault)?;
-    let added = [Field::new(&options.column, embedding_type(model), true), Field::new("error", DataType::Utf8, true)];
-    let metadata = HashMap::from([(metadata_key("", DIGEST_KEY), model.digest().to_owned())]);
+    let prefix = &options.prefix;
+    let added = [("embedding", embedding_type(model)), ("error", DataType::Utf8)];
+    let added = added.map(|(name, data_type)| Field::new(format!("{prefix}{name}"), data_type, true));
+    let metadata = HashMap::from([(metadata_key(prefix, DIGEST_KEY), model.digest().to_owned())]);
     let schema = extended(&kept_schema, &added, &metadata)?;
     let mut file = PairWriter::create((target, &schema), None, ["all rows", "no rows"], &options.write)?;
+    // Columns are read in the order of the dataset, the images at their place.
+    let without_images: Vec<usize> = (0..all.fields().len()).filter(|column| *column != input.index()).collect();
     let (mut rows, mut errors) = (0, BTreeMap::<RowErrorCode, u64>::new());
     for scored in stage.scan_observed(dataset, Some(&kept), run.cancel.clone(), Arc::new(WithFeatures))? {
         let (chunk, scored) = scored?;
@@ -92,9 +92,10 @@ pub fn embed_to(
         let reasons: StringArray = outcomes().map(|error| error.map(ToString::to_string)).collect();
         let columns: Vec<ArrayRef> = vec![embeddings(&scored)?, Arc::new(reasons)];
         // The images are among the columns that were read.
-        let read = chunk.record_batch.schema();
-        let own = kept_schema.fields().iter().map(|field| read.index_of(field.name())).collect::<Result<Vec<_>, _>>();
-        let record_batch = own.and_then(|own| chunk.record_batch.project(&own)).map_err(fault)?;
+        let record_batch = match options.keep_images {
+            true => chunk.record_batch,
+            false => chunk.record_batch.project(&without_images).map_err(fault)?,
+        };
         file.write(&with_columns(&record_batch, &columns, &schema)?)?;
         rows += scored.rows().len() as u64;
         let failed = errors.values().sum();

@@ -15,6 +15,9 @@ use crate::error::from_dismax;
 use crate::runtime::watch;
 use crate::source::paths;
 
+/// Options that say something where a network is trained.
+const OF_TRAINING: [&str; 7] = ["epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers"];
+
 /// Trains a model into a folder. `dismax.train` says what the arguments are. `on_event` is given JSON.
 #[pyfunction]
 #[pyo3(name = "_train")]
@@ -35,6 +38,11 @@ pub fn train(
     let job = job(inputs, out, options)?;
     let frozen = given(options, "freeze")?.unwrap_or(false);
     let head = named::<EmbeddingHead>(options, "head")?;
+    let of_training =
+        OF_TRAINING.iter().find(|name| matches!(options.get_item(name), Ok(Some(value)) if !value.is_none()));
+    if let Some(name) = of_training.filter(|_| frozen) {
+        return Err(PyValueError::new_err(format!("{name} is for a training, and freeze trains nothing")));
+    }
     if head.is_some() && !frozen {
         return Err(PyValueError::new_err("head is what freeze fits; loss chooses that of a training"));
     }

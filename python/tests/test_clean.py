@@ -17,6 +17,15 @@ def audit(tmp_path_factory):
     return dismax.audit(MIXED, out=tmp_path_factory.mktemp("clean") / "audit")
 
 
+@pytest.fixture(scope="module")
+def repeated(tmp_path_factory):
+    """The digits, five of them twice."""
+    table = pq.read_table(MIXED)
+    path = tmp_path_factory.mktemp("repeated") / "repeated.parquet"
+    pq.write_table(pa.concat_tables([table, table.slice(9, 5)]), path)
+    return path
+
+
 def files(folder):
     return {"keep": folder / "kept.parquet", "removed": folder / "removed.parquet"}
 
@@ -28,15 +37,16 @@ def test_one_of_equal_rows_is_kept(table, tmp_path):
     assert (cleaned.rows, cleaned.removed, cleaned.sets) == (726, 5, 5)
 
 
-def test_rows_are_divided_as_the_command_divides_them(audit, table, tmp_path):
-    counted = dismax.clean(audit, drop=["broken", "blurred"], keep_one="near_duplicate", dry_run=True)
-    assert not list(tmp_path.iterdir())
-    cleaned = dismax.clean(audit, drop=["broken", "blurred"], keep_one="near_duplicate", **files(tmp_path))
-    assert cleaned == counted and cleaned.kept + cleaned.removed == cleaned.rows == 721
-    assert cleaned.by_kind["blurred"] == 2
+def test_rows_are_divided_as_the_command_divides_them(repeated, tmp_path):
+    audit = dismax.audit(repeated, out=tmp_path / "audit")
+    counted = dismax.clean(audit, drop=["broken", "blurred"], keep_one="exact_duplicate", dry_run=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["audit"]
+    cleaned = dismax.clean(audit, drop=["broken", "blurred"], keep_one="exact_duplicate", **files(tmp_path))
+    assert cleaned == counted and cleaned.kept + cleaned.removed == cleaned.rows == 726
+    assert cleaned.by_kind["blurred"] == 2 and cleaned.sets == 5
     outputs = [tmp_path / "k.parquet", tmp_path / "r.parquet"]
     done = run_command(
-        "clean", audit.path, "--drop", "broken,blurred", "--keep-one", "near_duplicate",
+        "clean", audit.path, "--drop", "broken,blurred", "--keep-one", "exact_duplicate",
         "--out", outputs[0], "--removed", outputs[1], "--json",
     )
     assert done.returncode == 0, done.stderr
@@ -44,10 +54,10 @@ def test_rows_are_divided_as_the_command_divides_them(audit, table, tmp_path):
     kept, removed = (pq.read_table(path) for path in files(tmp_path).values())
     assert (kept, removed) == tuple(pq.read_table(path) for path in outputs)
     both = pa.concat_tables([kept, removed.select(kept.column_names)]).sort_by("id")
-    assert both.equals(table.sort_by("id"))
+    assert both.equals(pq.read_table(repeated).sort_by("id"))
     assert set(removed.column_names) - set(kept.column_names) == {"removed_kinds", "removed_evidence", "kept_file", "kept_row"}
 
-    again = dismax.audit(tmp_path / "kept.parquet", out=tmp_path / "again", fail_on="broken>0,near_duplicate>0")
+    again = dismax.audit(tmp_path / "kept.parquet", out=tmp_path / "again", fail_on="broken>0,exact_duplicate>0")
     again.gate.raise_for_failure()
     assert dismax.clean(again.path, drop=(), dry_run=True).removed == 0
 

@@ -170,8 +170,9 @@ fn in_bf16_it_learns_as_in_f32() {
     let (wide_end, narrow_end) = (last(&wide), last(&narrow));
     println!("{wide_end:?}\n{narrow_end:?}");
     assert!(narrow_end.train_objective < 0.8 * narrow.history[0].train_objective, "it must learn");
-    // Of processors with AMX up to 0.11.
-    assert!((narrow_end.train_objective / wide_end.train_objective - 1.0).abs() < 0.2);
+    // Of a single epoch of eight steps the objective is mostly noise.
+    let mean = |trained: &Trained| trained.history.iter().map(|epoch| epoch.train_objective).sum::<f64>() / 12.0;
+    assert!((mean(&narrow) / mean(&wide) - 1.0).abs() < 0.1);
     assert!(narrow_end.validation_accuracy > 0.9 && wide_end.validation_accuracy > 0.9);
     assert!(narrow.weights.values().all(|weight| weight.kind() == Kind::Float), "weights are kept in f32");
 }

@@ -111,12 +111,21 @@ pub fn fit_head(job: &TrainJob, head: EmbeddingHead, run: &mut Run<'_>) -> Resul
     );
     let weights = pretrained.with_fitted_head(&scorer)?;
     let mut model = Model::try_new(config(Loss::fitted(head), &labels.names, origin), &weights, None)?;
-    model.set_feature_statistics(training_moments(&model, &scorer, &kept).finish()?)?;
     let logits = scorer.logits(&held_out.embeddings());
     let held_out_rows = (logits.as_slice(), held_out.features.as_slice(), held_out.labels.as_slice());
-    let uncalibrated = calibrate(&mut model, held_out_rows, &job.calibration, &plan.source).err();
+    let statistics = training_moments(&model, &scorer, &kept).finish();
+    let calibrated = statistics
+        .and_then(|statistics| model.set_feature_statistics(statistics))
+        .and_then(|()| calibrate(&mut model, held_out_rows, &job.calibration, &plan.source));
     model.write(&job.out, job.force)?;
-    Ok(HeadFit { model, rows, held_out_rows: held_out.labels.len(), left_out, bad_files, uncalibrated })
+    Ok(HeadFit {
+        model,
+        rows,
+        held_out_rows: held_out.labels.len(),
+        left_out,
+        bad_files,
+        uncalibrated: calibrated.err(),
+    })
 }
 
 /// The same rows to hold out, of a fraction at most [`MOST_HELD_OUT`].

@@ -45,9 +45,9 @@ pub struct Args {
     #[arg(long)]
     force: bool,
 
-    /// Name of the new column.
-    #[arg(long, value_name = "NAME", default_value = "embedding")]
-    column: String,
+    /// Put this in front of the new columns' names, for inputs that have such columns already.
+    #[arg(long, value_name = "P", default_value = "")]
+    prefix: String,
 
     /// Keep the images beside their embeddings.
     #[arg(long)]
@@ -78,7 +78,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let dataset = Dataset::open_with(&args.inputs, args.input.options(&context.cancel))?;
     let stage = Stage::try_new(Model::read(&args.model)?, &args.stage.options(&args.images))?;
     let options = EmbedOptions {
-        column: args.column.clone(),
+        prefix: args.prefix.clone(),
         keep_images: args.keep_images,
         write: WriteOptions { overwrite: args.force, ..WriteOptions::default() },
     };

@@ -202,7 +202,7 @@ fn info_describes_datasets() {
 
 #[test]
 fn help_and_completions_are_printed() {
-    for command in ["train", "calibrate", "score", "evaluate", "audit", "info", "import", "completions"] {
+    for command in ["train", "calibrate", "score", "evaluate", "audit", "info", "import", "embed", "completions"] {
         let help = dismax(&[command, "--help"]).ok().text();
         assert!(help.contains("Examples:"), "{help}");
     }

@@ -28,11 +28,12 @@ fn apart(values: &Tensor, expected: &Tensor) -> f64 {
 fn gradients_and_statistics_are_autograds() {
     tch::set_num_threads(1);
     tch::manual_seed(1);
-    for (architecture, head, height, width) in [
-        (Architecture::Resnet20, HeadKind::Dismax, 32, 32),
-        (Architecture::Resnet20, HeadKind::Softmax, 22, 13),
-        (Architecture::Resnet18, HeadKind::IsomaxPlus, 64, 96),
-        (Architecture::Resnet50, HeadKind::Softmax, 64, 64),
+    // Rounding grows with the depth: ResNet-50 has 53 layers.
+    for (architecture, head, height, width, depth) in [
+        (Architecture::Resnet20, HeadKind::Dismax, 32, 32, 1.0),
+        (Architecture::Resnet20, HeadKind::Softmax, 22, 13, 1.0),
+        (Architecture::Resnet18, HeadKind::IsomaxPlus, 64, 96, 1.0),
+        (Architecture::Resnet50, HeadKind::Softmax, 64, 64, 5.0),
     ] {
         let images = Tensor::randn([7, height, width, 3], (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2]);
         if !dismax_kernels::is_available() {
@@ -52,9 +53,8 @@ fn gradients_and_statistics_are_autograds() {
         let step = step.unwrap();
 
         let of_logits = apart(&step.logits, &logits);
-        // Rounding grows with the depth.
-        assert!(of_logits < 1e-3, "{architecture} {head:?}: {of_logits}");
-        assert!(apart(&step.objective, &expected_objective) < 1e-4, "{architecture} {head:?}");
+        assert!(of_logits < 1e-4 * depth, "{architecture} {head:?}: {of_logits}");
+        assert!(apart(&step.objective, &expected_objective) < 1e-5 * depth, "{architecture} {head:?}");
         let names: Vec<_> =
             plain.weights().iter().filter(|weight| weight.trainable).map(|weight| weight.name.clone()).collect();
         assert_eq!((step.gradients.len(), expected.len()), (names.len(), names.len()));
@@ -66,7 +66,7 @@ fn gradients_and_statistics_are_autograds() {
             assert!(apart < 0.05, "{architecture} {name}: {apart}");
         }
         for (buffer, expected) in written_out.weights().buffers().iter().zip(&plain.weights().buffers()) {
-            assert!(apart(buffer, expected) < 1e-3, "{architecture} {head:?}");
+            assert!(apart(buffer, expected) < 1e-4 * depth, "{architecture} {head:?}");
         }
     }
 }

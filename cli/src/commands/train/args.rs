@@ -75,7 +75,7 @@ pub struct Args {
     pub init: Option<PathBuf>,
 
     /// Leave the weights below the head as they are: one pass over the images, then --head in closed form.
-    #[arg(long, requires = "init", conflicts_with_all = ["embedding", "resume", "epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers", "loss", "class_weights", "keep", "ema", "label_smoothing", "mosaic_share", "mosaic_epochs"], help_heading = "Recipe")]
+    #[arg(long, requires = "init", conflicts_with_all = ["embedding", "resume", "epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers", "loss", "recipe", "class_weights", "keep", "ema", "label_smoothing", "mosaic_share", "mosaic_epochs", "no_flip", "flip", "no_crop", "padding", "memory"], help_heading = "Recipe")]
     pub freeze: bool,
     /// A file with options of the recipe, under the names that the flags below have, with _ instead of -: TOML, or JSON if
     /// its name ends in .json. Flags go before it. Every model has the recipe of its training in recipe.json.
