@@ -78,8 +78,8 @@ fn images_give_way_to_what_the_network_makes_of_them() {
     // Row by row what the stage gives.
     let embeddings = rows.column(2).as_fixed_size_list();
     let (values, errors) = (embeddings.values().as_primitive::<Float32Type>().values(), rows.column(3));
-    let scan =
-        stage.scan_observed(&Dataset::open(&[&input]).expect("rows"), None, Cancel::default(), Arc::new(WithFeatures));
+    let dataset = Dataset::open(&[&input]).expect("rows");
+    let scan = stage.scan_observed(&dataset, None, Cancel::default(), Arc::new(WithFeatures));
     let mut row = 0;
     for scored in scan.expect("a scan") {
         let (_, scored) = scored.expect("scored");
