@@ -192,5 +192,5 @@ def audit(
             shown.close()
     made = Audit(out)
     if given["fail_on"]:
-        made.gate = made.check(fail_on)
+        made.gate = made.check(given["fail_on"])
     return made

@@ -17,7 +17,8 @@ def train(
     init: "str | os.PathLike[str] | None" = None,
     freeze: bool = False,
     head: "str | None" = None,
-    loss: str = "dismax",
+    recipe: "str | os.PathLike[str] | dict | None" = None,
+    loss: "str | None" = None,
     epochs: "int | None" = None,
     batch_size: "int | None" = None,
     lr: "float | None" = None,
@@ -25,15 +26,16 @@ def train(
     weight_decay: "float | None" = None,
     schedule: "str | None" = None,
     validation: "float | _native.Path | Sequence[_native.Path]" = 0.1,
-    seed: int = 0,
+    seed: "int | None" = None,
     image_size: "int | tuple[int, int] | None" = None,
-    flip: bool = True,
-    crop: bool = True,
+    flip: "bool | str | None" = None,
+    crop: "bool | None" = None,
     mean: "tuple[float, float, float] | None" = None,
     std: "tuple[float, float, float] | None" = None,
     label: "str | None" = None,
     image: "str | None" = None,
     alpha: "float | None" = None,
+    tta: "str | None" = None,
     device: str = "auto",
     workers: "int | None" = None,
     memory: "int | None" = None,
@@ -60,25 +62,32 @@ def train(
         Whether the weights of ``init`` stay as they are: one pass over the images then fits a head to their features.
     head : str, optional
         What ``freeze`` fits: ``dismax`` (the default), or ``mahalanobis``.
-    loss : str
-        ``dismax``, ``dismax-dagger`` (with fractional probability regularization, for large networks and long trainings), or
-        a loss to compare with.
+    recipe : path or dict, optional
+        A recipe file, or a dict with its keys, such as ``{"ema": 0.999, "keep": "best"}``; ``docs/training.md`` lists them. The
+        arguments here go before it.
+    loss : str, optional
+        ``dismax`` (the default), ``dismax-dagger`` (with fractional probability regularization, for large networks and
+        long trainings), or a loss to compare with.
     epochs, batch_size, lr, backbone_rate, weight_decay, schedule : optional
-        The recipe; ``backbone_rate`` is the share of the learning rate below the head. What is left out follows from network, device and number of rows, as for ``dismax train``.
+        The recipe; ``backbone_rate`` is the share of the learning rate below the head. What is left out follows from
+        network, device and number of rows, as for ``dismax train``.
     validation : float, path or list of paths
         Rows for validation, calibration and thresholds: a fraction of every class, or files.
-    seed : int
-        For held-out rows, initial weights, row order and augmentation.
+    seed : int, optional
+        0 unless given; for held-out rows, initial weights, row order and augmentation.
     image_size : int or (height, width), optional
         Input size of the network, in pixels.
-    flip, crop : bool
-        Random mirroring (not for digits, text or anything that has a left and a right) and random cropping.
+    flip, crop : bool, optional
+        Random mirroring, or how (``"alternating"``; not for digits, text or anything that has a left and a right), and
+        random cropping.
     mean, std : three floats, optional
         Of the channels, from 0 to 1; measured on the training images unless given.
     label, image : str, optional
         Columns; needed only where they cannot be told by their names and types.
     alpha : float, optional
         Share of in-distribution images that ``is_ood`` may flag.
+    tta : str, optional
+        ``"flip"`` averages the logits of image and mirror image, in whatever scores with the model.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     workers : int, optional
@@ -135,6 +144,7 @@ _OPTIONS = [
     "init",
     "freeze",
     "head",
+    "recipe",
     "loss",
     "epochs",
     "batch_size",
@@ -152,6 +162,7 @@ _OPTIONS = [
     "label",
     "image",
     "alpha",
+    "tta",
     "device",
     "workers",
     "memory",

@@ -16,7 +16,7 @@ use crate::runtime::watch;
 use crate::source::{PythonTable, open, paths};
 
 /// Stands for rows that came from no file, in messages and in the audit.
-pub const TABLE: &str = "data";
+pub const TABLE: &str = "<table>";
 
 /// The arguments of `dismax.audit` that say what is looked at besides the data, and how.
 #[derive(FromPyObject)]

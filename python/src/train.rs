@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use dismax::Error;
 use dismax::calibration::CalibrationOptions;
 use dismax::embedding::EmbeddingHead;
-use dismax_train::{Flip, HeldOut, Recipe, TrainEvent, TrainJob, TrainingPlan, architecture_of, fit_head};
+use dismax_train::{Flip, HeldOut, Recipe, RecipeFile, TrainEvent, TrainJob, TrainingPlan, architecture_of, fit_head};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -14,9 +14,6 @@ use serde_json::json;
 use crate::error::from_dismax;
 use crate::runtime::watch;
 use crate::source::paths;
-
-/// Options that say something where a network is trained.
-const OF_TRAINING: [&str; 7] = ["epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers"];
 
 /// Trains a model into a folder. `dismax.train` says what the arguments are. `on_event` is given JSON.
 #[pyfunction]
@@ -38,11 +35,6 @@ pub fn train(
     let job = job(inputs, out, options)?;
     let frozen = given(options, "freeze")?.unwrap_or(false);
     let head = named::<EmbeddingHead>(options, "head")?;
-    let of_training =
-        OF_TRAINING.iter().find(|name| matches!(options.get_item(name), Ok(Some(value)) if !value.is_none()));
-    if let Some(name) = of_training.filter(|_| frozen) {
-        return Err(PyValueError::new_err(format!("{name} is for a training, and freeze trains nothing")));
-    }
     if head.is_some() && !frozen {
         return Err(PyValueError::new_err("head is what freeze fits; loss chooses that of a training"));
     }
@@ -75,7 +67,6 @@ where
 
 fn job(inputs: Vec<String>, out: PathBuf, options: &Bound<'_, PyDict>) -> PyResult<TrainJob> {
     let defaults = TrainJob::new(inputs, out);
-    let seed = given(options, "seed")?.unwrap_or(0);
     let held_out = match options.get_item("validation")?.filter(|value| !value.is_none()) {
         None => defaults.held_out.clone(),
         Some(value) => match paths(&value)? {
@@ -83,11 +74,6 @@ fn job(inputs: Vec<String>, out: PathBuf, options: &Bound<'_, PyDict>) -> PyResu
             None => HeldOut::Fraction(value.extract()?),
         },
     };
-    let mean: Option<[f32; 3]> = given(options, "mean")?;
-    let std: Option<[f32; 3]> = given(options, "std")?;
-    if mean.is_some() != std.is_some() {
-        return Err(PyValueError::new_err("mean and std belong together"));
-    }
     let size = match options.get_item("image_size")?.filter(|value| !value.is_none()) {
         None => None,
         Some(value) => Some(match value.extract::<u32>() {
@@ -96,31 +82,41 @@ fn job(inputs: Vec<String>, out: PathBuf, options: &Bound<'_, PyDict>) -> PyResu
         }),
     };
     let init: Option<PathBuf> = given(options, "init")?;
-    let of_model = init.as_deref().map(architecture_of).transpose().map_err(|error| from_dismax(&error))?.flatten();
-    let architecture = named(options, "arch")?.or(of_model).unwrap_or(defaults.recipe.architecture);
-    let loss = named(options, "loss")?.unwrap_or(defaults.recipe.loss);
-    let calibration = CalibrationOptions { seed, ..CalibrationOptions::default() };
+    let asked = RecipeFile {
+        arch: named(options, "arch")?,
+        loss: named(options, "loss")?,
+        epochs: given(options, "epochs")?,
+        batch_size: given(options, "batch_size")?,
+        lr: given(options, "lr")?,
+        backbone_rate: given(options, "backbone_rate")?,
+        weight_decay: given(options, "weight_decay")?,
+        schedule: named(options, "schedule")?,
+        image_size: size,
+        crop: given(options, "crop")?,
+        flip: flip(options)?,
+        mean: given(options, "mean")?,
+        std: given(options, "std")?,
+        seed: given(options, "seed")?,
+        ..RecipeFile::default()
+    };
+    let mut asked = asked.or(recipe(options)?);
+    if let Some(init) = init.as_deref().filter(|_| asked.arch.is_none()) {
+        asked.arch = architecture_of(init).map_err(|error| from_dismax(&error))?;
+    }
+    let recipe = asked.recipe().map_err(|error| from_dismax(&error))?;
+    let recipe = Recipe { workers: given(options, "workers")?, ..recipe };
+    let calibration = CalibrationOptions { seed: recipe.seed, ..CalibrationOptions::default() };
     Ok(TrainJob {
         image: given(options, "image")?,
         label: given(options, "label")?,
         held_out,
         init,
-        recipe: Recipe {
-            epochs: given(options, "epochs")?,
-            batch_size: given(options, "batch_size")?,
-            learning_rate: given(options, "lr")?,
-            backbone_rate: given(options, "backbone_rate")?,
-            weight_decay: given(options, "weight_decay")?,
-            schedule: named(options, "schedule")?,
-            size,
-            crop: given(options, "crop")?.unwrap_or(true),
-            flip: flip(options)?,
-            normalization: mean.zip(std),
-            seed,
-            workers: given(options, "workers")?,
-            ..Recipe::new(architecture, loss)
+        recipe,
+        calibration: CalibrationOptions {
+            alpha: given(options, "alpha")?.unwrap_or(calibration.alpha),
+            tta: named(options, "tta")?.unwrap_or(calibration.tta),
+            ..calibration
         },
-        calibration: CalibrationOptions { alpha: given(options, "alpha")?.unwrap_or(calibration.alpha), ..calibration },
         device: named(options, "device")?.unwrap_or(defaults.device),
         resume: given(options, "resume")?.unwrap_or(false),
         force: given(options, "overwrite")?.unwrap_or(false),
@@ -129,21 +125,34 @@ fn job(inputs: Vec<String>, out: PathBuf, options: &Bound<'_, PyDict>) -> PyResu
     })
 }
 
+/// What a recipe file says, or a dict with its keys.
+fn recipe(options: &Bound<'_, PyDict>) -> PyResult<RecipeFile> {
+    let Some(value) = options.get_item("recipe")?.filter(|value| !value.is_none()) else {
+        return Ok(RecipeFile::default());
+    };
+    let Ok(keys) = value.cast::<PyDict>() else {
+        return RecipeFile::read(&value.extract::<PathBuf>()?).map_err(|error| from_dismax(&error));
+    };
+    let text: String = keys.py().import("json")?.call_method1("dumps", (keys,))?.extract()?;
+    serde_json::from_str(&text).map_err(|error| PyValueError::new_err(format!("recipe: {error}")))
+}
+
 /// A name, or whether images are mirrored at random.
-fn flip(options: &Bound<'_, PyDict>) -> PyResult<Flip> {
-    let Some(value) = options.get_item("flip")?.filter(|value| !value.is_none()) else { return Ok(Flip::default()) };
+fn flip(options: &Bound<'_, PyDict>) -> PyResult<Option<Flip>> {
+    let Some(value) = options.get_item("flip")?.filter(|value| !value.is_none()) else { return Ok(None) };
     if let Ok(random) = value.extract::<bool>() {
-        return Ok(if random { Flip::Random } else { Flip::None });
+        return Ok(Some(if random { Flip::Random } else { Flip::None }));
     }
     let name: String = value.extract()?;
-    name.parse().map_err(|error: Error| PyValueError::new_err(format!("flip: {error}")))
+    name.parse().map(Some).map_err(|error: Error| PyValueError::new_err(format!("flip: {error}")))
 }
 
 /// An event as JSON.
 fn describe(event: &TrainEvent<'_>) -> String {
     let value = match event {
         TrainEvent::Begin(plan) => {
-            let TrainingPlan { options, train_rows, held_out_rows, left_out, finished_epochs, .. } = plan;
+            let TrainingPlan { options, train_rows, held_out_rows, selection_rows, left_out, finished_epochs, .. } =
+                plan;
             json!({
                 "event": "begin",
                 "architecture": options.architecture.to_string(),
@@ -152,6 +161,7 @@ fn describe(event: &TrainEvent<'_>) -> String {
                 "finished_epochs": finished_epochs,
                 "rows": train_rows,
                 "held_out_rows": held_out_rows,
+                "selection_rows": selection_rows,
                 "left_out_rows": left_out.rows,
             })
         }

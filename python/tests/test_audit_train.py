@@ -72,6 +72,21 @@ def test_a_training_is_the_one_of_the_command(tmp_path):
     assert "held_out" in model.metrics and json.dumps(model.metrics)
 
 
+def test_a_recipe_is_a_file_or_a_dict(tmp_path):
+    def trained(name, **options):
+        dismax.train(DIGITS / "train.parquet", out=tmp_path / name, tta="flip", progress=False, **options)
+        return json.loads((tmp_path / name / "recipe.json").read_text())
+
+    keys = {"ema": 0.9, "keep": "best", "epochs": 1, "seed": 3}
+    by_dict = trained("dict", recipe=keys, epochs=2, flip=False)
+    assert {name: by_dict[name] for name in keys} == {**keys, "epochs": 2} and by_dict["flip"] == "none"
+    assert trained("file", recipe=tmp_path / "dict" / "recipe.json") == by_dict
+    scored = dismax.Model(tmp_path / "file").score(DIGITS / "test.parquet")
+    assert pa.table(scored).schema.metadata[b"dismax.tta"] == b"flip"
+    with pytest.raises(ValueError, match="unknown field `epoch`"):
+        trained("never", recipe={"epoch": 2})
+
+
 def test_a_head_is_fitted_to_a_network_that_stays(model, tmp_path):
     frozen = dismax.train(
         DIGITS / "train.parquet", out=tmp_path / "frozen", init=model.path, freeze=True, validation=0.2, progress=False
@@ -82,7 +97,7 @@ def test_a_head_is_fitted_to_a_network_that_stays(model, tmp_path):
     assert sum(right) > 0.85 * len(right)
     with pytest.raises(ValueError, match="head is what freeze fits"):
         dismax.train(DIGITS / "train.parquet", out=tmp_path / "other", head="mahalanobis")
-    with pytest.raises(ValueError, match="epochs is for a training"):
+    with pytest.raises(dismax.Error, match='"epochs" in the recipe would do nothing'):
         dismax.train(DIGITS / "train.parquet", out=tmp_path / "other", init=model.path, freeze=True, epochs=3)
     with pytest.raises(dismax.ModelError, match="the network to train is a resnet18"):
         dismax.train(DIGITS / "train.parquet", out=tmp_path / "other", init=model.path, arch="resnet18")

@@ -4,10 +4,12 @@ import json
 import shutil
 from dataclasses import asdict
 
+import numpy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import MIXED, run_command
+from PIL import Image
 
 import dismax
 
@@ -60,6 +62,20 @@ def test_rows_are_divided_as_the_command_divides_them(repeated, tmp_path):
     again = dismax.audit(tmp_path / "kept.parquet", out=tmp_path / "again", fail_on="broken>0,exact_duplicate>0")
     again.gate.raise_for_failure()
     assert dismax.clean(again.path, drop=(), dry_run=True).removed == 0
+
+
+def test_one_of_like_pictures_is_kept(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(4):
+        y, x = numpy.mgrid[0:64, 0:64] / 64
+        waves = numpy.sin((5 + 3 * number) * x + 4 * numpy.sin(5 * y)) + numpy.cos(13 * y - number * x)
+        pixels = 120 + 45 * waves[..., None] * [1, 0.8, 0.6]
+        Image.fromarray(pixels.astype("uint8")).save(photos / f"{number}.png")
+    Image.open(photos / "2.png").save(photos / "copy.jpg", quality=60)
+    audit = dismax.audit(photos, out=tmp_path / "audit")
+    cleaned = dismax.clean(audit, drop=(), keep_one="near_duplicate", **files(tmp_path))
+    assert (cleaned.rows, cleaned.removed, cleaned.sets) == (5, 1, 1)
 
 
 def test_accepted_findings_remove_nothing(audit, tmp_path):

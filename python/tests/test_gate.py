@@ -11,7 +11,7 @@ import dismax
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    """An audit of the digits: six broken images, two blurred ones, near duplicates."""
+    """An audit of the digits: six broken images, two blurred ones."""
     folder = tmp_path_factory.mktemp("gate")
     return dismax.audit(MIXED, out=folder / "audit", rows=folder / "rows.parquet", history=folder / "history")
 
@@ -25,8 +25,8 @@ def accept(path, audit, kind, until=""):
 
 
 def test_rules_are_those_of_the_command(tmp_path):
-    rules = "broken>0,near_duplicate>50%,any:high>=6"
-    audit = dismax.audit(MIXED, out=tmp_path / "audit", fail_on=rules)
+    rules = "broken>0,blurred>50%,any:high>=6"
+    audit = dismax.audit(MIXED, out=tmp_path / "audit", fail_on=(rule for rule in rules.split(",")))
     files = ["--markdown", tmp_path / "audit.md", "--junit", tmp_path / "audit.xml"]
     done = run_command("--quiet", "audit", "--gate", audit.path, "--fail-on", rules, "--json", *files)
     assert done.returncode == 5
@@ -47,7 +47,7 @@ def test_rules_are_those_of_the_command(tmp_path):
         gate.raise_for_failure()
     assert raised.value.gate is gate
 
-    kept = audit.check(["near_duplicate>50%", "truncated>=3"])
+    kept = audit.check(["blurred>50%", "truncated>=3"])
     assert kept.passed and kept.broken == []
     kept.raise_for_failure()
     assert dismax.Audit(audit.path).gate is None
