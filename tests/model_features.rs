@@ -18,6 +18,7 @@ use dismax::model::{HeldOutFeatures, Model};
 use dismax::run::Run;
 use dismax::score::{RowOutput, Score};
 use dismax::stage::{Stage, StageOptions};
+use dismax::tta::Tta;
 use dismax::{Device, Error};
 use half::f16;
 use image::{ImageFormat, RgbImage};
@@ -96,6 +97,23 @@ fn what_is_known_of_features_survives_the_disk() {
     assert!(error.expect_err("of another network").to_string().contains("another network"));
     fs::remove_file(path.join("features.safetensors")).expect("removed");
     assert!(refusal(&path).contains("features.safetensors is missing"), "{}", refusal(&path));
+}
+
+/// What says that features are averages over mirror images is the calibration: without one they would be taken for those of
+/// single images.
+#[test]
+fn features_of_averages_do_not_outlive_what_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (tta, is_kept) in [(Tta::None, true), (Tta::Flip, false)] {
+        let mut model = with_features();
+        let statistics = model.feature_statistics().cloned().expect("features");
+        model.set_tta(tta).expect("images");
+        model.set_feature_statistics((*statistics).clone()).expect("of this network");
+        let place = folder.path().join(tta.name());
+        model.write(&place, false).expect("written");
+        let read = Model::read(&place).expect("a bundle");
+        assert_eq!((read.tta(), read.feature_statistics().is_some()), (Tta::None, is_kept), "{tta}");
+    }
 }
 
 #[test]

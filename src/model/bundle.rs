@@ -247,7 +247,8 @@ pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<Strin
     if let Some(calibration) = &model.calibration {
         files.insert(CALIBRATION, compact_json(calibration)?);
     }
-    if let Some(features) = &model.features {
+    // Without a calibration nothing says that features are averages over mirror images.
+    if let Some(features) = model.features.as_ref().filter(|_| model.calibration.is_some() || model.tta.is_none()) {
         files.insert(FEATURES, features_file::to_bytes(features)?);
     }
     if let Some(history) = &model.history {
