@@ -127,7 +127,8 @@ impl Columns {
     /// The columns of the stage's model, each name with `prefix` in front.
     ///
     /// The schema's metadata get `dismax.model_digest`, `.temperature`, `.score` and `.alpha`, where scores are averages
-    /// `.tta` too, with the prefix before the last word, so that scoring a dataset with a second model keeps what is known of the first.
+    /// `.tta` too, with the prefix before the last word, so that scoring a dataset with a second model keeps what
+    /// is known of the first.
     ///
     /// # Errors
     /// [`Error::NotCalibrated`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 /// Rows and columns of a part of the products. Parts below the diagonal are those above it, and are left out.
 const BLOCK: usize = 192;
 
-/// Adds up what embeddings, or features, have in common within their classes. Moments of parts of a dataset [merge](Self::merge) to those of the
-/// whole.
+/// Adds up what embeddings, or features, have in common within their classes. Moments of parts of a dataset
+/// [merge](Self::merge) to those of the whole.
 ///
 /// Memory: 8 bytes for each pair of numbers and for each number of each class, whatever the rows.
 #[derive(Debug, Clone)]

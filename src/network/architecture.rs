@@ -89,7 +89,7 @@ impl Architecture {
             (true, None) => Preprocessing::imagenet(),
             (true, Some((height, width))) => {
                 // ImageNet's proportion of 256 to 224.
-                let pixels = (height.max(width) * 8).div_ceil(7);
+                let pixels = height.max(width).saturating_mul(8).div_ceil(7);
                 Preprocessing { height, width, resize: Resize::ShorterSide { pixels }, ..Preprocessing::imagenet() }
             }
             (false, size) => {

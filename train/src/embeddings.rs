@@ -10,7 +10,7 @@ use dismax::score::Score;
 use super::embedding_job::EmbeddingJob;
 use super::embedding_rows::read;
 use super::error::TrainError;
-use super::fitted::{HeadFit, MOST_HELD_OUT, calibrate, with_scale};
+use super::fitted::{HeadFit, MOST_HELD_OUT, at_most, calibrate, with_scale};
 use super::held_out::{fraction_of_rows, percent};
 use super::job::HeldOut;
 use super::labelled_dataset::require_disjoint;
@@ -43,13 +43,11 @@ pub fn fit_embeddings(job: &EmbeddingJob, run: &mut Run<'_>) -> Result<HeadFit> 
         }
     };
     let rows = training.labels.classes.len();
-    let (is_held_out, source) = match &job.held_out {
-        HeldOut::Fraction(fraction) if *fraction > 0.0 && *fraction < 1.0 => {
-            let fraction = fraction.min(MOST_HELD_OUT as f64 / rows as f64);
+    let (is_held_out, source) = match at_most(&job.held_out, rows)? {
+        HeldOut::Fraction(fraction) => {
             let words = format!("{} % of the training data, held out of training", percent(fraction));
             (fraction_of_rows(&training.labels, fraction, job.seed), words)
         }
-        HeldOut::Fraction(fraction) => return Err(TrainError::HeldOutFraction { fraction: *fraction }.into()),
         HeldOut::Files(files) => (vec![false; rows], files.join(", ")),
     };
     let read_rows = read(&training, &is_held_out, None, run)?;

@@ -132,6 +132,12 @@ pub enum TrainError {
     /// A network that stays as it is must come from somewhere.
     #[error("a head is fitted to the features of a trained network, and none is given")]
     NothingToFreeze,
+    /// An option that says how to train, where nothing is trained.
+    #[error("the network stays as it is, so that \"{option}\" in the recipe would do nothing; leave it out")]
+    NothingTrained {
+        /// The option.
+        option: &'static str,
+    },
     /// Averages over mirror images come after the head.
     #[error(
         "a head is fitted to the features of single images; calibrate the model with averages over mirror images then"

@@ -13,6 +13,8 @@ use dismax::score::{RowOutput, class_and_confidence};
 use half::f16;
 
 use super::collector::LeftOut;
+use super::error::TrainError;
+use super::job::HeldOut;
 
 /// Rows that are held out at most: enough for any calibration, and they stay in memory.
 pub(super) const MOST_HELD_OUT: usize = 20_000;
@@ -32,6 +34,20 @@ pub struct HeadFit {
     pub bad_files: Vec<BadFile>,
     /// Why the model could not be calibrated, where that is so.
     pub uncalibrated: Option<Error>,
+}
+
+/// The same rows to hold out of so many, of a fraction at most [`MOST_HELD_OUT`].
+///
+/// # Errors
+/// [`TrainError::HeldOutFraction`] for a fraction outside (0, 1).
+pub(super) fn at_most(held_out: &HeldOut, rows: usize) -> Result<HeldOut> {
+    match held_out {
+        HeldOut::Fraction(fraction) if *fraction > 0.0 && *fraction < 1.0 => {
+            Ok(HeldOut::Fraction(fraction.min(MOST_HELD_OUT as f64 / rows as f64)))
+        }
+        HeldOut::Fraction(fraction) => Err(TrainError::HeldOutFraction { fraction: *fraction }.into()),
+        HeldOut::Files(_) => Ok(held_out.clone()),
+    }
 }
 
 /// A head with the best distance scale for held-out embeddings `[N, D]` of length 1 with these labels.

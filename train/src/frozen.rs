@@ -16,14 +16,12 @@ use dismax::stage::{Stage, StageOptions, WithFeatures};
 
 use super::collector::LeftOut;
 use super::error::TrainError;
-use super::fitted::{HeadFit, MOST_HELD_OUT, calibrate, with_scale};
+use super::fitted::{HeadFit, MOST_HELD_OUT, at_most, calibrate, with_scale};
 use super::held_out::{HeldOutFiles, HeldOutPlan, fraction_of_rows};
-use super::job::{HeldOut, TrainJob};
-use super::keep::Keep;
+use super::job::TrainJob;
 use super::labelled_dataset::LabelledDataset;
 use super::labels::require_two_classes;
 use super::pretrained::Pretrained;
-use super::recipe::Recipe;
 use super::row_use::RowUse;
 
 /// Rows whose products are added at a time. The same on every machine, as sums are rounded there.
@@ -31,7 +29,7 @@ const ROWS: usize = 1024;
 
 /// Fits `head` to the features that the network `job.init` gives of labelled images, in one pass over them, calibrates it
 /// on the held-out rows, and writes the bundle. Nothing is trained: of the recipe only architecture, size, channel
-/// statistics and seed count.
+/// statistics and seed may be given.
 ///
 /// # Errors
 /// A job without weights to begin with, weights of another architecture; no column of images or labels; fewer than two
@@ -40,6 +38,9 @@ pub fn fit_head(job: &TrainJob, head: EmbeddingHead, run: &mut Run<'_>) -> Resul
     if job.calibration.score.needs_unknown() {
         return Err(Error::NoUnknownExamples { score: job.calibration.score.name() });
     }
+    if let Some(option) = job.recipe.first_of_training().or(job.resume.then_some("resume")) {
+        return Err(TrainError::NothingTrained { option }.into());
+    }
     if !job.calibration.tta.is_none() {
         return Err(TrainError::FittedToSingleImages.into());
     }
@@ -47,14 +48,15 @@ pub fn fit_head(job: &TrainJob, head: EmbeddingHead, run: &mut Run<'_>) -> Resul
     let init = job.init.as_deref().ok_or(TrainError::NothingToFreeze)?;
     let architecture = job.recipe.architecture;
     let pretrained = Pretrained::read(init, architecture)?;
-    // There are no epochs to choose from.
-    let recipe = Recipe { keep: Keep::Last, ..job.recipe.clone().continuing(pretrained.preprocessing.as_ref()) };
+    let recipe = job.recipe.clone().continuing(pretrained.preprocessing.as_ref());
     let job = TrainJob { recipe, ..job.clone() };
     let source = LabelledDataset::open(&job.inputs, &job, &run.cancel)?;
     let labels = RowLabels::read(&source.dataset, &source.label, None)?;
     require_two_classes(&labels, &source.dataset, &source.label)?;
-    let job = TrainJob { held_out: at_most(&job.held_out, labels.classes.len()), ..job };
+    let job = TrainJob { held_out: at_most(&job.held_out, labels.classes.len())?, ..job };
     let plan = HeldOutPlan::try_new(&job, &source.dataset, &labels, &run.cancel)?;
+
+    require_two_rows(&labels, &plan.uses, &job.inputs)?;
 
     let mut preprocessing = source.preprocessing(&job)?;
     if let Some((mean, std)) = job.recipe.normalization {
@@ -70,12 +72,8 @@ pub fn fit_head(job: &TrainJob, head: EmbeddingHead, run: &mut Run<'_>) -> Resul
         let dimensions = architecture.stages().last().copied().expect("a network has stages");
         let weights = pretrained.with_empty_head(dimensions, labels.names.len())?;
         let model = Model::try_new(config(Loss::Softmax, &labels.names, String::new()), &weights, None)?;
-        let options = StageOptions {
-            device: job.device,
-            column: Some(source.image.name().to_owned()),
-            load: job.load,
-            ..StageOptions::default()
-        };
+        let options =
+            StageOptions { device: job.device, column: job.image.clone(), load: job.load, ..StageOptions::default() };
         Stage::try_new(model, &options)?
     };
     let mut pass = Pass::new(&stage);
@@ -128,11 +126,18 @@ pub fn fit_head(job: &TrainJob, head: EmbeddingHead, run: &mut Run<'_>) -> Resul
     })
 }
 
-/// The same rows to hold out, of a fraction at most [`MOST_HELD_OUT`].
-fn at_most(held_out: &HeldOut, rows: usize) -> HeldOut {
-    match held_out {
-        HeldOut::Fraction(fraction) => HeldOut::Fraction(fraction.min(MOST_HELD_OUT as f64 / rows as f64)),
-        files => files.clone(),
+/// Whether each class has the two rows that its spread takes, before any image is read.
+fn require_two_rows(labels: &RowLabels, uses: &[RowUse], inputs: &[String]) -> Result<()> {
+    let mut rows = vec![0; labels.names.len()];
+    for (class, _) in labels.classes.iter().zip(uses).filter(|(_, used)| **used == RowUse::Train) {
+        class.iter().for_each(|class| rows[*class as usize] += 1);
+    }
+    match rows.iter().zip(&labels.names).find(|(rows, _)| **rows < 2) {
+        None => Ok(()),
+        Some((rows, class)) => {
+            let message = format!("class {class:?} has {rows} of the two rows for training that it needs");
+            Err(Error::data(inputs.join(", "), message))
+        }
     }
 }
 

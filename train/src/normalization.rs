@@ -21,6 +21,8 @@ const LOGIT_NORM_TEMPERATURE: f64 = 0.04;
 const LOGIT_NORM_EPSILON: f64 = 1e-7;
 /// T2FNorm's temperature.
 const T2F_NORM_TEMPERATURE: f64 = 0.1;
+/// `cdist` without the dot-product identity, which loses half of f32's digits near zero.
+const DIRECT_DISTANCES: i64 = 2;
 /// Mean distances to the decision boundaries below this count as this: features on all of them have no direction.
 const MIN_BOUNDARY_DISTANCE: f64 = 1e-12;
 
@@ -62,11 +64,10 @@ fn mean_boundary_distances(head: &Head, logits: &Tensor) -> Result<Tensor> {
     let Head::Linear { weight, .. } = head else {
         return Err(Error::Internal("decision boundaries are those of a linear head".into()));
     };
-    let apart = weight.f_unsqueeze(1)?.f_sub(&weight.f_unsqueeze(0)?)?;
+    // Without the differences of all pairs, which would take gigabytes with a thousand classes.
+    let apart = Tensor::f_cdist(weight, weight, 2.0, DIRECT_DISTANCES)?;
     // 1 instead of 0 between a class and itself.
-    let apart = apart
-        .f_norm_scalaropt_dim(2.0, [2i64].as_slice(), false)?
-        .f_add(&Tensor::f_eye(weight.size()[0], (Kind::Float, weight.device()))?)?;
+    let apart = apart.f_add(&Tensor::f_eye(weight.size()[0], (Kind::Float, weight.device()))?)?;
     let (largest, predicted) = logits.f_max_dim(1, true)?;
     let gaps = logits.f_sub(&largest)?.f_abs()?;
     let distances = gaps.f_div(&apart.f_index_select(0, &predicted.f_view([-1])?)?)?;

@@ -8,6 +8,7 @@ use super::error::TrainError;
 use super::keep::Keep;
 use super::objective::ObjectiveOptions;
 use super::optimizer::SgdOptions;
+use super::padding::Padding;
 use super::schedule::Schedule;
 use dismax::error::{Error, Result};
 use dismax::loss::Loss;
@@ -109,6 +110,19 @@ impl TrainOptions {
             return refuse(format!("{} is fitted, and nothing can be trained with it", self.loss));
         }
         self.check_mosaics()?;
+        let alpha = self.fractional_probability_weight;
+        if !(alpha.is_finite() && alpha >= 0.0) {
+            return refuse(format!("the weight of the fractional probability term is 0 or above, not {alpha}"));
+        }
+        if let Augmentation::Crop { padding, fill: Padding::Reflect, .. } = self.augmentation
+            && padding >= self.size.0.min(self.size.1)
+        {
+            let (height, width) = self.size;
+            return refuse(format!(
+                "images of {height}x{width} pixels are too narrow to be reflected by {padding} beyond their edges; pad them \
+                 with black"
+            ));
+        }
         if self.ema.is_some_and(|decay| !(decay > 0.0 && decay < 1.0)) {
             return refuse("the decay of averaged weights must lie between 0 and 1, for example 0.999".into());
         }

@@ -119,7 +119,7 @@ fn digest(weights: &NamedTensors) -> Result<String> {
     for name in names {
         digest.update(name.as_bytes());
         let values = Vec::<f32>::try_from(&weights[name].f_contiguous()?.f_view([-1])?)?;
-        values.iter().for_each(|value| digest.update(value.to_le_bytes()));
+        digest.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
     }
     Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

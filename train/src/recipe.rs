@@ -118,6 +118,35 @@ impl Recipe {
         }
     }
 
+    /// The first option that says how to train and not what: where nothing is trained, it would do nothing.
+    pub(super) fn first_of_training(&self) -> Option<&'static str> {
+        let plain = Self::new(self.architecture, Loss::Dismax);
+        let given = [
+            ("loss", self.loss != plain.loss),
+            ("epochs", self.epochs.is_some()),
+            ("batch size", self.batch_size.is_some()),
+            ("learning rate", self.learning_rate.is_some()),
+            ("backbone rate", self.backbone_rate.is_some()),
+            ("weight decay", self.weight_decay.is_some()),
+            ("schedule", self.schedule.is_some()),
+            (
+                "fractional probability weight",
+                self.fractional_probability_weight != plain.fractional_probability_weight,
+            ),
+            ("class weights", self.class_weights != plain.class_weights),
+            ("keep", self.keep != plain.keep),
+            ("ema", self.ema != plain.ema),
+            ("label smoothing", self.label_smoothing != plain.label_smoothing),
+            ("mosaic share", self.mosaic_share != plain.mosaic_share),
+            ("mosaic epochs", self.mosaic_epochs != plain.mosaic_epochs),
+            ("crop", self.crop != plain.crop),
+            ("flip", self.flip != plain.flip),
+            ("padding", self.padding != plain.padding),
+            ("workers", self.workers.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+
     /// Whether the images' own size matters: no size was asked for and the network takes small ones.
     pub fn wants_own_size(&self) -> bool {
         self.size.is_none() && !self.architecture.is_for_photographs()
@@ -164,6 +193,9 @@ impl Recipe {
                 (target.height, target.width)
             }
         };
+        if !self.crop && self.padding == Padding::Reflect {
+            return Err(TrainError::Options("only random crops see anything beyond an image's edges".into()).into());
+        }
         let augmentation = match (self.crop, stored.resize) {
             (true, Resize::ShorterSide { .. }) if self.padding == Padding::Reflect => {
                 let message = "random crops of photographs stay within the picture and need no padding";

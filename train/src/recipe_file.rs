@@ -31,6 +31,7 @@ pub struct RecipeFile {
     /// Peak learning rate.
     pub lr: Option<f64>,
     /// Share of the learning rate below the head.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone_rate: Option<f64>,
     /// L2 penalty.
     pub weight_decay: Option<f64>,
@@ -156,7 +157,7 @@ impl RecipeFile {
             epochs: Some(options.epochs),
             batch_size: Some(options.batch_size),
             lr: Some(options.sgd.learning_rate),
-            backbone_rate: Some(options.sgd.backbone_rate),
+            backbone_rate: recipe.backbone_rate,
             weight_decay: Some(options.sgd.weight_decay),
             schedule: Some(options.schedule),
             fractional_probability_weight: Some(options.fractional_probability_weight),

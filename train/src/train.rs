@@ -43,12 +43,14 @@ const FEATURE_ROWS: usize = 50_000;
 /// [`Error::Cancelled`] after a stop, which leaves the checkpoint of the last whole epoch.
 pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEvent<'_>)) -> Result<Model> {
     let device = job.device.resolve()?;
-    let checkpoint_file = checkpoint_path(&job.out);
-    check_places(job, &checkpoint_file)?;
+    let (checkpoint_file, metrics_file) = (checkpoint_path(&job.out), metrics_path(&job.out));
+    check_places(job, [&checkpoint_file, &metrics_file])?;
     // Impossible options are refused before the images are decoded.
     if job.calibration.score.needs_unknown() {
         return Err(Error::NoUnknownExamples { score: job.calibration.score.name() });
     }
+    // What follows from the weights to begin with is no part of a recipe, which does not name them.
+    let backbone_rate = job.recipe.backbone_rate;
     let initial = job.init.as_deref().map(|init| Pretrained::read(init, job.recipe.architecture)).transpose()?;
     let continuing;
     let job = match &initial {
@@ -73,8 +75,7 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     // What can be known now must not be found out after hours of training.
     let begun = initial.as_ref().map(|initial| format!(", begun with {}", initial.name)).unwrap_or_default();
     config(&state, &set.scoring, &begun).validate()?;
-    let metrics_file = metrics_path(&job.out);
-    let resume = take_checkpoint(job, &state, &checkpoint_file)?;
+    let resume = take_checkpoint(job, &state, [&checkpoint_file, &metrics_file])?;
     let finished_epochs = resume.as_ref().map_or(0, |checkpoint| checkpoint.state.history.len());
     let train_rows = set.fingerprint.train_rows;
     run.report(progress(finished_epochs * train_rows, state.options.epochs * train_rows))?;
@@ -113,8 +114,8 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         false => fit_on_host(&inputs, state.clone(), resume, run, events)?,
     };
     let source = state.data.held_out.as_str();
-    let recipe = serde_json::to_value(RecipeFile::of(&job.recipe, &state.options))
-        .map_err(|error| Error::Internal(format!("a recipe as JSON: {error}")))?;
+    let recipe = RecipeFile { backbone_rate, ..RecipeFile::of(&job.recipe, &state.options) };
+    let recipe = serde_json::to_value(recipe).map_err(|error| Error::Internal(format!("a recipe as JSON: {error}")))?;
     let model = finish(
         job,
         (config(&state, &scoring, &begun), recipe),
@@ -123,36 +124,38 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         device,
         events,
     )?;
-    for file in [&checkpoint_file, &metrics_file] {
-        match std::fs::remove_file(file) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(file, error)),
-            _ => {}
-        }
-    }
+    remove([&checkpoint_file, &metrics_file])?;
     Ok(model)
 }
 
-fn check_places(job: &TrainJob, checkpoint: &Path) -> Result<()> {
+fn check_places(job: &TrainJob, of_training: [&Path; 2]) -> Result<()> {
     Model::check_place(&job.out, job.force)?;
-    if checkpoint.exists() && !job.resume && !job.force {
-        return Err(TrainError::Unfinished { path: checkpoint.to_path_buf() }.into());
+    match of_training.into_iter().find(|file| file.exists()) {
+        Some(file) if !job.resume && !job.force => Err(TrainError::Unfinished { path: file.to_path_buf() }.into()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-/// The checkpoint to continue from. One that is not continued is removed: a stop before the new training's first
-/// checkpoint must not offer to continue the old training.
-fn take_checkpoint(job: &TrainJob, state: &TrainingState, file: &Path) -> Result<Option<Checkpoint>> {
-    if !file.exists() {
-        return Ok(None);
-    }
+/// The checkpoint to continue from. One that is not continued is removed, with the figures of its epochs: a stop before the
+/// new training's first checkpoint must not offer to continue the old training.
+fn take_checkpoint(job: &TrainJob, state: &TrainingState, [file, metrics]: [&Path; 2]) -> Result<Option<Checkpoint>> {
     if !job.resume {
-        std::fs::remove_file(file).map_err(|error| Error::io(file, error))?;
+        remove([file, metrics])?;
+    }
+    if !file.exists() {
         return Ok(None);
     }
     let checkpoint = Checkpoint::read(file)?;
     checkpoint.state.require_same(state, file)?;
     Ok(Some(checkpoint))
+}
+
+/// Removes files of which some may not be there.
+fn remove(files: [&Path; 2]) -> Result<()> {
+    files.into_iter().try_for_each(|file| match std::fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(file, error)),
+        _ => Ok(()),
+    })
 }
 
 /// Calibrates on the held-out rows and writes the bundle.

@@ -222,6 +222,13 @@ fn options_that_do_not_fit_a_loss_are_refused() {
     assert!(message.contains("between 0 and 1"), "{message}");
     let message = refusal(Loss::Softmax, &|recipe| recipe.label_smoothing = 1.0);
     assert!(message.contains("label smoothing"), "{message}");
+    let message = refusal(Loss::DismaxDagger, &|recipe| recipe.fractional_probability_weight = -1.0);
+    assert!(message.contains("0 or above, not -1"), "{message}");
+    // An eighth of 64 is all of 8: there is nothing to reflect so far beyond the edge.
+    let message = refusal(Loss::Dismax, &|recipe| (recipe.padding, recipe.size) = (Padding::Reflect, Some((8, 64))));
+    assert!(message.contains("8x64 pixels are too narrow"), "{message}");
+    let message = refusal(Loss::Dismax, &|recipe| (recipe.padding, recipe.crop) = (Padding::Reflect, false));
+    assert!(message.contains("only random crops"), "{message}");
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn a_head_is_fitted_to_a_network_that_stays() {
         let job = TrainJob {
             init: Some(base.clone()),
             held_out: HeldOut::Files(vec![VALIDATION.into()]),
+            recipe: Recipe::new(Architecture::Resnet20, Loss::Dismax),
             ..job(&out, Loss::Dismax, 1)
         };
         let fitted = fit(&job, head).expect("fitted");
@@ -127,6 +128,13 @@ fn what_cannot_be_begun_with_is_named() {
     let refused = |job: &TrainJob| fit(job, EmbeddingHead::Dismax).expect_err("a refusal").to_string();
     let without = TrainJob { init: None, ..other(&base, Architecture::Resnet20) };
     assert!(refused(&without).contains("none is given"), "{}", refused(&without));
+    let mut trained = other(&base, Architecture::Resnet20);
+    trained.recipe.ema = Some(0.9);
+    assert!(refused(&trained).contains("\"ema\" in the recipe would do nothing"), "{}", refused(&trained));
+    for fraction in [2.0, f64::NAN] {
+        let job = TrainJob { held_out: HeldOut::Fraction(fraction), ..other(&base, Architecture::Resnet20) };
+        assert!(refused(&job).contains(&format!("a fraction of {fraction}")), "{}", refused(&job));
+    }
     let mut averaged = other(&base, Architecture::Resnet20);
     averaged.calibration.tta = Tta::Flip;
     assert!(refused(&averaged).contains("single images"), "{}", refused(&averaged));

@@ -25,7 +25,8 @@ Examples:
   # A network of torchvision or timm, with its own head
   dismax import resnet50.safetensors --arch resnet50 --loss softmax --classes @imagenet.txt --out resnet50
 
-Names of weights are those of the reference's checkpoints, of torchvision or of timm. An imported model has to be calibrated before it scores.";
+Names of weights are those of the reference's checkpoints, of torchvision or of timm. An imported
+model has to be calibrated before it scores.";
 
 /// Flags of `dismax import`.
 #[derive(Debug, clap::Args)]

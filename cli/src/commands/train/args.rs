@@ -78,12 +78,12 @@ pub struct Args {
     #[arg(long, requires = "init", conflicts_with_all = ["embedding", "resume", "epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers", "loss", "recipe", "class_weights", "keep", "ema", "label_smoothing", "mosaic_share", "mosaic_epochs", "no_flip", "flip", "no_crop", "padding", "memory"], help_heading = "Recipe")]
     pub freeze: bool,
     /// A file with options of the recipe, under the names that the flags below have, with _ instead of -: TOML, or JSON if
-    /// its name ends in .json. Flags go before it. Every model has the recipe of its training in recipe.json.
+    /// its name ends in .json. Flags go before it. A trained model has the recipe of its training in recipe.json.
     #[arg(long, value_name = "FILE", conflicts_with = "embedding", help_heading = "Recipe")]
     pub recipe: Option<PathBuf>,
 
-    /// Loss [default: dismax]; it also determines the head. dismax-dagger adds fractional probability regularization, for large networks and
-    /// long trainings. softmax, logitnorm, t2fnorm and elogitnorm have a linear head.
+    /// Loss [default: dismax]; it also determines the head. dismax-dagger adds fractional
+    /// probability regularization, for large networks and long trainings. softmax, logitnorm, t2fnorm and elogitnorm have a linear head.
     #[arg(long, value_parser = losses(), conflicts_with = "embedding", help_heading = "Recipe")]
     pub loss: Option<Loss>,
 
