@@ -14,6 +14,9 @@ pub enum Architecture {
     /// ResNet-20 for small images (0.27 million parameters).
     #[serde(rename = "resnet20")]
     Resnet20,
+    /// VGG-8 for small images, made for CPUs (1.5 million parameters).
+    #[serde(rename = "vgg8")]
+    Vgg8,
     /// The reference's ResNet-34 for 32x32 images (21 million parameters).
     #[serde(rename = "resnet34")]
     Resnet34,
@@ -42,8 +45,9 @@ pub enum Architecture {
 
 impl Architecture {
     /// All architectures.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Resnet20,
+        Self::Vgg8,
         Self::Resnet34,
         Self::DensenetBc100,
         Self::Wrn2810,
@@ -58,6 +62,7 @@ impl Architecture {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Resnet20 => "resnet20",
+            Self::Vgg8 => "vgg8",
             Self::Resnet34 => "resnet34",
             Self::DensenetBc100 => "densenet-bc100",
             Self::Wrn2810 => "wrn-28-10",
@@ -72,7 +77,7 @@ impl Architecture {
     /// Whether it was made for photographs of about 224x224, as ImageNet's networks were, and not for small images.
     pub const fn is_for_photographs(self) -> bool {
         match self {
-            Self::Resnet20 | Self::Resnet34 | Self::DensenetBc100 | Self::Wrn2810 => false,
+            Self::Resnet20 | Self::Vgg8 | Self::Resnet34 | Self::DensenetBc100 | Self::Wrn2810 => false,
             Self::Resnet18 | Self::Resnet34Imagenet | Self::Resnet50 | Self::Resnet101 | Self::Wrn502 => true,
         }
     }
@@ -104,6 +109,7 @@ impl Architecture {
     pub const fn stages(self) -> &'static [usize] {
         match self {
             Self::Resnet20 => &[16, 32, 64],
+            Self::Vgg8 => &[48, 192, 256],
             Self::Resnet34 | Self::Resnet18 | Self::Resnet34Imagenet => &[64, 128, 256, 512],
             Self::Resnet50 | Self::Resnet101 | Self::Wrn502 => &[256, 512, 1024, 2048],
             // Blocks before the transition that halves their channels.

@@ -123,6 +123,12 @@ impl ConvNorm {
         Self::Plain { conv, norm: Some(norm) }
     }
 
+    /// A new pair under these names.
+    pub fn named(path: &mut WeightPath<'_>, conv: &str, norm: &str, shape: ConvShape) -> Result<Self> {
+        let conv = Conv::try_new(path.sub(conv), shape)?;
+        Ok(Self::new(conv, Norm::try_new(path.sub(norm), shape.outputs)?))
+    }
+
     /// The same weights under a second owner, for another thread.
     pub fn share(&self) -> Self {
         match self {

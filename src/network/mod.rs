@@ -14,6 +14,7 @@ mod mirror;
 mod resnet;
 mod scorer;
 mod values;
+mod vgg;
 mod weights;
 mod whitened;
 mod wide_resnet;
@@ -22,6 +23,7 @@ mod winograd;
 use tch::{Device, Kind, Tensor};
 
 pub use self::architecture::Architecture;
+use self::backprop::WrittenOut;
 pub use self::head::HeadKind;
 #[doc(hidden)]
 pub use self::head::{Head, normalise};
@@ -40,6 +42,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 enum Backbone {
     Residual(resnet::ResNet),
+    Plain(vgg::Vgg),
     Dense(densenet::DenseNet),
     Wide(wide_resnet::WideResNet),
 }
@@ -54,6 +57,7 @@ impl Backbone {
     ) -> Result<Tensor> {
         match self {
             Self::Residual(network) => network.forward(images, training, between),
+            Self::Plain(network) => network.forward(images, training, between),
             Self::Dense(network) => network.forward(images, training, between),
             Self::Wide(network) => network.forward(images, training, between),
         }
@@ -106,6 +110,7 @@ impl Network {
             Architecture::Resnet50 => residual(root, &Plan::RESNET50)?,
             Architecture::Resnet101 => residual(root, &Plan::RESNET101)?,
             Architecture::Wrn502 => residual(root, &Plan::WIDE_RESNET50_2)?,
+            Architecture::Vgg8 => Backbone::Plain(vgg::Vgg::vgg8(root)?),
             Architecture::DensenetBc100 => Backbone::Dense(densenet::DenseNet::bc100(root)?),
             Architecture::Wrn2810 => Backbone::Wide(wide_resnet::WideResNet::wrn28_10(root)?),
         };
@@ -137,6 +142,7 @@ impl Network {
     ) -> Result<Gradients> {
         match &self.backbone {
             Backbone::Residual(network) if backprop::suits(images) => self.written_out(network, images, objective),
+            Backbone::Plain(network) if backprop::suits(images) => self.written_out(network, images, objective),
             _ => {
                 let (logits, objective) = objective(&self.head, &self.features(images, true)?)?;
                 let gradients = Tensor::f_run_backward(&[&objective], &self.weights.trainable(), false, false)?;
@@ -147,11 +153,11 @@ impl Network {
 
     fn written_out(
         &self,
-        network: &resnet::ResNet,
+        network: &impl WrittenOut,
         images: &Tensor,
         objective: impl FnOnce(&Head, &Tensor) -> Result<(Tensor, Tensor)>,
     ) -> Result<Gradients> {
-        let (features, tape) = backprop::forward(network, images)?;
+        let (features, tape) = tch::no_grad(|| network.forward(images))?;
         let features = features.f_set_requires_grad(true)?;
         // The head is built after the backbone: its weights come last.
         let head = self.head.parameters();
@@ -160,7 +166,7 @@ impl Network {
         let gradients = Tensor::f_run_backward(&[&objective], &wanted, false, false)?;
         let (of_features, of_head) =
             gradients.split_first().ok_or_else(|| Error::Internal("features without gradient".into()))?;
-        let mut gradients = backprop::backward(network, tape, of_features)?;
+        let mut gradients = tch::no_grad(|| network.backward(tape, of_features))?;
         gradients.extend(of_head.iter().map(Tensor::shallow_clone));
         Ok(Gradients { logits, objective, gradients })
     }
@@ -191,6 +197,7 @@ impl Network {
         drop(weights);
         tch::no_grad(|| match &mut backbone {
             Backbone::Residual(network) => network.fold(kind),
+            Backbone::Plain(network) => network.fold(kind),
             Backbone::Dense(network) => network.fold(kind),
             Backbone::Wide(network) => network.fold(kind),
         })?;
@@ -224,6 +231,7 @@ impl ScoringNetwork {
     pub fn share(&self) -> Self {
         let backbone = match &self.backbone {
             Backbone::Residual(network) => Backbone::Residual(network.share()),
+            Backbone::Plain(network) => Backbone::Plain(network.share()),
             Backbone::Dense(network) => Backbone::Dense(network.share()),
             Backbone::Wide(network) => Backbone::Wide(network.share()),
         };
@@ -239,6 +247,7 @@ impl ScoringNetwork {
     pub fn without_fused_kernels(&self) {
         match &self.backbone {
             Backbone::Residual(network) => network.without_fused_kernels(),
+            Backbone::Plain(network) => network.without_fused_kernels(),
             Backbone::Dense(network) => network.without_fused_kernels(),
             Backbone::Wide(network) => network.without_fused_kernels(),
         }

@@ -7,7 +7,7 @@
 use tch::{Kind, Tensor};
 
 use super::conv::ConvShape;
-use super::layers::{Conv, ConvNorm, Norm, global_average_pool};
+use super::layers::{ConvNorm, global_average_pool};
 use super::weights::WeightPath;
 use crate::error::Result;
 
@@ -92,7 +92,7 @@ impl ResNet {
             true => ConvShape { inputs: 3, outputs: inputs, kernel: 7, stride: 2, padding: 3, bias: false },
             false => ConvShape::three(3, inputs, 1),
         };
-        let stem = pair(&mut path, "conv1", "bn1", stem)?;
+        let stem = ConvNorm::named(&mut path, "conv1", "bn1", stem)?;
         let (mut blocks, mut stages) = (Vec::new(), Vec::new());
         for (stage, (&channels, &count)) in plan.channels.iter().zip(plan.blocks).enumerate() {
             let mut layer = path.sub(format_args!("layer{}", stage + 1));
@@ -179,14 +179,16 @@ impl Block {
     fn try_new(mut path: WeightPath<'_>, shapes: &[ConvShape], stride: i64, projection: &str) -> Result<Self> {
         let number = |(index, shape): (usize, &ConvShape)| {
             let number = index + 1;
-            pair(&mut path, &format!("conv{number}"), &format!("bn{number}"), *shape)
+            ConvNorm::named(&mut path, &format!("conv{number}"), &format!("bn{number}"), *shape)
         };
         let layers = shapes.iter().enumerate().map(number).collect::<Result<Vec<_>>>()?;
         let (first, last) = (shapes.first(), shapes.last());
         let (inputs, outputs) =
             first.zip(last).map(|(first, last)| (first.inputs, last.outputs)).expect("a block has convolutions");
         let projection = match stride != 1 || inputs != outputs {
-            true => Some(pair(&mut path.sub(projection), "0", "1", ConvShape::one(inputs, outputs, stride))?),
+            true => {
+                Some(ConvNorm::named(&mut path.sub(projection), "0", "1", ConvShape::one(inputs, outputs, stride))?)
+            }
             false => None,
         };
         Ok(Self { layers, projection, outputs })
@@ -213,10 +215,4 @@ impl Block {
     fn fold(&mut self, kind: Kind) -> Result<()> {
         self.layers.iter_mut().chain(&mut self.projection).try_for_each(|layer| layer.fold(kind))
     }
-}
-
-/// A convolution and the batch norm after it, under these names.
-fn pair(path: &mut WeightPath<'_>, conv: &str, norm: &str, shape: ConvShape) -> Result<ConvNorm> {
-    let conv = Conv::try_new(path.sub(conv), shape)?;
-    Ok(ConvNorm::new(conv, Norm::try_new(path.sub(norm), shape.outputs)?))
 }

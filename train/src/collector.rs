@@ -10,6 +10,7 @@ use super::decode::Decoder;
 use super::error::TrainError;
 use super::row_use::RowUse;
 use super::statistics::Statistics;
+use super::whitening::Patches;
 
 /// Rows that cannot be used: no label or no usable image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(super) struct ImageCollector<'a> {
     /// Class of each row that is trained on.
     pub(super) training_classes: Vec<Option<u32>>,
     pub(super) statistics: Statistics,
+    /// Of the training images, where they are wanted.
+    pub(super) patches: Option<Patches>,
     pub(super) left_out: LeftOut,
 }
 
@@ -57,6 +60,7 @@ impl<'a> ImageCollector<'a> {
             selection: room(of(RowUse::Select)),
             training_classes: vec![None; labels.classes.len()],
             statistics: Statistics::default(),
+            patches: None,
             left_out: LeftOut::default(),
         }
     }
@@ -102,6 +106,10 @@ impl<'a> ImageCollector<'a> {
             RowUse::Train => {
                 self.training_classes[row] = Some(class);
                 self.statistics.add(&pixels);
+                if let Some(patches) = &mut self.patches {
+                    let size = (self.training.height as usize, self.training.width as usize);
+                    patches.add(&pixels, size);
+                }
                 if self.keep_training {
                     self.training.push(&pixels, class);
                 }

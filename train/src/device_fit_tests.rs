@@ -50,6 +50,7 @@ fn state(epochs: usize) -> TrainingState {
             label_smoothing: 0.0,
             mosaic_share: 0.5,
             mosaic_epochs: 1.0,
+            whitening: false,
             epochs,
             batch_size: 24,
             sgd: SgdOptions { learning_rate: 0.05, ..SgdOptions::default() },
@@ -93,6 +94,7 @@ fn trained(examples: &dyn Examples, epochs: usize, folder: &Path, kind: Option<K
     let (held_out, checkpoint) = (images(60, 2), folder.join("checkpoint"));
     let inputs = Inputs {
         initial: None,
+        whitening: None,
         class_weights: None,
         selection: None,
         examples,
@@ -185,6 +187,7 @@ fn a_stopped_training_resumes_to_the_same_bits() {
     let (held_out, file) = (images(60, 2), folder.path().join("stopped"));
     let inputs = Inputs {
         initial: None,
+        whitening: None,
         class_weights: None,
         selection: None,
         examples: &examples,
@@ -218,6 +221,7 @@ fn with_all_options_it_is_the_workers_loop_and_resumes_to_the_same_bits() {
     let (file, metrics) = (folder.path().join("checkpoint"), folder.path().join("metrics"));
     let inputs = Inputs {
         initial: None,
+        whitening: None,
         examples: &examples,
         held_out: &held_out,
         selection: Some(&selection),

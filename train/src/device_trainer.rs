@@ -55,9 +55,7 @@ impl DeviceTrainer {
             tch::Cuda::cudnn_set_benchmark(true);
         }
         let network = Network::try_new(options.architecture, options.loss.head(), classes, device, options.seed)?;
-        if let Some(initial) = inputs.initial {
-            initial.load_into(&network)?;
-        }
+        inputs.begin(&network)?;
         network.weights().require_gradients()?;
         let flat = FlatWeights::try_new(&network, kind)?;
         let buffers = flatten(&network.weights().buffers())?;

@@ -45,9 +45,7 @@ pub(super) fn fit_on_host(
     let replicas = (0..workers).map(|_| Replica::try_new(replica_plan.clone())).collect::<Result<Vec<_>>>()?;
     // A network of its own gives names and shapes back at the end.
     let template = Replica::try_new(ReplicaPlan { device: Device::Cpu, ..replica_plan })?;
-    if let Some(initial) = inputs.initial {
-        initial.load_into(template.network())?;
-    }
+    inputs.begin(template.network())?;
     let (mut sgd, mut buffers) = starting_point(&template, resume.as_ref(), &options, inputs)?;
     let mut best = None;
     let finished_steps = resume.as_ref().map_or(0, |checkpoint| checkpoint.state.history.len()) * plan.steps;

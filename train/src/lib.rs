@@ -80,6 +80,7 @@ mod streaming;
 mod team;
 mod train;
 mod training_set;
+mod whitening;
 
 pub use self::augment::Augmentation;
 pub use self::class_weights::ClassWeights;

@@ -54,6 +54,9 @@ pub struct TrainOptions {
     /// Share of the epochs, from the first on, in which batches are mixed.
     #[serde(default = "all")]
     pub mosaic_epochs: f64,
+    /// Whether the first convolution begins with filters that whiten the training images' patches.
+    #[serde(default)]
+    pub whitening: bool,
     /// Passes over the training rows.
     pub epochs: usize,
     /// Rows of one optimiser step, over all workers.
@@ -110,6 +113,13 @@ impl TrainOptions {
             return refuse(format!("{} is fitted, and nothing can be trained with it", self.loss));
         }
         self.check_mosaics()?;
+        if self.whitening && self.architecture.is_for_photographs() {
+            let architecture = self.architecture;
+            return refuse(format!("whitening is for a first convolution of 3x3, and that of {architecture} is 7x7"));
+        }
+        if self.whitening && self.initial_weights.is_some() {
+            return refuse("whitening would replace the first of the weights to begin with".into());
+        }
         let alpha = self.fractional_probability_weight;
         if !(alpha.is_finite() && alpha >= 0.0) {
             return refuse(format!("the weight of the fractional probability term is 0 or above, not {alpha}"));

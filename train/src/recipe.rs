@@ -63,6 +63,8 @@ pub struct Recipe {
     pub mosaic_share: f64,
     /// Share of the epochs, from the first on, in which DisMax† mixes: 1.
     pub mosaic_epochs: f64,
+    /// Whether the first convolution begins with filters that whiten the training images' patches.
+    pub whitening: bool,
     /// Height and width of the network's input.
     pub size: Option<(u32, u32)>,
     /// Whether images are cropped at random.
@@ -98,6 +100,7 @@ impl Recipe {
             label_smoothing: 0.0,
             mosaic_share: DEFAULT_MOSAIC_SHARE,
             mosaic_epochs: 1.0,
+            whitening: false,
             size: None,
             crop: true,
             flip: Flip::Random,
@@ -139,6 +142,7 @@ impl Recipe {
             ("label smoothing", self.label_smoothing != plain.label_smoothing),
             ("mosaic share", self.mosaic_share != plain.mosaic_share),
             ("mosaic epochs", self.mosaic_epochs != plain.mosaic_epochs),
+            ("whitening", self.whitening != plain.whitening),
             ("crop", self.crop != plain.crop),
             ("flip", self.flip != plain.flip),
             ("padding", self.padding != plain.padding),
@@ -225,6 +229,7 @@ impl Recipe {
             label_smoothing: self.label_smoothing,
             mosaic_share: self.mosaic_share,
             mosaic_epochs: self.mosaic_epochs,
+            whitening: self.whitening,
             epochs: self.epochs.unwrap_or(match (one_cycle, has_large_batches) {
                 (true, true) => 100,
                 (true, false) => 30,

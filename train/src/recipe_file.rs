@@ -51,6 +51,8 @@ pub struct RecipeFile {
     pub mosaic_share: Option<f64>,
     /// Share of the epochs in which batches are mixed.
     pub mosaic_epochs: Option<f64>,
+    /// Whether the first convolution begins with filters that whiten patches.
+    pub whitening: Option<bool>,
     /// Height and width of the network's input.
     pub image_size: Option<(u32, u32)>,
     /// Whether images are cropped at random.
@@ -104,6 +106,7 @@ impl RecipeFile {
             label_smoothing: self.label_smoothing.or(other.label_smoothing),
             mosaic_share: self.mosaic_share.or(other.mosaic_share),
             mosaic_epochs: self.mosaic_epochs.or(other.mosaic_epochs),
+            whitening: self.whitening.or(other.whitening),
             image_size: self.image_size.or(other.image_size),
             crop: self.crop.or(other.crop),
             flip: self.flip.or(other.flip),
@@ -139,6 +142,7 @@ impl RecipeFile {
             label_smoothing: self.label_smoothing.unwrap_or(defaults.label_smoothing),
             mosaic_share: self.mosaic_share.unwrap_or(defaults.mosaic_share),
             mosaic_epochs: self.mosaic_epochs.unwrap_or(defaults.mosaic_epochs),
+            whitening: self.whitening.unwrap_or(defaults.whitening),
             size: self.image_size,
             crop: self.crop.unwrap_or(defaults.crop),
             flip: self.flip.unwrap_or(defaults.flip),
@@ -167,6 +171,7 @@ impl RecipeFile {
             label_smoothing: Some(options.label_smoothing),
             mosaic_share: Some(options.mosaic_share),
             mosaic_epochs: Some(options.mosaic_epochs),
+            whitening: Some(options.whitening),
             image_size: Some(options.size),
             crop: Some(recipe.crop),
             flip: Some(recipe.flip),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use dismax::error::{Error, Result};
 use dismax::model::EpochRecord;
+use dismax::network::Network;
 use dismax::run::Progress;
 use tch::{Device, Tensor};
 
@@ -13,6 +14,7 @@ use super::data::{Examples, LabelledImages};
 use super::error::TrainError;
 use super::pretrained::Pretrained;
 use super::snapshot::Snapshot;
+use super::whitening::Whitening;
 
 /// What a training works on, besides its options.
 pub(super) struct Inputs<'a> {
@@ -22,6 +24,8 @@ pub(super) struct Inputs<'a> {
     pub(super) held_out: &'a LabelledImages,
     /// What the weights below the head begin with; drawn at random without.
     pub(super) initial: Option<&'a Pretrained>,
+    /// What the first convolution begins with; drawn at random without.
+    pub(super) whitening: Option<Whitening>,
     /// The rows that the best epoch is chosen by; none where the last one is kept.
     pub(super) selection: Option<&'a LabelledImages>,
     /// How much the rows of each class count; none where all count the same.
@@ -31,6 +35,16 @@ pub(super) struct Inputs<'a> {
     pub(super) checkpoint: &'a Path,
     /// Where the figures of the epochs are kept.
     pub(super) metrics: &'a Path,
+}
+
+impl Inputs<'_> {
+    /// Replaces the random weights of a new network where there are others to begin with.
+    pub(super) fn begin(&self, network: &Network) -> Result<()> {
+        if let Some(initial) = self.initial {
+            initial.load_into(network)?;
+        }
+        self.whitening.as_ref().map_or(Ok(()), |whitening| whitening.load_into(network))
+    }
 }
 
 /// Trained weights by name, on the host.

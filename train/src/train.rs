@@ -95,12 +95,14 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
         std::fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
     }
     let class_weights = state.options.class_weights.of(&set.class_rows);
-    let TrainingSet { examples, held_out, selection, scoring, .. } = set;
+    let TrainingSet { examples, held_out, selection, scoring, patches, .. } = set;
+    let whitening = patches.map(|patches| patches.whitening(state.options.std));
     let inputs = Inputs {
         examples: examples.as_ref(),
         held_out: &held_out,
         selection: Some(&selection).filter(|selection| !selection.is_empty()),
         initial: initial.as_ref(),
+        whitening,
         class_weights,
         device,
         checkpoint: &checkpoint_file,

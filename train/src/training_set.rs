@@ -15,6 +15,7 @@ use super::keep::Keep;
 use super::labelled_dataset::LabelledDataset;
 use super::labels::{digest, require_two_classes};
 use super::streaming::Streaming;
+use super::whitening::Patches;
 
 /// If a dataset does not fit in memory, one part in this many goes to the shuffle buffer.
 const BUFFER_SHARE: u64 = 2;
@@ -41,6 +42,8 @@ pub(super) struct TrainingSet {
     pub(super) bad_files: Vec<BadFile>,
     /// Size of the stored images and the statistics of their channels.
     pub(super) stored: Preprocessing,
+    /// Patches of the training images, where the first convolution whitens them.
+    pub(super) patches: Option<Patches>,
     /// The preprocessing that the bundle scores with, without channel statistics.
     pub(super) scoring: Preprocessing,
     /// What a resumed training must have in common with the interrupted one.
@@ -61,6 +64,7 @@ impl TrainingSet {
         let shuffle_buffer = memory.shuffle_buffer(plan.training_rows(), plan.rows())?;
 
         let mut images = ImageCollector::new(&labels, &stored, &plan.uses, shuffle_buffer.is_none());
+        images.patches = job.recipe.whitening.then(Patches::default);
         images.read(&source.dataset, &decoder, run)?;
         if let Some(files) = &plan.files {
             let (held_out, left_out) = files.read(job, &stored, run)?;
@@ -70,7 +74,8 @@ impl TrainingSet {
         let mut bad_files = source.dataset.bad_files();
         bad_files.extend(plan.files.iter().flat_map(HeldOutFiles::bad_files));
         require_rows(&images, job)?;
-        let ImageCollector { training, held_out, selection, training_classes, statistics, left_out, .. } = images;
+        let ImageCollector { training, held_out, selection, training_classes, statistics, patches, left_out, .. } =
+            images;
         let fingerprint = TrainingData {
             train_rows: training_classes.iter().flatten().count(),
             held_out_rows: held_out.len(),
@@ -100,6 +105,7 @@ impl TrainingSet {
             selection,
             left_out,
             bad_files,
+            patches,
             stored: Preprocessing { mean, std, ..stored },
             scoring,
             fingerprint,

@@ -4,7 +4,9 @@ use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::error::Result;
 use crate::network::HeadKind;
-use crate::network::{Architecture, Backbone, Network};
+use crate::network::{Architecture, Network};
+
+use super::suits;
 
 fn network(architecture: Architecture, head: HeadKind) -> Network {
     let network = Network::try_new(architecture, head, 5, Device::Cpu, 3).unwrap();
@@ -32,6 +34,8 @@ fn gradients_and_statistics_are_autograds() {
     for (architecture, head, height, width, depth) in [
         (Architecture::Resnet20, HeadKind::Dismax, 32, 32, 1.0),
         (Architecture::Resnet20, HeadKind::Softmax, 22, 13, 1.0),
+        (Architecture::Vgg8, HeadKind::Dismax, 32, 32, 1.0),
+        (Architecture::Vgg8, HeadKind::Softmax, 23, 13, 1.0),
         (Architecture::Resnet18, HeadKind::IsomaxPlus, 64, 96, 1.0),
         (Architecture::Resnet50, HeadKind::Softmax, 64, 64, 5.0),
     ] {
@@ -44,8 +48,8 @@ fn gradients_and_statistics_are_autograds() {
         let logits = plain.logits(&images, true).unwrap();
         let expected_objective = objective(&logits).unwrap();
         let expected = Tensor::run_backward(&[&expected_objective], &plain.weights().trainable(), false, false);
-        let Backbone::Residual(residual) = &written_out.backbone else { unreachable!("a residual network") };
-        let step = written_out.written_out(residual, &images, |head, features| {
+        assert!(suits(&images));
+        let step = written_out.gradients(&images, |head, features| {
             let logits = head.logits(features)?;
             let objective = objective(&logits)?;
             Ok((logits, objective))

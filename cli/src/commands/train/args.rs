@@ -64,7 +64,7 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 
-    /// Network architecture. The first four are for small images, the others for photographs [default: resnet20; that of
+    /// Network architecture. The first five are for small images, the others for photographs [default: resnet20; that of
     /// the model that --init names].
     #[arg(long, value_parser = architectures(), conflicts_with = "embedding", help_heading = "Recipe")]
     pub arch: Option<Architecture>,
@@ -75,7 +75,7 @@ pub struct Args {
     pub init: Option<PathBuf>,
 
     /// Leave the weights below the head as they are: one pass over the images, then --head in closed form.
-    #[arg(long, requires = "init", conflicts_with_all = ["embedding", "resume", "epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers", "loss", "recipe", "class_weights", "keep", "ema", "label_smoothing", "mosaic_share", "mosaic_epochs", "no_flip", "flip", "no_crop", "padding", "memory"], help_heading = "Recipe")]
+    #[arg(long, requires = "init", conflicts_with_all = ["embedding", "resume", "epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers", "loss", "recipe", "class_weights", "keep", "ema", "label_smoothing", "mosaic_share", "mosaic_epochs", "whitening", "no_flip", "flip", "no_crop", "padding", "memory"], help_heading = "Recipe")]
     pub freeze: bool,
     /// A file with options of the recipe, under the names that the flags below have, with _ instead of -: TOML, or JSON if
     /// its name ends in .json. Flags go before it. A trained model has the recipe of its training in recipe.json.
@@ -140,6 +140,10 @@ pub struct Args {
     /// Share of the epochs in which dismax-dagger mixes; the last ones then see whole images only [default: 1].
     #[arg(long, value_name = "SHARE", conflicts_with = "embedding", help_heading = "Recipe")]
     pub mosaic_epochs: Option<f64>,
+
+    /// Begin with a first convolution that whitens patches of the training images, for networks for small images.
+    #[arg(long, conflicts_with_all = ["embedding", "init"], help_heading = "Recipe")]
+    pub whitening: bool,
 
     /// Random seed for held-out rows, initial weights, row order and augmentation [default: 0].
     #[arg(long, value_name = "N", help_heading = "Recipe")]
@@ -237,6 +241,7 @@ impl Args {
             label_smoothing: self.label_smoothing,
             mosaic_share: self.mosaic_share,
             mosaic_epochs: self.mosaic_epochs,
+            whitening: self.whitening.then_some(true),
             image_size: self.image_size,
             crop: self.no_crop.then_some(false),
             flip: self.flip.or(self.no_flip.then_some(Flip::None)),
