@@ -16,6 +16,7 @@ mod class_names;
 mod delta;
 mod digest;
 mod embedding_column;
+mod footer;
 mod format;
 mod guard;
 pub(crate) mod huggingface;
@@ -71,6 +72,8 @@ pub use load::LoadOptions;
 pub use load::OpenedImage;
 #[doc(hidden)]
 pub use pair::PairWriter;
+#[doc(hidden)]
+pub use parquet::check_footer;
 #[doc(hidden)]
 pub use partitions::Partitions;
 #[doc(hidden)]

@@ -3,16 +3,20 @@
 use std::io::BufReader;
 use std::iter;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::datatypes::{SchemaRef, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
+use parquet::file::FOOTER_SIZE;
+use parquet::file::metadata::{FooterTail, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::BatchSize;
 use super::batches::Batches;
+use super::footer;
 use super::guard::guarded;
 use super::int96;
 use super::row_groups::RowGroups;
@@ -49,6 +53,19 @@ impl Header {
     pub fn rows(&self) -> u64 {
         // A footer that lies may promise more rows than can be counted; reading will tell.
         self.row_groups.iter().map(|(rows, _)| *rows).fold(0, u64::saturating_add)
+    }
+}
+
+/// Refuses a Parquet file whose footer counts what cannot be there, for those who give it to a reader of their own: that would
+/// end the process. What has no footer at all passes, and is the reader's to refuse.
+///
+/// # Errors
+/// [`Error::Data`] for such a footer, [`Error::Io`] for a file that cannot be read.
+pub fn check_footer(location: &Location, cancel: &Cancel) -> Result<()> {
+    let file = location.open(cancel)?;
+    match footer_of(&file) {
+        Ok(footer) => footer::check(&footer).map_err(|error| fault(&location.to_string(), &file, error)),
+        Err(_) => file.failure().map_or(Ok(()), Err),
     }
 }
 
@@ -117,9 +134,28 @@ fn column_chunks(metadata: &ArrowReaderMetadata, groups: Range<usize>, mask: &Pr
 }
 
 fn metadata_of(origin: &str, file: &OpenFile) -> Result<ArrowReaderMetadata> {
-    guarded(|| ArrowReaderMetadata::load(file, ArrowReaderOptions::new()))
+    let decode = |footer: Bytes| {
+        footer::check(&footer)?;
+        let metadata = ParquetMetaDataReader::decode_metadata(&footer)?;
+        ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
+    };
+    footer_of(file)
+        .and_then(|footer| guarded(|| decode(footer)))
         .and_then(|metadata| int96::read_as(metadata, TimeUnit::Microsecond))
         .map_err(|error| fault(origin, file, error))
+}
+
+/// The footer, which lies in front of its length and of the mark at the end of the file.
+fn footer_of(file: &OpenFile) -> Result<Bytes, ParquetError> {
+    let short = |what: &str| ParquetError::General(format!("the file is shorter than its {what}"));
+    let end = file.len().checked_sub(FOOTER_SIZE as u64).ok_or_else(|| short("end mark"))?;
+    let tail = FooterTail::try_from(file.get_bytes(end, FOOTER_SIZE)?.as_ref())?;
+    if tail.is_encrypted_footer() {
+        return Err(ParquetError::NYI("an encrypted footer".into()));
+    }
+    let length = tail.metadata_length();
+    let start = end.checked_sub(length as u64).ok_or_else(|| short("footer"))?;
+    file.get_bytes(start, length)
 }
 
 /// A file that cannot be read is no damage, and neither is a codec or an encoding that is not.

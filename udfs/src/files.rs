@@ -1,7 +1,7 @@
 //! Files by their names as tables.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -15,7 +15,7 @@ use datafusion::object_store;
 use datafusion::prelude::SessionContext;
 use dismax::Dataset;
 use dismax::cancel::Cancel;
-use dismax::dataset::{Format, Input, OpenOptions, resolve};
+use dismax::dataset::{Format, Input, OpenOptions, check_footer, resolve};
 use dismax::location::{Location, address_and_pattern, is_remote};
 use futures::StreamExt;
 use tokio::runtime::Handle;
@@ -193,10 +193,11 @@ async fn first_file(url: &ListingTableUrl, state: &SessionState) -> Option<Resul
 /// # Errors
 /// Files whose schema cannot be found out, or that have two columns of one name.
 pub(crate) async fn open(url: ListingTableUrl, state: &SessionState) -> Result<ListingTable> {
-    if url.scheme() == "file"
-        && let Some(file) = first_file(&url, state).await
-    {
-        require_distinct_columns(&format!("/{}", file?))?;
+    if url.scheme() == "file" {
+        require_sound_footers(&url, state).await?;
+        if let Some(file) = first_file(&url, state).await {
+            require_distinct_columns(&format!("/{}", file?))?;
+        }
     }
     let config = ListingTableConfig::new(url.clone()).infer_options(state).await?;
     let config = config.infer_partitions_from_path(state).await?;
@@ -208,6 +209,23 @@ pub(crate) async fn open(url: ListingTableUrl, state: &SessionState) -> Result<L
             None => Err(error),
         },
     }
+}
+
+/// DataFusion's reader takes memory for what a footer counts, and a false count would end the process. Looked at are local
+/// files: those of stores would be asked for twice.
+async fn require_sound_footers(url: &ListingTableUrl, state: &SessionState) -> Result<()> {
+    let store = state.runtime_env().object_store(url)?;
+    let mut files = url.list_all_files(state, &store, "").await?;
+    while let Some(file) = files.next().await {
+        let path = PathBuf::from(format!("/{}", file?.location));
+        if Format::of_extension(&path) == Some(Format::Parquet)
+            // A file that cannot be opened fails in the reader's own words.
+            && let Err(error @ dismax::Error::Data { .. }) = check_footer(&Location::File(path), &Cancel::default())
+        {
+            return Err(DataFusionError::External(Box::new(error)));
+        }
+    }
+    Ok(())
 }
 
 /// The columns of local files whose types differ in width, each of the type that holds all its values; none where they do

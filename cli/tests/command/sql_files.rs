@@ -51,6 +51,20 @@ fn two_columns_of_one_name_are_refused_by_name() {
     assert!(refused.contains("several columns are called \"value\""), "{refused}");
 }
 
+/// DataFusion's reader would take memory for two thousand million row groups, and the process would end.
+#[test]
+fn footers_that_count_what_is_not_there_are_refused_by_name() {
+    let folder = Folder::new();
+    let footer = b"\x15\x02\x19\x2c\x48\x06schema\x15\x02\x00\x15\x0c\x25\x02\x18\x05image\x00\x16\x00\x19\xfc\xff\xff\xff\xff\x07\x00";
+    let file = [b"PAR1".as_slice(), footer, &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat();
+    let path = folder.path("counts.parquet");
+    std::fs::write(&path, file).expect("written");
+    for table in [path.clone(), folder.path("*.parquet")] {
+        let refused = rows(&format!("SELECT * FROM '{table}'")).refused(3);
+        assert!(refused.contains("counts.parquet") && refused.contains("counts 2147483647 elements"), "{refused}");
+    }
+}
+
 #[test]
 fn a_table_whose_images_cannot_be_told_says_how_to_score_one() {
     let folder = Folder::new();
