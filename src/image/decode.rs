@@ -14,6 +14,9 @@ use crate::{RowError, RowErrorCode};
 /// Memory that a decoder may take for headers, palettes and colour profiles, in bytes.
 const HEADER_BYTES: u64 = 64 << 20;
 
+/// Bytes of the widest pixel that the decoders know.
+const WIDEST_PIXEL: u64 = 16;
+
 /// The first EXIF orientation that exchanges width and height; so do all after it.
 const FIRST_TURNED: u8 = 5;
 
@@ -148,11 +151,7 @@ fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits, decoding: Decod
     let wrap = |error: ImageError| failed(format, &error.to_string());
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allocation = image::Limits::no_limits();
-    allocation.max_alloc = Some(HEADER_BYTES);
-    // Some decoders check the pixels against this bound while they read the header; ours names the size, so theirs
-    // must not come first.
-    let for_pixels = limits.max_pixels.saturating_mul(16);
-    allocation.max_alloc = allocation.max_alloc.map(|bytes| bytes.saturating_add(for_pixels));
+    allocation.max_alloc = Some(header_bytes(format, bytes, limits)?);
     reader.limits(allocation.clone());
     let mut decoder = match reader.into_decoder() {
         Ok(decoder) => decoder,
@@ -164,8 +163,8 @@ fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits, decoding: Decod
     if width == 0 || height == 0 {
         return Err(failed(format, &format!("{width} x {height} has no pixels")));
     }
-    // From here on the bound is this image's own size: 16 bytes hold the widest pixel that the decoders know.
-    let own = u64::from(width) * u64::from(height) * 16;
+    // From here on the bound is this image's own size.
+    let own = u64::from(width) * u64::from(height) * WIDEST_PIXEL;
     allocation.max_alloc = Some(own.saturating_add(HEADER_BYTES));
     decoder.set_limits(allocation).map_err(wrap)?;
     if format == ImageFormat::Jpeg && !has_end_marker(bytes) {
@@ -193,6 +192,22 @@ fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits, decoding: Decod
     image.apply_orientation(orientation);
     let stored = if is_turned { (height, width) } else { (width, height) };
     Ok(Pixels { width: image.width(), height: image.height(), data: to_rgb(format, image)?, stored })
+}
+
+/// Memory that the decoder may take while it reads the header.
+fn header_bytes(format: ImageFormat, bytes: &[u8], limits: &Limits) -> Result<u64, RowError> {
+    let number = |at: usize| bytes.get(at..)?.first_chunk().map(|number| u32::from_be_bytes(*number));
+    // A PNG holds its colour profile and texts compressed, a thousand times as large once they are not, and says its size
+    // before them, at a fixed place. A decoder needs some lines of pixels then.
+    if format == ImageFormat::Png
+        && let Some((width, height)) = number(16).zip(number(20))
+    {
+        limits.check(width.into(), height.into())?;
+        return Ok(HEADER_BYTES + u64::from(width) * WIDEST_PIXEL);
+    }
+    // Some decoders check the pixels against this bound while they read the header; ours names the size, so theirs must
+    // not come first.
+    Ok(HEADER_BYTES.saturating_add(limits.max_pixels.saturating_mul(WIDEST_PIXEL)))
 }
 
 /// Whether the file holds what the reducing decoder makes RGB of: no inks.
