@@ -28,7 +28,7 @@ import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
 PEERS = HERE / "peers"
-SECTIONS = ["resnet20", "resnet34", "resnet18", "decode", "train", "sql", "start", "growth"]
+SECTIONS = ["resnet20", "vgg8", "resnet34", "resnet18", "resnet50", "decode", "train", "sql", "start", "growth"]
 
 
 class Failed(Exception):
@@ -275,17 +275,31 @@ def resnet20(machine):
     return [scoring(machine, "ResNet-20 on CIFAR-10", machine.arguments.model, data, "img", rows_of(machine, data), 32, 8)]
 
 
+def vgg8(machine):
+    data = machine.arguments.cifar10 / "test.parquet"
+    model = drawn(machine, "vgg8", data, "img")
+    return [scoring(machine, "VGG-8 on CIFAR-10", model, data, "img", rows_of(machine, data), 32, 8)]
+
+
 def resnet34(machine):
     data = part(machine, machine.arguments.cifar10 / "test.parquet", machine.arguments.rows34, "rows34.parquet")
     model = drawn(machine, "resnet34", data, "img")
     return [scoring(machine, "ResNet-34 on CIFAR-10", model, data, "img", machine.arguments.rows34, 32, 32)]
 
 
-def resnet18(machine):
+def photographs(machine, architecture, title):
     count = machine.arguments.photo_rows
     data = part(machine, machine.arguments.photos, count, "photos.parquet")
-    model = drawn(machine, "resnet18", data, "image")
-    return [scoring(machine, "ResNet-18 at 224x224 on photographs", model, data, "image", count, 8, 8)]
+    model = drawn(machine, architecture, data, "image")
+    return [scoring(machine, f"{title} at 224x224 on photographs", model, data, "image", count, 8, 8)]
+
+
+def resnet18(machine):
+    return photographs(machine, "resnet18", "ResNet-18")
+
+
+def resnet50(machine):
+    return photographs(machine, "resnet50", "ResNet-50")
 
 
 def decode(machine):

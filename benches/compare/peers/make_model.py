@@ -33,7 +33,7 @@ def labelled(folder, encoded):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("architecture", choices=network.BLOCKS)
+    parser.add_argument("architecture", choices=network.ARCHITECTURES)
     parser.add_argument("out")
     parser.add_argument("--data", required=True)
     parser.add_argument("--image", required=True)
@@ -42,7 +42,7 @@ def main():
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
-    net = network.ResNet(arguments.architecture, 10)
+    net = network.of(arguments.architecture, 10)
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -12,10 +12,15 @@ BLOCKS = {
     "resnet20": ([16, 32, 64], [3, 3, 3], False, "shortcut"),
     "resnet34": ([64, 128, 256, 512], [3, 4, 6, 3], False, "shortcut"),
     "resnet18": ([64, 128, 256, 512], [2, 2, 2, 2], True, "downsample"),
+    "resnet50": ([64, 128, 256, 512], [3, 4, 6, 3], True, "downsample"),
 }
+VGG8 = [(32, 48), (48, 192), (192, 256)]
+ARCHITECTURES = [*BLOCKS, "vgg8"]
 
 
 class BasicBlock(nn.Module):
+    expansion = 1
+
     def __init__(self, inputs, outputs, stride, projection):
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
@@ -31,6 +36,26 @@ class BasicBlock(nn.Module):
         out = self.bn2(self.conv2(out))
         shortcut = getattr(self, self.projection)(x) if hasattr(self, self.projection) else x
         return functional.relu(out + shortcut, inplace=True)
+
+
+class Bottleneck(nn.Module):
+    expansion = 4
+
+    def __init__(self, inputs, width, stride, projection):
+        super().__init__()
+        outputs = self.expansion * width
+        self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = nn.Conv2d(width, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.projection = projection
+        if stride != 1 or inputs != outputs:
+            setattr(self, projection, nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)))
+
+    def forward(self, x):
+        out = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = functional.relu(self.bn2(self.conv2(out)), inplace=True)
+        shortcut = getattr(self, self.projection)(x) if hasattr(self, self.projection) else x
+        return functional.relu(self.bn3(self.conv3(out)) + shortcut, inplace=True)
 
 
 class DisMaxHead(nn.Module):
@@ -53,6 +78,7 @@ class ResNet(nn.Module):
         super().__init__()
         channels, blocks, large, projection = BLOCKS[architecture]
         width = channels[0]
+        block = Bottleneck if architecture == "resnet50" else BasicBlock
         self.large = large
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False) if large else nn.Conv2d(3, width, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -60,8 +86,8 @@ class ResNet(nn.Module):
         for stage, (outputs, count) in enumerate(zip(channels, blocks)):
             layer = []
             for index in range(count):
-                layer.append(BasicBlock(width, outputs, 2 if stage > 0 and index == 0 else 1, projection))
-                width = outputs
+                layer.append(block(width, outputs, 2 if stage > 0 and index == 0 else 1, projection))
+                width = block.expansion * outputs
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layer))
         self.head_name = "fc" if large else "classifier"
         setattr(self, self.head_name, DisMaxHead(width, classes))
@@ -75,6 +101,30 @@ class ResNet(nn.Module):
         return getattr(self, self.head_name)(x.mean(dim=(2, 3)))
 
 
+class Vgg8(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32)
+        for number, (inputs, outputs) in enumerate(VGG8, 1):
+            stage = nn.Module()
+            stage.conv1, stage.bn1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
+            stage.conv2, stage.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
+            setattr(self, f"layer{number}", stage)
+        self.head_name, self.classifier = "classifier", DisMaxHead(256, classes)
+
+    def forward(self, x):
+        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        for stage in (self.layer1, self.layer2, self.layer3):
+            x = functional.max_pool2d(functional.relu(stage.bn1(stage.conv1(x)), inplace=True), 2)
+            x = functional.relu(stage.bn2(stage.conv2(x)), inplace=True)
+        return self.classifier(x.mean(dim=(2, 3)))
+
+
+def of(architecture, classes):
+    """The network of this name."""
+    return Vgg8(classes) if architecture == "vgg8" else ResNet(architecture, classes)
+
+
 def config(folder):
     """The model's configuration."""
     return json.loads((pathlib.Path(folder) / "config.json").read_text())
@@ -83,7 +133,7 @@ def config(folder):
 def load(folder):
     """The network of a model folder, for inference, and its input's height and width."""
     settings = config(folder)
-    network = ResNet(settings["architecture"], len(settings["classes"]))
+    network = of(settings["architecture"], len(settings["classes"]))
     network.load_state_dict(load_file(pathlib.Path(folder) / "model.safetensors"), strict=False)
     size = settings["preprocessing"]["height"], settings["preprocessing"]["width"]
     return network.eval(), size
@@ -94,11 +144,12 @@ def folded(network):
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     for module in network.modules():
-        if isinstance(module, BasicBlock):
-            module.conv1, module.bn1 = fuse_conv_bn_eval(module.conv1, module.bn1), nn.Identity()
-            module.conv2, module.bn2 = fuse_conv_bn_eval(module.conv2, module.bn2), nn.Identity()
-            if hasattr(module, module.projection):
-                pair = getattr(module, module.projection)
-                setattr(module, module.projection, fuse_conv_bn_eval(pair[0], pair[1]))
-    network.conv1, network.bn1 = fuse_conv_bn_eval(network.conv1, network.bn1), nn.Identity()
+        for number in (1, 2, 3):
+            conv, norm = (getattr(module, f"{name}{number}", None) for name in ("conv", "bn"))
+            if norm is not None:
+                setattr(module, f"conv{number}", fuse_conv_bn_eval(conv, norm))
+                setattr(module, f"bn{number}", nn.Identity())
+        if isinstance(module, BasicBlock | Bottleneck) and hasattr(module, module.projection):
+            pair = getattr(module, module.projection)
+            setattr(module, module.projection, fuse_conv_bn_eval(pair[0], pair[1]))
     return network
