@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_mirror_average_is_that_of_both_and_the_same_for_both() {
         let preprocessing = Preprocessing::new(8, 10);
-        for architecture in [Architecture::Resnet20, Architecture::DensenetBc100] {
+        for architecture in [Architecture::Resnet20, Architecture::Vgg8, Architecture::DensenetBc100] {
             let network = || Network::try_new(architecture, HeadKind::Dismax, 3, Device::Cpu, 1).unwrap();
             let plain = Scorer::try_new(network(), &preprocessing).unwrap();
             let averaged = Scorer::try_new(network(), &preprocessing).unwrap().with_tta(Tta::Flip).share();
@@ -190,7 +190,9 @@ mod tests {
     #[test]
     fn features_stand_behind_the_logits_stage_by_stage() {
         // The widths of the large ones are looked at where their golden values are.
-        for architecture in [Architecture::Resnet20, Architecture::DensenetBc100, Architecture::Resnet18] {
+        for architecture in
+            [Architecture::Resnet20, Architecture::Vgg8, Architecture::DensenetBc100, Architecture::Resnet18]
+        {
             let side = architecture.smallest_image();
             let preprocessing = Preprocessing::new(side, side);
             let network = Network::try_new(architecture, HeadKind::Dismax, 3, Device::Cpu, 1).unwrap();

@@ -1,11 +1,14 @@
-"""Writes training.json: what PyTorch's autograd, optimiser and averaged models make of the options of a training.
+"""Writes training.json: what PyTorch's autograd, optimiser and averaged models make of the options of a training, and what
+it makes of VGG-8.
 
 Run: python training.py (needs torch; made with 2.11 on a CPU).
 """
 import json
 import pathlib
 
+import numpy
 import torch
+from made_up import unit, weight
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
@@ -118,6 +121,64 @@ def average(decay):
     }
 
 
+class Vgg8(nn.Module):
+    """Two convolutions a stage, with a maximum between them; batch norm after each."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32)
+        for number, (inputs, outputs) in enumerate([(32, 48), (48, 192), (192, 256)], 1):
+            stage = nn.Module()
+            stage.conv1, stage.bn1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+            stage.conv2, stage.bn2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+            setattr(self, f"layer{number}", stage)
+        self.classifier = nn.Linear(256, 10)
+
+    def features(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        for stage in (self.layer1, self.layer2, self.layer3):
+            x = F.max_pool2d(F.relu(stage.bn1(stage.conv1(x))), 2)
+            x = F.relu(stage.bn2(stage.conv2(x)))
+        return x.mean((2, 3))
+
+
+def vgg8():
+    """Logits and features of made-up weights and images, and the objectives of three steps of SGD, in f64."""
+    network = Vgg8()
+    state = network.state_dict()
+    made_up = {name: weight(name, tuple(state[name].shape)) for name in state if not name.endswith("tracked")}
+    network.load_state_dict(made_up, strict=False)
+    network.double()
+    images = torch.from_numpy(2 * unit("images", 4 * 3 * 32 * 32)).view(4, 3, 32, 32).float().double()
+    with torch.no_grad():
+        features = network.eval().features(images)
+        logits = network.classifier(features)
+    network.train()
+    sgd = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
+    objectives = []
+    for _ in range(3):
+        objective = F.cross_entropy(network.classifier(network.features(images)), torch.tensor([1, 5, 2, 7]))
+        sgd.zero_grad()
+        objective.backward()
+        sgd.step()
+        objectives.append(objective.item())
+    return {"features": values(features), "logits": values(logits), "objectives": objectives}
+
+
+def whitening():
+    """Principal components of 3x3 patches of made-up images [6, 11, 9, 3], over their deviations, in NumPy."""
+    rows, columns, std = 11, 9, numpy.array([0.2, 0.25, 0.3])
+    images = numpy.floor(256 * (unit("whitening", 6 * rows * columns * 3) + 0.5)).reshape(6, rows, columns, 3)
+    # Smoothed as pictures are, so that the components differ in strength.
+    images[:, 1:] = numpy.floor((images[:, 1:] + 2 * images[:, :-1]) / 3)
+    tops, lefts = ([number * (length - 3) // 3 for number in range(4)] for length in (rows, columns))
+    patches = [image[top : top + 3, left : left + 3] / 255 / std for image in images for top in tops for left in lefts]
+    patches = numpy.stack([patch.transpose(2, 0, 1).reshape(-1) for patch in patches])
+    variances, components = numpy.linalg.eigh(numpy.cov(patches.T, bias=True))
+    filters = (components / numpy.sqrt(variances + 5e-4)).T[::-1]
+    return {"std": std.tolist(), "filters": filters[:8].flatten().tolist()}
+
+
 golden = {
     "train.inputs": {
         "features": values(FEATURES),
@@ -137,6 +198,8 @@ golden = {
     "train.mosaics.weighted": with_gradients(lambda *inputs: mosaics(*inputs, CLASS_WEIGHTS, 0.25)),
     "train.steps": steps(),
     "train.average": average(0.6),
+    "train.vgg8": vgg8(),
+    "train.whitening": whitening(),
 }
 path = pathlib.Path(__file__).with_name("training.json")
 path.write_text(json.dumps(golden, indent=1).replace("\n   ", " ").replace("\n  ]", " ]") + "\n")

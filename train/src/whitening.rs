@@ -106,3 +106,69 @@ impl Whitening {
         tch::no_grad(|| Ok(weight.f_narrow(0, 0, count)?.f_copy_(&values).map(drop)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dismax::network::{Architecture, HeadKind};
+    use serde_json::Value;
+    use tch::Device;
+
+    use super::*;
+    use crate::golden::common::golden;
+
+    fn numbers(value: &Value) -> Vec<f64> {
+        value.as_array().expect("a list").iter().map(|number| number.as_f64().expect("a number")).collect()
+    }
+
+    /// The images of `tests/golden/training.py`: [6, 11, 9, 3].
+    fn patches() -> Patches {
+        let drawn = crate::golden::made_up("whitening", 6 * 11 * 9 * 3);
+        let drawn: Vec<f64> = drawn.into_iter().map(|unit| (256.0 * (unit + 0.5)).floor()).collect();
+        let mut patches = Patches::default();
+        for image in drawn.chunks_exact(11 * 9 * 3) {
+            let pixels = image.iter().enumerate().map(|(at, &value)| match at.checked_sub(9 * 3) {
+                None => value as u8,
+                Some(above) => ((value + 2.0 * image[above]) / 3.0).floor() as u8,
+            });
+            patches.add(&pixels.collect::<Vec<_>>(), (11, 9));
+        }
+        patches
+    }
+
+    #[test]
+    fn filters_are_numpys_up_to_their_signs() {
+        let expected = golden::json("train.whitening");
+        let std: Vec<f32> = numbers(&expected["std"]).into_iter().map(|std| std as f32).collect();
+        let filters = patches().filters(std.try_into().expect("three"));
+        for (filter, expected) in filters.iter().zip(numbers(&expected["filters"]).chunks_exact(LENGTH)) {
+            let along: f64 = filter.iter().zip(expected).map(|(ours, theirs)| ours * theirs).sum();
+            for (ours, theirs) in filter.iter().zip(expected) {
+                assert!((along.signum() * ours - theirs).abs() < 1e-4, "{filter:?} {expected:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_first_convolution_gets_each_filter_with_both_signs() {
+        let whitening = patches().whitening([0.2, 0.25, 0.3]);
+        // 54 of the 64 outputs of ResNet-34.
+        for (architecture, taken) in [(Architecture::Vgg8, 32), (Architecture::Resnet34, 54)] {
+            let network = || Network::try_new(architecture, HeadKind::Softmax, 2, Device::Cpu, 1).expect("a network");
+            let first = |network: &Network| {
+                let weight = network.weights().iter().find(|weight| weight.name == "conv1.weight").expect("a weight");
+                weight.tensor.detach().copy()
+            };
+            let (random, whitened) = (first(&network()), network());
+            whitening.load_into(&whitened).expect("a first convolution of 3x3");
+            let whitened = first(&whitened);
+            let both = whitened.narrow(0, 0, taken).reshape([-1, 2, 27]).sum_dim_intlist(1i64, false, None);
+            assert_eq!(both.abs().max().double_value(&[]), 0.0);
+            assert!((whitened.get(0) - random.get(0)).abs().max().double_value(&[]) > 0.1);
+            let left = random.size()[0] - taken;
+            assert_eq!(whitened.narrow(0, taken, left), random.narrow(0, taken, left));
+        }
+        let photographs =
+            Network::zeroed(Architecture::Resnet18, HeadKind::Softmax, 2, Device::Cpu).expect("a network");
+        assert!(whitening.load_into(&photographs).is_err());
+    }
+}

@@ -16,6 +16,7 @@ use dismax::evaluate::DatasetLogits;
 use dismax::loss::Loss;
 use dismax::metrics::LabelledLogits;
 use dismax::model::Model;
+use dismax::network::Architecture;
 use dismax::run::{Progress, Run};
 use dismax::stage::{Stage, StageOptions};
 use dismax::tta::Tta;
@@ -133,6 +134,7 @@ fn with_all_options(out: &Path, workers: usize) -> TrainJob {
         ema: Some(0.9),
         mosaic_share: 0.25,
         mosaic_epochs: 0.5,
+        whitening: true,
         flip: Flip::Alternating,
         padding: Padding::Reflect,
         ..job.recipe
@@ -197,6 +199,7 @@ fn each_option_changes_the_training() {
         trained("ema", &|recipe| recipe.ema = Some(0.9)),
         trained("share", &|recipe| recipe.mosaic_share = 0.25),
         trained("epochs", &|recipe| recipe.mosaic_epochs = 0.5),
+        trained("whitening", &|recipe| recipe.whitening = true),
         trained("flip", &|recipe| recipe.flip = Flip::Alternating),
         trained("padding", &|recipe| recipe.padding = Padding::Reflect),
         trained("keep", &|recipe| recipe.keep = Keep::Best),
@@ -227,6 +230,9 @@ fn options_that_do_not_fit_a_loss_are_refused() {
     // An eighth of 64 is all of 8: there is nothing to reflect so far beyond the edge.
     let message = refusal(Loss::Dismax, &|recipe| (recipe.padding, recipe.size) = (Padding::Reflect, Some((8, 64))));
     assert!(message.contains("8x64 pixels are too narrow"), "{message}");
+    let message =
+        refusal(Loss::Dismax, &|recipe| (recipe.whitening, recipe.architecture) = (true, Architecture::Resnet18));
+    assert!(message.contains("first convolution of 3x3"), "{message}");
     let message = refusal(Loss::Dismax, &|recipe| (recipe.padding, recipe.crop) = (Padding::Reflect, false));
     assert!(message.contains("only random crops"), "{message}");
 }

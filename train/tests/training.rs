@@ -141,6 +141,7 @@ fn every_network_trains_into_a_bundle() {
     let labels: ArrayRef = Arc::new(Int64Array::from_iter_values((0..24).map(|row| row % 2)));
     let input = dataset(folder.path(), labels, |_| false);
     for (architecture, size) in [
+        (Architecture::Vgg8, 16),
         (Architecture::Resnet34, 16),
         (Architecture::DensenetBc100, 16),
         (Architecture::Wrn2810, 16),
