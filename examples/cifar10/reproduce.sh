@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Train the model of models/cifar10-resnet20 again and measure it, or only measure the one that is there; or train one without
-# cats and trucks, and measure how well it tells these.
+# Train a model of models/ again and measure it, or only measure the one that is there; or train one without cats and trucks, and
+# measure how well it tells these.
 #
 #     examples/cifar10/reproduce.sh train TRAIN.parquet OUT
 #     examples/cifar10/reproduce.sh evaluate MODEL TEST.parquet [OOD.parquet...]
 #     examples/cifar10/reproduce.sh hidden TRAIN.parquet TEST.parquet OUT [OOD.parquet...]
 #
-# DISMAX is the command to run (default: `dismax` from PATH). LOSS, EPOCHS, BATCH_SIZE and WEIGHT_DECAY change the training, CHARTS
-# is the folder of the pictures.
+# DISMAX is the command to run (default: `dismax` from PATH). NETWORK is vgg8 (default) or resnet20; LOSS, EPOCHS, BATCH_SIZE and
+# WEIGHT_DECAY change its recipe. CHARTS is the folder of the pictures.
 set -euo pipefail
 
 usage() { sed -n 's/^# \{0,1\}//; 5,7p' "$0" >&2; exit 2; }
@@ -16,10 +16,10 @@ read -r -a dismax <<<"${DISMAX:-dismax}"
 case "${1:-}" in
     train)
         [ $# -eq 3 ] || usage
-        # Took 2 h 20 min on 2 cores that built and tested at the same time. An interrupted run goes on where it was.
-        "${dismax[@]}" train "$2" --out "$3" --resume --arch resnet20 --loss "${LOSS:-dismax-dagger}" --device cpu --workers 2 \
-            --schedule one-cycle --epochs "${EPOCHS:-60}" --batch-size "${BATCH_SIZE:-64}" --lr 0.1 --weight-decay "${WEIGHT_DECAY:-5e-4}" \
-            --mean 0.491,0.482,0.446 --std 0.247,0.243,0.261
+        # An interrupted run goes on where it was.
+        "${dismax[@]}" train "$2" --out "$3" --resume --device cpu --recipe "$(dirname "$0")/${NETWORK:-vgg8}.toml" \
+            ${LOSS:+--loss "$LOSS"} ${EPOCHS:+--epochs "$EPOCHS"} ${BATCH_SIZE:+--batch-size "$BATCH_SIZE"} \
+            ${WEIGHT_DECAY:+--weight-decay "$WEIGHT_DECAY"}
         ;;
     evaluate)
         [ $# -ge 3 ] || usage
