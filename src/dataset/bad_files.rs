@@ -54,8 +54,8 @@ impl BadFiles {
     }
 }
 
-/// Whether an error is about one file: damage, or a file of a disk that cannot be read. A store that refuses or does not
-/// answer would refuse the next file as well.
+/// Whether an error is about one file: damage, or a file of a disk that cannot be read. A store that refuses or does
+/// not answer would refuse the next file as well.
 pub(super) fn is_of_one_file(error: &Error, location: Option<&Location>) -> bool {
     match error {
         Error::Data { .. } | Error::Parquet { .. } | Error::Arrow { .. } => true,

@@ -1,5 +1,5 @@
-//! Delta tables: which files of a folder count stands in the table's log, and so do the values of its partition columns.
-//! The files themselves are Parquet.
+//! Delta tables: which files of a folder count stands in the table's log, and so do the values of its partition
+//! columns. The files themselves are Parquet.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Image, Images};
 use crate::image::Layout;
 
-/// Equal where the images are, in whatever form of column; not equal for one image encoded twice. Of an encoded image it
-/// is the SHA-256 of its bytes, as `sha256sum` prints that of the file.
+/// Equal where the images are, in whatever form of column; not equal for one image encoded twice. Of an encoded image
+/// it is the SHA-256 of its bytes, as `sha256sum` prints that of the file.
 pub type ImageDigest = [u8; 32];
 
 impl Images {

@@ -18,9 +18,9 @@ pub(super) fn class_names(schema: &Schema, column: &str) -> Option<Vec<String>> 
     names.filter(|names| !names.is_empty())
 }
 
-/// The metadata with features for the columns of `input` and the fields in `added`, so that older readers, which take the
-/// listed columns for all there are, open the file too. `None` when `metadata_json` lists no features or a field has no
-/// counterpart there; the metadata are better left out then.
+/// The metadata with features for the columns of `input` and the fields in `added`, so that older readers, which take
+/// the listed columns for all there are, open the file too. `None` when `metadata_json` lists no features or a field
+/// has no counterpart there; the metadata are better left out then.
 pub fn extend_features(metadata_json: &str, input: &Schema, added: &[Field]) -> Option<String> {
     let mut metadata: Value = serde_json::from_str(metadata_json).ok()?;
     // It stands for the contents, which are others now.

@@ -39,8 +39,8 @@ pub enum InputKind {
 /// The order of the arguments is kept. A folder stands for its files `*.parquet`, `*.pq`, `*.arrow`, `*.arrows`,
 /// `*.feather` and `*.ipc`, else for its `*.tar`, `*.tar.gz` and `*.tgz`, sorted by name, also in folders `name=value`;
 /// else for the images anywhere below it. Hidden files and names that begin with `_` are left out, and so are other
-/// subfolders, because they often hold other splits of the data (`**` in a pattern reaches them). A Delta table stands for
-/// the files of its newest version. A file that is named twice is read twice.
+/// subfolders, because they often hold other splits of the data (`**` in a pattern reaches them). A Delta table stands
+/// for the files of its newest version. A file that is named twice is read twice.
 ///
 /// # Errors
 /// An argument that matches nothing, a folder without such files, `-` given twice, a folder that cannot be read.

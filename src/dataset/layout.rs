@@ -1,5 +1,5 @@
-//! From the columns of a file to those of its dataset: chosen, put in order, widened, and completed by what the names of
-//! folders say.
+//! From the columns of a file to those of its dataset: chosen, put in order, widened, and completed by what the names
+//! of folders say.
 
 use std::collections::HashMap;
 use std::sync::Arc;

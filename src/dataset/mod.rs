@@ -1,8 +1,8 @@
 //! Datasets as streams of Arrow record batches: where they come from, which column holds what, where they go.
 //!
 //! [`Dataset`] opens Parquet and Arrow IPC files, tar files, folders of them or of images, patterns and streams as one
-//! sequence of [`Chunk`]s whose memory is bounded by a [`BatchSize`]. Where bytes lie is the business of `location`, what
-//! is in an image that of `image`; this room makes rows of the first for the second.
+//! sequence of [`Chunk`]s whose memory is bounded by a [`BatchSize`]. Where bytes lie is the business of `location`,
+//! what is in an image that of `image`; this room makes rows of the first for the second.
 
 mod background;
 mod bad_files;

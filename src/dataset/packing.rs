@@ -1,5 +1,5 @@
-//! How rows are packed into the bytes of an input, by its first bytes: names may lie, and Hugging Face's cache calls its
-//! streams `.arrow`.
+//! How rows are packed into the bytes of an input, by its first bytes: names may lie, and Hugging Face's cache calls
+//! its streams `.arrow`.
 
 use super::Format;
 use crate::{Error, Result};

@@ -56,8 +56,8 @@ impl Header {
     }
 }
 
-/// Refuses a Parquet file whose footer counts what cannot be there, for those who give it to a reader of their own: that would
-/// end the process. What has no footer at all passes, and is the reader's to refuse.
+/// Refuses a Parquet file whose footer counts what cannot be there, for those who give it to a reader of their own:
+/// that would end the process. What has no footer at all passes, and is the reader's to refuse.
 ///
 /// # Errors
 /// [`Error::Data`] for such a footer, [`Error::Io`] for a file that cannot be read.
@@ -82,8 +82,8 @@ fn row_groups_of(metadata: &ArrowReaderMetadata) -> Vec<(u64, u64)> {
     groups.map(|group| (count(group.num_rows()), count(group.compressed_size()))).collect()
 }
 
-/// The batches of the row groups `groups` of a file whose header promised `row_groups`. Pages are read as they are needed,
-/// so memory does not grow with the row groups.
+/// The batches of the row groups `groups` of a file whose header promised `row_groups`. Pages are read as they are
+/// needed, so memory does not grow with the row groups.
 pub(super) fn batches(
     location: &Location,
     row_groups: &[(u64, u64)],
@@ -134,19 +134,23 @@ fn column_chunks(metadata: &ArrowReaderMetadata, groups: Range<usize>, mask: &Pr
 }
 
 fn metadata_of(origin: &str, file: &OpenFile) -> Result<ArrowReaderMetadata> {
-    let decode = |footer: Bytes| {
-        footer::check(&footer)?;
-        let metadata = ParquetMetaDataReader::decode_metadata(&footer)?;
-        ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
-    };
-    footer_of(file)
-        .and_then(|footer| guarded(|| decode(footer)))
+    sound_metadata(file)
         .and_then(|metadata| int96::read_as(metadata, TimeUnit::Microsecond))
         .map_err(|error| fault(origin, file, error))
 }
 
+/// Reads the footer, looked at beforehand.
+pub(super) fn sound_metadata(file: &impl ChunkReader) -> Result<ArrowReaderMetadata, ParquetError> {
+    let footer = footer_of(file)?;
+    footer::check(&footer)?;
+    guarded(|| {
+        let metadata = ParquetMetaDataReader::decode_metadata(&footer)?;
+        ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
+    })
+}
+
 /// The footer, which lies in front of its length and of the mark at the end of the file.
-fn footer_of(file: &OpenFile) -> Result<Bytes, ParquetError> {
+fn footer_of(file: &impl ChunkReader) -> Result<Bytes, ParquetError> {
     let short = |what: &str| ParquetError::General(format!("the file is shorter than its {what}"));
     let end = file.len().checked_sub(FOOTER_SIZE as u64).ok_or_else(|| short("end mark"))?;
     let tail = FooterTail::try_from(file.get_bytes(end, FOOTER_SIZE)?.as_ref())?;

@@ -45,8 +45,8 @@ pub struct Dataset {
 /// How a dataset is opened and read.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
-    /// Every reading ends with [`Error::Cancelled`] once this is set, also one that waits for standard input, a pipe or a
-    /// server.
+    /// Every reading ends with [`Error::Cancelled`] once this is set, also one that waits for standard input, a pipe or
+    /// a server.
     pub cancel: Cancel,
     /// What becomes of damaged files.
     pub on_bad_file: OnBadFile,
@@ -62,8 +62,8 @@ impl Dataset {
     /// Opens files, folders, addresses, patterns and `-` (standard input), as [`resolve`] finds them.
     ///
     /// # Errors
-    /// Inputs that do not exist, are of no format that is read, are cut off, or whose columns do not fit to those of the
-    /// first: the message names the file, and the column where one is to blame.
+    /// Inputs that do not exist, are of no format that is read, are cut off, or whose columns do not fit to those of
+    /// the first: the message names the file, and the column where one is to blame.
     pub fn open<S: AsRef<str>>(arguments: &[S]) -> Result<Self> {
         Self::open_with(arguments, OpenOptions::default())
     }
@@ -135,8 +135,8 @@ impl Dataset {
         Ok(Self { sources, schema, rows, cancel, on_bad_file, bad_files, image: None })
     }
 
-    /// The inputs whose folders say nothing against a condition: `may_hold` is asked about the columns that the names of an
-    /// input's folders hold, as one row.
+    /// The inputs whose folders say nothing against a condition: `may_hold` is asked about the columns that the names
+    /// of an input's folders hold, as one row.
     ///
     /// # Errors
     /// Those of `may_hold`.
@@ -251,13 +251,14 @@ impl Dataset {
         &self.schema
     }
 
-    /// Number of rows, where the inputs tell it beforehand: Parquet and folders of images do, Arrow IPC and tar files do
-    /// not.
+    /// Number of rows, where the inputs tell it beforehand: Parquet and folders of images do, Arrow IPC and tar files
+    /// do not.
     pub fn rows(&self) -> Option<u64> {
         self.rows
     }
 
-    /// The files, also those of folders of images, under the names that they have only once: links resolved, or an address.
+    /// The files, also those of folders of images, under the names that they have only once: links resolved, or an
+    /// address.
     ///
     /// # Errors
     /// A file that is gone.
@@ -389,8 +390,8 @@ impl Chunks {
         &self.schema
     }
 
-    /// The same reading as several that follow each other, for threads of their own: one for each input and each slice of
-    /// a large Parquet file. Where damaged files are skipped, a file is not cut: nothing is read behind its damage.
+    /// The same reading as several that follow each other, for threads of their own: one for each input and each slice
+    /// of a large Parquet file. Where damaged files are skipped, a file is not cut: nothing is read behind its damage.
     pub(crate) fn apart(self) -> Vec<Self> {
         let Self { queue, schema, size, cancel, skip, bad_files, .. } = self;
         let inputs = queue.into_iter().rev();

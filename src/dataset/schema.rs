@@ -8,9 +8,9 @@ use super::raw_pixels::tensor_shape;
 use super::{huggingface, widths};
 use crate::{Error, Result};
 
-/// One schema for `first` (of the file `first_origin`) and `other` (of the file `origin`): the columns of `first` in its
-/// order, each of the type that holds the values of both, nullable where one of the two is. Metadata may differ, but
-/// not the names of classes and the shape of tensors: the same values would mean two things.
+/// One schema for `first` (of the file `first_origin`) and `other` (of the file `origin`): the columns of `first` in
+/// its order, each of the type that holds the values of both, nullable where one of the two is. Metadata may differ,
+/// but not the names of classes and the shape of tensors: the same values would mean two things.
 ///
 /// # Errors
 /// [`Error::Data`] naming the file and the column that does not fit.

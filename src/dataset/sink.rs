@@ -187,7 +187,8 @@ fn parquet_properties(schema: &Schema, options: &WriteOptions) -> WriterProperti
     builder.build()
 }
 
-/// Parquet's paths of the columns that may hold images, binary at the top or in a struct and lists of `u8`, or embeddings.
+/// Parquet's paths of the columns that may hold images, binary at the top or in a struct and lists of `u8`, or
+/// embeddings.
 fn unlike_leaves(schema: &Schema) -> Vec<ColumnPath> {
     fn visit(field: &Field, mut path: Vec<String>, found: &mut Vec<ColumnPath>) {
         path.push(field.name().clone());

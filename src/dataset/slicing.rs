@@ -1,5 +1,5 @@
-//! Inputs in slices, so that a long run can be done in parts: a slice is an input, or a piece of a large one, that stays
-//! the same as long as the input does.
+//! Inputs in slices, so that a long run can be done in parts: a slice is an input, or a piece of a large one, that
+//! stays the same as long as the input does.
 
 use std::ops::Range;
 use std::path::{self, Path};
@@ -13,8 +13,8 @@ use super::source::{Source, SourceKind};
 use crate::error::{Error, Result};
 use crate::location::{Version, is_remote};
 
-/// A slice of a folder of images ends with a file whose name says so, on average one in so many: a new file then changes
-/// its own slice, and not those behind it.
+/// A slice of a folder of images ends with a file whose name says so, on average one in so many: a new file then
+/// changes its own slice, and not those behind it.
 const SLICE_FILES: u64 = 4096;
 /// Files from which it ends in any case.
 const MAX_SLICE_FILES: usize = 4 * SLICE_FILES as usize;

@@ -8,9 +8,9 @@ use crate::error::Result;
 const ROWS: usize = 1024;
 
 impl Dataset {
-    /// The files all of whose rows can be read in the columns at these positions in [`schema`](Self::schema); the others
-    /// are listed in [`bad_files`](Self::bad_files). Reads everything once where damaged files are skipped; where they end
-    /// the run, this is the dataset itself. A reading of the result fails at a damaged file.
+    /// The files all of whose rows can be read in the columns at these positions in [`schema`](Self::schema); the
+    /// others are listed in [`bad_files`](Self::bad_files). Reads everything once where damaged files are skipped;
+    /// where they end the run, this is the dataset itself. A reading of the result fails at a damaged file.
     ///
     /// # Errors
     /// Those of a reading that are not about one file; [`Error::Data`](crate::Error::Data) where no file is left.

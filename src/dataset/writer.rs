@@ -169,8 +169,8 @@ impl Completed {
         }
     }
 
-    /// Gives this file and `other` their names, or neither. Rows that went to a stream are out already, and an object that
-    /// was replaced does not come back.
+    /// Gives this file and `other` their names, or neither. Rows that went to a stream are out already, and an object
+    /// that was replaced does not come back.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).

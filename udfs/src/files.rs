@@ -17,19 +17,19 @@ use dismax::Dataset;
 use dismax::cancel::Cancel;
 use dismax::dataset::{Format, Input, OpenOptions, check_footer, resolve};
 use dismax::location::{Location, address_and_pattern, is_remote};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use tokio::runtime::Handle;
 use url::Url;
 
 use crate::dataset_table::DatasetTable;
 use crate::stores::with_stores;
 
-/// A session in which files are tables: `FROM 'photos.parquet'`, `FROM 'photos/*.parquet'`, `FROM 's3://bucket/photos/'`,
-/// also tar files, folders of images and Delta tables.
+/// A session in which files are tables: `FROM 'photos.parquet'`, `FROM 'photos/*.parquet'`,
+/// `FROM 's3://bucket/photos/'`, also tar files, folders of images and Delta tables.
 ///
 /// Like [`SessionContext::enable_url_table`], but a name that exists is a file or a folder whatever characters it has,
-/// object stores are made when an address first names them, and a file with two columns of one name is refused, of which
-/// SQL would drop one.
+/// object stores are made when an address first names them, and a file with two columns of one name is refused, of
+/// which SQL would drop one.
 pub fn with_file_tables(session: SessionContext) -> SessionContext {
     let factory = Arc::new(FileTables::default());
     let tables = Arc::clone(&factory) as Arc<dyn UrlTableFactory>;
@@ -115,12 +115,7 @@ pub(crate) async fn named(name: &str) -> Result<Named> {
         Ok((None, extensions.collect::<BTreeSet<String>>()))
     };
     // Stores take their time to answer.
-    let opened = match Handle::try_current() {
-        Ok(runtime) => {
-            runtime.spawn_blocking(open).await.map_err(|error| exec_datafusion_err!("opening '{name}': {error}"))?
-        }
-        Err(_) => open(),
-    };
+    let opened = off_the_runtime(open).await?;
     Ok(match opened.map_err(|error| DataFusionError::External(Box::new(error)))? {
         (Some(dataset), _) => Named::Dataset(dataset),
         (None, kinds) if is_folder && kinds.len() > 1 => {
@@ -193,13 +188,16 @@ async fn first_file(url: &ListingTableUrl, state: &SessionState) -> Option<Resul
 /// # Errors
 /// Files whose schema cannot be found out, or that have two columns of one name.
 pub(crate) async fn open(url: ListingTableUrl, state: &SessionState) -> Result<ListingTable> {
-    if url.scheme() == "file" {
-        require_sound_footers(&url, state).await?;
-        if let Some(file) = first_file(&url, state).await {
-            require_distinct_columns(&format!("/{}", file?))?;
-        }
+    if url.scheme() == "file"
+        && let Some(file) = first_file(&url, state).await
+    {
+        require_distinct_columns(&format!("/{}", file?))?;
     }
     let config = ListingTableConfig::new(url.clone()).infer_options(state).await?;
+    let is_parquet = config.options.as_ref().is_some_and(|options| options.format.get_ext() == "parquet");
+    if url.scheme() == "file" && is_parquet {
+        require_sound_footers(&url, state).await?;
+    }
     let config = config.infer_partitions_from_path(state).await?;
     match config.clone().infer_schema(state).await {
         Ok(config) => ListingTable::try_new(config),
@@ -211,25 +209,39 @@ pub(crate) async fn open(url: ListingTableUrl, state: &SessionState) -> Result<L
     }
 }
 
-/// DataFusion's reader takes memory for what a footer counts, and a false count would end the process. Looked at are local
-/// files: those of stores would be asked for twice.
+/// DataFusion's reader takes memory for what a footer counts, and a false count would end the process. Looked at are
+/// local files: those of stores would be asked for twice.
 async fn require_sound_footers(url: &ListingTableUrl, state: &SessionState) -> Result<()> {
     let store = state.runtime_env().object_store(url)?;
-    let mut files = url.list_all_files(state, &store, "").await?;
-    while let Some(file) = files.next().await {
-        let path = PathBuf::from(format!("/{}", file?.location));
-        if Format::of_extension(&path) == Some(Format::Parquet)
-            // A file that cannot be opened fails in the reader's own words.
-            && let Err(error @ dismax::Error::Data { .. }) = check_footer(&Location::File(path), &Cancel::default())
-        {
-            return Err(DataFusionError::External(Box::new(error)));
-        }
+    let files: Vec<_> = url.list_all_files(state, &store, "").await?.try_collect().await?;
+    let paths: Vec<_> = files.into_iter().map(|file| PathBuf::from(format!("/{}", file.location))).collect();
+    // A query that is given up opens no more of them.
+    let cancel = CancelledWhenDropped::default();
+    let given_up = cancel.0.clone();
+    let check = move || {
+        let paths = paths.into_iter().take_while(|_| !given_up.is_cancelled());
+        let mut checked = paths.map(|path| check_footer(&Location::File(path), &given_up));
+        // A file that cannot be opened fails in the reader's own words.
+        checked.find_map(|checked| checked.err().filter(|error| matches!(error, dismax::Error::Data { .. })))
+    };
+    match off_the_runtime(check).await?.map(|error| DataFusionError::External(Box::new(error))) {
+        Some(error) => Err(error),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// The columns of local files whose types differ in width, each of the type that holds all its values; none where they do
-/// not fit.
+/// What `work` gives, which waits for disks and stores.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    match Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn_blocking(work).await.map_err(|error| exec_datafusion_err!("opening files: {error}"))
+        }
+        Err(_) => Ok(work()),
+    }
+}
+
+/// The columns of local files whose types differ in width, each of the type that holds all its values; none where they
+/// do not fit.
 fn common_schema(url: &ListingTableUrl, config: &ListingTableConfig) -> Option<SchemaRef> {
     let name = match (url.scheme(), url.get_glob()) {
         ("file", None) => format!("/{}", url.prefix()),

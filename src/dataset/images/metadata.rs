@@ -1,5 +1,5 @@
-//! What a table beside image files says about them: `metadata.csv`, `metadata.jsonl` or `metadata.parquet` with a column
-//! `file_name`, as Hugging Face's `imagefolder` reads it.
+//! What a table beside image files says about them: `metadata.csv`, `metadata.jsonl` or `metadata.parquet` with a
+//! column `file_name`, as Hugging Face's `imagefolder` reads it.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Cursor, Seek};
@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::layout::{IMAGE, PATH, text_of};
 use crate::cancel::Cancel;
+use crate::dataset::parquet::sound_metadata;
 use crate::error::{Error, Result};
 use crate::location::{Folder, Location, Version, WalkedFile};
 
@@ -180,7 +181,9 @@ fn read_json(bytes: Vec<u8>) -> Result<RecordBatch, ArrowError> {
 }
 
 fn read_parquet(bytes: Vec<u8>) -> Result<RecordBatch, ArrowError> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
+    let bytes = bytes::Bytes::from(bytes);
+    let metadata = sound_metadata(&bytes)?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
     let schema = Arc::clone(reader.schema());
     concat_batches(&schema, &reader.with_batch_size(BATCH_ROWS).build()?.collect::<Result<Vec<_>, _>>()?)
 }

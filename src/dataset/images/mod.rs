@@ -7,8 +7,8 @@
 //! | `path` | its path from the folder |
 //! | `label` | the outermost folder in it, where all files lie in such folders |
 //!
-//! Folders `name=value` become columns, and so do those of `metadata.csv`, `metadata.jsonl` or `metadata.parquet`, whose
-//! `file_name` says which image a row is about. A file that cannot be read is a row without bytes.
+//! Folders `name=value` become columns, and so do those of `metadata.csv`, `metadata.jsonl` or `metadata.parquet`,
+//! whose `file_name` says which image a row is about. A file that cannot be read is a row without bytes.
 
 mod layout;
 mod metadata;
