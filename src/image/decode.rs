@@ -79,8 +79,8 @@ pub enum Layout {
 
 /// Decodes JPEG, PNG, WebP, GIF, BMP or TIFF, recognised by content, to RGB.
 ///
-/// Grey, palette, CMYK, 16-bit and transparent images are converted as the [module](super) says; `decoding` says whether
-/// a picture is turned and made smaller.
+/// Grey, palette, CMYK, 16-bit and transparent images are converted as the [module](super) says; `decoding` says
+/// whether a picture is turned and made smaller.
 ///
 /// # Errors
 /// `empty_image` for zero bytes, `unknown_format`, `too_many_pixels` (found out from the header, before memory for the
@@ -155,6 +155,10 @@ fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits, decoding: Decod
     reader.limits(allocation.clone());
     let mut decoder = match reader.into_decoder() {
         Ok(decoder) => decoder,
+        Err(ImageError::Limits(_)) if format == ImageFormat::Png => {
+            let most = HEADER_BYTES >> 20;
+            return Err(failed(format, &format!("its texts and colour profile take more than {most} MiB")));
+        }
         Err(ImageError::Limits(error)) => return Err(RowError::new(RowErrorCode::TooManyPixels, error.to_string())),
         Err(error) => return Err(wrap(error)),
     };
@@ -197,11 +201,11 @@ fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits, decoding: Decod
 /// Memory that the decoder may take while it reads the header.
 fn header_bytes(format: ImageFormat, bytes: &[u8], limits: &Limits) -> Result<u64, RowError> {
     let number = |at: usize| bytes.get(at..)?.first_chunk().map(|number| u32::from_be_bytes(*number));
-    // A PNG holds its colour profile and texts compressed, a thousand times as large once they are not, and says its size
-    // before them, at a fixed place. A decoder needs some lines of pixels then.
-    if format == ImageFormat::Png
-        && let Some((width, height)) = number(16).zip(number(20))
-    {
+    if format == ImageFormat::Png {
+        // It holds its colour profile and texts compressed, a thousand times as large once they are not, and says its
+        // size before them, in a chunk that must be the first. A decoder needs some lines of pixels then.
+        let size = number(16).zip(number(20)).filter(|_| bytes.get(12..16) == Some(b"IHDR"));
+        let (width, height) = size.unwrap_or_default();
         limits.check(width.into(), height.into())?;
         return Ok(HEADER_BYTES + u64::from(width) * WIDEST_PIXEL);
     }

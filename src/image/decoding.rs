@@ -5,8 +5,8 @@
 pub struct Decoding {
     /// Whether the picture is turned as its EXIF orientation says.
     pub orientation: bool,
-    /// The sides that a picture is needed in; JPEG files of at least twice the size are decoded at a half, a quarter or an
-    /// eighth of theirs. Files are decoded in full where there is none.
+    /// The sides that a picture is needed in; JPEG files of at least twice the size are decoded at a half, a quarter or
+    /// an eighth of theirs. Files are decoded in full where there is none.
     pub needed: Option<Needed>,
 }
 

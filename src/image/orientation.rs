@@ -6,8 +6,8 @@ use image::{ImageDecoder, ImageReader};
 
 use crate::panic::caught;
 
-/// The EXIF orientation in an image file, from 1 (as stored; also where the file says nothing) to 8; none where its header
-/// cannot be read.
+/// The EXIF orientation in an image file, from 1 (as stored; also where the file says nothing) to 8; none where its
+/// header cannot be read.
 pub fn exif_orientation(bytes: &[u8]) -> Option<u8> {
     let read = || {
         let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?.into_decoder().ok()?;

@@ -1,5 +1,5 @@
-//! JPEG files at a part of their size: the inverse transform gives blocks of 4, 2 or 1 pixels a side instead of 8. Most of
-//! the work and of the memory falls away with a photograph that is made small anyway.
+//! JPEG files at a part of their size: the inverse transform gives blocks of 4, 2 or 1 pixels a side instead of 8. Most
+//! of the work and of the memory falls away with a photograph that is made small anyway.
 
 use std::io;
 
