@@ -6,18 +6,19 @@
 #     examples/cifar10/reproduce.sh evaluate MODEL TEST.parquet [OOD.parquet...]
 #     examples/cifar10/reproduce.sh hidden TRAIN.parquet TEST.parquet OUT [OOD.parquet...]
 #
-# DISMAX is the command to run (default: `dismax` from PATH). NETWORK is vgg8 (default) or resnet20; LOSS, EPOCHS, BATCH_SIZE and
-# WEIGHT_DECAY change its recipe. CHARTS is the folder of the pictures.
+# DISMAX is the command to run (default: `dismax` from PATH). NETWORK is vgg8 (default) or resnet20, whose recipes lie beside this
+# script; EPOCHS, BATCH_SIZE and WEIGHT_DECAY change them, and LOSS that of resnet20. CHARTS is the folder of the pictures.
 set -euo pipefail
 
 usage() { sed -n 's/^# \{0,1\}//; 5,7p' "$0" >&2; exit 2; }
 
 read -r -a dismax <<<"${DISMAX:-dismax}"
+recipe="$(dirname "$0")/${NETWORK:-vgg8}.toml"
 case "${1:-}" in
     train)
         [ $# -eq 3 ] || usage
         # An interrupted run goes on where it was.
-        "${dismax[@]}" train "$2" --out "$3" --resume --device cpu --recipe "$(dirname "$0")/${NETWORK:-vgg8}.toml" \
+        "${dismax[@]}" train "$2" --out "$3" --resume --device cpu --recipe "$recipe" \
             ${LOSS:+--loss "$LOSS"} ${EPOCHS:+--epochs "$EPOCHS"} ${BATCH_SIZE:+--batch-size "$BATCH_SIZE"} \
             ${WEIGHT_DECAY:+--weight-decay "$WEIGHT_DECAY"}
         ;;
@@ -33,7 +34,7 @@ case "${1:-}" in
         part "$2" "NOT IN" train "$4"
         part "$3" "NOT IN" test "$4"
         part "$3" "IN" hidden "$4"
-        "${dismax[@]}" train "$4/train.parquet" --out "$4/model" --arch resnet20 --loss dismax-dagger --epochs "${EPOCHS:-12}"
+        "${dismax[@]}" train "$4/train.parquet" --out "$4/model" --recipe "$recipe" --epochs "${EPOCHS:-12}"
         "${dismax[@]}" evaluate --model "$4/model" --id "$4/test.parquet" --ood "$4/hidden.parquet" "${@:5}"
         ;;
     *) usage ;;

@@ -53,8 +53,9 @@ def train(
     out : str or os.PathLike
         The model's folder, which appears when it is complete. After every epoch a checkpoint is written beside it.
     arch : str, optional
-        ``resnet20`` (the default, or that of the model ``init``), ``resnet34``, ``wrn-28-10`` or ``densenet-bc100`` for small images, ``resnet18``, ``resnet34-imagenet``,
-        ``resnet50``, ``resnet101`` or ``wrn-50-2`` for photographs.
+        ``resnet20`` (the default, or that of the model ``init``), ``vgg8``, ``resnet34``, ``wrn-28-10`` or
+        ``densenet-bc100`` for small images, ``resnet18``, ``resnet34-imagenet``, ``resnet50``, ``resnet101`` or
+        ``wrn-50-2`` for photographs.
     init : str or os.PathLike, optional
         What the weights below the head begin with: a model's folder, or a safetensors file with the names of torchvision or
         timm.

@@ -26,8 +26,8 @@ pub fn score_cache(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(about)
 }
 
-/// Sets how many bytes of scores the process remembers. It begins with 256 MiB, which is more than a million images with
-/// ten classes; 0 remembers nothing.
+/// Sets how many bytes of scores the process remembers. It begins with 256 MiB, which is more than a million images
+/// with ten classes; 0 remembers nothing.
 #[pyfunction]
 pub fn set_score_cache(max_bytes: usize) {
     CACHE.set_max_bytes(max_bytes);

@@ -57,8 +57,8 @@ type Reduced<'py> = (Bound<'py, PyAny>, (PathBuf, String, Bound<'py, PyDict>));
 /// read_paths : bool
 ///     Whether files are opened that rows name.
 ///
-/// One model serves any number of threads, relations and sessions at once. It can be pickled: it is then opened again at
-/// the same path, which must hold the same model.
+/// One model serves any number of threads, relations and sessions at once. It can be pickled: it is then opened again
+/// at the same path, which must hold the same model.
 #[pyclass(frozen, module = "dismax")]
 pub struct Model {
     pub stage: Unlocked<Arc<Stage>>,
@@ -158,11 +158,12 @@ impl Model {
 
     /// Scores batches of pyarrow, for the workers of Spark, Ray and Daft.
     ///
-    /// An iterator of record batches gives an iterator of record batches, as Spark's ``mapInArrow`` wants it; a table gives
-    /// a table, as Ray's ``map_batches(..., batch_format="pyarrow")`` does. The model can be pickled into the workers, where
-    /// it is opened once in each process. Dictionaries come out as their values, which every engine has.
+    /// An iterator of record batches gives an iterator of record batches, as Spark's ``mapInArrow`` wants it; a table
+    /// gives a table, as Ray's ``map_batches(..., batch_format="pyarrow")`` does. The model can be pickled into the
+    /// workers, where it is opened once in each process. Dictionaries come out as their values, which every engine has.
     ///
-    /// ``columns`` says which columns come out, by name or as SQL expressions; the other arguments are those of ``score``.
+    /// ``columns`` says which columns come out, by name or as SQL expressions; the other arguments are those of
+    /// ``score``.
     #[pyo3(signature = (data, columns=None, **options))]
     fn map_batches<'py>(
         this: &Bound<'py, Self>,

@@ -146,7 +146,8 @@ impl ExecutionPlan for PlannedExec {
     }
 }
 
-/// A table for the session of another library. `session` is that library's, which gives the way to read its expressions.
+/// A table for the session of another library. `session` is that library's, which gives the way to read its
+/// expressions.
 ///
 /// # Errors
 /// `ImportError` for another major release of DataFusion.
@@ -178,8 +179,8 @@ pub fn codec(session: &Bound<'_, PyAny>) -> PyResult<FFI_LogicalExtensionCodec> 
     let capsule = capsule.cast::<PyCapsule>()?;
     let pointer: NonNull<FFI_LogicalExtensionCodec> =
         capsule.pointer_checked(Some(c"datafusion_logical_extension_codec"))?.cast();
-    // SAFETY: the capsule has the name that DataFusion's bindings give to a pointer to this struct, and lives longer than
-    // the borrow. Which release laid it out is asked before anything else is.
+    // SAFETY: the capsule has the name that DataFusion's bindings give to a pointer to this struct, and lives longer
+    // than the borrow. Which release laid it out is asked before anything else is.
     let codec = unsafe { pointer.as_ref() };
     // SAFETY: the function belongs to the library that made the struct and takes nothing.
     let theirs = unsafe { (codec.version)() };

@@ -55,11 +55,10 @@ static SESSION: LazyLock<SessionContext> = LazyLock::new(|| {
 
 /// Rows that are read, scored and computed when somebody asks for them, each time anew.
 ///
-/// ``pl.DataFrame(relation)``, ``pa.table(relation)``, ``pd.DataFrame.from_arrow(relation)``, and
-/// ``duckdb.sql("FROM relation")`` read it by the Arrow C stream interface;
-/// ``datafusion.SessionContext().register_table("name", relation)`` as a table. ``select``, ``where`` and ``limit`` give
-/// other relations, and decide what is computed at all: without a column of scores no image is scored, and a condition
-/// on columns of the input is asked first.
+/// ``pl.DataFrame(relation)``, ``pa.table(relation)``, ``pd.DataFrame.from_arrow(relation)``, and ``duckdb.sql("FROM
+/// relation")`` read it by the Arrow C stream interface; ``datafusion.SessionContext().register_table("name",
+/// relation)`` as a table. ``select``, ``where`` and ``limit`` give other relations, and decide what is computed at
+/// all: without a column of scores no image is scored, and a condition on columns of the input is asked first.
 ///
 /// Rows come in the order of the input, unless they are the answer of ``Session.sql``, which has its own.
 #[pyclass(frozen, module = "dismax")]
@@ -260,8 +259,8 @@ impl Relation {
         Ok(self.with(plan, self.rows))
     }
 
-    /// A relation of the rows for which a condition in SQL is true, such as ``"is_ood AND source = 'camera 2'"``. A name
-    /// that is no plain word goes in double quotes: ``'"my column" > 3'``.
+    /// A relation of the rows for which a condition in SQL is true, such as ``"is_ood AND source = 'camera 2'"``. A
+    /// name that is no plain word goes in double quotes: ``'"my column" > 3'``.
     #[pyo3(name = "where")]
     fn filter(&self, condition: &str) -> PyResult<Self> {
         let frame = self.frame();
@@ -305,8 +304,8 @@ impl Relation {
     /// Writes the rows to a file (``.parquet``, ``.arrow``, ``.feather``, ``.arrows``) or the address of an object. It
     /// appears when it is complete, or not at all. Returns the number of rows.
     ///
-    /// ``overwrite`` replaces an existing file. ``progress`` shows a bar, or not; without it one is shown in terminals and
-    /// notebooks.
+    /// ``overwrite`` replaces an existing file. ``progress`` shows a bar, or not; without it one is shown in terminals
+    /// and notebooks.
     #[pyo3(signature = (path, *, overwrite=false, progress=None))]
     fn write(&self, py: Python<'_>, path: PathBuf, overwrite: bool, progress: Option<bool>) -> PyResult<u64> {
         let path = path.to_str().ok_or_else(|| Kind::Usage.raise(format!("{} is not UTF-8", path.display())))?;

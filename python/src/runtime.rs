@@ -93,8 +93,9 @@ pub fn wait<T: Send>(py: Python<'_>, query: impl Future<Output = T> + Send) -> P
 /// Something that happened in a run, as JSON.
 pub type Event = String;
 
-/// Does work on a thread of its own. `progress` is called with task, rows done, rows in all and failed rows now and then,
-/// `on_event` with each event, both on this thread. Ctrl-C, or an error in either, stops the work at its next step.
+/// Does work on a thread of its own. `progress` is called with task, rows done, rows in all and failed rows now and
+/// then, `on_event` with each event, both on this thread. Ctrl-C, or an error in either, stops the work at its next
+/// step.
 ///
 /// # Errors
 /// Those of the work, of the callbacks and of signal handlers.

@@ -26,13 +26,13 @@ use crate::runtime::{enter, wait};
 ///
 /// Scoring functions take an image column, and the model's name where there are several: ``dismax_prediction``,
 /// ``dismax_confidence``, ``dismax_probabilities``, ``dismax_ood_score``, ``dismax_ood_p_value``,
-/// ``dismax_is_ood(image, alpha)``, ``dismax_error``, and ``dismax`` for all of them as a struct. ``dismax_score('FILE')``
-/// is a table with the scores appended. Aggregates: ``ece``, ``brier``, ``auroc``, ``average_precision``,
-/// ``fpr_at_tpr``; ``bh_reject(p_value, q) OVER ()`` as a window function.
+/// ``dismax_is_ood(image, alpha)``, ``dismax_error``, and ``dismax`` for all of them as a struct.
+/// ``dismax_score('FILE')`` is a table with the scores appended. Aggregates: ``ece``, ``brier``, ``auroc``,
+/// ``average_precision``, ``fpr_at_tpr``; ``bh_reject(p_value, q) OVER ()`` as a window function.
 ///
-/// ``dismax_top_k(image, k)`` and ``dismax_prediction_set(image, alpha)`` give classes; ``dismax_image_info(image)`` and
-/// ``dismax_hash_distance(a, b)`` need no model. ``CREATE MODEL name FROM 'folder'`` and ``DROP MODEL name`` change which
-/// models there are, ``dismax_models()`` and ``dismax_metrics()`` are tables of them.
+/// ``dismax_top_k(image, k)`` and ``dismax_prediction_set(image, alpha)`` give classes; ``dismax_image_info(image)``
+/// and ``dismax_hash_distance(a, b)`` need no model. ``CREATE MODEL name FROM 'folder'`` and ``DROP MODEL name`` change
+/// which models there are, ``dismax_models()`` and ``dismax_metrics()`` are tables of them.
 ///
 /// A query scores each image once, and only if no cheaper condition leaves it out. Scores are remembered
 /// (``dismax.score_cache()``), so that the next query finds them.

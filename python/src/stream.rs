@@ -40,8 +40,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// `schema` has the columns of the stream, perhaps with more metadata. Without `batch_rows` a record batch has about
-    /// 8,192 rows, or fewer where these take more than 32 MiB.
+    /// `schema` has the columns of the stream, perhaps with more metadata. Without `batch_rows` a record batch has
+    /// about 8,192 rows, or fewer where these take more than 32 MiB.
     pub fn new(stream: SendableRecordBatchStream, schema: SchemaRef, batch_rows: Option<usize>) -> Self {
         let coalescer = batch_rows.map(|rows| BatchCoalescer::new(Arc::clone(&schema), rows));
         Self { stream, schema, coalescer, ended: false }

@@ -97,7 +97,7 @@ def test_a_head_is_fitted_to_a_network_that_stays(model, tmp_path):
     assert sum(right) > 0.85 * len(right)
     with pytest.raises(ValueError, match="head is what freeze fits"):
         dismax.train(DIGITS / "train.parquet", out=tmp_path / "other", head="mahalanobis")
-    with pytest.raises(dismax.Error, match='"epochs" in the recipe would do nothing'):
+    with pytest.raises(dismax.Error, match='"epochs" would do nothing'):
         dismax.train(DIGITS / "train.parquet", out=tmp_path / "other", init=model.path, freeze=True, epochs=3)
     with pytest.raises(dismax.ModelError, match="the network to train is a resnet18"):
         dismax.train(DIGITS / "train.parquet", out=tmp_path / "other", init=model.path, arch="resnet18")

@@ -1,7 +1,7 @@
 """Writes training.json: what PyTorch's autograd, optimiser and averaged models make of the options of a training, and what
 it makes of VGG-8.
 
-Run: python training.py (needs torch; made with 2.11 on a CPU).
+Run: python training.py (needs torch and numpy; made with torch 2.11 on a CPU).
 """
 import json
 import pathlib

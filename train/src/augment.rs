@@ -16,8 +16,8 @@ use super::padding::Padding;
 pub enum Augmentation {
     /// Nothing: the image must already have the network's size.
     None,
-    /// A crop of the network's size after `padding` pixels were added on every side. The reference's for CIFAR: padding 4
-    /// of black pixels, random flips.
+    /// A crop of the network's size after `padding` pixels were added on every side. The reference's for CIFAR: padding
+    /// 4 of black pixels, random flips.
     Crop {
         /// Pixels added on every side.
         padding: u32,

@@ -38,8 +38,8 @@ impl Average {
         Ok(())
     }
 
-    /// Takes the weights after a step. Early averages forget faster: `(1 + steps) / (10 + steps)` of them is kept, so that
-    /// the first weights do not linger in a short training.
+    /// Takes the weights after a step. Early averages forget faster: `(1 + steps) / (10 + steps)` of them is kept, so
+    /// that the first weights do not linger in a short training.
     ///
     /// # Errors
     /// Whatever libtorch refuses.

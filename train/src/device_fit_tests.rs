@@ -17,6 +17,7 @@ use crate::optimizer::SgdOptions;
 use crate::options::TrainOptions;
 use crate::padding::Padding;
 use crate::schedule::Schedule;
+use crate::whitening::Patches;
 use dismax::cancel::Cancel;
 use dismax::error::Error;
 use dismax::loss::Loss;
@@ -219,9 +220,12 @@ fn with_all_options_it_is_the_workers_loop_and_resumes_to_the_same_bits() {
     let examples = InMemory::new(images(48, 1), 3);
     let (held_out, selection) = (images(60, 2), images(30, 4));
     let (file, metrics) = (folder.path().join("checkpoint"), folder.path().join("metrics"));
+    let mut patches = Patches::default();
+    images(48, 1).pixels.chunks_exact(8 * 8 * 3).for_each(|image| patches.add(image, (8, 8)));
+    let whitening = patches.whitening([0.2; 3]);
     let inputs = Inputs {
         initial: None,
-        whitening: None,
+        whitening: Some(whitening),
         examples: &examples,
         held_out: &held_out,
         selection: Some(&selection),

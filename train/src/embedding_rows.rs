@@ -63,8 +63,8 @@ struct Part {
 /// Reads all rows. Without `dimensions` these are the length of the first embedding.
 ///
 /// # Errors
-/// Whatever reading gives; [`Error::Data`] where no row has an embedding; [`TrainError::DataChanged`] if the dataset does
-/// not have as many rows as labels.
+/// Whatever reading gives; [`Error::Data`] where no row has an embedding; [`TrainError::DataChanged`] if the dataset
+/// does not have as many rows as labels.
 pub(super) fn read(
     source: &LabelledEmbeddings,
     is_held_out: &[bool],
@@ -108,8 +108,8 @@ pub(super) fn read(
     }
 }
 
-/// The rows of a chunk that begins with the dataset's row `start`. `labels` are the class of each row, and whether it is
-/// held out.
+/// The rows of a chunk that begins with the dataset's row `start`. `labels` are the class of each row, and whether it
+/// is held out.
 fn part(
     column: &EmbeddingColumn,
     (start, chunk): (usize, &dismax::dataset::Chunk),

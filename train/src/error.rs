@@ -133,7 +133,7 @@ pub enum TrainError {
     #[error("a head is fitted to the features of a trained network, and none is given")]
     NothingToFreeze,
     /// An option that says how to train, where nothing is trained.
-    #[error("the network stays as it is, so that \"{option}\" in the recipe would do nothing; leave it out")]
+    #[error("the network stays as it is, so that \"{option}\" would do nothing; leave it out")]
     NothingTrained {
         /// The option.
         option: &'static str,

@@ -52,8 +52,8 @@ pub(super) fn at_most(held_out: &HeldOut, rows: usize) -> Result<HeldOut> {
 
 /// A head with the best distance scale for held-out embeddings `[N, D]` of length 1 with these labels.
 ///
-/// DisMax learns its distance scale with an entropic scale of 10 on the logits (arXiv 2205.05874, section 3). With class
-/// means as prototypes nothing else is left to learn, so that the best scale for the likelihood of rows is that
+/// DisMax learns its distance scale with an entropic scale of 10 on the logits (arXiv 2205.05874, section 3). With
+/// class means as prototypes nothing else is left to learn, so that the best scale for the likelihood of rows is that
 /// temperature's inverse.
 ///
 /// # Errors
@@ -80,8 +80,8 @@ pub(super) fn with_scale(
     }
 }
 
-/// Calibrates on held-out rows with logits `[N, C]`, pooled features `[N, F]` and labels `[N]`; `source` says where they
-/// come from.
+/// Calibrates on held-out rows with logits `[N, C]`, pooled features `[N, F]` and labels `[N]`; `source` says where
+/// they come from.
 ///
 /// # Errors
 /// As [`Model::calibrate`].

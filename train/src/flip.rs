@@ -19,8 +19,8 @@ pub enum Flip {
     /// Half of all images, at random in every epoch.
     #[default]
     Random,
-    /// Every image in every other epoch, half of them in the first (Jordan 2024, arXiv 2404.00498): an image is seen both
-    /// ways equally often.
+    /// Every image in every other epoch, half of them in the first (Jordan 2024, arXiv 2404.00498): an image is seen
+    /// both ways equally often.
     Alternating,
 }
 

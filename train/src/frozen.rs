@@ -27,8 +27,8 @@ use super::row_use::RowUse;
 /// Rows whose products are added at a time. The same on every machine, as sums are rounded there.
 const ROWS: usize = 1024;
 
-/// Fits `head` to the features that the network `job.init` gives of labelled images, in one pass over them, calibrates it
-/// on the held-out rows, and writes the bundle. Nothing is trained: of the recipe only architecture, size, channel
+/// Fits `head` to the features that the network `job.init` gives of labelled images, in one pass over them, calibrates
+/// it on the held-out rows, and writes the bundle. Nothing is trained: of the recipe only architecture, size, channel
 /// statistics and seed may be given.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! The training loop of a CPU, and of several replicas on one GPU: workers compute gradients, one thread takes the steps.
+//! The training loop of a CPU, and of several replicas on one GPU: workers compute gradients, one thread takes the
+//! steps.
 
 use std::time::{Duration, Instant};
 

@@ -16,8 +16,9 @@ pub enum Keep {
     /// The last one's.
     #[default]
     Last,
-    /// Those of the epoch with the highest accuracy on rows that are set apart for this choice: a tenth of every class of
-    /// the training rows. Rows that a choice was made by look better than others, so that they cannot calibrate as well.
+    /// Those of the epoch with the highest accuracy on rows that are set apart for this choice: a tenth of every class
+    /// of the training rows. Rows that a choice was made by look better than others, so that they cannot calibrate as
+    /// well.
     Best,
 }
 
@@ -48,8 +49,8 @@ impl FromStr for Keep {
     }
 }
 
-/// Whether the last epoch is the best so far by the rows that are set apart. Of equal ones it is the latest: its learning
-/// rate is the lowest.
+/// Whether the last epoch is the best so far by the rows that are set apart. Of equal ones it is the latest: its
+/// learning rate is the lowest.
 pub(super) fn is_best_so_far(history: &[EpochRecord]) -> bool {
     let Some((last, before)) = history.split_last() else { return false };
     last.selection_accuracy.is_some_and(|accuracy| {

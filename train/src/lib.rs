@@ -1,17 +1,17 @@
 //! Trains image classifiers with DisMax and related losses, and writes calibrated model bundles.
 //!
 //! A [`TrainJob`] says which labelled images to learn from, which rows are held out, and where the bundle goes; its
-//! [`Recipe`] says which network and loss are trained and how. What a recipe leaves open follows from the network, the device
-//! and the images, and is written out in [`TrainOptions`].
+//! [`Recipe`] says which network and loss are trained and how. What a recipe leaves open follows from the network, the
+//! device and the images, and is written out in [`TrainOptions`].
 //!
-//! [`train`] reads the datasets, trains one replica of the network per core (or one on a GPU), measures the held-out rows after
-//! every epoch, calibrates on them and writes the bundle whole or not at all. A [`Run`](dismax::run::Run) carries
-//! progress and cancellation; [`TrainEvent`]s tell the rest: the plan, finished epochs, a model that could not be
-//! calibrated.
+//! [`train`] reads the datasets, trains one replica of the network per core (or one on a GPU), measures the held-out
+//! rows after every epoch, calibrates on them and writes the bundle whole or not at all. A [`Run`](dismax::run::Run)
+//! carries progress and cancellation; [`TrainEvent`]s tell the rest: the plan, finished epochs, a model that could not
+//! be calibrated.
 //!
-//! A job's `init` names weights that others trained, to be trained further. [`fit_head`] leaves them as they are and fits
-//! a head to the features that they give; [`fit_embeddings`] makes a model of embeddings. Both are in closed form and take
-//! one pass.
+//! A job's `init` names weights that others trained, to be trained further. [`fit_head`] leaves them as they are and
+//! fits a head to the features that they give; [`fit_embeddings`] makes a model of embeddings. Both are in closed form
+//! and take one pass.
 //!
 //! After every epoch the figures of all epochs are written next to the bundle, at [`metrics_path`], and a checkpoint at
 //! [`checkpoint_path`]. A job with `resume` continues

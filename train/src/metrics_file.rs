@@ -7,8 +7,8 @@ use dismax::model::{EpochRecord, json_lines};
 
 use super::checkpoint::write_atomically;
 
-/// Where a training that writes its bundle to `out` keeps the figures of its epochs while it runs: one JSON object a line.
-/// The finished bundle has them as `metrics.jsonl`.
+/// Where a training that writes its bundle to `out` keeps the figures of its epochs while it runs: one JSON object a
+/// line. The finished bundle has them as `metrics.jsonl`.
 pub fn metrics_path(out: &Path) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_os_string();
     name.push(".metrics.jsonl");

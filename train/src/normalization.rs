@@ -48,7 +48,8 @@ pub(super) fn scoring_logits(loss: Loss, head: &Head, features: &Tensor) -> Resu
     }
 }
 
-/// Turns trained weights into those of a plain head, which gives [`scoring_logits`] by itself. `head` is the head's name.
+/// Turns trained weights into those of a plain head, which gives [`scoring_logits`] by itself. `head` is the head's
+/// name.
 pub(super) fn for_scoring(loss: Loss, head: &str, weights: &mut HashMap<String, Tensor>) -> Result<()> {
     if loss == Loss::T2fNorm {
         let name = format!("{head}.weight");
@@ -58,8 +59,8 @@ pub(super) fn for_scoring(loss: Loss, head: &str, weights: &mut HashMap<String, 
     Ok(())
 }
 
-/// Mean `[B, 1]` over all classes of the distance from the features to the boundary between that class and the predicted
-/// one, which itself counts with 0, as in the published code.
+/// Mean `[B, 1]` over all classes of the distance from the features to the boundary between that class and the
+/// predicted one, which itself counts with 0, as in the published code.
 fn mean_boundary_distances(head: &Head, logits: &Tensor) -> Result<Tensor> {
     let Head::Linear { weight, .. } = head else {
         return Err(Error::Internal("decision boundaries are those of a linear head".into()));

@@ -49,8 +49,8 @@ impl Objective {
 
     /// Logits `[B, C]` as scoring gives them, and the training objective, one number, of features `[B, D]`.
     ///
-    /// `labels [P]` belong to the first `P` rows; the other rows are mixed and `mixed_labels [B - P, 4]` holds the labels
-    /// of their quadrants.
+    /// `labels [P]` belong to the first `P` rows; the other rows are mixed and `mixed_labels [B - P, 4]` holds the
+    /// labels of their quadrants.
     pub fn of_features(
         &self,
         head: &Head,
@@ -67,10 +67,10 @@ impl Objective {
     /// The objective of the logits that its softmax takes.
     ///
     /// Without mixed rows this is the mean cross-entropy. Where a share `s` of the rows is mixed, it is
-    /// `(1 - s) * CE + s * alpha * KL(Q || P) / rows`, where `Q` gives each quadrant's label 1/4 (method of the reference,
-    /// whose share is 1/2; the paper prints the KL the other way round, which would be infinite as `Q` has zeros). With
-    /// class weights a row counts as much as its class, a mixed one as its
-    /// quadrants' classes do on average; means are still over the number of rows.
+    /// `(1 - s) * CE + s * alpha * KL(Q || P) / rows`, where `Q` gives each quadrant's label 1/4 (method of the
+    /// reference, whose share is 1/2; the paper prints the KL the other way round, which would be infinite as `Q` has
+    /// zeros). With class weights a row counts as much as its class, a mixed one as its quadrants' classes do on
+    /// average; means are still over the number of rows.
     pub(super) fn of_logits(&self, logits: &Tensor, labels: &Tensor, mixed_labels: &Tensor) -> Result<Tensor> {
         let log_p = logits.f_log_softmax(1, None)?;
         let plain = labels.size()[0];

@@ -41,7 +41,8 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// Begins at `parameters` with the `momentum` of an earlier run, or none. The last `head` parameters are the head's.
+    /// Begins at `parameters` with the `momentum` of an earlier run, or none. The last `head` parameters are the
+    /// head's.
     pub fn try_new(parameters: Tensor, momentum: Option<Tensor>, options: SgdOptions, head: i64) -> Result<Self> {
         let momentum = match momentum {
             Some(momentum) => momentum,

@@ -23,8 +23,8 @@ const MIN_ROWS: usize = 2;
 pub(super) const DEFAULT_MOSAIC_SHARE: f64 = 0.5;
 
 /// Rows of a ghost batch, about. Batch norm takes its statistics from each on its own (Hoffer, Hubara, Soudry 2017,
-/// arXiv 1705.08741), so that they are those of so many rows on any machine; accuracy falls with less than 16 (Wu, He 2018,
-/// arXiv 1803.08494).
+/// arXiv 1705.08741), so that they are those of so many rows on any machine; accuracy falls with less than 16 (Wu, He
+/// 2018, arXiv 1803.08494).
 const GHOST_ROWS: usize = 32;
 
 /// Options of a training. Equal options and data give equal weights on a CPU, bit for bit, whatever the workers.
@@ -116,9 +116,6 @@ impl TrainOptions {
         if self.whitening && self.architecture.is_for_photographs() {
             let architecture = self.architecture;
             return refuse(format!("whitening is for a first convolution of 3x3, and that of {architecture} is 7x7"));
-        }
-        if self.whitening && self.initial_weights.is_some() {
-            return refuse("whitening would replace the first of the weights to begin with".into());
         }
         let alpha = self.fractional_probability_weight;
         if !(alpha.is_finite() && alpha >= 0.0) {

@@ -31,8 +31,8 @@ impl Padding {
         }
     }
 
-    /// The row or column, of `length`, that is seen at `at`, which may be up to `length - 1` beyond either end; none where
-    /// it is black.
+    /// The row or column, of `length`, that is seen at `at`, which may be up to `length - 1` beyond either end; none
+    /// where it is black.
     pub(super) fn source(self, at: i64, length: i64) -> Option<i64> {
         match self {
             Self::Black => Some(at).filter(|at| (0..length).contains(at)),

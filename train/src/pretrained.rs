@@ -46,8 +46,8 @@ impl Pretrained {
     /// networks are taken to have its channel statistics.
     ///
     /// # Errors
-    /// [`Error::Model`] for what is neither, and for weights of another architecture: what does not fit is named with its
-    /// shape beside the expected one.
+    /// [`Error::Model`] for what is neither, and for weights of another architecture: what does not fit is named with
+    /// its shape beside the expected one.
     pub fn read(path: &Path, architecture: Architecture) -> Result<Self> {
         let (weights, preprocessing) = if path.is_dir() {
             let model = Model::read(path)?;

@@ -55,7 +55,8 @@ pub struct Recipe {
     pub class_weights: ClassWeights,
     /// Which epoch's weights become the model.
     pub keep: Keep,
-    /// Decay of an exponential moving average of the weights, which becomes the model; none keeps the weights themselves.
+    /// Decay of an exponential moving average of the weights, which becomes the model; none keeps the weights
+    /// themselves.
     pub ema: Option<f64>,
     /// Share of each target that is spread evenly over all classes: 0. For losses with a linear head.
     pub label_smoothing: f64,
@@ -127,21 +128,21 @@ impl Recipe {
         let given = [
             ("loss", self.loss != plain.loss),
             ("epochs", self.epochs.is_some()),
-            ("batch size", self.batch_size.is_some()),
-            ("learning rate", self.learning_rate.is_some()),
-            ("backbone rate", self.backbone_rate.is_some()),
-            ("weight decay", self.weight_decay.is_some()),
+            ("batch_size", self.batch_size.is_some()),
+            ("lr", self.learning_rate.is_some()),
+            ("backbone_rate", self.backbone_rate.is_some()),
+            ("weight_decay", self.weight_decay.is_some()),
             ("schedule", self.schedule.is_some()),
             (
-                "fractional probability weight",
+                "fractional_probability_weight",
                 self.fractional_probability_weight != plain.fractional_probability_weight,
             ),
-            ("class weights", self.class_weights != plain.class_weights),
+            ("class_weights", self.class_weights != plain.class_weights),
             ("keep", self.keep != plain.keep),
             ("ema", self.ema != plain.ema),
-            ("label smoothing", self.label_smoothing != plain.label_smoothing),
-            ("mosaic share", self.mosaic_share != plain.mosaic_share),
-            ("mosaic epochs", self.mosaic_epochs != plain.mosaic_epochs),
+            ("label_smoothing", self.label_smoothing != plain.label_smoothing),
+            ("mosaic_share", self.mosaic_share != plain.mosaic_share),
+            ("mosaic_epochs", self.mosaic_epochs != plain.mosaic_epochs),
             ("whitening", self.whitening != plain.whitening),
             ("crop", self.crop != plain.crop),
             ("flip", self.flip != plain.flip),

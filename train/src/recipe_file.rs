@@ -73,8 +73,8 @@ impl RecipeFile {
     /// Reads a TOML file, or a JSON file by its ending `.json`.
     ///
     /// # Errors
-    /// [`Error::Io`] for a file that cannot be read, [`TrainError::RecipeFile`] for one that is no recipe: unknown keys, for
-    /// example, are refused.
+    /// [`Error::Io`] for a file that cannot be read, [`TrainError::RecipeFile`] for one that is no recipe: unknown
+    /// keys, for example, are refused.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
         let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));

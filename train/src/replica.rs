@@ -114,8 +114,8 @@ impl Replica {
 
     /// Replys commands until nobody sends or nobody listens.
     pub fn run(self, commands: &Receiver<Command>, replies: &Sender<Result<Reply>>) {
-        // Per thread in libtorch: a worker per core with one thread each beats one worker with a thread per core, and more
-        // would sum in another order.
+        // Per thread in libtorch: a worker per core with one thread each beats one worker with a thread per core, and
+        // more would sum in another order.
         tch::set_num_threads(1);
         for command in commands {
             if replies.send(self.reply(command)).is_err() {

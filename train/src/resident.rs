@@ -1,7 +1,7 @@
 //! Training images that lie on the device, and the batches that are gathered from them there.
 //!
-//! Crop, mirror and quadrant mix only move pixels, so a batch is one gather: for each pixel of the batch, which pixel of
-//! which image it is. The random numbers are those of the [loader](super::loader), drawn on the host.
+//! Crop, mirror and quadrant mix only move pixels, so a batch is one gather: for each pixel of the batch, which pixel
+//! of which image it is. The random numbers are those of the [loader](super::loader), drawn on the host.
 
 use tch::{Device, Kind, Tensor};
 

@@ -73,8 +73,8 @@ impl Team {
         self.call(self.workers.iter().map(load).collect()).map(|_| ())
     }
 
-    /// Has the gradients of the next step's ghost batches computed. `buffers` are the running statistics of each place in
-    /// a step, and become those after it: which worker computes what changes nothing.
+    /// Has the gradients of the next step's ghost batches computed. `buffers` are the running statistics of each place
+    /// in a step, and become those after it: which worker computes what changes nothing.
     pub(super) fn step(
         &self,
         batches: &Receiver<Result<TrainingBatch>>,

@@ -49,6 +49,10 @@ pub fn train(job: &TrainJob, run: &mut Run<'_>, events: &mut dyn FnMut(TrainEven
     if job.calibration.score.needs_unknown() {
         return Err(Error::NoUnknownExamples { score: job.calibration.score.name() });
     }
+    if job.recipe.whitening && job.init.is_some() {
+        let message = "whitening would replace the first of the weights that the training begins with; leave it out";
+        return Err(TrainError::Options(message.into()).into());
+    }
     // What follows from the weights to begin with is no part of a recipe, which does not name them.
     let backbone_rate = job.recipe.backbone_rate;
     let initial = job.init.as_deref().map(|init| Pretrained::read(init, job.recipe.architecture)).transpose()?;
@@ -138,8 +142,8 @@ fn check_places(job: &TrainJob, of_training: [&Path; 2]) -> Result<()> {
     }
 }
 
-/// The checkpoint to continue from. One that is not continued is removed, with the figures of its epochs: a stop before the
-/// new training's first checkpoint must not offer to continue the old training.
+/// The checkpoint to continue from. One that is not continued is removed, with the figures of its epochs: a stop before
+/// the new training's first checkpoint must not offer to continue the old training.
 fn take_checkpoint(job: &TrainJob, state: &TrainingState, [file, metrics]: [&Path; 2]) -> Result<Option<Checkpoint>> {
     if !job.resume {
         remove([file, metrics])?;

@@ -1,10 +1,10 @@
-//! Filters for the first convolution that whiten patches of the training images, in place of random ones (Jordan, *94% on
-//! CIFAR-10 in 3.29 Seconds on a Single GPU*, arXiv 2404.00498, section 3.2; patches of 3x3 as in Page, *How to Train Your
-//! ResNet*).
+//! Filters for the first convolution that whiten patches of the training images, in place of random ones (Jordan, *94%
+//! on CIFAR-10 in 3.29 Seconds on a Single GPU*, arXiv 2404.00498, section 3.2; patches of 3x3 as in Page, *How to
+//! Train Your ResNet*).
 //!
-//! Neighbouring pixels are nearly the same, so that random filters nearly all see the same. The principal components of the
-//! patches, each divided by its deviation, are uncorrelated and equally strong. Each comes twice, with both signs, so that
-//! no information is lost behind a rectifier.
+//! Neighbouring pixels are nearly the same, so that random filters nearly all see the same. The principal components of
+//! the patches, each divided by its deviation, are uncorrelated and equally strong. Each comes twice, with both signs,
+//! so that no information is lost behind a rectifier.
 
 use std::array;
 
@@ -54,8 +54,8 @@ impl Patches {
         }
     }
 
-    /// The filters, strongest first, of pixels that are divided by the channels' standard deviations `std` on the scale 0
-    /// to 1.
+    /// The filters, strongest first, of pixels that are divided by the channels' standard deviations `std` on the scale
+    /// 0 to 1.
     fn filters(&self, std: [f32; 3]) -> Vec<[f64; LENGTH]> {
         let count = self.count.max(1) as f64;
         let scale = |at: usize| 255.0 * f64::from(std[at / (SIDE * SIDE)]);
@@ -74,8 +74,8 @@ impl Patches {
         order.into_iter().map(filter).collect()
     }
 
-    /// Filters for the first convolution `[C_out, 3, 3, 3]`: as many components as fit twice. What more outputs there are
-    /// keep their random filters.
+    /// Filters for the first convolution `[C_out, 3, 3, 3]`: as many components as fit twice. What more outputs there
+    /// are keep their random filters.
     pub(super) fn whitening(&self, std: [f32; 3]) -> Whitening {
         Whitening { filters: self.filters(std) }
     }

@@ -27,8 +27,8 @@ enum Convolution {
     Left(Recorded),
 }
 
-/// PairGradients of a pair: of its input, where wanted, and of the convolution's weights and the batch norm's weight and
-/// bias.
+/// PairGradients of a pair: of its input, where wanted, and of the convolution's weights and the batch norm's weight
+/// and bias.
 pub type PairGradients = (Option<Tensor>, [Tensor; 3]);
 
 /// `[N, H, W, C_in]` to `[N, H', W', C_out]`.

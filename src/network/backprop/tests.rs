@@ -2,11 +2,9 @@
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::error::Result;
-use crate::network::HeadKind;
-use crate::network::{Architecture, Network};
-
 use super::suits;
+use crate::error::Result;
+use crate::network::{Architecture, Backbone, Head, HeadKind, Network};
 
 fn network(architecture: Architecture, head: HeadKind) -> Network {
     let network = Network::try_new(architecture, head, 5, Device::Cpu, 3).unwrap();
@@ -49,11 +47,16 @@ fn gradients_and_statistics_are_autograds() {
         let expected_objective = objective(&logits).unwrap();
         let expected = Tensor::run_backward(&[&expected_objective], &plain.weights().trainable(), false, false);
         assert!(suits(&images));
-        let step = written_out.gradients(&images, |head, features| {
+        let of_features = |head: &Head, features: &Tensor| {
             let logits = head.logits(features)?;
             let objective = objective(&logits)?;
             Ok((logits, objective))
-        });
+        };
+        let step = match &written_out.backbone {
+            Backbone::Residual(network) => written_out.written_out(network, &images, of_features),
+            Backbone::Plain(network) => written_out.written_out(network, &images, of_features),
+            _ => unreachable!("of other networks it is not written out"),
+        };
         let step = step.unwrap();
 
         let of_logits = apart(&step.logits, &logits);

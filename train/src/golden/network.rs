@@ -1,5 +1,5 @@
-//! The three networks of the reference: names and shapes of the weights, logits, and three training steps; VGG-8 alike. Those
-//! of ImageNet: features and logits.
+//! The three networks of the reference: names and shapes of the weights, logits, and three training steps; VGG-8 alike.
+//! Those of ImageNet: features and logits.
 
 use std::collections::HashMap;
 

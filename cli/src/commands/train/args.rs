@@ -37,6 +37,33 @@ After every epoch, on a GPU once a minute, a checkpoint is written next to the m
 from it; on a CPU the result is the same bit for bit. Beside it MODEL.metrics.jsonl has the figures of all epochs, one JSON object
 a line. The model folder holds the network, its calibration, these figures, the recipe, a model card and a training chart.";
 
+/// Flags that say how to train, which nothing does with --freeze.
+const OF_TRAINING: [&str; 23] = [
+    "embedding",
+    "resume",
+    "epochs",
+    "batch_size",
+    "lr",
+    "backbone_rate",
+    "weight_decay",
+    "schedule",
+    "workers",
+    "loss",
+    "recipe",
+    "class_weights",
+    "keep",
+    "ema",
+    "label_smoothing",
+    "mosaic_share",
+    "mosaic_epochs",
+    "whitening",
+    "no_flip",
+    "flip",
+    "no_crop",
+    "padding",
+    "memory",
+];
+
 /// Flags of `dismax train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -64,26 +91,27 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 
-    /// Network architecture. The first five are for small images, the others for photographs [default: resnet20; that of
-    /// the model that --init names].
+    /// Network architecture. The first five are for small images, the others for photographs [default: resnet20; that
+    /// of the model that --init names].
     #[arg(long, value_parser = architectures(), conflicts_with = "embedding", help_heading = "Recipe")]
     pub arch: Option<Architecture>,
 
-    /// Begin with these weights below the head: a model's folder, or a safetensors file with the names of torchvision, timm
-    /// or the reference.
+    /// Begin with these weights below the head: a model's folder, or a safetensors file with the names of torchvision,
+    /// timm or the reference.
     #[arg(long, value_name = "MODEL|FILE", conflicts_with = "embedding", help_heading = "Recipe")]
     pub init: Option<PathBuf>,
 
     /// Leave the weights below the head as they are: one pass over the images, then --head in closed form.
-    #[arg(long, requires = "init", conflicts_with_all = ["embedding", "resume", "epochs", "batch_size", "lr", "backbone_rate", "weight_decay", "schedule", "workers", "loss", "recipe", "class_weights", "keep", "ema", "label_smoothing", "mosaic_share", "mosaic_epochs", "whitening", "no_flip", "flip", "no_crop", "padding", "memory"], help_heading = "Recipe")]
+    #[arg(long, requires = "init", conflicts_with_all = OF_TRAINING, help_heading = "Recipe")]
     pub freeze: bool,
-    /// A file with options of the recipe, under the names that the flags below have, with _ instead of -: TOML, or JSON if
-    /// its name ends in .json. Flags go before it. A trained model has the recipe of its training in recipe.json.
+
+    /// A file with options of the recipe, under the names that the flags below have, with _ instead of -: TOML, or JSON
+    /// if its name ends in .json. Flags go before it. A trained model has the recipe of its training in recipe.json.
     #[arg(long, value_name = "FILE", conflicts_with = "embedding", help_heading = "Recipe")]
     pub recipe: Option<PathBuf>,
 
-    /// Loss [default: dismax]; it also determines the head. dismax-dagger adds fractional
-    /// probability regularization, for large networks and long trainings. softmax, logitnorm, t2fnorm and elogitnorm have a linear head.
+    /// Loss [default: dismax]; it also determines the head. dismax-dagger adds fractional probability regularization,
+    /// for large networks and long trainings. softmax, logitnorm, t2fnorm and elogitnorm have a linear head.
     #[arg(long, value_parser = losses(), conflicts_with = "embedding", help_heading = "Recipe")]
     pub loss: Option<Loss>,
 
@@ -119,13 +147,13 @@ pub struct Args {
 
     /// Which epoch's weights become the model [default: last].
     ///
-    /// best sets another tenth of every class apart, measures it after every epoch, and keeps the epoch with the highest
-    /// accuracy there. The rows of --validation have no say in it, so that they can calibrate the model.
+    /// best sets another tenth of every class apart, measures it after every epoch, and keeps the epoch with the
+    /// highest accuracy there. The rows of --validation have no say in it, so that they can calibrate the model.
     #[arg(long, value_parser = named::<Keep, _>(Keep::ALL.map(Keep::name)), conflicts_with = "embedding", help_heading = "Recipe")]
     pub keep: Option<Keep>,
 
-    /// Average the weights over the steps, of which each keeps this share of the average, for example 0.999, and measure and
-    /// keep the average; 0 does not.
+    /// Average the weights over the steps, of which each keeps this share of the average, for example 0.999, and
+    /// measure and keep the average; 0 does not.
     #[arg(long, value_name = "DECAY", value_parser = ema_decay, conflicts_with = "embedding", help_heading = "Recipe")]
     pub ema: Option<f64>,
 
@@ -141,9 +169,18 @@ pub struct Args {
     #[arg(long, value_name = "SHARE", conflicts_with = "embedding", help_heading = "Recipe")]
     pub mosaic_epochs: Option<f64>,
 
-    /// Begin with a first convolution that whitens patches of the training images, for networks for small images.
-    #[arg(long, conflicts_with_all = ["embedding", "init"], help_heading = "Recipe")]
-    pub whitening: bool,
+    /// Begin with a first convolution that whitens patches of the training images, for networks for small images
+    /// [default: false].
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        require_equals = true,
+        conflicts_with = "embedding",
+        help_heading = "Recipe"
+    )]
+    pub whitening: Option<bool>,
 
     /// Random seed for held-out rows, initial weights, row order and augmentation [default: 0].
     #[arg(long, value_name = "N", help_heading = "Recipe")]
@@ -205,8 +242,8 @@ pub struct Args {
     )]
     pub device: Device,
 
-    /// Replicas of the network that compute at the same time, on a CPU 32 rows each [default: one per core on a CPU, one on a
-    /// GPU]. Does not change the result on a CPU.
+    /// Replicas of the network that compute at the same time, on a CPU 32 rows each [default: one per core on a CPU,
+    /// one on a GPU]. Does not change the result on a CPU.
     #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "embedding", help_heading = "Machine")]
     pub workers: Option<usize>,
 
@@ -241,7 +278,7 @@ impl Args {
             label_smoothing: self.label_smoothing,
             mosaic_share: self.mosaic_share,
             mosaic_epochs: self.mosaic_epochs,
-            whitening: self.whitening.then_some(true),
+            whitening: self.whitening,
             image_size: self.image_size,
             crop: self.no_crop.then_some(false),
             flip: self.flip.or(self.no_flip.then_some(Flip::None)),
