@@ -55,8 +55,8 @@ pub struct EmbedSummary {
 /// output. The model need not be calibrated.
 ///
 /// The output has the input's rows in their order, and its columns, without that of the images unless it is to be kept.
-/// Behind them come `embedding`, a fixed-size list of f32, and `error`, utf8, of which one is null. The schema's metadata get
-/// `dismax.model_digest`, with the prefix before the last word.
+/// Behind them come `embedding`, a fixed-size list of f32, and `error`, utf8, of which one is null. The schema's
+/// metadata get `dismax.model_digest`, with the prefix before the last word.
 ///
 /// # Errors
 /// A column name that is taken, an output that exists, cannot be written or is among the inputs, damaged input;

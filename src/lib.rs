@@ -2,11 +2,11 @@
 //! *Distinction Maximization Loss*, arXiv 2205.05874): calibrated probabilities and out-of-distribution flags as
 //! columns.
 //!
-//! A [`Model`] is a folder: a network, the names of its classes, and what calibration found out. A [`Stage`] owns one and
-//! runs it on threads or GPUs; it takes images and gives [`Scored`](stage::Scored), the logits of each image or the
-//! reason why it has none. A [`Dataset`] reads Parquet, Arrow and tar files and folders of images as one sequence of record batches, which
-//! [`Stage::scan`] scores in order. [`Columns`] turns logits into calibrated probabilities, p-values and flags, and
-//! appends them.
+//! A [`Model`] is a folder: a network, the names of its classes, and what calibration found out. A [`Stage`] owns one
+//! and runs it on threads or GPUs; it takes images and gives [`Scored`](stage::Scored), the logits of each image or the
+//! reason why it has none. A [`Dataset`] reads Parquet, Arrow and tar files and folders of images as one sequence of
+//! record batches, which [`Stage::scan`] scores in order. [`Columns`] turns logits into calibrated probabilities,
+//! p-values and flags, and appends them.
 //!
 //! ```no_run
 //! # use dismax::{Columns, Dataset, Model, Stage};
@@ -23,13 +23,13 @@
 //! # }
 //! ```
 //!
-//! A row that cannot be scored keeps its place with nulls and a [`RowError`]; an [`Error`] ends a run. Memory is bounded
-//! by what is in flight, never by the dataset. Nothing is fetched but what an
-//! address names, and outputs appear whole or not at all.
+//! A row that cannot be scored keeps its place with nulls and a [`RowError`]; an [`Error`] ends a run. Memory is
+//! bounded by what is in flight, never by the dataset. Nothing is fetched but what an address names, and outputs appear
+//! whole or not at all.
 //!
-//! Above these stand whole tasks: [`score_file`], [`embed_file`] and [`filter`] write files, [`evaluate`] measures a model with the
-//! figures of [`metrics`]. The crate `dismax-train` makes models, `dismax-audit` turns a dataset into a report, and
-//! `dismax-udfs` brings all of it to SQL.
+//! Above these stand whole tasks: [`score_file`], [`embed_file`] and [`filter`] write files, [`evaluate`] measures a
+//! model with the figures of [`metrics`]. The crate `dismax-train` makes models, `dismax-audit` turns a dataset into a
+//! report, and `dismax-udfs` brings all of it to SQL.
 
 pub mod calibration;
 pub mod cancel;

@@ -29,8 +29,8 @@ pub enum Loss {
     /// T2FNorm (arXiv 2305.17797): in training, and there alone, features are divided by their length.
     #[serde(rename = "t2fnorm")]
     T2fNorm,
-    /// ELogitNorm (arXiv 2504.11434): in the loss, and there alone, logits are divided by the features' mean distance to
-    /// the decision boundaries.
+    /// ELogitNorm (arXiv 2504.11434): in the loss, and there alone, logits are divided by the features' mean distance
+    /// to the decision boundaries.
     #[serde(rename = "elogitnorm")]
     ELogitNorm,
     /// No loss: the DisMax head was fitted in closed form to the features of a network that is not trained.

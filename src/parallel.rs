@@ -97,8 +97,8 @@ pub struct ReadAhead<T> {
     current: Option<Receiver<Option<T>>>,
 }
 
-/// Reads the items of `parts` on so many threads, each a part at a time, at most `ahead` items of a part before they are
-/// asked for. Once the iterator is dropped, each thread ends with the item that it reads.
+/// Reads the items of `parts` on so many threads, each a part at a time, at most `ahead` items of a part before they
+/// are asked for. Once the iterator is dropped, each thread ends with the item that it reads.
 ///
 /// # Errors
 /// [`Error::Io`] if the system gives no more threads.

@@ -7,16 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Which versions of an image are scored. Their logits, before the softmax and before the temperature, are averaged, and so
-/// are their features. It belongs to a model's calibration: temperature and thresholds hold for these averages alone.
+/// Which versions of an image are scored. Their logits, before the softmax and before the temperature, are averaged,
+/// and so are their features. It belongs to a model's calibration: temperature and thresholds hold for these averages
+/// alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tta {
     /// The image.
     #[default]
     None,
-    /// The image and its mirror image, left to right. Takes twice as long. Not for digits, text or anything that has a left
-    /// and a right.
+    /// The image and its mirror image, left to right. Takes twice as long. Not for digits, text or anything that has a
+    /// left and a right.
     Flip,
 }
 

@@ -1,5 +1,5 @@
-//! CUDA must not be lost to the order in which a process does things. Each order is a process of its own: libtorch keeps
-//! its first answer to the question whether there is CUDA.
+//! CUDA must not be lost to the order in which a process does things. Each order is a process of its own: libtorch
+//! keeps its first answer to the question whether there is CUDA.
 //!
 //! No GPU is needed, but libtorch's CUDA libraries are; where they are missing the test says that it is skipped.
 

@@ -99,8 +99,8 @@ fn what_is_known_of_features_survives_the_disk() {
     assert!(refusal(&path).contains("features.safetensors is missing"), "{}", refusal(&path));
 }
 
-/// What says that features are averages over mirror images is the calibration: without one they would be taken for those of
-/// single images.
+/// What says that features are averages over mirror images is the calibration: without one they would be taken for
+/// those of single images.
 #[test]
 fn features_of_averages_do_not_outlive_what_says_so() {
     let folder = tempfile::tempdir().expect("a folder");

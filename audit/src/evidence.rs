@@ -52,7 +52,8 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// The smallest false discovery rate at which the image of a row counts as unknown; none where it is not under test.
+    /// The smallest false discovery rate at which the image of a row counts as unknown; none where it is not under
+    /// test.
     pub fn q_value(&self, row: &Row<'_>) -> Option<f32> {
         self.figures.get::<Strangeness>()?.q_value(row.image)
     }

@@ -105,8 +105,8 @@ impl History {
         self.entries.iter().map(|entry| entry.of_kind(kind)).collect()
     }
 
-    /// Appends an audit to the folder's file, which is created where it is missing. Runs that do so at the same time wait
-    /// for each other.
+    /// Appends an audit to the folder's file, which is created where it is missing. Runs that do so at the same time
+    /// wait for each other.
     ///
     /// # Errors
     /// A folder that cannot be written.

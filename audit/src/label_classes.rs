@@ -88,8 +88,8 @@ impl DataClasses {
         Given::Class(number)
     }
 
-    /// The classes in order, and for each label as numbered so far its place among them; none where there are more labels
-    /// than classes can be.
+    /// The classes in order, and for each label as numbered so far its place among them; none where there are more
+    /// labels than classes can be.
     pub fn finish(self) -> Option<(Vec<String>, Vec<u32>)> {
         if self.has_too_many {
             return None;

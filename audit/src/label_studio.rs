@@ -1,8 +1,8 @@
 //! Findings as tasks for Label Studio: a JSON file to import, with what was found as pre-annotations.
 //!
 //! Each row with findings is a task. `data` holds the image, the row's place, label and prediction, and the findings in
-//! words; `predictions` holds the kinds as choices named `finding` and the predicted class as a choice named `class`, both
-//! of the image named `image` (<https://labelstud.io/guide/predictions>).
+//! words; `predictions` holds the kinds as choices named `finding` and the predicted class as a choice named `class`,
+//! both of the image named `image` (<https://labelstud.io/guide/predictions>).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

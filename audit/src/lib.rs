@@ -4,13 +4,13 @@
 //! [`audit`] scores and inspects every image once and keeps a small record of each; from these come unknown images,
 //! probably wrong labels, calibration, drift, broken and odd files, duplicates, and groups of rows in which such
 //! findings pile up. [`audit_images`] needs no model and leaves out what only one can tell. What they find stands in a
-//! folder of three files: `findings.parquet` (one row per finding, joinable to the data by file and row), `summary.json`
-//! ([`AuditSummary`]) and `report.html`, which needs no other file and no network. [`compare`] does the same for what
-//! changed between two audits. [`inspection`] is what both know of an image without a network.
+//! folder of three files: `findings.parquet` (one row per finding, joinable to the data by file and row),
+//! `summary.json` ([`AuditSummary`]) and `report.html`, which needs no other file and no network. [`compare`] does the
+//! same for what changed between two audits. [`inspection`] is what both know of an image without a network.
 //!
-//! What follows works on such a folder: [`gate`] counts its findings under rules, [`Cleaning`] writes the dataset without
-//! the rows that were found, and [`LabelStudioExport`] makes tasks for people. [`ReviewOptions`] say which findings are
-//! known already, from an earlier audit or because somebody accepted them.
+//! What follows works on such a folder: [`gate`] counts its findings under rules, [`Cleaning`] writes the dataset
+//! without the rows that were found, and [`LabelStudioExport`] makes tasks for people. [`ReviewOptions`] say which
+//! findings are known already, from an earlier audit or because somebody accepted them.
 //!
 //! ```no_run
 //! use std::path::Path;

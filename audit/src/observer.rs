@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::inspection::{EncodedFormat, Inspection, Inspector, is_cut_off};
 
-/// The first 128 bits of an image's [digest](dismax::dataset::ImageDigest): two of a billion different images agree with a chance of 1e-21.
+/// The first 128 bits of an image's [digest](dismax::dataset::ImageDigest): two of a billion different images agree
+/// with a chance of 1e-21.
 pub type ShortDigest = [u8; 16];
 
 /// An image as the workers saw it.

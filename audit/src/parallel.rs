@@ -7,7 +7,8 @@ use std::thread;
 use dismax::cancel::Cancel;
 use dismax::error::{Error, Result};
 
-/// Positions of one step: few enough that a stop is heard soon, and that the last step does not keep the others waiting.
+/// Positions of one step: few enough that a stop is heard soon, and that the last step does not keep the others
+/// waiting.
 const STEP: usize = 256;
 
 /// What `work` appends for the positions below `count`, in their order. It is called with one step of them after the

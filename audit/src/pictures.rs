@@ -24,8 +24,8 @@ pub(super) struct Pictures {
     table: HashTable,
 }
 
-/// A row, another, and the bits in which they differ: the other row last for pairs that may be near duplicates, the bits
-/// last for those that are.
+/// A row, another, and the bits in which they differ: the other row last for pairs that may be near duplicates, the
+/// bits last for those that are.
 type NearPair = (u32, u32, u32);
 
 impl Pictures {

@@ -35,9 +35,9 @@ use dismax::stage::{DecodeOptions, Decoders, Scanner};
 /// Audits a dataset into the folder `out`, which appears whole or not at all.
 ///
 /// # Errors
-/// A model that is not calibrated, a false discovery rate outside (0, 1), a rule that could never be broken, a column that
-/// is not there or cannot be used,
-/// a folder that is in the way, damaged input, [`Error::Cancelled`](dismax::Error::Cancelled).
+/// A model that is not calibrated, a false discovery rate outside (0, 1), a rule that could never be broken, a column
+/// that is not there or cannot be used, a folder that is in the way, damaged input,
+/// [`Error::Cancelled`](dismax::Error::Cancelled).
 pub fn audit(
     stage: &impl Scanner,
     inputs: &AuditInputs<'_>,
@@ -50,8 +50,8 @@ pub fn audit(
     audit_by(&WithModel(stage), Some(model), inputs, out, options, run)
 }
 
-/// Audits a dataset without a model: broken and odd files, duplicates, leaks, and what can be said of labels and groups.
-/// Classes are the labels that occur.
+/// Audits a dataset without a model: broken and odd files, duplicates, leaks, and what can be said of labels and
+/// groups. Classes are the labels that occur.
 ///
 /// Images are decoded at the size at which they are looked at, at least 256 pixels a side, and turned as their EXIF
 /// orientation says.

@@ -28,8 +28,8 @@ impl Selection {
     /// Findings whose image is of no use: it cannot be decoded, is cut off or missing.
     pub const BROKEN: Self = Self { kinds: Kinds::Broken, severity: None };
 
-    /// Refuses a kind that nobody looks for, so that there will be none of its findings; `any` stands for the kinds that
-    /// are looked for.
+    /// Refuses a kind that nobody looks for, so that there will be none of its findings; `any` stands for the kinds
+    /// that are looked for.
     pub(super) fn require(&self, looked_for: impl Fn(Kind) -> bool) -> Result<(), AuditError> {
         match self.kinds {
             Kinds::One(kind) if !looked_for(kind) => Err(AuditError::NotLookedFor { kind }),

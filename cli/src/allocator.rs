@@ -4,9 +4,9 @@ use std::thread;
 
 /// Lets the allocator keep one pool of free memory for each core instead of eight.
 ///
-/// Every thread that reads, decodes or writes takes a pool of its own, and what one frees the others cannot use: scoring
-/// photographs of 12 megapixels on 2 cores took 840 MB, with two pools 730 MB, at the same speed. Call it before there are
-/// other threads. False where the C library has no such setting.
+/// Every thread that reads, decodes or writes takes a pool of its own, and what one frees the others cannot use:
+/// scoring photographs of 12 megapixels on 2 cores took 840 MB, with two pools 730 MB, at the same speed. Call it
+/// before there are other threads. False where the C library has no such setting.
 pub fn limit_pools() -> bool {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     set_pools(i32::try_from(cores).unwrap_or(i32::MAX).max(2))
@@ -14,7 +14,8 @@ pub fn limit_pools() -> bool {
 
 #[cfg(target_env = "gnu")]
 fn set_pools(most: i32) -> bool {
-    // SAFETY: `mallopt` may be called at any time; it takes two numbers and changes nothing but the allocator's settings.
+    // SAFETY: `mallopt` may be called at any time; it takes two numbers and changes nothing but the allocator's
+    // settings.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, most) == 1 }
 }
 

@@ -69,8 +69,8 @@ impl ImageArgs {
 pub struct InputArgs {
     /// What happens to input files that are damaged or cannot be read.
     ///
-    /// With skip, the rows of a damaged file are left out from the damage on (in a training all of its rows), and the file
-    /// is listed.
+    /// With skip, the rows of a damaged file are left out from the damage on (in a training all of its rows), and the
+    /// file is listed.
     #[arg(long, value_enum, default_value_t = OnBadFileArg::Fail)]
     pub on_bad_file: OnBadFileArg,
 }
@@ -173,8 +173,8 @@ pub struct CalibrationArgs {
 
     /// Average what the network gives for each image [default: none, or as the model was calibrated].
     ///
-    /// flip averages the logits and features of an image and its mirror image. It takes twice as long, and belongs to the
-    /// model: whatever scores with it does the same. Not for digits, text or anything that has a left and a right.
+    /// flip averages the logits and features of an image and its mirror image. It takes twice as long, and belongs to
+    /// the model: whatever scores with it does the same. Not for digits, text or anything that has a left and a right.
     #[arg(long, value_parser = named::<Tta, _>(Tta::ALL.map(Tta::name)))]
     pub tta: Option<Tta>,
 

@@ -20,8 +20,8 @@ use crate::workers::Workers;
 /// How often what waits looks whether it should stop.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Workers that this process may give work to. Those that do not answer, are of another release or lack a model are left
-/// out, with a warning that names them, and asked again later.
+/// Workers that this process may give work to. Those that do not answer, are of another release or lack a model are
+/// left out, with a warning that names them, and asked again later.
 #[derive(Debug)]
 pub struct Cluster {
     workers: Arc<Workers>,

@@ -25,8 +25,8 @@ struct Joined;
 /// [started late](dismax_udfs::Models::started_late), because this process scores hardly anything itself. Without an
 /// `ORDER BY` rows come as the network brings them.
 ///
-/// A plan's model goes by its digest. Workers that lack it fetch it, or are left out with a warning; so are workers that
-/// do not answer. A query ends with an error where a worker is lost in its middle.
+/// A plan's model goes by its digest. Workers that lack it fetch it, or are left out with a warning; so are workers
+/// that do not answer. A query ends with an error where a worker is lost in its middle.
 ///
 /// # Errors
 /// A session that has joined a cluster already.

@@ -13,8 +13,8 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use crate::crossing::may_hold_images;
 
 /// Cuts scans that read images into as many partitions as the session has. DataFusion does that for files of many rows,
-/// and above what profits of it on one machine. A scan of one partition is work for one worker. The rules behind this one
-/// put together what must be, and sort what must be sorted.
+/// and above what profits of it on one machine. A scan of one partition is work for one worker. The rules behind this
+/// one put together what must be, and sort what must be sorted.
 #[derive(Debug)]
 pub(crate) struct SpreadScans;
 

@@ -15,8 +15,8 @@ use dismax_udfs::{DatasetExec, RowRangesExec, ScoreExec};
 use crate::crossing::may_hold_images;
 use crate::workers::{Present, Workers};
 
-/// Scoring costs a thousand times what reading does, so it goes to all workers, however small the files are. A leaf that
-/// reads all its rows as one partition, or only some of them, must stay whole.
+/// Scoring costs a thousand times what reading does, so it goes to all workers, however small the files are. A leaf
+/// that reads all its rows as one partition, or only some of them, must stay whole.
 pub(crate) fn wanted(
     workers: &Arc<Workers>,
     event: DesiredTaskCountEvent<'_>,

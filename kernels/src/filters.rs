@@ -7,8 +7,8 @@ use super::vector::{LANES, Vector};
 
 /// Weights of a kernel.
 const TAPS: usize = 9;
-/// Bytes of transformed weights from which these are kept as they are, at a quarter of the size, and transformed each time
-/// they are used: reading four times as much from memory takes as long.
+/// Bytes of transformed weights from which these are kept as they are, at a quarter of the size, and transformed each
+/// time they are used: reading four times as much from memory takes as long.
 const LARGE: usize = 8 << 20;
 
 /// For each 16 output channels a panel.
@@ -74,8 +74,8 @@ impl Filters {
         &panels[point * per_point..][..per_point]
     }
 
-    /// One panel of large filters at all points, `[36][C_in][16]`, in `scratch`. Inlined into functions that are compiled
-    /// for a processor.
+    /// One panel of large filters at all points, `[36][C_in][16]`, in `scratch`. Inlined into functions that are
+    /// compiled for a processor.
     #[inline(always)]
     pub fn transformed<'a, const N: usize, V: Vector<N>>(
         &self,

@@ -15,8 +15,8 @@
 //! step of ResNet-20 and of ResNet-34 takes 0.7 of the time of libtorch's on a processor with AVX-512, and of ResNet-20
 //! on the same one with libtorch, oneDNN and these kernels kept to AVX2.
 //!
-//! Scoring needs [`Winograd`] and [`channel_means`]; what only training needs is in [`training`]. On a processor without AVX2, or of
-//! another kind, the crate compiles and every kernel refuses: [`is_available`] tells beforehand.
+//! Scoring needs [`Winograd`] and [`channel_means`]; what only training needs is in [`training`]. On a processor
+//! without AVX2, or of another kind, the crate compiles and every kernel refuses: [`is_available`] tells beforehand.
 //!
 //! A crate of its own, so that it is compiled with all optimisation also in development.
 

@@ -77,7 +77,8 @@ impl Winograd {
     /// 3]` to input gradients `[N, H, W, C_in]`: its kernels are turned around and its channels change places.
     ///
     /// # Errors
-    /// [`KernelError::Shape`], where `inputs` and `outputs` are those of the gradient's convolution: `C_out` and `C_in`.
+    /// [`KernelError::Shape`], where `inputs` and `outputs` are those of the gradient's convolution: `C_out` and
+    /// `C_in`.
     pub fn of_input_gradient(weights: &[f32], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
         check_shape(inputs, outputs, weights.len(), outputs)?;
         let mut filters = Filters::zeros(inputs, outputs);

@@ -60,7 +60,8 @@ impl ConformalScores {
     /// `(1 + #{calibration scores <= score}) / (n + 1)`, in (0, 1]; small means out-of-distribution.
     ///
     /// # Errors
-    /// [`RowErrorCode::NonFiniteScore`]: a NaN compares false with every threshold and must not pass as in-distribution.
+    /// [`RowErrorCode::NonFiniteScore`]: a NaN compares false with every threshold and must not pass as
+    /// in-distribution.
     pub fn p_value(&self, score: f32) -> Result<f64, RowError> {
         if !score.is_finite() {
             return Err(RowError::new(RowErrorCode::NonFiniteScore, format!("the score is {score}")));
@@ -98,7 +99,8 @@ impl ConformalScores {
     /// Checks that `alpha` is a share and that so many calibration rows can flag anything at it.
     ///
     /// # Errors
-    /// [`Error::Config`] for an alpha outside (0, 1) and where `1 / (n + 1) > alpha`; the message says how many rows are needed.
+    /// [`Error::Config`] for an alpha outside (0, 1) and where `1 / (n + 1) > alpha`; the message says how many rows
+    /// are needed.
     pub fn check_alpha(&self, alpha: f64) -> Result<()> {
         check_share(alpha)?;
         if self.smallest_p_value() <= alpha {

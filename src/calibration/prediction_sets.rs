@@ -1,11 +1,11 @@
 //! Prediction sets: the classes that a row may have, so that its true one is missing with a chance of at most alpha.
 //!
-//! LAC, the least ambiguous sets with a bound on errors (Sadinle, Lei, Wasserman 2019), class-conditional: a class is in
-//! the set of a row exactly where its conformal p-value is above alpha, `(1 + #{calibration rows of this true class whose
-//! calibrated probability of it is at most the row's}) / (n + 1) > alpha`. Of the rows of each class at most a share of
-//! alpha then lacks it, not only of all rows together. Classes with too few rows are judged together, among the rows of
-//! all of them: for these the bound holds in sum. (Ding et al. 2023 cluster such classes, which needs more rows than they
-//! have here.)
+//! LAC, the least ambiguous sets with a bound on errors (Sadinle, Lei, Wasserman 2019), class-conditional: a class is
+//! in the set of a row exactly where its conformal p-value is above alpha,
+//! `(1 + #{calibration rows of this true class whose calibrated probability of it is at most the row's}) / (n + 1) > alpha`.
+//! Of the rows of each class at most a share of alpha then lacks it, not only of all rows together. Classes with too
+//! few rows are judged together, among the rows of all of them: for these the bound holds in sum. (Ding et al. 2023
+//! cluster such classes, which needs more rows than they have here.)
 //!
 //! A set may be empty: where no class has its usual probability, none is plausible at this alpha.
 
@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::metrics::{Interval, share_interval};
 
 /// Rows from which a class is judged among its own. Given n of them, the share of rows that lack the class follows
-/// Beta(k, n + 1 - k) with k = floor(alpha (n + 1)): at alpha 0.1 and 100 rows from 4 to 16 %, nineteen times of twenty.
+/// Beta(k, n + 1 - k) with k = floor(alpha (n + 1)): at alpha 0.1 and 100 rows from 4 to 16 %, nineteen times of
+/// twenty.
 const CLASS_ROWS: usize = 100;
 /// Confidence level of the interval of the coverage.
 const LEVEL: f64 = 0.95;
@@ -75,8 +76,8 @@ impl PredictionSets {
         Ok(Self { held_out, ..Self::try_new(&of_label, labels, classes, CLASS_ROWS)? })
     }
 
-    /// From `probabilities [N]`, those that the rows have of their true classes; a class is judged among its own rows from
-    /// `minimum` of them on.
+    /// From `probabilities [N]`, those that the rows have of their true classes; a class is judged among its own rows
+    /// from `minimum` of them on.
     fn try_new(probabilities: &[f32], labels: &[usize], classes: usize, minimum: usize) -> Result<Self> {
         let fail = |message: String| Err(Error::data("probabilities of labels", message));
         if probabilities.len() != labels.len() {
@@ -124,8 +125,8 @@ impl PredictionSets {
     /// What decides about the classes of a set at `alpha`, the share of rows whose true class may be missing.
     ///
     /// # Errors
-    /// [`Error::Config`] for an alpha outside (0, 1), and where so few rows of a class cannot leave it out of any set; the
-    /// message says how many are needed.
+    /// [`Error::Config`] for an alpha outside (0, 1), and where so few rows of a class cannot leave it out of any set;
+    /// the message says how many are needed.
     pub fn at(&self, alpha: f64) -> Result<SetThresholds> {
         check_share(alpha)?;
         let fewest = (0..self.classes()).min_by_key(|&class| self.rows(class));
@@ -165,7 +166,8 @@ impl SetThresholds {
         classes.filter(|(class, probability)| self.has(*class, **probability)).map(|(class, _)| class)
     }
 
-    /// Whether a class is in the set of a row with this calibrated `probability` of it. A class that is none is in no set.
+    /// Whether a class is in the set of a row with this calibrated `probability` of it. A class that is none is in no
+    /// set.
     pub fn has(&self, class: usize, probability: f32) -> bool {
         self.below.get(class).is_some_and(|below| below.is_none_or(|below| probability > below))
     }
@@ -214,8 +216,8 @@ mod tests {
 
     use super::*;
 
-    /// Rows of three classes with the shares 0.6, 0.37, 0.03: probabilities `[N, 3]` and labels. Class 1 is mistaken for
-    /// class 0 half of the time.
+    /// Rows of three classes with the shares 0.6, 0.37, 0.03: probabilities `[N, 3]` and labels. Class 1 is mistaken
+    /// for class 0 half of the time.
     fn rows(count: usize, seed: u64) -> (Vec<f32>, Vec<usize>) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (mut probabilities, mut labels) = (Vec::new(), Vec::new());

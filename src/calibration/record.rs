@@ -165,8 +165,8 @@ impl CalibrationScores {
 }
 
 impl Calibration {
-    /// Calibrates on held-out rows; `source` says in words where they come from. `given` is what gives a score that needs
-    /// features, and its value for each row.
+    /// Calibrates on held-out rows; `source` says in words where they come from. `given` is what gives a score that
+    /// needs features, and its value for each row.
     ///
     /// # Errors
     /// Too few rows for `alpha`, an `alpha` outside (0, 1), a temperature at the end of its range, a score that needs

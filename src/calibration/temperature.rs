@@ -85,8 +85,8 @@ pub struct TemperatureFit {
 /// row. About 1,100 candidates are tried, on all cores.
 ///
 /// # Errors
-/// [`Error::Config`] where the range or the bins cannot be used, and where the best temperature lies on an end of the range: then no
-/// temperature calibrates this network and the message says what to look at.
+/// [`Error::Config`] where the range or the bins cannot be used, and where the best temperature lies on an end of the
+/// range: then no temperature calibrates this network and the message says what to look at.
 pub fn fit_temperature(rows: &LabelledLogits, search: &TemperatureSearch) -> Result<TemperatureFit> {
     check(search)?;
     let eces = EceOf::new(rows, search.bins);

@@ -24,8 +24,8 @@ fn width(model: &Model) -> usize {
     model.input().stages().last().copied().expect("a network has stages")
 }
 
-/// The mean over height and width of the last stage's channels, which the head sees; of an embedding itself, at length 1.
-/// Null where a row has an error.
+/// The mean over height and width of the last stage's channels, which the head sees; of an embedding itself, at length
+/// 1. Null where a row has an error.
 ///
 /// # Errors
 /// [`Error::Internal`] where the rows were scored without features.

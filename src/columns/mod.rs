@@ -126,12 +126,13 @@ pub struct Columns {
 impl Columns {
     /// The columns of the stage's model, each name with `prefix` in front.
     ///
-    /// The schema's metadata get `dismax.model_digest`, `.temperature`, `.score` and `.alpha`, where scores are averages
-    /// `.tta` too, with the prefix before the last word, so that scoring a dataset with a second model keeps what
-    /// is known of the first.
+    /// The schema's metadata get `dismax.model_digest`, `.temperature`, `.score` and `.alpha`, where scores are
+    /// averages `.tta` too, with the prefix before the last word, so that scoring a dataset with a second model keeps
+    /// what is known of the first.
     ///
     /// # Errors
-    /// [`Error::NotCalibrated`] if the model is not calibrated, [`Error::Config`] for more classes than a list can have.
+    /// [`Error::NotCalibrated`] if the model is not calibrated, [`Error::Config`] for more classes than a list can
+    /// have.
     pub fn try_new(stage: &Stage, prefix: &str) -> Result<Self> {
         Self::of_model(stage.model(), prefix)
     }
@@ -194,8 +195,8 @@ impl Columns {
         }
     }
 
-    /// Appends the column `prediction_set` too: the classes that a row may have, so that of the rows of each class at most
-    /// a share of `alpha` lacks it. The schema's metadata get `dismax.prediction_set_alpha`.
+    /// Appends the column `prediction_set` too: the classes that a row may have, so that of the rows of each class at
+    /// most a share of `alpha` lacks it. The schema's metadata get `dismax.prediction_set_alpha`.
     ///
     /// # Errors
     /// As [`Columns::set_thresholds`].
@@ -210,8 +211,8 @@ impl Columns {
     /// What decides which classes are in a prediction set.
     ///
     /// # Errors
-    /// [`Error::Model`] for a model that an earlier release calibrated, [`Error::Config`] for an alpha outside (0, 1) or
-    /// one that the model has too few calibration rows for.
+    /// [`Error::Model`] for a model that an earlier release calibrated, [`Error::Config`] for an alpha outside (0, 1)
+    /// or one that the model has too few calibration rows for.
     pub fn set_thresholds(&self, alpha: f64) -> Result<SetThresholds> {
         let sets = self.calibration.prediction_sets.as_ref().filter(|sets| sets.classes() == self.classes());
         let sets = sets.ok_or_else(|| {
@@ -323,7 +324,8 @@ impl Columns {
     /// The appended columns, with the p-values and counts that a summary needs.
     ///
     /// # Errors
-    /// [`Error::Model`] if another model computed the logits; [`Error::Arrow`] if arrays of these types cannot be built.
+    /// [`Error::Model`] if another model computed the logits; [`Error::Arrow`] if arrays of these types cannot be
+    /// built.
     pub fn build(&self, scored: &Scored) -> Result<ScoredColumns> {
         self.require_same_model(scored)?;
         let rows = scored.rows().len();

@@ -1,9 +1,8 @@
 //! CUDA's runtime library: streams, events, copies and page-locked memory, which tch has no names for.
 //!
 //! The library is in the process wherever libtorch's is: libtorch's own CPU library needs it. Nothing is linked or
-//! loaded; the functions are looked up by name, so a libtorch without CUDA gives an error instead of a program that does
-//! not start.
-//! Their meaning: CUDA Runtime API, release 13.0.
+//! loaded; the functions are looked up by name, so a libtorch without CUDA gives an error instead of a program that
+//! does not start. Their meaning: CUDA Runtime API, release 13.0.
 //!
 //! libtorch's kernels run on the device's default stream, which waits for no other and which no stream made here waits
 //! for; events order the two.

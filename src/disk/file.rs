@@ -40,8 +40,8 @@ impl WholeFile {
         Self::create_without_cleaning(target, overwrite)
     }
 
-    /// As [`create`](Self::create), and leaves what killed runs left: with thousands of files in a folder, looking for that
-    /// takes longer than writing. See [`remove_all_abandoned`].
+    /// As [`create`](Self::create), and leaves what killed runs left: with thousands of files in a folder, looking for
+    /// that takes longer than writing. See [`remove_all_abandoned`].
     ///
     /// # Errors
     /// As [`create`](Self::create).

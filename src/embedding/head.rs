@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EmbeddingHead {
-    /// DisMax: minus the scaled distance of `z/|z|` to `m/|m|`, and the mean of that over all classes (arXiv 2205.05874,
-    /// section 3). The direction counts.
+    /// DisMax: minus the scaled distance of `z/|z|` to `m/|m|`, and the mean of that over all classes (arXiv
+    /// 2205.05874, section 3). The direction counts.
     #[default]
     Dismax,
     /// Minus half the squared distance of `z` to `m`: the logarithm of a Gaussian's density. The score `mds` of these

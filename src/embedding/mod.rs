@@ -5,9 +5,9 @@
 //! - [`EmbeddingSpace`] is what scoring needs of it.
 //! - [`EmbeddingScorer`] turns embeddings into logits there.
 //!
-//! An embedding is taken [at length 1](to_unit_length), and whitened: measured in units of the spread that it has within
-//! classes. DisMax's prototypes are then the classes' means (arXiv 2205.05874, section 3, says how logits follow from
-//! prototypes).
+//! An embedding is taken [at length 1](to_unit_length), and whitened: measured in units of the spread that it has
+//! within classes. DisMax's prototypes are then the classes' means (arXiv 2205.05874, section 3, says how logits follow
+//! from prototypes).
 
 mod classes;
 mod head;

@@ -148,7 +148,8 @@ impl EmbeddingScorer {
         for (products, square) in products.column_iter().zip(squares) {
             let along = products.rows_range(..kept);
             let own: f64 = along.iter().zip(&weights).map(|(part, weight)| weight * f64::from(*part).powi(2)).sum();
-            // How far the row is from the centre in units of the spread within classes, squared. NaN for a row of length 0.
+            // How far the row is from the centre in units of the spread within classes, squared. NaN for a row of
+            // length 0.
             let whitened = square / rest - own;
             let products = products.rows_range(kept..);
             let start = logits.len();

@@ -40,8 +40,8 @@ pub fn training_features(stage: &Stage, dataset: &Dataset, run: &mut Run<'_>) ->
     })
 }
 
-/// Streams examples of unknown images through `stage`, and takes what a model keeps of them. Images that cannot be scored
-/// are left out.
+/// Streams examples of unknown images through `stage`, and takes what a model keeps of them. Images that cannot be
+/// scored are left out.
 ///
 /// # Errors
 /// No image column, a damaged file, no usable image, [`Error::Cancelled`].

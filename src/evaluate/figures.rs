@@ -114,8 +114,8 @@ impl Evaluation {
     /// [`set_names`].
     ///
     /// # Errors
-    /// [`Error::Model`] if the model is not calibrated or another one scored an OOD set; [`Error::Data`] where the test set
-    /// has no labels or a set has no row that could be scored.
+    /// [`Error::Model`] if the model is not calibrated or another one scored an OOD set; [`Error::Data`] where the test
+    /// set has no labels or a set has no row that could be scored.
     pub fn try_new(in_dist: &DatasetLogits, ood: &[(String, DatasetLogits)]) -> Result<Self> {
         let model = in_dist.model();
         let calibration = model.require_calibration()?;

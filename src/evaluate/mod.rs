@@ -1,7 +1,8 @@
 //! How good a model is on labelled test rows, and how well it tells other datasets apart from them.
 //!
-//! [`DatasetLogits`] streams a dataset through a [`crate::stage::Stage`] and keeps the logits; [`Evaluation`] turns those of the test set
-//! and of out-of-distribution sets into figures, of which the crate `dismax-charts` makes pictures.
+//! [`DatasetLogits`] streams a dataset through a [`crate::stage::Stage`] and keeps the logits; [`Evaluation`] turns
+//! those of the test set and of out-of-distribution sets into figures, of which the crate `dismax-charts` makes
+//! pictures.
 
 mod features;
 mod figures;

@@ -39,8 +39,8 @@ pub struct FilterOptions {
     pub rejected: Option<String>,
     /// Whether both files get the scored columns. Otherwise they have the input's schema.
     pub columns: bool,
-    /// Share of rows of each class whose true class may be missing in the scored column `prediction_set`; there is no such
-    /// column where none is given.
+    /// Share of rows of each class whose true class may be missing in the scored column `prediction_set`; there is no
+    /// such column where none is given.
     pub prediction_set: Option<f64>,
     /// Stands in front of the names of the scored columns.
     pub prefix: String,

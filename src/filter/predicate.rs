@@ -19,8 +19,8 @@ pub trait RowPredicate: fmt::Debug + Send + Sync {
     /// Whatever keeps it from being evaluated.
     fn is_true(&self, rows: &RecordBatch) -> Result<BooleanArray>;
 
-    /// Whether it may be true for a row of a file whose folders hold these columns, as one row of text: a file for which
-    /// it cannot is not read.
+    /// Whether it may be true for a row of a file whose folders hold these columns, as one row of text: a file for
+    /// which it cannot is not read.
     ///
     /// # Errors
     /// Whatever keeps it from being evaluated.

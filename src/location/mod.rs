@@ -1,8 +1,8 @@
-//! Where bytes lie: in files, in objects of stores and web servers, on standard input. What they hold is the business of
-//! the rooms above.
+//! Where bytes lie: in files, in objects of stores and web servers, on standard input. What they hold is the business
+//! of the rooms above.
 //!
-//! A [`Location`] is one of these; a [`Folder`] holds several, whether it is a folder of the disk or a prefix of a store.
-//! The function `find` turns what a user named into one or the other. Objects need the feature `cloud`.
+//! A [`Location`] is one of these; a [`Folder`] holds several, whether it is a folder of the disk or a prefix of a
+//! store. The function `find` turns what a user named into one or the other. Objects need the feature `cloud`.
 
 mod find;
 mod folder;

@@ -33,8 +33,8 @@ pub(super) fn matcher(rest: &str) -> Result<impl Fn(&str) -> bool> {
     Ok(move |name: &str| glob.matches_with(name, OPTIONS))
 }
 
-/// The folder that `pattern` begins with and the files that it matches, sorted. `*` and `?` stay within a name, `**` is any number of folders, `[a-c]` one
-/// character. Links are followed.
+/// The folder that `pattern` begins with and the files that it matches, sorted. `*` and `?` stay within a name, `**` is
+/// any number of folders, `[a-c]` one character. Links are followed.
 ///
 /// # Errors
 /// Text that is no pattern, no file that matches, a folder that cannot be read.

@@ -6,8 +6,8 @@ pub fn is_remote(name: &str) -> bool {
     !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// An address without its pattern, and the pattern, where it has one: names on the Hugging Face Hub as `https`. None for
-/// what is no address that is read.
+/// An address without its pattern, and the pattern, where it has one: names on the Hugging Face Hub as `https`. None
+/// for what is no address that is read.
 pub fn address_and_pattern(name: &str) -> Option<(String, Option<String>)> {
     #[cfg(feature = "cloud")]
     return super::object::address_and_pattern(name);

@@ -20,8 +20,8 @@ use crate::error::{Error, Result};
 /// can be told apart from 0.
 ///
 /// # Errors
-/// [`Error::Data`] and [`Error::Config`] as [`super::Reliability::equal_width`]; [`Error::Config`] for no resamples or a `level`
-/// outside (0, 1).
+/// [`Error::Data`] and [`Error::Config`] as [`super::Reliability::equal_width`]; [`Error::Config`] for no resamples or
+/// a `level` outside (0, 1).
 pub fn ece_interval(
     confidences: &[f32],
     correct: &[bool],

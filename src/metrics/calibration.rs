@@ -206,8 +206,8 @@ pub fn ace(rows: &LabelledLogits, temperature: f32, bins: usize) -> Result<f64> 
 }
 
 /// Thresholded adaptive calibration error, TACE: as [`ace`] over the probabilities of at least `threshold` (0.01 in the
-/// paper:
-/// [`TACE_THRESHOLD`]), so that many classes with next to no probability do not hide the rest. A class without any counts 0.
+/// paper: [`TACE_THRESHOLD`]), so that many classes with next to no probability do not hide the rest. A class without
+/// any counts 0.
 ///
 /// # Errors
 /// As [`Reliability::equal_width`].

@@ -15,8 +15,8 @@ impl<'a> LabelledLogits<'a> {
     /// Checks and wraps. `logits` holds `labels.len() * classes` values.
     ///
     /// # Errors
-    /// [`Error::Data`] where there is no row or no class, where the lengths do not fit, for a logit that is not finite and for
-    /// a label outside the classes; the message names the row.
+    /// [`Error::Data`] where there is no row or no class, where the lengths do not fit, for a logit that is not finite
+    /// and for a label outside the classes; the message names the row.
     pub fn try_new(logits: &'a [f32], classes: usize, labels: &'a [i64]) -> Result<Self> {
         let fail = |message: String| Err(Error::data("labelled logits", message));
         if labels.is_empty() || classes == 0 {

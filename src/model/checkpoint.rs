@@ -42,7 +42,8 @@ pub fn read_checkpoint(path: &Path, architecture: Architecture) -> Result<NamedT
 }
 
 /// The tensors under their names without the parts in front that all of them share: `module.` of PyTorch's
-/// `DataParallel`, `_orig_mod.` of `torch.compile`, what Lightning and others put there. A network's own names share none.
+/// `DataParallel`, `_orig_mod.` of `torch.compile`, what Lightning and others put there. A network's own names share
+/// none.
 fn without_prefixes(mut tensors: NamedTensors) -> NamedTensors {
     let shared = |tensors: &NamedTensors| {
         let (first, _) = tensors.keys().next()?.split_once('.')?;

@@ -11,8 +11,8 @@ impl Model {
     /// The column of a dataset that the model scores: `wanted`, or the only one that fits.
     ///
     /// # Errors
-    /// As [`Dataset::image_column`], [`LoadOptions::require_paths`] and [`Dataset::embedding_column`]; for a column whose
-    /// type says that its embeddings have another length.
+    /// As [`Dataset::image_column`], [`LoadOptions::require_paths`] and [`Dataset::embedding_column`]; for a column
+    /// whose type says that its embeddings have another length.
     pub fn input_column(&self, dataset: &Dataset, wanted: Option<&str>, load: &LoadOptions) -> Result<InputColumn> {
         match self.input() {
             ModelInput::Images(_) => {

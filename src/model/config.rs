@@ -9,9 +9,10 @@ use crate::image::Preprocessing;
 use crate::loss::Loss;
 use crate::network::Architecture;
 
-/// Version of the bundle's layout that this crate writes. It reads all from 1 on: in version 2 preprocessing may turn and
-/// reduce pictures, in version 3 the score may need features, in version 4 a model may score embeddings, and there may be
-/// examples of unknown images, in version 5 scores may be mirror averages, of which releases before know nothing.
+/// Version of the bundle's layout that this crate writes. It reads all from 1 on: in version 2 preprocessing may turn
+/// and reduce pictures, in version 3 the score may need features, in version 4 a model may score embeddings, and there
+/// may be examples of unknown images, in version 5 scores may be mirror averages, of which releases before know
+/// nothing.
 pub const FORMAT_VERSION: u32 = 5;
 
 /// Contents of `config.json`.

@@ -1,5 +1,5 @@
-//! `features.safetensors`: what a model knows of the pooled features of its training and calibration rows, and of examples
-//! of unknown images.
+//! `features.safetensors`: what a model knows of the pooled features of its training and calibration rows, and of
+//! examples of unknown images.
 
 use half::f16;
 use safetensors::SafeTensors;

@@ -45,7 +45,8 @@ pub struct EpochRecord {
     pub validation_nll: f64,
     /// Share of the validation rows classified correctly, in `[0, 1]`.
     pub validation_accuracy: f64,
-    /// Share of the rows classified correctly, in `[0, 1]`, by which the best epoch is chosen; none where none is chosen.
+    /// Share of the rows classified correctly, in `[0, 1]`, by which the best epoch is chosen; none where none is
+    /// chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection_accuracy: Option<f64>,
     /// Training images per second.
@@ -68,8 +69,8 @@ mod finite_or_null {
 }
 
 impl TrainingHistory {
-    /// The epoch whose weights the model has: the one with the highest selection accuracy, the latest of equal ones, and
-    /// the last one where none was selected.
+    /// The epoch whose weights the model has: the one with the highest selection accuracy, the latest of equal ones,
+    /// and the last one where none was selected.
     pub fn kept(&self) -> Option<&EpochRecord> {
         let by_selection = |one: &&EpochRecord, other: &&EpochRecord| {
             let accuracy = |record: &EpochRecord| record.selection_accuracy.unwrap_or(0.0);

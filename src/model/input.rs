@@ -8,7 +8,8 @@ use crate::image::Preprocessing;
 use crate::loss::Loss;
 use crate::network::Architecture;
 
-/// Most numbers of an embedding. Their covariance takes 8 bytes for each pair, 128 MiB, and its directions some minutes.
+/// Most numbers of an embedding. Their covariance takes 8 bytes for each pair, 128 MiB, and its directions some
+/// minutes.
 pub const MOST_DIMENSIONS: usize = 4096;
 
 /// What a model scores, and by what.
@@ -57,8 +58,8 @@ impl ModelInput {
         }
     }
 
-    /// Lengths of the parts of a row's features: the network's stages, or the embedding as a whole. The last part is what
-    /// the head sees.
+    /// Lengths of the parts of a row's features: the network's stages, or the embedding as a whole. The last part is
+    /// what the head sees.
     pub fn stages(&self) -> &[usize] {
         match self {
             Self::Images(images) => images.architecture.stages(),

@@ -147,7 +147,8 @@ impl Model {
     /// Finds out whether a bundle could be written to `folder`, before work is spent on one. Makes the folder's parent.
     ///
     /// # Errors
-    /// [`Error::Config`] where something is there that must not be replaced, [`Error::Io`] where nothing can be written.
+    /// [`Error::Config`] where something is there that must not be replaced, [`Error::Io`] where nothing can be
+    /// written.
     pub fn check_place(folder: impl AsRef<Path>, force: bool) -> Result<()> {
         bundle::check_place(folder.as_ref(), force)
     }
@@ -210,8 +211,8 @@ impl Model {
         self.contents.tta
     }
 
-    /// Makes scorers average from here on as `tta` says. Where that is something new, calibration and feature statistics,
-    /// which come from other averages, are forgotten: score its rows and calibrate afterwards.
+    /// Makes scorers average from here on as `tta` says. Where that is something new, calibration and feature
+    /// statistics, which come from other averages, are forgotten: score its rows and calibrate afterwards.
     ///
     /// # Errors
     /// [`Error::Config`] for mirror images of embeddings.
@@ -229,12 +230,12 @@ impl Model {
     /// Calibrates on held-out rows; `source` says in words where they come from. The bundle on disk stays as it is
     /// until [`Model::write`].
     ///
-    /// `features` are those of the rows, in any order and not necessarily of all, and the values that a score which needs
-    /// features gives to the rows, in their order.
+    /// `features` are those of the rows, in any order and not necessarily of all, and the values that a score which
+    /// needs features gives to the rows, in their order.
     ///
     /// # Errors
-    /// As [`Calibration::fit`] and [`Model::feature_score`]; [`Error::Config`] for logits of another number of classes, or
-    /// averaged in another way than [`Model::tta`].
+    /// As [`Calibration::fit`] and [`Model::feature_score`]; [`Error::Config`] for logits of another number of classes,
+    /// or averaged in another way than [`Model::tta`].
     pub fn calibrate(
         &mut self,
         rows: &LabelledLogits,

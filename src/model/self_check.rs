@@ -1,5 +1,5 @@
-//! A few generated images or embeddings and their logits, with which a model proves on a new machine that it still is what
-//! it was.
+//! A few generated images or embeddings and their logits, with which a model proves on a new machine that it still is
+//! what it was.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

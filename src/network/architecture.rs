@@ -82,7 +82,8 @@ impl Architecture {
         }
     }
 
-    /// Name of the head in checkpoints: torchvision's and timm's networks say `fc`, the reference's others `classifier`.
+    /// Name of the head in checkpoints: torchvision's and timm's networks say `fc`, the reference's others
+    /// `classifier`.
     pub const fn head_name(self) -> &'static str {
         if self.is_for_photographs() { "fc" } else { "classifier" }
     }

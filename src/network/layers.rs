@@ -220,8 +220,8 @@ pub(crate) fn global_average_pool(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.f_mean_dim([2i64, 3].as_slice(), false, kind)?)
 }
 
-/// The same without gradients. Of what lies in memory channels last, as what the kernels here compute does, sums of whole
-/// rows of channels: several times as fast as libtorch's mean over two dimensions.
+/// The same without gradients. Of what lies in memory channels last, as what the kernels here compute does, sums of
+/// whole rows of channels: several times as fast as libtorch's mean over two dimensions.
 pub(crate) fn pooled(tensor: &Tensor) -> Result<Tensor> {
     let rows = tensor.f_permute([0, 2, 3, 1])?;
     let is_plain = rows.device() == Device::Cpu && rows.kind() == Kind::Float && rows.is_contiguous();

@@ -129,9 +129,9 @@ impl Network {
         self.head.logits(&self.features(images, training)?)
     }
 
-    /// A step of training on normalised images `[B, 3, H, W]` f32: the logits `[B, C]` and the objective that `objective`
-    /// makes of the head and the features `[B, D]`, and the objective's gradient with respect to all trainable weights, in
-    /// the order of [`Weights::trainable`].
+    /// A step of training on normalised images `[B, 3, H, W]` f32: the logits `[B, C]` and the objective that
+    /// `objective` makes of the head and the features `[B, D]`, and the objective's gradient with respect to all
+    /// trainable weights, in the order of [`Weights::trainable`].
     ///
     /// # Errors
     /// Whatever libtorch refuses, and what `objective` does.

@@ -1,8 +1,9 @@
 //! Residual networks: He et al., *Deep Residual Learning for Image Recognition* (arXiv 1512.03385).
 //!
-//! Of basic blocks ResNet-20 (section 4.2 there, with projections in the shortcuts) and the reference's ResNet-34, both for
-//! small images, and ImageNet's ResNet-18 and ResNet-34. Of bottlenecks ImageNet's ResNet-50 and ResNet-101, and Wide
-//! ResNet-50-2 (Zagoruyko, Komodakis, arXiv 1605.07146). ImageNet's have torchvision's layout, which is timm's too.
+//! Of basic blocks ResNet-20 (section 4.2 there, with projections in the shortcuts) and the reference's ResNet-34, both
+//! for small images, and ImageNet's ResNet-18 and ResNet-34. Of bottlenecks ImageNet's ResNet-50 and ResNet-101, and
+//! Wide ResNet-50-2 (Zagoruyko, Komodakis, arXiv 1605.07146). ImageNet's have torchvision's layout, which is timm's
+//! too.
 
 use tch::{Kind, Tensor};
 

@@ -80,8 +80,8 @@ impl Scorer {
         self.network.kind() != Kind::Float
     }
 
-    /// Logits `[B, C]`, row-major, before temperature, of images `[B, H, W, 3]` u8 as they are, never averaged. Not finite
-    /// where the network's values are not.
+    /// Logits `[B, C]`, row-major, before temperature, of images `[B, H, W, 3]` u8 as they are, never averaged. Not
+    /// finite where the network's values are not.
     ///
     /// # Errors
     /// [`Error::Internal`] for a buffer that is not a whole number of images; whatever libtorch refuses.
@@ -89,8 +89,8 @@ impl Scorer {
         self.compute(&Tensor::f_from_slice(pixels)?, false, Tta::None)
     }
 
-    /// The same, averaged where that was asked for, with the pooled features of all stages behind each row's logits where
-    /// they are wanted: `[B, C + F]`.
+    /// The same, averaged where that was asked for, with the pooled features of all stages behind each row's logits
+    /// where they are wanted: `[B, C + F]`.
     ///
     /// # Errors
     /// As [`Scorer::logits`].

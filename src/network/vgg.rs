@@ -1,10 +1,11 @@
-//! A small plain network in the manner of Simonyan and Zisserman, *Very Deep Convolutional Networks for Large-Scale Image
-//! Recognition* (arXiv 1409.1556), with the widths of Jordan's airbench (*94% on CIFAR-10 in 3.29 Seconds on a Single GPU*,
-//! arXiv 2404.00498): few, wide layers of 3x3 without strides, which a processor computes at its peak.
+//! A small plain network in the manner of Simonyan and Zisserman, *Very Deep Convolutional Networks for Large-Scale
+//! Image Recognition* (arXiv 1409.1556), with the widths of Jordan's airbench (*94% on CIFAR-10 in 3.29 Seconds on a
+//! Single GPU*, arXiv 2404.00498): few, wide layers of 3x3 without strides, which a processor computes at its peak.
 //!
-//! VGG-8 has a stem of 32 channels, three stages of two convolutions, and the classifier. A stage halves height and width
-//! between its two convolutions. Batch norm comes before the maximum and not after it as in airbench: it then belongs to a
-//! convolution, as everywhere here, and since the rectifier is monotone the order of the other two does not matter.
+//! VGG-8 has a stem of 32 channels, three stages of two convolutions, and the classifier. A stage halves height and
+//! width between its two convolutions. Batch norm comes before the maximum and not after it as in airbench: it then
+//! belongs to a convolution, as everywhere here, and since the rectifier is monotone the order of the other two does
+//! not matter.
 
 use tch::{Kind, Tensor};
 

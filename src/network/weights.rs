@@ -79,8 +79,8 @@ impl Weights {
         self.load_each(values.keys().map(String::as_str), value)
     }
 
-    /// The same of tensors that are made one after the other, so that no two of them need memory: `value` gives the one of a
-    /// name, and `names` are those of all.
+    /// The same of tensors that are made one after the other, so that no two of them need memory: `value` gives the one
+    /// of a name, and `names` are those of all.
     ///
     /// # Errors
     /// As [`Weights::load`]. Weights that came before are then loaded.

@@ -60,13 +60,13 @@ pub struct ScoreOptions {
     pub prefix: String,
     /// Share of in-distribution rows that may be flagged; the model's own where none is given.
     pub alpha: Option<f64>,
-    /// Share of rows of each class whose true class may be missing in the column `prediction_set`; there is no such column
-    /// where none is given.
+    /// Share of rows of each class whose true class may be missing in the column `prediction_set`; there is no such
+    /// column where none is given.
     pub prediction_set: Option<f64>,
     /// What becomes of a row that cannot be scored.
     pub on_error: OnError,
-    /// Failed rows that are accepted; any number where none is given. Of a folder of parts all rows count, also those that
-    /// earlier runs wrote.
+    /// Failed rows that are accepted; any number where none is given. Of a folder of parts all rows count, also those
+    /// that earlier runs wrote.
     pub max_errors: Option<ErrorLimit>,
     /// A second file for the failed rows alone: the input's columns and `error`.
     pub errors_to: Option<String>,

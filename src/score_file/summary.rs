@@ -35,8 +35,8 @@ pub struct ScoreSummary {
     pub output: String,
     /// Where the failed rows went as well.
     pub errors_output: Option<String>,
-    /// What happened to the parts of a folder; none for other outputs. The counts above are then of the rows that this run
-    /// scored.
+    /// What happened to the parts of a folder; none for other outputs. The counts above are then of the rows that this
+    /// run scored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<PartsSummary>,
     /// Damaged files of which rows are left out, with the reason of each.

@@ -22,7 +22,8 @@ pub struct DecodeOptions {
     pub load: LoadOptions,
 }
 
-/// Threads that decode the images of datasets and show them to an observer: a [`Stage`](super::Stage) without a network.
+/// Threads that decode the images of datasets and show them to an observer: a [`Stage`](super::Stage) without a
+/// network.
 #[derive(Debug, Clone)]
 pub struct Decoders {
     threads: usize,
@@ -69,8 +70,8 @@ impl Decoders {
         Ok(column)
     }
 
-    /// Shows every image of `dataset` to `observer`: yields the chunks in order, each with what the observer kept of its
-    /// rows. At most 96 MiB of encoded images are in flight.
+    /// Shows every image of `dataset` to `observer`: yields the chunks in order, each with what the observer kept of
+    /// its rows. At most 96 MiB of encoded images are in flight.
     ///
     /// `columns` are positions in the dataset's schema of columns to read besides the images; `None` reads all. The
     /// iterator ends with [`Error::Cancelled`](crate::Error::Cancelled) once `cancel` is set.

@@ -161,9 +161,9 @@ impl Stage {
         // which may be one of an asynchronous runtime.
         let (jobs, queue) = unbounded();
         self.jobs = Some(jobs);
-        // Each worker limits itself to one thread, which libtorch also takes as the setting of threads to come: those of
-        // whoever else uses libtorch in this process. So it is taken back.
-        // One stage at a time: another must not take this one's setting for the process's.
+        // Each worker limits itself to one thread, which libtorch also takes as the setting of threads to come: those
+        // of whoever else uses libtorch in this process. So it is taken back. One stage at a time: another must not
+        // take this one's setting for the process's.
         static STARTING: Mutex<()> = Mutex::new(());
         let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let (threads, started) = (tch::get_num_threads(), WaitGroup::new());
@@ -249,8 +249,8 @@ impl Stage {
         self.workers.len().max(1) * IN_FLIGHT_PER_WORKER
     }
 
-    /// Hands images or embeddings to the workers and returns at once. `answer` is called with their scores on a thread of the
-    /// stage, so it must not block; it is dropped uncalled where `stream` is gone before a worker takes them.
+    /// Hands images or embeddings to the workers and returns at once. `answer` is called with their scores on a thread
+    /// of the stage, so it must not block; it is dropped uncalled where `stream` is gone before a worker takes them.
     ///
     /// The caller bounds what it has in flight ([`Stage::items_in_flight`], [`Stage::max_chunk_bytes`]): nothing here
     /// waits.

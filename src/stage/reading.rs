@@ -8,8 +8,8 @@ use crate::parallel::read_ahead;
 const CHUNKS_AHEAD: usize = 1;
 /// Threads that read small objects of a store: each costs a few round trips. Large ones are fetched ahead as it is.
 const READERS_OF_STORES: usize = 8;
-/// Items in flight, two for each worker, that one thread more reads for. One thread reads 965,000 small images a second,
-/// but rows of raw pixels are a hundred times as large.
+/// Items in flight, two for each worker, that one thread more reads for. One thread reads 965,000 small images a
+/// second, but rows of raw pixels are a hundred times as large.
 const ITEMS_PER_READER: usize = 32;
 
 /// The chunks of a dataset with the columns at these positions (none: all), for so many items in flight. Nothing comes

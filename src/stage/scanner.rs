@@ -49,8 +49,8 @@ pub trait Scanner {
     /// As [`Dataset::read`].
     fn chunks(&self, dataset: &Dataset) -> Result<impl Iterator<Item = Result<Chunk>>>;
 
-    /// Yields the chunks of `dataset` in order, with the columns at these positions besides what is scored (`None`: all),
-    /// and the scores of the rows that `wanted` chooses (none: of all).
+    /// Yields the chunks of `dataset` in order, with the columns at these positions besides what is scored (`None`:
+    /// all), and the scores of the rows that `wanted` chooses (none: of all).
     ///
     /// # Errors
     /// As [`Stage::scan`].

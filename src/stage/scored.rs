@@ -107,8 +107,8 @@ impl<V> Scored<V> {
         })
     }
 
-    /// Logits, and features where they are wanted, of a row in one, to be sent elsewhere: [`Scored::of_parts`] takes them.
-    /// Those of a failed row mean nothing.
+    /// Logits, and features where they are wanted, of a row in one, to be sent elsewhere: [`Scored::of_parts`] takes
+    /// them. Those of a failed row mean nothing.
     ///
     /// # Panics
     /// If there is no such row, or nobody asked for features when it was scored.
@@ -184,8 +184,8 @@ impl From<Scored> for ScoredRows {
 }
 
 impl Scored {
-    /// Rows of `model`, in this order, as if they had been scored together: with features where all rows have them. They
-    /// cost nothing again: the timing is zero.
+    /// Rows of `model`, in this order, as if they had been scored together: with features where all rows have them.
+    /// They cost nothing again: the timing is zero.
     ///
     /// # Panics
     /// If a row was scored by a model with fewer numbers.

@@ -1,9 +1,9 @@
 //! Where images wait for a device: a few blocks of memory that are allocated once, filled by all workers together.
 //!
-//! A slot is one pass of the device. Workers copy what they decoded to parts of the open slot; they wait for room, never
-//! for logits, and nobody waits for an image that is slow to decode. A slot closes when all its parts are taken, when
-//! nothing is left to decode, or when it has kept an idle device waiting for [`PATIENCE`]. Once all its taken parts are
-//! back, it goes to a device.
+//! A slot is one pass of the device. Workers copy what they decoded to parts of the open slot; they wait for room,
+//! never for logits, and nobody waits for an image that is slow to decode. A slot closes when all its parts are taken,
+//! when nothing is left to decode, or when it has kept an idle device waiting for [`PATIENCE`]. Once all its taken
+//! parts are back, it goes to a device.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

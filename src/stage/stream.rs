@@ -13,8 +13,8 @@ use crate::dataset::InputRows;
 use crate::error::{Error, Result};
 
 impl Stage {
-    /// Scores images or embeddings as they come. The iterator yields what the caller sent with each item and its scores, in order. It
-    /// reads ahead only as far as the workers need; dropping it stops reading.
+    /// Scores images or embeddings as they come. The iterator yields what the caller sent with each item and its
+    /// scores, in order. It reads ahead only as far as the workers need; dropping it stops reading.
     pub fn score<T, I, R>(&self, items: I) -> ScoreStream<'_, I::IntoIter, T>
     where
         I: IntoIterator<Item = Result<(R, T)>>,

@@ -36,7 +36,8 @@ pub fn add(path: &str, day: Option<&str>) -> String {
     )
 }
 
-/// Writes a table of two versions: rows 0 to 5 were replaced by rows 10 to 13 of day `a b`, rows 20 to 22 are of no day.
+/// Writes a table of two versions: rows 0 to 5 were replaced by rows 10 to 13 of day `a b`, rows 20 to 22 are of no
+/// day.
 pub fn table(folder: &Path) {
     for (name, range) in [("day=a b/old", 0..5), ("day=a b/new", 10..13), ("rest", 20..22)] {
         let path = folder.join(format!("{name}.parquet"));

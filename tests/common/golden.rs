@@ -1,5 +1,5 @@
-//! Reads `tests/golden/{golden,imagenet}.safetensors`, `golden.json` and `training.json`. A missing entry is a broken test,
-//! so it panics with the entry's name.
+//! Reads `tests/golden/{golden,imagenet}.safetensors`, `golden.json` and `training.json`. A missing entry is a broken
+//! test, so it panics with the entry's name.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

@@ -86,8 +86,8 @@ impl Models {
         self.add(name.into(), Entry::Model(Box::new(model)))
     }
 
-    /// Adds a model whose network is built when a first query is planned that needs it: for many models, of which a query
-    /// uses one or two. What is wrong with it is then found as late.
+    /// Adds a model whose network is built when a first query is planned that needs it: for many models, of which a
+    /// query uses one or two. What is wrong with it is then found as late.
     #[must_use]
     pub fn with_on_demand(self, name: impl Into<String>, model: Model) -> Self {
         self.add(name.into(), Entry::OnDemand(Box::new(model)))

@@ -27,7 +27,8 @@ impl SqlPredicate {
     /// Plans `sql` on the columns of `extended`, which begins with those of `input`.
     ///
     /// # Errors
-    /// [`Error::Config`] for text that is not SQL, a column that is not there, or a value that is neither true nor false.
+    /// [`Error::Config`] for text that is not SQL, a column that is not there, or a value that is neither true nor
+    /// false.
     pub fn try_new(sql: &str, input: &Schema, extended: &Schema) -> Result<Self> {
         let refuse = |error: DataFusionError| Error::Config(format!("predicate {sql:?}: {}", error.strip_backtrace()));
         let session = SessionContext::new();

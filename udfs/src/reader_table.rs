@@ -34,8 +34,8 @@ pub struct ReaderTable {
 }
 
 impl ReaderTable {
-    /// A table whose rows `begin` reads, every time anew. It is given the most rows that a record batch should have, and
-    /// the columns that are wanted (none: all of them). Rows of all columns are fine as well.
+    /// A table whose rows `begin` reads, every time anew. It is given the most rows that a record batch should have,
+    /// and the columns that are wanted (none: all of them). Rows of all columns are fine as well.
     pub fn new(
         schema: SchemaRef,
         begin: impl Fn(usize, Option<&[usize]>) -> Result<Reading> + Send + Sync + 'static,

@@ -27,19 +27,20 @@ pub struct ScoredOptions {
     pub prefix: String,
     /// Share of in-distribution rows that `is_ood` may flag, in (0, 1); the model's own where none is given.
     pub alpha: Option<f64>,
-    /// Share of rows of each class whose true class may be missing in the column `prediction_set`; there is no such column
-    /// where none is given.
+    /// Share of rows of each class whose true class may be missing in the column `prediction_set`; there is no such
+    /// column where none is given.
     pub prediction_set: Option<f64>,
 }
 
-/// A plan that reads a table and appends what [`Columns`] appends, and the schema of its rows with the model's metadata.
+/// A plan that reads a table and appends what [`Columns`] appends, and the schema of its rows with the model's
+/// metadata.
 ///
 /// Each reading scores each image that is needed once, and remembers nothing. Plan it in a session that
 /// [`register`](crate::register) has been called for, if only without models.
 ///
 /// # Errors
-/// A table without one column that the model scores, or with columns of the appended names; a model that is not calibrated; an alpha that
-/// it has too few calibration rows for.
+/// A table without one column that the model scores, or with columns of the appended names; a model that is not
+/// calibrated; an alpha that it has too few calibration rows for.
 pub fn scored(
     table: Arc<dyn TableProvider>,
     stage: Arc<Stage>,

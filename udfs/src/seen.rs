@@ -27,8 +27,8 @@ pub(crate) struct Picture {
 /// Images of a generation. With about 250 bytes each two of them take 64 MiB.
 const GENERATION: usize = 1 << 17;
 
-/// Remembers what was seen of images, by the SHA-256 of their bytes. There are two generations: once the younger is full
-/// it becomes the older, which is forgotten, so that what is asked for again and again stays.
+/// Remembers what was seen of images, by the SHA-256 of their bytes. There are two generations: once the younger is
+/// full it becomes the older, which is forgotten, so that what is asked for again and again stays.
 #[derive(Default)]
 pub(crate) struct Seen {
     generations: Mutex<[HashMap<[u8; 32], Arc<Looked>>; 2]>,

@@ -74,8 +74,8 @@ pub fn parse_statements(script: &str) -> Result<VecDeque<SessionStatement>> {
     }
 }
 
-/// Plans the only statement of `query`, as [`SessionContext::sql`] does, and knows those on models: these run at once and
-/// give no rows.
+/// Plans the only statement of `query`, as [`SessionContext::sql`] does, and knows those on models: these run at once
+/// and give no rows.
 ///
 /// # Errors
 /// Text that is no SQL or more than one statement, what planning says, what [`ModelStatement::run`] says.
@@ -118,12 +118,12 @@ impl ModelStatement {
         Ok(None)
     }
 
-    /// Changes the models of a session that [`register`](crate::register) was called for. Views keep the models that they
-    /// were made with. The rows that it gives are none.
+    /// Changes the models of a session that [`register`](crate::register) was called for. Views keep the models that
+    /// they were made with. The rows that it gives are none.
     ///
     /// # Errors
-    /// A session without scoring functions; a name that is taken, or that no model has; what [`Model::read`] and starting
-    /// its workers say.
+    /// A session without scoring functions; a name that is taken, or that no model has; what [`Model::read`] and
+    /// starting its workers say.
     pub fn run(&self, session: &SessionContext) -> Result<DataFrame> {
         let models = registry_of(session.state().scalar_functions()).ok_or_else(|| {
             plan_datafusion_err!("the session has no scoring functions, so that it can have no models")

@@ -167,8 +167,8 @@ impl Sums {
 }
 
 /// Chance of at least `missing` rows without their label among `rows` of each class, where each lacks it with a chance
-/// of alpha. Where the threshold of a class lies is itself known from `calibration_rows` of it: the misses of m rows have
-/// the variance of a beta-binomial distribution, `m a (1 - a) (1 + (m - 1) / (n + 2))`.
+/// of alpha. Where the threshold of a class lies is itself known from `calibration_rows` of it: the misses of m rows
+/// have the variance of a beta-binomial distribution, `m a (1 - a) (1 + (m - 1) / (n + 2))`.
 fn too_many(missing: u64, rows: &BTreeMap<u32, u64>, alpha: f64, calibration_rows: impl Fn(u32) -> f64) -> f64 {
     let variance = |(class, rows): (&u32, &u64)| {
         let m = *rows as f64;

@@ -1,8 +1,9 @@
-//! From a dataset and its audit to a clean dataset: the rows that are kept and, beside them, those that are not, with why.
+//! From a dataset and its audit to a clean dataset: the rows that are kept and, beside them, those that are not, with
+//! why.
 //!
 //! [`Cleaning::plan`] decides from the findings alone, so that its counts can be looked at first; [`Cleaning::write`]
-//! reads the audited rows again and writes both files. Together they hold the audited rows; the audited files stay as they
-//! are.
+//! reads the audited rows again and writes both files. Together they hold the audited rows; the audited files stay as
+//! they are.
 //!
 //! ```no_run
 //! use std::path::Path;

@@ -31,8 +31,8 @@ impl Cleaning {
     /// Decides from the findings of the audit in `folder`; the audited files are not read yet.
     ///
     /// # Errors
-    /// A folder that is no audit of this version, findings that it did not look for, a table that cannot be read, a kind that does not say which rows are
-    /// copies of which.
+    /// A folder that is no audit of this version, findings that it did not look for, a table that cannot be read, a
+    /// kind that does not say which rows are copies of which.
     pub fn plan(folder: &Path, options: &CleanOptions, cancel: &Cancel) -> Result<Self> {
         if let Some(kind) = options.keep_one.iter().find(|kind| !Kind::COPIES.contains(kind)) {
             return Err(AuditError::NoCopies { kind: *kind }.into());
@@ -89,8 +89,9 @@ impl Cleaning {
         CleanFigures { rows, kept: rows.saturating_sub(removed), removed, by_kind, sets: self.sets }
     }
 
-    /// Writes the rows that are kept to `kept` and the others to `removed`, in their order and with their columns; behind
-    /// those of the removed rows stand columns that say why. Both files appear whole and together, or neither does.
+    /// Writes the rows that are kept to `kept` and the others to `removed`, in their order and with their columns;
+    /// behind those of the removed rows stand columns that say why. Both files appear whole and together, or neither
+    /// does.
     ///
     /// # Errors
     /// Rows that are not the audited ones any more, by their number or, for removed rows, their images; outputs that

@@ -23,7 +23,8 @@ const VERSION: u32 = 2;
 /// and what is gone, `summary.json` the [`Comparison`], `report.html` both for people. `command` stands in the report.
 ///
 /// # Errors
-/// A folder that is no audit, a table that cannot be read, an output that is in the way, [`Error::Cancelled`](dismax::Error::Cancelled).
+/// A folder that is no audit, a table that cannot be read, an output that is in the way,
+/// [`Error::Cancelled`](dismax::Error::Cancelled).
 pub fn compare(old: &Path, new: &Path, out: &Path, force: bool, command: &str, cancel: &Cancel) -> Result<Comparison> {
     let (before, after) = (AuditSummary::read(old)?, AuditSummary::read(new)?);
     let staging = place::create(out, force)?;

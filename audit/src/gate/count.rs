@@ -20,7 +20,8 @@ const MAX_EXAMPLES: usize = 5;
 /// about acceptances, those count with which the audit was made.
 ///
 /// # Errors
-/// A rule for findings that the audit did not look for, a folder that is no audit of this version, a table that cannot be read, [`Error::Cancelled`](dismax::Error::Cancelled).
+/// A rule for findings that the audit did not look for, a folder that is no audit of this version, a table that cannot
+/// be read, [`Error::Cancelled`](dismax::Error::Cancelled).
 pub fn gate(folder: &Path, rules: &[Rule], review: &ReviewOptions, cancel: &Cancel) -> Result<GateReport> {
     let summary = AuditSummary::read(folder)?;
     rules.iter().try_for_each(|rule| rule.selection.require(|kind| summary.looked_for(kind)))?;

@@ -1,15 +1,16 @@
 //! Perceptual hashes of pictures, to be asked for those near to others.
 //!
-//! Multi-index hashing (Norouzi, Punjani, Fleet 2012): hashes are cut into bands, and two hashes that differ in at most d
-//! bits differ in at most d / bands bits in one band at least. Each band is a table that is asked for the band's value and
-//! for all values within that radius. What a look-up meets has little to do with the picture otherwise, one in 32,768
-//! images, so the next two bands are looked at before the whole hash: with the bands in a ring there is one from which on
-//! each number of bands has no more than its share of the d bits (Qin, Xiao 2018, the pigeonring principle).
+//! Multi-index hashing (Norouzi, Punjani, Fleet 2012): hashes are cut into bands, and two hashes that differ in at most
+//! d bits differ in at most d / bands bits in one band at least. Each band is a table that is asked for the band's
+//! value and for all values within that radius. What a look-up meets has little to do with the picture otherwise, one
+//! in 32,768 images, so the next two bands are looked at before the whole hash: with the bands in a ring there is one
+//! from which on each number of bands has no more than its share of the d bits (Qin, Xiao 2018, the pigeonring
+//! principle).
 //!
-//! Many hashes ask at a time, in the order of their bands' values: those with the same value have the same look-ups, whose
-//! results are gathered once, so that the processor compares them with 16 pictures at a time: among a million pictures
-//! that is over a hundred thousand comparisons for each. A look-up goes through a bounded number of images, so that the
-//! time stays linear where very many hashes share a band; such pairs mostly still meet in another band.
+//! Many hashes ask at a time, in the order of their bands' values: those with the same value have the same look-ups,
+//! whose results are gathered once, so that the processor compares them with 16 pictures at a time: among a million
+//! pictures that is over a hundred thousand comparisons for each. A look-up goes through a bounded number of images, so
+//! that the time stays linear where very many hashes share a band; such pairs mostly still meet in another band.
 
 mod around;
 mod band;
@@ -46,8 +47,8 @@ impl HashTable {
     }
 
     /// For each picture that asks by the hashes of its windows the pictures that differ from one of these in at most
-    /// [`MAX_BITS`] bits, nearest first, at most 16. Those who ask are numbers, or positions in this table where they are
-    /// its own; such a one is no neighbour of itself.
+    /// [`MAX_BITS`] bits, nearest first, at most 16. Those who ask are numbers, or positions in this table where they
+    /// are its own; such a one is no neighbour of itself.
     pub fn near(
         &self,
         asked: &[(u32, PerceptualHash)],

@@ -1,9 +1,10 @@
 //! Perceptual hashes of all windows of a picture at once.
 //!
 //! A window is resampled to 22 x 22 pixels, and its hash says which of the lower frequencies of their discrete cosine
-//! transform are positive (pHash; Zauner 2010, section 3.2.1). Both steps are linear and take rows and columns apart, so
-//! that they are one small matrix for each axis, which is made once for each length of a side. All windows of one size
-//! share the sums over the columns, so that 27 hashes cost about two products of such matrices for each of three sizes.
+//! transform are positive (pHash; Zauner 2010, section 3.2.1). Both steps are linear and take rows and columns apart,
+//! so that they are one small matrix for each axis, which is made once for each length of a side. All windows of one
+//! size share the sums over the columns, so that 27 hashes cost about two products of such matrices for each of three
+//! sizes.
 
 use std::array;
 use std::f64::consts::PI;
@@ -87,8 +88,8 @@ impl Hasher {
         Self { axes, grey: Vec::new(), columns: Vec::new(), coefficients: Vec::new() }
     }
 
-    /// The hashes of [`Window::all`] in a picture of `width` pixels a row, of which `luma` has those of whole rows. None
-    /// where a side is longer than was said.
+    /// The hashes of [`Window::all`] in a picture of `width` pixels a row, of which `luma` has those of whole rows.
+    /// None where a side is longer than was said.
     pub fn hash(&mut self, luma: &[u8], width: usize) -> Option<Vec<PerceptualHash>> {
         let height = luma.len() / width.max(1);
         for length in [width, height] {

@@ -6,8 +6,8 @@
 //! theirs, and the p-values keep their guarantee; training rows need not be exchangeable with anything. Fisher's linear
 //! discriminant needs no more of them than their moments, so nothing is fitted by iteration.
 //!
-//! With few new rows the direction is mostly noise. How much there is to it can be read from its length, again alike for
-//! both kinds of rows; the less, the more count the model's score and how usual the early features are.
+//! With few new rows the direction is mostly noise. How much there is to it can be read from its length, again alike
+//! for both kinds of rows; the less, the more count the model's score and how usual the early features are.
 
 use super::judged::{Features, Judged};
 use super::sums::FeatureSums;
@@ -98,8 +98,8 @@ impl Scores {
         }
     }
 
-    /// The learnt score, with the values towards known unknown rows where these shall count. `with_early` says whether the
-    /// early features may count, which they do already in some scores of models.
+    /// The learnt score, with the values towards known unknown rows where these shall count. `with_early` says whether
+    /// the early features may count, which they do already in some scores of models.
     pub fn adadetect(&self, with_early: bool, known: Option<&Union>) -> Union {
         let learnt = (WEIGHT_OF_SIGNAL * (self.signal - 1.0)).clamp(0.0, MOST_WEIGHT);
         let model = (1.0, &self.model);

@@ -25,8 +25,8 @@ impl<'a> Background<'a> {
         self.statistics.classes()
     }
 
-    /// The direction in which these rows differ from training rows with as common classes; none where the moments cannot
-    /// be used.
+    /// The direction in which these rows differ from training rows with as common classes; none where the moments
+    /// cannot be used.
     pub fn direction_to(&self, rows: &FeatureSums) -> Option<Direction> {
         self.statistics.direction_to(&rows.mean(), &rows.shares())
     }

@@ -2,8 +2,8 @@
 
 /// Calibration rows: scores and weights.
 ///
-/// With equal weights the p-values are those of Bates et al. 2023. With weights that make the calibration rows as common
-/// in each predicted class as the audited ones, they are those of Tibshirani et al. 2019 for a shift of classes.
+/// With equal weights the p-values are those of Bates et al. 2023. With weights that make the calibration rows as
+/// common in each predicted class as the audited ones, they are those of Tibshirani et al. 2019 for a shift of classes.
 #[derive(Debug, Clone)]
 pub(crate) struct WeightedNulls {
     /// Scores, ascending.
@@ -35,8 +35,8 @@ impl WeightedNulls {
         self.effective.round() as u64
     }
 
-    /// `(1 + sum of the weights of scores <= score) / (1 + sum of all weights)`, in (0, 1]; small is strange. Ties count
-    /// as strange for the calibration row, so that the p-value is valid with them.
+    /// `(1 + sum of the weights of scores <= score) / (1 + sum of all weights)`, in (0, 1]; small is strange. Ties
+    /// count as strange for the calibration row, so that the p-value is valid with them.
     pub fn p_value(&self, score: f32) -> f64 {
         let below = self.scores.partition_point(|known| *known <= score);
         let all = self.before.last().copied().unwrap_or(0.0);

@@ -45,8 +45,8 @@ pub(crate) struct Detection {
     pub score_share: Option<Estimate>,
     /// The same by the learnt score; none where nothing could be learnt.
     pub learnt_share: Option<Estimate>,
-    /// Whether so many rows differ from the calibration rows that the model's score contradicts: a learnt score then tells
-    /// another encoding, light or camera rather than unknown kinds.
+    /// Whether so many rows differ from the calibration rows that the model's score contradicts: a learnt score then
+    /// tells another encoding, light or camera rather than unknown kinds.
     pub has_drifted: bool,
     /// Known unknown rows that the method learnt from.
     pub known: u64,
@@ -155,7 +155,8 @@ impl<'a> Learner<'a> {
         Ok(Some(Self { judged, scores, calibration_classes, known: known.rows() }))
     }
 
-    /// Tests the rows that are kept, or all rows, as if there were no known unknown ones, where none are said to be kept.
+    /// Tests the rows that are kept, or all rows, as if there were no known unknown ones, where none are said to be
+    /// kept.
     fn test(&self, method: UnknownMethod, kept: Option<&Kept>) -> Result<Tested> {
         let only = kept.map(|kept| self.scores.only(&kept.calibration, &kept.audited));
         let scores = match (method, &only) {

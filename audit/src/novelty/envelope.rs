@@ -1,12 +1,12 @@
 //! How many in-distribution images may lie beyond calibration scores: a bound for all of them at once.
 //!
-//! Conformal p-values share their calibration rows, so they are not independent; but whatever the score, their joint law
-//! is known: `n` calibration rows and `m` in-distribution rows stand in a random order (Gazin, Blanchard and Roquain
-//! 2024, *Transductive conformal inference with adaptive scores*, which holds for scores that are learnt from both
-//! alike). A bound on the number of in-distribution rows before each calibration row, all at once, bounds the false ones
-//! among any rows that are picked, also after looking (Blanchard, Neuvial and Roquain 2020, *Post hoc confidence bounds
-//! on false positives using reference families*). The shape of the bound is Berk and Jones's (1979); its height comes
-//! from draws of that law.
+//! Conformal p-values share their calibration rows, so they are not independent; but whatever the score, their joint
+//! law is known: `n` calibration rows and `m` in-distribution rows stand in a random order (Gazin, Blanchard and
+//! Roquain 2024, *Transductive conformal inference with adaptive scores*, which holds for scores that are learnt from
+//! both alike). A bound on the number of in-distribution rows before each calibration row, all at once, bounds the
+//! false ones among any rows that are picked, also after looking (Blanchard, Neuvial and Roquain 2020, *Post hoc
+//! confidence bounds on false positives using reference families*). The shape of the bound is Berk and Jones's (1979);
+//! its height comes from draws of that law.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -9,9 +9,9 @@ use crate::{digest, stored};
 use dismax::cancel::Cancel;
 use dismax::error::{Error, Result};
 
-/// The findings of the audit in `folder` that count, as a file of [`Acceptances`](crate::Acceptances) to be edited: each
-/// finding once, without who, why and until. Where `review` says nothing about an earlier audit or about acceptances,
-/// those count with which the audit was made.
+/// The findings of the audit in `folder` that count, as a file of [`Acceptances`](crate::Acceptances) to be edited:
+/// each finding once, without who, why and until. Where `review` says nothing about an earlier audit or about
+/// acceptances, those count with which the audit was made.
 ///
 /// # Errors
 /// A table that cannot be read, [`Error::Cancelled`].

@@ -9,9 +9,9 @@ use super::digits::Found;
 /// Rows that were planted, by kind; of pairs the later row.
 pub type Planted = BTreeMap<Kind, BTreeSet<usize>>;
 
-/// Least precision and recall of each kind. The network decides on unknown images and on labels: of these five trainings
-/// found 58 to 84 % and 93 to 100 %, and on another machine a training goes another way. The others are exact up to what
-/// the digits look like by nature.
+/// Least precision and recall of each kind. The network decides on unknown images and on labels: of these five
+/// trainings found 58 to 84 % and 93 to 100 %, and on another machine a training goes another way. The others are exact
+/// up to what the digits look like by nature.
 pub const FLOORS: [(Kind, f64, f64); 18] = [
     (Kind::Unknown, 0.7, 0.4),
     (Kind::LabelIssue, 0.7, 0.8),
@@ -33,8 +33,8 @@ pub const FLOORS: [(Kind, f64, f64); 18] = [
     (Kind::LeakedNear, 0.9, 0.9),
 ];
 
-/// The floors that findings miss, each with what was reached. `is_aside` says which findings that nobody planted are right
-/// all the same, or of no matter: none of these counts.
+/// The floors that findings miss, each with what was reached. `is_aside` says which findings that nobody planted are
+/// right all the same, or of no matter: none of these counts.
 pub fn missed(found: &[Found], planted: &Planted, is_aside: impl Fn(&Found) -> bool) -> Vec<String> {
     let mut missed = Vec::new();
     for (kind, precision, recall) in FLOORS {

@@ -16,8 +16,8 @@ const BROKEN: usize = 12;
 /// Population stability index from which a drift is moderate.
 const MODERATE_PSI: f64 = 0.1;
 
-/// The test digits without "7" and nearly without "3"; "1" is lighter, half of "5" is labelled "6", half of the images are
-/// JPEG files, and rows of one source are broken.
+/// The test digits without "7" and nearly without "3"; "1" is lighter, half of "5" is labelled "6", half of the images
+/// are JPEG files, and rows of one source are broken.
 fn planted() -> Vec<Row> {
     let mut rows = read("test");
     let mut threes = 0;

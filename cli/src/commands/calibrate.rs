@@ -50,8 +50,9 @@ pub struct Args {
     #[arg(long, num_args = 1.., value_name = "TRAINING")]
     training: Vec<String>,
 
-    /// Examples of unknown images: makes the scores mds+unknown and mds+early+unknown possible, and lets every audit with
-    /// this model find more of their kinds. They take the place of earlier examples. From 20 images of a kind on they help.
+    /// Examples of unknown images: makes the scores mds+unknown and mds+early+unknown possible, and lets every audit
+    /// with this model find more of their kinds. They take the place of earlier examples. From 20 images of a kind on
+    /// they help.
     #[arg(long, num_args = 1.., value_name = "EXAMPLES")]
     unknown: Vec<String>,
 

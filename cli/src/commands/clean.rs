@@ -50,7 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = copies())]
     keep_one: Vec<Kind>,
 
-    /// Accepted findings, which remove nothing: a CSV file, or the marks that a report exported. May be given for several.
+    /// Accepted findings, which remove nothing: a CSV file, or the marks that a report exported. May be given for
+    /// several.
     #[arg(long, value_name = "FILE")]
     accept: Vec<PathBuf>,
 

@@ -68,8 +68,8 @@ pub struct Args {
     #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "fdr")]
     alpha: Option<f64>,
 
-    /// Control the false discovery rate over all rows (Benjamini-Hochberg): on average at most this share of the flagged
-    /// rows are false alarms.
+    /// Control the false discovery rate over all rows (Benjamini-Hochberg): on average at most this share of the
+    /// flagged rows are false alarms.
     ///
     /// Reads the input twice, decodes each image once.
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -87,8 +87,8 @@ pub struct Args {
     #[arg(long)]
     columns: bool,
 
-    /// Have the scored column `prediction_set` too: the classes that a row may have. Of the rows of each class at most this
-    /// share lacks it.
+    /// Have the scored column `prediction_set` too: the classes that a row may have. Of the rows of each class at most
+    /// this share lacks it.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     prediction_set: Option<f64>,
 

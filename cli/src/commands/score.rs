@@ -68,8 +68,8 @@ pub struct Args {
     #[arg(long)]
     model: PathBuf,
 
-    /// The file to write, a folder (with `/` at its end) for one part per input, or - for an Arrow IPC stream on standard
-    /// output.
+    /// The file to write, a folder (with `/` at its end) for one part per input, or - for an Arrow IPC stream on
+    /// standard output.
     #[arg(long, value_name = "OUTPUT", required_unless_present = "retry_failed")]
     out: Option<String>,
 
@@ -99,8 +99,8 @@ pub struct Args {
 
     /// Stop with exit code 4 and write nothing if more rows fail: a number, or a share such as 1.5%.
     ///
-    /// A share is checked from 1,000 rows on and at the end. Of a folder of parts all rows count, also those that earlier
-    /// runs wrote, and parts that are complete stay.
+    /// A share is checked from 1,000 rows on and at the end. Of a folder of parts all rows count, also those that
+    /// earlier runs wrote, and parts that are complete stay.
     #[arg(long, value_name = "N|P%", help_heading = "Failed rows")]
     max_errors: Option<ErrorLimit>,
 

@@ -20,8 +20,8 @@ pub(super) struct Gate {
     pub draining: Arc<AtomicBool>,
 }
 
-/// Lets requests in that show the token. The others learn nothing but that; whether a worker lives and is ready, anybody
-/// may know.
+/// Lets requests in that show the token. The others learn nothing but that; whether a worker lives and is ready,
+/// anybody may know.
 pub(super) async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_open = matches!(path, "/healthz" | "/readyz");

@@ -9,8 +9,8 @@ use uuid::Uuid;
 const EVERY: Duration = Duration::from_millis(300);
 
 /// Never ends. datafusion-distributed keeps plans in a cache, and takes the plan of a query that ended or was given up
-/// out of it. But the cache drops what was taken out only when somebody uses it the next time; until then the plan would
-/// go on to decode and score images for nobody. So it is used, with a key that no query has.
+/// out of it. But the cache drops what was taken out only when somebody uses it the next time; until then the plan
+/// would go on to decode and score images for nobody. So it is used, with a key that no query has.
 pub(super) async fn run(worker: Worker) {
     let task_key = TaskKey { query_id: Uuid::nil(), stage_id: 0, task_number: 0 };
     loop {

@@ -46,7 +46,8 @@ thread_local! {
 /// owe to `output_gradient [N, H, W, C_out]`, given its `input [N, H, W, C_in]`. On this thread.
 ///
 /// # Errors
-/// [`KernelError`]: other channels than multiples of 8 in and 16 out, values that do not fill the images, a processor without AVX2.
+/// [`KernelError`]: other channels than multiples of 8 in and 16 out, values that do not fill the images, a processor
+/// without AVX2.
 pub fn weight_gradient(
     input: &[f32],
     output_gradient: &[f32],

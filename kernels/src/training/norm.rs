@@ -43,7 +43,8 @@ impl Normalization<'_> {
     /// the rectifier where one follows.
     ///
     /// # Errors
-    /// [`KernelError`]: channels that are no multiple of 8, lengths that do not fit each other, a processor without AVX2.
+    /// [`KernelError`]: channels that are no multiple of 8, lengths that do not fit each other, a processor without
+    /// AVX2.
     pub fn forward(
         &self,
         values: &[f32],

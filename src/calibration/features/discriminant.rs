@@ -2,7 +2,8 @@
 
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
-/// Added to the variances of standardised features, so that features that depend on each other can be told apart at all.
+/// Added to the variances of standardised features, so that features that depend on each other can be told apart at
+/// all.
 const RIDGE: f64 = 1e-3;
 /// Added to variances: a feature that never varies says nothing, unless a row has another value.
 const LEAST_VARIANCE: f64 = 1e-12;

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 /// Added to the variances, as a share of them, so that features that depend on each other can be told apart at all.
 const RIDGE: f64 = 1e-3;
 
-/// A Gaussian on the pooled features of the network's early stages: those before the last one, at most two. It knows how
-/// its values, and those of [`Score::Mds`](crate::score::Score::Mds), are distributed among training rows.
+/// A Gaussian on the pooled features of the network's early stages: those before the last one, at most two. It knows
+/// how its values, and those of [`Score::Mds`](crate::score::Score::Mds), are distributed among training rows.
 ///
 /// The head sees only what the last stage gives, from which the network has removed what does not tell the classes
 /// apart. What the early stages see, such as colour, contrast and texture, is still there before.
@@ -72,8 +72,8 @@ impl EarlyScore {
         &self.early
     }
 
-    /// How usual the early ones of the pooled features `[F]` are: minus half their squared Mahalanobis distance from the
-    /// mean of the training rows. At most 0; higher is more in-distribution.
+    /// How usual the early ones of the pooled features `[F]` are: minus half their squared Mahalanobis distance from
+    /// the mean of the training rows. At most 0; higher is more in-distribution.
     pub fn usualness(&self, features: &[f32]) -> f64 {
         usualness(&self.mean, &self.factor, features)
     }

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 /// The first half of the SHA-256 of an image's bytes.
 pub type ExampleDigest = [u8; 16];
 
-/// What is kept of examples of unknown images: the moments of their features, and their digests, by which they are known
-/// again among rows that are calibrated or judged.
+/// What is kept of examples of unknown images: the moments of their features, and their digests, by which they are
+/// known again among rows that are calibrated or judged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnknownExamples {
     scatter: Scatter,

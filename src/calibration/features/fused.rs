@@ -8,8 +8,8 @@ use crate::score::{RowOutput, Score};
 
 /// One of [`Score::MdsEarly`], [`Score::MdsUnknown`] and [`Score::MdsEarlyUnknown`].
 ///
-/// Each value becomes the logarithm of the share of training rows with at most that value, and these are added (Fisher's
-/// combination of p-values).
+/// Each value becomes the logarithm of the share of training rows with at most that value, and these are added
+/// (Fisher's combination of p-values).
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureScore {
     early: Arc<EarlyScore>,

@@ -69,8 +69,8 @@ impl CalibrationFeatures {
     }
 }
 
-/// What a model knows of the pooled features of its training and calibration rows, and of examples of unknown images. All
-/// of it is of unknown images' use: see [`FeatureScore`] and the audit's AdaDetect.
+/// What a model knows of the pooled features of its training and calibration rows, and of examples of unknown images.
+/// All of it is of unknown images' use: see [`FeatureScore`] and the audit's AdaDetect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureStatistics {
     training: Training,
@@ -169,8 +169,8 @@ impl FeatureStatistics {
     /// What gives a score that needs features; none for a score of logits alone.
     ///
     /// # Errors
-    /// [`Error::NoUnknownExamples`] for one that needs examples of unknown images, where there are none; [`Error::Data`]
-    /// for moments that cannot be used.
+    /// [`Error::NoUnknownExamples`] for one that needs examples of unknown images, where there are none;
+    /// [`Error::Data`] for moments that cannot be used.
     pub fn feature_score(&self, score: Score) -> Result<Option<FeatureScore>> {
         if !score.needs_features() {
             return Ok(None);
@@ -187,8 +187,8 @@ impl FeatureStatistics {
         Ok(Some(FeatureScore::new(&self.early, score.counts_early(), unknown)))
     }
 
-    /// The direction from the training rows, where their predicted classes have these shares `[C]`, to rows with this mean
-    /// `[F]`. None where the moments cannot be used.
+    /// The direction from the training rows, where their predicted classes have these shares `[C]`, to rows with this
+    /// mean `[F]`. None where the moments cannot be used.
     #[doc(hidden)]
     pub fn direction_to(&self, mean: &[f64], shares: &[f64]) -> Option<Direction> {
         let mut difference = -self.training.mean(shares);
@@ -196,8 +196,8 @@ impl FeatureStatistics {
         Some(Discriminant::of(&self.training.total_covariance(shares))?.towards(&difference))
     }
 
-    /// The direction from the training rows to rows of known unknown kinds. None without such rows, and where the moments
-    /// cannot be used.
+    /// The direction from the training rows to rows of known unknown kinds. None without such rows, and where the
+    /// moments cannot be used.
     #[doc(hidden)]
     pub fn direction_to_unknown(&self, unknown: &Scatter) -> Option<Direction> {
         direction_to_unknown(&self.training, unknown)

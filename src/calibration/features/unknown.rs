@@ -11,8 +11,8 @@ use super::training::Training;
 /// Below so many standard deviations the logarithm of the normal distribution is taken from its series.
 const FAR: f64 = -20.0;
 
-/// The direction from the training rows towards rows of known unknown kinds; none without such rows, and where the moments
-/// cannot be used.
+/// The direction from the training rows towards rows of known unknown kinds; none without such rows, and where the
+/// moments cannot be used.
 ///
 /// The covariance is that of the training rows and, where there are many, half that of the unknown ones, as in a
 /// discriminant of two kinds with different covariances.

@@ -1,5 +1,5 @@
-//! A dataset through a [`Stage`] into a folder: one part for each input or slice of a large one, each whole or not at all.
-//! A run that was interrupted goes on where it stopped.
+//! A dataset through a [`Stage`] into a folder: one part for each input or slice of a large one, each whole or not at
+//! all. A run that was interrupted goes on where it stopped.
 
 mod folder;
 mod manifest;
@@ -25,12 +25,12 @@ use crate::stage::Stage;
 /// Parts that get their names while the next one is written: the disk takes its time.
 const ENDING_AT_A_TIME: usize = 8;
 
-/// Scores `dataset` into the folder `target`, a path or an address. Parts that are there already, of inputs that did not
-/// change, stay as they are.
+/// Scores `dataset` into the folder `target`, a path or an address. Parts that are there already, of inputs that did
+/// not change, stay as they are.
 ///
 /// The parts have the dataset's rows in its order, and are the same bytes whether or not the run was interrupted. Where
-/// the run ends early, for whatever reason, the parts that are complete stay. Parts of inputs that are not named stay as
-/// well.
+/// the run ends early, for whatever reason, the parts that are complete stay. Parts of inputs that are not named stay
+/// as well.
 ///
 /// # Errors
 /// As [`score_to`](super::score_to); [`Error::PartsDiffer`](crate::Error::PartsDiffer) for a folder of another model or

@@ -17,8 +17,8 @@ pub struct PartOptions {
     pub prefix: String,
     /// Share of in-distribution rows that may be flagged.
     pub alpha: f64,
-    /// Share of rows of each class whose true class may be missing in the column `prediction_set`; there is no such column
-    /// where none is given.
+    /// Share of rows of each class whose true class may be missing in the column `prediction_set`; there is no such
+    /// column where none is given.
     #[serde(default)]
     pub prediction_set: Option<f64>,
     /// What becomes of a row that cannot be scored.

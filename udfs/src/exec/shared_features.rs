@@ -13,8 +13,9 @@ use super::ScoreExec;
 /// Makes the scoring nodes of a model ask for pooled features where another node of the plan with that model does.
 ///
 /// Images that two nodes meet are scored for the first of them. Scores without features would not do for the other, and
-/// the images would be scored again. Features cost no time where an image is scored anyway, but 4 bytes each in the cache of
-/// scores: among very many images of a large network these make room for fewer, and what is read twice may be scored twice.
+/// the images would be scored again. Features cost no time where an image is scored anyway, but 4 bytes each in the
+/// cache of scores: among very many images of a large network these make room for fewer, and what is read twice may be
+/// scored twice.
 #[derive(Debug, Default)]
 pub(crate) struct SharedFeatures;
 

@@ -40,8 +40,8 @@ impl PhysicalOptimizerRule for SmallBatches {
     }
 }
 
-/// A plan whose batches near scoring nodes are as small as the models' workers want them: for a plan that was made where
-/// the models had none.
+/// A plan whose batches near scoring nodes are as small as the models' workers want them: for a plan that was made
+/// where the models had none.
 ///
 /// # Errors
 /// None so far: as plans are rewritten.

@@ -31,7 +31,8 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    /// What a function gives for this parameter; none for one that it does not take, or where it lacks the one it takes.
+    /// What a function gives for this parameter; none for one that it does not take, or where it lacks the one it
+    /// takes.
     pub fn of(function: Function, parameter: Option<Parameter>) -> Option<Self> {
         let column = match function {
             Function::All => return parameter.is_none().then_some(Self::All),

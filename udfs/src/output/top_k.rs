@@ -21,8 +21,8 @@ fn class_and_probability() -> Fields {
     Fields::from(vec![Field::new("class", DataType::Utf8, false), Field::new("probability", DataType::Float32, false)])
 }
 
-/// Of each row the `count` most probable classes, or all where there are fewer: the most probable first, of equal ones the
-/// first in the model's order. Null where the row has an error.
+/// Of each row the `count` most probable classes, or all where there are fewer: the most probable first, of equal ones
+/// the first in the model's order. Null where the row has an error.
 pub(super) fn array(columns: &Columns, scored: &ScoredColumns, count: u32) -> Result<ArrayRef> {
     let lists = scored.array(ScoredColumn::Probabilities).as_fixed_size_list();
     let values = lists.values().as_primitive::<Float32Type>().values();

@@ -49,8 +49,8 @@ pub fn scoring_planner(others: Arc<dyn QueryPlanner + Send + Sync>) -> Arc<dyn Q
     Arc::new(ScoringQueryPlanner::beside(Some(others)))
 }
 
-/// A planner that plans scoring nodes too, so that what it cannot plan is not planned otherwise: one that sends plans to
-/// other machines must not silently be left out.
+/// A planner that plans scoring nodes too, so that what it cannot plan is not planned otherwise: one that sends plans
+/// to other machines must not silently be left out.
 #[derive(Debug)]
 pub struct FinalPlanner(pub Arc<dyn QueryPlanner + Send + Sync>);
 

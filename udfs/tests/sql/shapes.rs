@@ -7,8 +7,8 @@ const ALL: &str = "SELECT count(*) FROM photos";
 const EARLY: &str = "SELECT count(*) FROM photos WHERE id < 300";
 /// Rows without bytes are all the same image then.
 const BYTES: &str = "SELECT count(*) FROM (SELECT DISTINCT image['bytes'] FROM photos)";
-/// Where the images are read twice, each is scored once. But for the one that a file's name stands for: the file may have
-/// changed.
+/// Where the images are read twice, each is scored once. But for the one that a file's name stands for: the file may
+/// have changed.
 pub const IMAGES: &str = "SELECT count(*) + 1 FROM (SELECT DISTINCT image FROM photos)";
 const FIVE: &str = "SELECT 5";
 

@@ -39,9 +39,9 @@ pub struct UnknownFigures {
     /// The same of all images by the learnt score, which with a drift is the share of images that differ for whatever
     /// reason. None where nothing could be learnt.
     pub by_learnt_score: Option<Estimate>,
-    /// Whether the dataset, or a large part of it, differs from the calibration images in what the model's score does not
-    /// take for unknown: the learnt score's share is far above what the model's allows. Images are then judged by a score
-    /// that learns nothing, and nothing is said of how many are unknown.
+    /// Whether the dataset, or a large part of it, differs from the calibration images in what the model's score does
+    /// not take for unknown: the learnt score's share is far above what the model's allows. Images are then judged by a
+    /// score that learns nothing, and nothing is said of how many are unknown.
     pub has_drifted: bool,
     /// Images under test that are unknown with 95 % confidence, without saying which: a lower bound on their number.
     /// None where the dataset has drifted.
@@ -52,13 +52,13 @@ pub struct UnknownFigures {
     pub needed: u64,
     /// Examples of unknown images that the method learnt from; 0 without.
     pub known_unknown: u64,
-    /// Audited images that a reader has marked as unknown, or that are examples of unknown images. They are findings and not
-    /// under test.
+    /// Audited images that a reader has marked as unknown, or that are examples of unknown images. They are findings
+    /// and not under test.
     pub marked_unknown: u64,
     /// Audited images that a reader has marked as known. They are no findings and not under test.
     pub marked_known: u64,
-    /// Other audited images that are black, white or of one tone. They are findings of these kinds, and neither tested nor
-    /// learnt from.
+    /// Other audited images that are black, white or of one tone. They are findings of these kinds, and neither tested
+    /// nor learnt from.
     #[serde(default)]
     pub blank: u64,
 }

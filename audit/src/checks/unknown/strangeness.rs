@@ -11,11 +11,11 @@ const NO_PLACE: u32 = u32::MAX;
 /// Images that are looked at: those with a prediction that show something, in the order in which their features were
 /// written.
 ///
-/// Blank images, which are black, white or of one tone, have been found already. They lie far out, in a direction of their
-/// own, and would draw the learnt score there and away from what else is unknown. Of calibration images the model does not
-/// keep whether they are blank. They are images of its classes that somebody has labelled, so hardly any is. One that is
-/// counts among those that the tested images are compared with: where it is strange it makes p-values larger, and where it
-/// is not, smaller by one part of the calibration images.
+/// Blank images, which are black, white or of one tone, have been found already. They lie far out, in a direction of
+/// their own, and would draw the learnt score there and away from what else is unknown. Of calibration images the model
+/// does not keep whether they are blank. They are images of its classes that somebody has labelled, so hardly any is.
+/// One that is counts among those that the tested images are compared with: where it is strange it makes p-values
+/// larger, and where it is not, smaller by one part of the calibration images.
 #[derive(Debug, Default)]
 pub(super) struct Predicted {
     /// For each image its place among those that are looked at; [`NO_PLACE`] for others.

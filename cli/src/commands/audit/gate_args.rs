@@ -22,11 +22,13 @@ pub struct GateArgs {
     #[arg(long, value_name = "AUDIT", conflicts_with = "compare")]
     pub baseline: Option<PathBuf>,
 
-    /// Accepted findings, which do not count: a CSV file, or the marks that a report exported. May be given for several.
+    /// Accepted findings, which do not count: a CSV file, or the marks that a report exported. May be given for
+    /// several.
     #[arg(long, value_name = "FILE", conflicts_with = "compare")]
     pub accept: Vec<PathBuf>,
 
-    /// Write the findings that count as a file for --accept, to be edited: remove what you do not accept, say who and why.
+    /// Write the findings that count as a file for --accept, to be edited: remove what you do not accept, say who and
+    /// why.
     #[arg(long, value_name = "FILE", conflicts_with = "compare")]
     pub accept_template: Option<PathBuf>,
 
