@@ -29,6 +29,23 @@ fn a_bundle_survives_the_disk_and_equal_models_have_equal_digests() {
     assert!(check.expect("sha256sum runs").success());
 }
 
+/// What they were trained to say holds on this processor too: a stage compares it as it is built.
+#[test]
+fn the_repositorys_models_give_what_they_were_recorded_to() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let names = fs::read_dir(folder).expect("the models").map(|entry| entry.expect("a model").path());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert!(names.iter().any(|path| path.ends_with("cifar10-vgg8")), "{names:?}");
+    for path in names {
+        let model = Model::read(&path).expect("a bundle");
+        assert!(model.calibration().is_some(), "{}", path.display());
+        let options = StageOptions { device: dismax::Device::Cpu, ..StageOptions::default() };
+        let stage = Stage::try_new(model, &options);
+        assert!(stage.is_ok(), "{}: {:?}", path.display(), stage.err());
+    }
+}
+
 #[test]
 fn damage_is_named() {
     let (_folder, path) = written();
