@@ -26,6 +26,10 @@ pub enum Augmentation {
         /// What the added pixels are.
         #[serde(default)]
         fill: Padding,
+        /// Side of a black square at a random place of the result, in pixels; 0 for none. Its centre lies in the image,
+        /// not all of it has to: Cutout (DeVries, Taylor, arXiv 1708.04552).
+        #[serde(default)]
+        cutout: u32,
     },
     /// A crop of 8 to 100 % of the area with an aspect ratio of 3/4 to 4/3, resized: ImageNet's (Szegedy et al., arXiv
     /// 1409.4842).
@@ -44,14 +48,52 @@ pub struct Window {
     pub left: i64,
     /// Whether it is mirrored left to right afterwards.
     pub flip: bool,
+    /// What is black in the end.
+    pub hole: Hole,
+}
+
+/// A square of a network's input; it may reach beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hole {
+    /// Row at which it begins.
+    pub top: i64,
+    /// Column at which it begins.
+    pub left: i64,
+    /// Rows and columns; 0 for no hole.
+    pub side: i64,
+}
+
+impl Hole {
+    fn draw(side: u32, (height, width): (usize, usize), rng: &mut impl Rng) -> Self {
+        // Without a hole no number is drawn, so that what follows stays what it was.
+        if side == 0 {
+            return Self::default();
+        }
+        let side = i64::from(side);
+        let mut start = |length: usize| rng.random_range(0..length as i64) - side / 2;
+        Self { top: start(height), left: start(width), side }
+    }
+
+    /// Blackens it in an image `[H, W, 3]`.
+    fn cut(self, image: &mut [u8], (height, width): (usize, usize)) {
+        let part = |start: i64, length: usize| {
+            let [from, to] = [start, start + self.side].map(|at| at.clamp(0, length as i64) as usize);
+            from..to
+        };
+        let columns = part(self.left, width);
+        for row in part(self.top, height) {
+            image[row * width * 3..][columns.start * 3..columns.end * 3].fill(0);
+        }
+    }
 }
 
 impl Window {
     /// A window of an image with `padding` pixels around it. `turn` is an alternation's.
-    fn draw(padding: u32, flip: Flip, turn: bool, rng: &mut impl Rng) -> Self {
+    fn draw((padding, flip, cutout): (u32, Flip, u32), target: (usize, usize), turn: bool, rng: &mut impl Rng) -> Self {
         let mut offset = || rng.random_range(0..=2 * i64::from(padding)) - i64::from(padding);
         let (top, left) = (offset(), offset());
-        Self { top, left, flip: is_mirrored(flip, turn, rng) }
+        let flip = is_mirrored(flip, turn, rng);
+        Self { top, left, flip, hole: Hole::draw(cutout, target, rng) }
     }
 }
 
@@ -82,11 +124,17 @@ impl Augmentation {
         if let Self::Crop { fill, .. } = self { fill } else { Padding::Black }
     }
 
-    /// Draws the next window; none where images are resized as well. `turn` is what `Flip::is_turn` says of the image.
-    pub fn window(self, turn: bool, rng: &mut impl Rng) -> Option<Window> {
+    /// Side of the black square; 0 for none.
+    pub fn cutout(self) -> u32 {
+        if let Self::Crop { cutout, .. } = self { cutout } else { 0 }
+    }
+
+    /// Draws the next window for a network that wants `target` (height, width); none where images are resized as well.
+    /// `turn` is what `Flip::is_turn` says of the image.
+    pub fn window(self, target: (usize, usize), turn: bool, rng: &mut impl Rng) -> Option<Window> {
         match self {
             Self::None => Some(Window::default()),
-            Self::Crop { padding, flip, .. } => Some(Window::draw(padding, flip, turn, rng)),
+            Self::Crop { padding, flip, cutout, .. } => Some(Window::draw((padding, flip, cutout), target, turn, rng)),
             Self::ResizedCrop { .. } => None,
         }
     }
@@ -118,27 +166,23 @@ impl Augmenter {
         if image.len() != self.source.0 * self.source.1 * 3 || out.len() != height * width * 3 {
             return Err(Error::Internal("an image in training has another size than announced".into()));
         }
-        let flip = match self.augmentation {
-            Augmentation::None => {
-                self.crop(image, Window::default(), out);
-                false
-            }
-            Augmentation::Crop { padding, flip, fill } => {
-                let window = Window::draw(padding, flip, turn, rng);
-                match fill {
+        let (flip, hole) = match self.augmentation.window(self.target, turn, rng) {
+            Some(window) => {
+                match self.augmentation.fill() {
                     Padding::Black => self.crop(image, window, out),
                     Padding::Reflect => self.reflected_crop(image, window, out),
                 }
-                window.flip
+                (window.flip, window.hole)
             }
-            Augmentation::ResizedCrop { flip } => {
+            None => {
                 self.resized_crop(image, rng, out)?;
-                is_mirrored(flip, turn, rng)
+                (is_mirrored(self.augmentation.flip(), turn, rng), Hole::default())
             }
         };
         if flip {
             out.chunks_exact_mut(width * 3).for_each(mirror);
         }
+        hole.cut(out, self.target);
         Ok(())
     }
 
@@ -212,6 +256,34 @@ mod tests {
         (0..5).flat_map(|y| (0..4).flat_map(move |x| [y + 1, x + 1, 9])).collect()
     }
 
+    fn crop(padding: u32, flip: Flip, fill: Padding, cutout: u32) -> Augmentation {
+        Augmentation::Crop { padding, flip, fill, cutout }
+    }
+
+    #[test]
+    fn a_hole_is_black_and_lies_around_a_pixel_of_the_image() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut augmenter = Augmenter::new(crop(0, Flip::None, Padding::Black, 3), (5, 4), (5, 4));
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..500 {
+            let mut out = vec![0; 60];
+            augmenter.apply(&image(), false, &mut rng, &mut out).unwrap();
+            let black: Vec<(usize, usize)> =
+                (0..20).filter(|at| out[at * 3..][..3] == [0; 3]).map(|at| (at / 4, at % 4)).collect();
+            assert!(
+                out.chunks_exact(3).zip(image().chunks_exact(3)).all(|(ours, whole)| ours == whole || ours == [0; 3])
+            );
+            let centre = (0..5).flat_map(|y| (0..4).map(move |x| (y, x))).find(|&(y, x): &(usize, usize)| {
+                let around = (0..20)
+                    .map(|at| (at / 4, at % 4))
+                    .filter(|&(a, b): &(usize, usize)| a.abs_diff(y) < 2 && b.abs_diff(x) < 2);
+                around.eq(black.iter().copied())
+            });
+            seen.insert(centre.expect("three rows and columns around a pixel"));
+        }
+        assert_eq!(seen.len(), 20);
+    }
+
     #[test]
     fn none_copies() {
         let mut out = vec![0; 60];
@@ -223,8 +295,7 @@ mod tests {
     #[test]
     fn crops_are_windows_of_the_padded_image() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut augmenter =
-            Augmenter::new(Augmentation::Crop { padding: 2, flip: Flip::Random, fill: Padding::Black }, (5, 4), (5, 4));
+        let mut augmenter = Augmenter::new(crop(2, Flip::Random, Padding::Black, 0), (5, 4), (5, 4));
         let mut seen = std::collections::HashSet::new();
         for _ in 0..500 {
             let mut out = vec![0; 60];
@@ -248,14 +319,14 @@ mod tests {
     #[test]
     fn reflections_show_no_black_and_an_alternation_mirrors_when_it_is_its_turn() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let augmentation = Augmentation::Crop { padding: 2, flip: Flip::Alternating, fill: Padding::Reflect };
+        let augmentation = crop(2, Flip::Alternating, Padding::Reflect, 0);
         let mut augmenter = Augmenter::new(augmentation, (5, 4), (5, 4));
         for turn in [false, true] {
             for _ in 0..200 {
                 let mut again = rng.clone();
                 let mut out = vec![0; 60];
                 augmenter.apply(&image(), turn, &mut rng, &mut out).unwrap();
-                let Window { top, left, flip } = augmentation.window(turn, &mut again).unwrap();
+                let Window { top, left, flip, .. } = augmentation.window((5, 4), turn, &mut again).unwrap();
                 assert_eq!(flip, turn);
                 let expected: Vec<u8> = (top..top + 5)
                     .flat_map(|y| (0..4).map(move |x| (y, if flip { left + 3 - x } else { left + x })))

@@ -57,7 +57,7 @@ fn state(epochs: usize) -> TrainingState {
             sgd: SgdOptions { learning_rate: 0.05, ..SgdOptions::default() },
             initial_weights: None,
             schedule: Schedule::OneCycle,
-            augmentation: Augmentation::Crop { padding: 1, flip: Flip::Random, fill: Padding::Black },
+            augmentation: Augmentation::Crop { padding: 1, flip: Flip::Random, fill: Padding::Black, cutout: 0 },
             size: (8, 8),
             mean: [0.4; 3],
             std: [0.2; 3],
@@ -84,7 +84,7 @@ fn state_with_all(epochs: usize) -> TrainingState {
         sgd: SgdOptions { learning_rate: 0.002, ..SgdOptions::default() },
         mosaic_share: 0.25,
         mosaic_epochs: 0.5,
-        augmentation: Augmentation::Crop { padding: 1, flip: Flip::Alternating, fill: Padding::Reflect },
+        augmentation: Augmentation::Crop { padding: 1, flip: Flip::Alternating, fill: Padding::Reflect, cutout: 0 },
         ..state.options
     };
     state

@@ -74,6 +74,8 @@ pub struct Recipe {
     pub flip: Flip,
     /// What lies beyond the edge of an image that is cropped at random.
     pub padding: Padding,
+    /// Side of a black square at a random place of each image, in pixels: 0, none.
+    pub cutout: u32,
     /// Channel means and standard deviations; measured on the training images by default.
     pub normalization: Option<([f32; 3], [f32; 3])>,
     /// Fixes every random choice.
@@ -106,6 +108,7 @@ impl Recipe {
             crop: true,
             flip: Flip::Random,
             padding: Padding::Black,
+            cutout: 0,
             normalization: None,
             seed: 0,
             workers: None,
@@ -147,6 +150,7 @@ impl Recipe {
             ("crop", self.crop != plain.crop),
             ("flip", self.flip != plain.flip),
             ("padding", self.padding != plain.padding),
+            ("cutout", self.cutout != plain.cutout),
             ("workers", self.workers.is_some()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
@@ -201,17 +205,22 @@ impl Recipe {
         if !self.crop && self.padding == Padding::Reflect {
             return Err(TrainError::Options("only random crops see anything beyond an image's edges".into()).into());
         }
+        let cutout = self.cutout;
         let augmentation = match (self.crop, stored.resize) {
+            (_, Resize::ShorterSide { .. }) if cutout > 0 => {
+                let message = "cutout is for images of the network's own size, not for random crops of photographs";
+                return Err(TrainError::Options(message.into()).into());
+            }
             (true, Resize::ShorterSide { .. }) if self.padding == Padding::Reflect => {
                 let message = "random crops of photographs stay within the picture and need no padding";
                 return Err(TrainError::Options(message.into()).into());
             }
             (true, Resize::ShorterSide { .. }) => Augmentation::ResizedCrop { flip: self.flip },
             (true, Resize::Exact) => {
-                Augmentation::Crop { padding: size.0.max(size.1) / 8, flip: self.flip, fill: self.padding }
+                Augmentation::Crop { padding: size.0.max(size.1) / 8, flip: self.flip, fill: self.padding, cutout }
             }
-            (false, Resize::Exact) if self.flip != Flip::None => {
-                Augmentation::Crop { padding: 0, flip: self.flip, fill: self.padding }
+            (false, Resize::Exact) if self.flip != Flip::None || cutout > 0 => {
+                Augmentation::Crop { padding: 0, flip: self.flip, fill: self.padding, cutout }
             }
             (false, Resize::Exact) => Augmentation::None,
             (false, Resize::ShorterSide { .. }) => {

@@ -61,6 +61,8 @@ pub struct RecipeFile {
     pub flip: Option<Flip>,
     /// What lies beyond the edge of an image that is cropped at random.
     pub padding: Option<Padding>,
+    /// Side of a black square at a random place of each image, in pixels; 0 for none.
+    pub cutout: Option<u32>,
     /// Channel means from 0 to 1.
     pub mean: Option<[f32; 3]>,
     /// Channel standard deviations from 0 to 1.
@@ -111,6 +113,7 @@ impl RecipeFile {
             crop: self.crop.or(other.crop),
             flip: self.flip.or(other.flip),
             padding: self.padding.or(other.padding),
+            cutout: self.cutout.or(other.cutout),
             mean: self.mean.or(other.mean),
             std: self.std.or(other.std),
             seed: self.seed.or(other.seed),
@@ -147,6 +150,7 @@ impl RecipeFile {
             crop: self.crop.unwrap_or(defaults.crop),
             flip: self.flip.unwrap_or(defaults.flip),
             padding: self.padding.unwrap_or(defaults.padding),
+            cutout: self.cutout.unwrap_or(defaults.cutout),
             normalization: self.mean.zip(self.std),
             seed: self.seed.unwrap_or(defaults.seed),
             ..defaults
@@ -176,6 +180,7 @@ impl RecipeFile {
             crop: Some(recipe.crop),
             flip: Some(recipe.flip),
             padding: Some(recipe.padding),
+            cutout: Some(recipe.cutout),
             mean: Some(options.mean),
             std: Some(options.std),
             seed: Some(options.seed),

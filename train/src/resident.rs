@@ -12,8 +12,8 @@ use super::mix::plain_rows;
 use super::padding::Padding;
 use dismax::error::{Error, Result};
 
-/// Numbers that say where a pixel comes from: image, top, left, flip.
-const FIELDS: usize = 4;
+/// Numbers that say where a pixel comes from: image, top, left, flip, and the first row and column of the hole.
+const FIELDS: usize = 6;
 /// Quadrants in the order of [`mix_quadrants`](super::mix::mix_quadrants)' predecessors: top left of the image itself,
 /// bottom left of the one before, top right of the second, bottom right of the third before.
 const QUADRANTS: usize = 4;
@@ -47,11 +47,13 @@ pub(super) struct ResidentImages {
 /// Where all pixels of an epoch's batches come from.
 #[derive(Debug)]
 pub(super) struct EpochSources {
-    /// `[rows, 4 quadrants, 4 fields]`.
+    /// `[rows, 4 quadrants, fields]`.
     sources: Tensor,
     plan: BatchPlan,
     mixed_share: f64,
     fill: Padding,
+    /// Side of the holes; 0 for none.
+    cutout: i64,
 }
 
 impl ResidentImages {
@@ -105,8 +107,10 @@ impl ResidentImages {
             .zip(&order[..plan.rows])
             .map(|(position, &image)| {
                 let turn = augmentation.flip().is_turn(seed, image as u64, epoch);
-                let window = augmentation.window(turn, &mut example_rng(seed, epoch, position))?;
-                Some([image as i64, window.top, window.left, i64::from(window.flip)])
+                let target = (self.target.0 as usize, self.target.1 as usize);
+                let window = augmentation.window(target, turn, &mut example_rng(seed, epoch, position))?;
+                let flip = i64::from(window.flip);
+                Some([image as i64, window.top, window.left, flip, window.hole.top, window.hole.left])
             })
             .collect::<Option<_>>()
             .ok_or_else(|| Error::Internal("images that are resized are not gathered".into()))?;
@@ -121,8 +125,8 @@ impl ResidentImages {
             sources.extend(quadrants.flatten());
         }
         let sources = Tensor::f_from_slice(&sources)?.f_view([-1, QUADRANTS as i64, FIELDS as i64])?;
-        let fill = augmentation.fill();
-        Ok(EpochSources { sources: sources.f_to_device(self.pixels.device())?, plan, mixed_share, fill })
+        let (fill, cutout) = (augmentation.fill(), i64::from(augmentation.cutout()));
+        Ok(EpochSources { sources: sources.f_to_device(self.pixels.device())?, plan, mixed_share, fill, cutout })
     }
 
     /// Gathers the batch of step `step`. The host does not wait.
@@ -142,12 +146,11 @@ impl ResidentImages {
         let at = |y: &Tensor, x: &Tensor| -> Result<Tensor> {
             Ok(field(0)?.f_mul_scalar(height)?.f_add(y)?.f_mul_scalar(width)?.f_add(x)?)
         };
-        let at = match epoch.fill {
+        let inside = |at: &Tensor, end: i64| -> Result<Tensor> { Ok(at.f_ge(0)?.f_logical_and(&at.f_lt(end)?)?) };
+        let black = self.pixels.size()[0] - 1;
+        let mut at = match epoch.fill {
             Padding::Black => {
-                let inside =
-                    |at: &Tensor, end: i64| -> Result<Tensor> { Ok(at.f_ge(0)?.f_logical_and(&at.f_lt(end)?)?) };
                 let is_inside = inside(&y, height)?.f_logical_and(&inside(&x, width)?)?;
-                let black = self.pixels.size()[0] - 1;
                 at(&y, &x)?.f_where_scalarother(&is_inside, black)?
             }
             // As `Padding::source`.
@@ -159,6 +162,11 @@ impl ResidentImages {
                 at(&seen(&y, height)?, &seen(&x, width)?)?
             }
         };
+        if epoch.cutout > 0 {
+            let within = |places: &Tensor, field: &Tensor| inside(&places.f_sub(field)?, epoch.cutout);
+            let is_hole = within(&self.rows, &field(4)?)?.f_logical_and(&within(&self.columns, &field(5)?)?)?;
+            at = at.f_where_scalarother(&is_hole.f_logical_not()?, black)?;
+        }
         let pixels = self.pixels.f_index_select(0, &at.f_view([-1])?)?;
         let pixels = pixels.f_view([rows, target_height, target_width, 3])?;
         let plain = plain_rows(rows as usize, epoch.mixed_share) as i64;
@@ -184,8 +192,9 @@ mod tests {
             padding,
             flip: if flip { Flip::Random } else { Flip::None },
             fill: Padding::Black,
+            cutout: 0,
         };
-        let reflected = Augmentation::Crop { padding: 3, flip: Flip::Alternating, fill: Padding::Reflect };
+        let reflected = Augmentation::Crop { padding: 3, flip: Flip::Alternating, fill: Padding::Reflect, cutout: 5 };
         for (count, size, target, augmentation, batch_size) in [
             (37, (32, 32), (32, 32), crop(4, true), 16),
             (23, (9, 7), (9, 7), crop(2, true), 10),

@@ -202,6 +202,7 @@ fn each_option_changes_the_training() {
         trained("whitening", &|recipe| recipe.whitening = true),
         trained("flip", &|recipe| recipe.flip = Flip::Alternating),
         trained("padding", &|recipe| recipe.padding = Padding::Reflect),
+        trained("cutout", &|recipe| recipe.cutout = 3),
         trained("keep", &|recipe| recipe.keep = Keep::Best),
     ];
     for (index, one) in all.iter().enumerate() {
@@ -227,6 +228,8 @@ fn options_that_do_not_fit_a_loss_are_refused() {
     assert!(message.contains("label smoothing"), "{message}");
     let message = refusal(Loss::DismaxDagger, &|recipe| recipe.fractional_probability_weight = -1.0);
     assert!(message.contains("0 or above, not -1"), "{message}");
+    let message = refusal(Loss::Dismax, &|recipe| recipe.cutout = 400);
+    assert!(message.contains("a cutout of 400 pixels leaves nothing"), "{message}");
     // An eighth of 64 is all of 8: there is nothing to reflect so far beyond the edge.
     let message = refusal(Loss::Dismax, &|recipe| (recipe.padding, recipe.size) = (Padding::Reflect, Some((8, 64))));
     assert!(message.contains("8x64 pixels are too narrow"), "{message}");

@@ -38,7 +38,7 @@ from it; on a CPU the result is the same bit for bit. Beside it MODEL.metrics.js
 a line. The model folder holds the network, its calibration, these figures, the recipe, a model card and a training chart.";
 
 /// Flags that say how to train, which nothing does with --freeze.
-const OF_TRAINING: [&str; 23] = [
+const OF_TRAINING: [&str; 24] = [
     "embedding",
     "resume",
     "epochs",
@@ -61,6 +61,7 @@ const OF_TRAINING: [&str; 23] = [
     "flip",
     "no_crop",
     "padding",
+    "cutout",
     "memory",
 ];
 
@@ -203,6 +204,11 @@ pub struct Args {
     #[arg(long, value_parser = named::<Padding, _>(Padding::ALL.map(Padding::name)), conflicts_with = "embedding", help_heading = "Recipe")]
     pub padding: Option<Padding>,
 
+    /// Black out a square of this side at a random place of each image [default: none]. Longer trainings generalise better
+    /// with it.
+    #[arg(long, value_name = "PIXELS", conflicts_with = "embedding", help_heading = "Recipe")]
+    pub cutout: Option<u32>,
+
     /// No random cropping.
     #[arg(long, conflicts_with = "embedding", help_heading = "Recipe")]
     pub no_crop: bool,
@@ -283,6 +289,7 @@ impl Args {
             crop: self.no_crop.then_some(false),
             flip: self.flip.or(self.no_flip.then_some(Flip::None)),
             padding: self.padding,
+            cutout: self.cutout,
             mean: self.mean.map(|mean| mean.0),
             std: self.std.map(|std| std.0),
             seed: self.seed,
