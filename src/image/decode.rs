@@ -5,6 +5,7 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 
+use super::budget::{Reserved, reserve};
 use super::decoding::Decoding;
 use super::jpeg_end::has_end_marker;
 use super::{foreign, reduced};
@@ -31,12 +32,14 @@ pub struct Pixels {
     pub data: Vec<u8>,
     /// Width and height of the picture as it is stored: larger where it was decoded at a part of its size.
     pub stored: (u32, u32),
+    /// Keeps others from filling the memory meanwhile.
+    memory: Reserved,
 }
 
 impl Pixels {
     /// A picture that was not made smaller: `height * width * 3` values.
     pub fn new(width: u32, height: u32, data: Vec<u8>) -> Self {
-        Self { width, height, data, stored: (width, height) }
+        Self { width, height, data, stored: (width, height), memory: Reserved::default() }
     }
 }
 
@@ -183,6 +186,9 @@ fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits, decoding: Decod
         true => decoding.divisor(width, height, is_turned),
         false => 1,
     };
+    let pixels = u64::from(width.div_ceil(divisor)) * u64::from(height.div_ceil(divisor));
+    // What the decoder gives, and RGB made of it.
+    let memory = reserve(pixels * (u64::from(decoder.color_type().bytes_per_pixel()) + 3));
     let mut image = match divisor {
         1 => DynamicImage::from_decoder(decoder).map_err(wrap)?,
         _ => {
@@ -195,7 +201,8 @@ fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits, decoding: Decod
     };
     image.apply_orientation(orientation);
     let stored = if is_turned { (height, width) } else { (width, height) };
-    Ok(Pixels { width: image.width(), height: image.height(), data: to_rgb(format, image)?, stored })
+    let (width, height) = (image.width(), image.height());
+    Ok(Pixels { width, height, data: to_rgb(format, image)?, stored, memory })
 }
 
 /// Memory that the decoder may take while it reads the header.

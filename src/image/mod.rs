@@ -14,6 +14,7 @@
 //!   ([`Preprocessing::reduced`]), as Pillow does with `draft`;
 //! - of animated or multi-page files the first picture counts.
 
+mod budget;
 mod decode;
 mod decoding;
 mod foreign;
