@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
 use super::card;
 use super::config::FORMAT_VERSION;
 use super::config::ModelConfig;
 use super::contents::Contents;
 use super::features_file;
+use super::hex::hex_of;
 use super::history::{TrainingHistory, json_lines};
 use super::self_check::SelfCheck;
+use super::stored::StoredWeights;
 use crate::calibration::Calibration;
 use crate::disk::{self, FolderKind, WholeFolder};
 use crate::error::{Error, Result};
@@ -70,7 +71,7 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
         },
         _ => Error::io(&digests_path, error),
     })?;
-    let mut files = Files { folder, contents: verified(folder, &listing)? };
+    let files = Files::verified(folder, &listing)?;
 
     const NEWEST: u64 = FORMAT_VERSION as u64;
     // The version first: a newer layout may have other keys.
@@ -122,22 +123,57 @@ pub(super) fn read(folder: &Path) -> Result<(Contents, String)> {
             Some(TrainingHistory { epochs: files.json(HISTORY)?, chart_svg, recipe })
         }
     };
-    let weights = files.contents.remove(WEIGHTS).ok_or_else(|| files.missing(WEIGHTS))?;
+    let weights = files.weights.clone().ok_or_else(|| files.missing(WEIGHTS))?;
     let tta = calibration.as_ref().map_or(Tta::None, |calibration| calibration.tta);
     if !tta.is_none() && config.input.images().is_none() {
         return Err(Error::model(folder, format!("{CALIBRATION}: only images have mirror images; calibrate it again")));
     }
-    let weights = weights.into();
     let contents = Contents { config, weights, calibration, tta, features, self_check, metrics, history };
-    Ok((contents, hex(&listing)))
+    Ok((contents, hex_of(&listing)))
 }
 
+/// The files of a folder, each with the digest that the folder's list names.
 struct Files<'a> {
     folder: &'a Path,
     contents: BTreeMap<String, Vec<u8>>,
+    /// They stay in their file.
+    weights: Option<StoredWeights>,
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
+    /// Reads every file that the listing names and compares its digest.
+    fn verified(folder: &'a Path, listing: &[u8]) -> Result<Self> {
+        let listing = std::str::from_utf8(listing).unwrap_or_default();
+        let mut files = Self { folder, contents: BTreeMap::new(), weights: None };
+        for line in listing.lines().filter(|line| !line.is_empty()) {
+            let parts = line.split_once("  ").filter(|(digest, name)| digest.len() == 64 && is_plain_name(name));
+            let Some((digest, name)) = parts else {
+                return Err(Error::model(folder, format!("{DIGESTS} has a line that is no digest: {line:?}")));
+            };
+            if files.read(name)? != digest {
+                return Err(Error::model(
+                    folder,
+                    format!("{name} was altered: its digest is not the one in {DIGESTS}; restore the file"),
+                ));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Reads a file; returns its digest.
+    fn read(&mut self, name: &str) -> Result<String> {
+        if name == WEIGHTS {
+            let (file, _) = opened(self.folder, name)?;
+            let stored = StoredWeights::of_file(file).map_err(|error| Error::io(self.folder.join(name), error))?;
+            self.weights = Some(stored.0);
+            return Ok(stored.1);
+        }
+        let bytes = contents_of(self.folder, name)?;
+        let digest = hex_of(&bytes);
+        self.contents.insert(name.to_owned(), bytes);
+        Ok(digest)
+    }
+
     fn missing(&self, name: &str) -> Error {
         Error::model(self.folder, format!("{name} is missing; copy the bundle again, all files of it"))
     }
@@ -151,30 +187,9 @@ impl Files<'_> {
     }
 }
 
-/// Reads every file that the listing names and compares its digest.
-fn verified(folder: &Path, listing: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
-    let listing = std::str::from_utf8(listing).unwrap_or_default();
-    let mut contents = BTreeMap::new();
-    for line in listing.lines().filter(|line| !line.is_empty()) {
-        let parts = line.split_once("  ").filter(|(digest, name)| digest.len() == 64 && is_plain_name(name));
-        let Some((digest, name)) = parts else {
-            return Err(Error::model(folder, format!("{DIGESTS} has a line that is no digest: {line:?}")));
-        };
-        let bytes = contents_of(folder, name)?;
-        if hex(&bytes) != digest {
-            return Err(Error::model(
-                folder,
-                format!("{name} was altered: its digest is not the one in {DIGESTS}; restore the file"),
-            ));
-        }
-        contents.insert(name.to_owned(), bytes);
-    }
-    Ok(contents)
-}
-
-/// Links are followed, as caches of downloads are made of them; what they lead to must be a file: a pipe would wait for
-/// ever, and a device never ends.
-fn contents_of(folder: &Path, name: &str) -> Result<Vec<u8>> {
+/// A file of the folder, and its length. Links are followed, as caches of downloads are made of them; what they lead to
+/// must be a file: a pipe would wait for ever, and a device never ends.
+fn opened(folder: &Path, name: &str) -> Result<(fs::File, u64)> {
     let path = folder.join(name);
     let fail = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => {
@@ -186,22 +201,23 @@ fn contents_of(folder: &Path, name: &str) -> Result<Vec<u8>> {
         true => Ok(metadata.len()),
         false => Err(Error::model(folder, format!("{name} is not a regular file; copy the bundle again"))),
     })?;
+    Ok((fs::File::open(&path).map_err(fail)?, length))
+}
+
+fn contents_of(folder: &Path, name: &str) -> Result<Vec<u8>> {
+    let (file, length) = opened(folder, name)?;
     let mut bytes = Vec::new();
     let fits = usize::try_from(length).is_ok_and(|length| bytes.try_reserve_exact(length).is_ok());
     if !fits {
         return Err(Error::model(folder, format!("{name} has {length} bytes, more than there is memory for")));
     }
-    fs::File::open(&path).and_then(|file| file.take(length).read_to_end(&mut bytes)).map_err(fail)?;
+    file.take(length).read_to_end(&mut bytes).map_err(|error| Error::io(folder.join(name), error))?;
     Ok(bytes)
 }
 
 /// A listing must not lead out of the folder.
 fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['/', '\\']) && name != ".."
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {
@@ -236,12 +252,12 @@ pub(super) fn check_place(folder: &Path, force: bool) -> Result<()> {
     WholeFolder::create(folder, force, KIND).map(drop)
 }
 
-/// Returns the digest over the written files.
-pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<String> {
+/// Returns the digest over the written files. `source` is where the model was read from, for errors.
+pub(super) fn write(model: &Contents, source: &Path, place: &Path, force: bool) -> Result<String> {
     let folder = WholeFolder::create(place, force, KIND)?;
     let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     files.insert(CONFIG, json(&model.config)?);
-    files.insert(WEIGHTS, model.weights.to_vec());
+    files.insert(WEIGHTS, model.weights.bytes().map_err(|error| Error::model(source, error))?.into_owned());
     files.insert(SELF_CHECK, model.self_check.to_bytes(&model.config.input)?);
     files.insert(METRICS, json(&model.metrics)?);
     if let Some(calibration) = &model.calibration {
@@ -261,8 +277,8 @@ pub(super) fn write(model: &Contents, place: &Path, force: bool) -> Result<Strin
         files.insert(HISTORY_CHART, history.chart_svg.clone().into_bytes());
     }
     files.insert(CARD, card::render(model)?.into_bytes());
-    let listing: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(bytes))).collect();
-    let digest = hex(listing.as_bytes());
+    let listing: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex_of(bytes))).collect();
+    let digest = hex_of(listing.as_bytes());
     files.insert(DIGESTS, listing.into_bytes());
 
     for (name, bytes) in &files {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::config::ModelConfig;
 use super::history::TrainingHistory;
 use super::self_check::SelfCheck;
+use super::stored::StoredWeights;
 use crate::calibration::{Calibration, FeatureStatistics};
 use crate::tta::Tta;
 
@@ -16,7 +17,7 @@ use crate::tta::Tta;
 pub(super) struct Contents {
     pub config: ModelConfig,
     /// The safetensors file.
-    pub weights: Arc<[u8]>,
+    pub weights: StoredWeights,
     pub calibration: Option<Calibration>,
     /// What its scorers average; a calibration's is the same.
     pub tta: Tta,

@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView, serialize};
+use safetensors::tensor::{Dtype, Metadata, TensorView, serialize};
 use tch::{Kind, Tensor};
 
+use super::stored::StoredWeights;
 use crate::network::Weights;
+
+/// Bytes of the number with which the file begins: the length of its header.
+const LENGTH_BYTES: usize = 8;
 
 /// Weights by name, on the host, f32.
 pub type NamedTensors = HashMap<String, Tensor>;
@@ -42,13 +46,25 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Result<NamedTensors, String> {
     Ok(tensors)
 }
 
-/// Loads a network's weights from such a file, one after the other: beside the file only the network takes memory.
-pub(super) fn load(bytes: &[u8], weights: &Weights) -> Result<(), String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let names = file.iter().filter(|(_, view)| !matches!(kind(view.dtype()), Ok(None))).map(|(name, _)| name);
-    let value = |name: &str| match file.tensor(name) {
-        Ok(view) => tensor(name, &view),
-        Err(_) => Ok(None),
+/// Loads a network's weights from such a file, one after the other: only the network takes memory.
+pub(super) fn load(stored: &StoredWeights, weights: &Weights) -> Result<(), String> {
+    let length = stored.part(0..LENGTH_BYTES)?;
+    let length = length.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).expect("eight bytes were read");
+    let start = usize::try_from(length).ok().and_then(|length| length.checked_add(LENGTH_BYTES));
+    let start = start.ok_or_else(|| format!("it says that its header has {length} bytes"))?;
+    let header = stored.part(LENGTH_BYTES..start)?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|error| format!("its header: {error}"))?;
+    if header.data_len().checked_add(start) != Some(stored.len()) {
+        return Err("it is not as long as its header says".into());
+    }
+    let tensors = header.tensors();
+    let names = tensors.iter().filter(|(_, info)| !matches!(kind(info.dtype), Ok(None))).map(|(name, _)| name.as_str());
+    let value = |name: &str| {
+        let Some(info) = tensors.get(name) else { return Ok(None) };
+        let (from, to) = info.data_offsets;
+        let bytes = stored.part(start + from..start + to)?;
+        let view = TensorView::new(info.dtype, info.shape.clone(), &bytes).map_err(|error| error.to_string())?;
+        tensor(name, &view)
     };
     weights.load_each(names, value)
 }
