@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 output=$1
 shift
-libraries=(pytest tqdm pyarrow polars pandas duckdb "datafusion>=55,<56" datasets pillow nbclient ipykernel)
+libraries=(pytest tqdm pyarrow polars pandas duckdb "datafusion>=55,<56" datasets pillow nbclient ipykernel onnxruntime onnx)
 tests=python/tests
 if [ "${1:-}" = --integration ]; then
     shift

@@ -23,11 +23,14 @@ mod contents;
 mod embedding_file;
 mod features;
 mod features_file;
+mod hex;
 mod history;
 mod input;
 mod self_check;
+mod stored;
 mod weights_file;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -50,6 +53,7 @@ pub use self::input::MOST_DIMENSIONS;
 pub use self::input::{EmbeddingInput, ImageInput, ModelInput};
 #[doc(hidden)]
 pub use self::self_check::SelfCheck;
+use self::stored::StoredWeights;
 #[doc(hidden)]
 pub use self::weights_file::NamedTensors;
 use crate::calibration::{Calibrated, Calibration, CalibrationFeatures, CalibrationOptions};
@@ -57,6 +61,7 @@ use crate::device::{kinds_on, on_device};
 use crate::embedding::EmbeddingScorer;
 use crate::error::{Error, Result};
 use crate::metrics::LabelledLogits;
+use crate::network::graph::{Graph, HeadNumbers};
 use crate::network::{Network, Scorer};
 use crate::tta::Tta;
 
@@ -104,7 +109,7 @@ impl Model {
     }
 
     fn new(config: ModelConfig, weights: Vec<u8>, self_check: SelfCheck, history: Option<TrainingHistory>) -> Self {
-        let weights = weights.into();
+        let weights = StoredWeights::Memory(weights.into());
         let metrics = BTreeMap::new();
         let (calibration, features, tta) = (None, None, Tta::None);
         let contents = Contents { config, weights, calibration, tta, features, self_check, metrics, history };
@@ -158,7 +163,7 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] if `folder` exists and `force` is not given; [`Error::Io`] if it cannot be written.
     pub fn write(&mut self, folder: impl AsRef<Path>, force: bool) -> Result<()> {
-        self.digest = bundle::write(&self.contents, folder.as_ref(), force)?;
+        self.digest = bundle::write(&self.contents, &self.path, folder.as_ref(), force)?;
         self.path = folder.as_ref().to_path_buf();
         Ok(())
     }
@@ -304,16 +309,33 @@ impl Model {
     #[doc(hidden)]
     pub fn scorer(&self, device: Device) -> Result<Scorer> {
         let images = self.input().images().ok_or_else(|| Error::Internal("a network scores images".into()))?;
-        let network = || {
-            let network = empty_network(images, self.classes().len(), device)?;
-            weights_file::load(&self.contents.weights, network.weights())
-                .map_err(|error| Error::model(&self.path, error))?;
-            Ok::<_, Error>(network)
-        };
         on_device(device, || {
-            let networks = kinds_on(device).iter().map(|&kind| Ok((network()?, kind))).collect::<Result<Vec<_>>>()?;
+            let network = |&kind| Ok((self.network(images, device)?, kind));
+            let networks = kinds_on(device).iter().map(network).collect::<Result<Vec<_>>>()?;
             Ok(Scorer::with_kinds(networks, &images.preprocessing)?.with_tta(self.tta()))
         })
+    }
+
+    fn network(&self, images: &ImageInput, device: Device) -> Result<Network> {
+        let network = empty_network(images, self.classes().len(), device)?;
+        let loaded = weights_file::load(&self.contents.weights, network.weights());
+        loaded.map_err(|error| Error::model(&self.path, error))?;
+        Ok(network)
+    }
+
+    /// The network's operations, none for a model of embeddings, and its head's numbers, as they are in scoring on a
+    /// CPU.
+    ///
+    /// # Errors
+    /// As [`Model::scorer`] and [`Model::embedding_scorer`].
+    #[doc(hidden)]
+    pub fn graph(&self) -> Result<(Option<Graph>, HeadNumbers)> {
+        match self.input() {
+            ModelInput::Images(images) => {
+                self.network(images, Device::Cpu)?.graph().map(|(graph, head)| (Some(graph), head))
+            }
+            ModelInput::Embeddings(_) => Ok((None, HeadNumbers::of(&self.embedding_scorer()?))),
+        }
     }
 
     /// The network's weights by name, on the host.
@@ -322,7 +344,7 @@ impl Model {
     /// [`Error::Model`] for a file that is none of weights.
     #[doc(hidden)]
     pub fn weights(&self) -> Result<NamedTensors> {
-        weights_file::from_bytes(&self.contents.weights).map_err(|error| Error::model(&self.path, error))
+        weights_file::from_bytes(&self.stored_weights()?).map_err(|error| Error::model(&self.path, error))
     }
 
     /// The head of a model of embeddings.
@@ -333,8 +355,12 @@ impl Model {
     pub fn embedding_scorer(&self) -> Result<EmbeddingScorer> {
         let input = self.input().embeddings();
         let input = input.ok_or_else(|| Error::Internal("a head alone scores embeddings".into()))?;
-        embedding_file::from_bytes(&self.contents.weights, input, self.classes().len())
+        embedding_file::from_bytes(&self.stored_weights()?, input, self.classes().len())
             .map_err(|error| Error::model(&self.path, error))
+    }
+
+    fn stored_weights(&self) -> Result<Cow<'_, [u8]>> {
+        self.contents.weights.bytes().map_err(|error| Error::model(&self.path, error))
     }
 }
 

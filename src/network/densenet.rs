@@ -4,6 +4,7 @@
 use tch::{Kind, Tensor};
 
 use super::conv::ConvShape;
+use super::graph::{GraphBuilder, Operation, Value};
 use super::layers::{Conv, ConvNorm, Norm, global_average_pool, relu};
 use super::weights::WeightPath;
 use crate::error::Result;
@@ -66,6 +67,30 @@ impl DenseNet {
             }
         }
         global_average_pool(&relu(self.last.forward(&x, training)?)?)
+    }
+
+    /// Appends the network's operations; returns what the last block gives.
+    pub fn describe(&self, graph: &mut GraphBuilder) -> Result<Value> {
+        let mut x = graph.conv(Value::IMAGES, &self.stem)?;
+        for (layers, transition) in &self.blocks {
+            for layer in layers {
+                let normed = graph.norm(x, &layer.norm)?;
+                let normed = graph.relu(normed);
+                let inner = graph.conv_norm(normed, &layer.bottleneck)?;
+                let inner = graph.relu(inner);
+                let new = graph.conv(inner, &layer.conv)?;
+                x = graph.push(Operation::Concat(x, new));
+            }
+            if let Some(transition) = transition {
+                graph.end_stage(x);
+                let normed = graph.norm(x, &transition.norm)?;
+                let normed = graph.relu(normed);
+                let input = graph.conv(normed, &transition.conv)?;
+                x = graph.push(Operation::AveragePool { input, kernel: 2 });
+            }
+        }
+        let normed = graph.norm(x, &self.last)?;
+        Ok(graph.relu(normed))
     }
 
     /// Computes every convolution and what follows it apart.

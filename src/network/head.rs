@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::graph::{HeadNumbers, array};
 use super::weights::{Init, WeightPath};
 use super::whitened::Whitened;
 use crate::embedding::EmbeddingHead;
@@ -100,6 +101,26 @@ impl Head {
             Self::Distances { prototypes, distance_scale, .. } => distance_scale.iter().chain([prototypes]).collect(),
             Self::Whitened(_) => Vec::new(),
         }
+    }
+
+    /// Its numbers.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub fn numbers(&self) -> Result<HeadNumbers> {
+        Ok(match self {
+            Self::Linear { weight, bias } => HeadNumbers::Linear { weight: array(weight)?, bias: array(bias)? },
+            Self::Whitened(whitened) => HeadNumbers::Whitened(whitened.numbers()?),
+            Self::Distances { prototypes, distance_scale: None, .. } => {
+                HeadNumbers::Distances { prototypes: array(prototypes)?, scale: None, adds_mean: false }
+            }
+            Self::Distances { kind, prototypes, distance_scale: Some(scale) } => {
+                let factor = if *kind == HeadKind::Dismax { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
+                let scale = scale.f_abs()?.f_mul_scalar(factor)?.f_double_value(&[0])? as f32;
+                let prototypes = array(&normalise(prototypes)?)?;
+                HeadNumbers::Distances { prototypes, scale: Some(scale), adds_mean: *kind == HeadKind::Dismax }
+            }
+        })
     }
 
     /// Features `[B, D]` f32 to logits `[B, C]` f32, before temperature. Those of distances are at most 0.

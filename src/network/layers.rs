@@ -19,7 +19,7 @@ pub(super) const MOMENTUM: f64 = 0.1;
 #[derive(Debug)]
 pub struct Conv {
     pub(super) weight: Tensor,
-    bias: Option<Tensor>,
+    pub(super) bias: Option<Tensor>,
     pub(super) shape: ConvShape,
 }
 
@@ -94,7 +94,7 @@ impl Norm {
     }
 
     /// Scale and shift per channel that the running statistics amount to.
-    fn scale_and_shift(&self) -> Result<(Tensor, Tensor)> {
+    pub(super) fn scale_and_shift(&self) -> Result<(Tensor, Tensor)> {
         let scale = self.weight.f_div(&self.running_var.f_add_scalar(EPSILON)?.f_sqrt()?)?;
         let shift = self.bias.f_sub(&self.running_mean.f_mul(&scale)?)?;
         Ok((scale, shift))
@@ -177,12 +177,8 @@ impl ConvNorm {
     pub fn fold(&mut self, kind: Kind) -> Result<()> {
         let Self::Plain { conv, norm } = self else { return Ok(()) };
         let Some(norm) = norm.take() else { return Ok(()) };
-        let (scale, shift) = norm.scale_and_shift()?;
-        let bias = match &conv.bias {
-            Some(bias) => shift.f_add(&bias.f_mul(&scale)?)?,
-            None => shift,
-        };
-        conv.weight = channels_last(&conv.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?)?;
+        let (weight, bias) = folded(conv, &norm)?;
+        conv.weight = weight;
         if kind == Kind::Float
             && conv.weight.device() == Device::Cpu
             && let Some(fused) = FusedConv::new(&conv.weight, &bias, conv.shape)
@@ -199,12 +195,34 @@ impl ConvNorm {
         Ok(())
     }
 
+    /// Weights `[C_out, C_in, K, K]` and biases `[C_out]` of the one convolution that the pair amounts to in scoring.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where it was folded before; whatever libtorch refuses.
+    pub fn folded(&self) -> Result<(Tensor, Tensor, ConvShape)> {
+        let Self::Plain { conv, norm: Some(norm) } = self else {
+            return Err(Error::Internal("the network was folded before".into()));
+        };
+        let (weight, bias) = folded(conv, norm)?;
+        Ok((weight, bias, conv.shape))
+    }
+
     /// From here on a convolution and what follows it are computed apart.
     pub fn without_fused_kernels(&self) {
         if let Self::Cudnn(conv) = self {
             conv.without_fused_kernels();
         }
     }
+}
+
+/// Weights, channels last, and biases of a convolution into which the running statistics are multiplied.
+fn folded(conv: &Conv, norm: &Norm) -> Result<(Tensor, Tensor)> {
+    let (scale, shift) = norm.scale_and_shift()?;
+    let bias = match &conv.bias {
+        Some(bias) => shift.f_add(&bias.f_mul(&scale)?)?,
+        None => shift,
+    };
+    Ok((channels_last(&conv.weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?)?, bias))
 }
 
 /// In-place rectifier: batch norm and convolution keep their inputs, not their outputs, so overwriting is safe.

@@ -7,6 +7,8 @@ mod conv;
 mod cudnn;
 mod densenet;
 mod fused;
+#[doc(hidden)]
+pub mod graph;
 mod head;
 mod input;
 mod layers;
@@ -184,6 +186,21 @@ impl Network {
     /// The named tensors.
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// Its operations and its head's numbers, as they are in scoring on a CPU.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub fn graph(&self) -> Result<(graph::Graph, graph::HeadNumbers)> {
+        let mut builder = graph::GraphBuilder::default();
+        let last = tch::no_grad(|| match &self.backbone {
+            Backbone::Residual(network) => network.describe(&mut builder),
+            Backbone::Plain(network) => network.describe(&mut builder),
+            Backbone::Dense(network) => network.describe(&mut builder),
+            Backbone::Wide(network) => network.describe(&mut builder),
+        })?;
+        Ok((builder.finish(last), self.head.numbers()?))
     }
 
     /// The same network for scoring: batch norm is folded into the convolutions where it can be, and their weights

@@ -8,6 +8,7 @@
 use tch::{Kind, Tensor};
 
 use super::conv::ConvShape;
+use super::graph::{GraphBuilder, Operation, Value};
 use super::layers::{ConvNorm, global_average_pool};
 use super::weights::WeightPath;
 use crate::error::Result;
@@ -129,6 +130,22 @@ impl ResNet {
         global_average_pool(&x)
     }
 
+    /// Appends the network's operations; returns what the last stage gives.
+    pub fn describe(&self, graph: &mut GraphBuilder) -> Result<Value> {
+        let stem = graph.conv_norm(Value::IMAGES, &self.stem)?;
+        let mut x = graph.relu(stem);
+        if self.max_pool {
+            x = graph.push(Operation::MaxPool { input: x, kernel: 3, stride: 2, padding: 1 });
+        }
+        for (number, block) in self.blocks.iter().enumerate() {
+            if self.stages.contains(&number) {
+                graph.end_stage(x);
+            }
+            x = block.describe(graph, x)?;
+        }
+        Ok(x)
+    }
+
     /// The max pooling after ImageNet's stem.
     pub(super) fn pool(x: &Tensor) -> Result<Tensor> {
         Ok(x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?)
@@ -206,6 +223,22 @@ impl Block {
             // The block before made `input` for this one alone.
             None => last.forward_add_relu(&x, input, training),
         }
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder, input: Value) -> Result<Value> {
+        let (last, others) = self.layers.split_last().expect("a block has convolutions");
+        let mut x = input;
+        for layer in others {
+            let sum = graph.conv_norm(x, layer)?;
+            x = graph.relu(sum);
+        }
+        let x = graph.conv_norm(x, last)?;
+        let shortcut = match &self.projection {
+            Some(projection) => graph.conv_norm(input, projection)?,
+            None => input,
+        };
+        let sum = graph.push(Operation::Add(x, shortcut));
+        Ok(graph.relu(sum))
     }
 
     fn share(&self) -> Self {

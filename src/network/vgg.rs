@@ -10,9 +10,10 @@
 use tch::{Kind, Tensor};
 
 use super::conv::ConvShape;
+use super::graph::{GraphBuilder, Operation, Value};
 use super::layers::{ConvNorm, global_average_pool};
 use super::weights::WeightPath;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Output channels of the stem.
 const STEM: i64 = 32;
@@ -65,6 +66,24 @@ impl Vgg {
             x = stage.second.forward_relu(&x, training)?;
         }
         global_average_pool(&x)
+    }
+
+    /// Appends the network's operations; returns what the last stage gives.
+    pub fn describe(&self, graph: &mut GraphBuilder) -> Result<Value> {
+        let relu = |graph: &mut GraphBuilder, input, layer| {
+            let sum = graph.conv_norm(input, layer)?;
+            Ok::<_, Error>(graph.relu(sum))
+        };
+        let mut x = relu(graph, Value::IMAGES, &self.stem)?;
+        for (number, stage) in self.stages.iter().enumerate() {
+            if number > 0 {
+                graph.end_stage(x);
+            }
+            x = relu(graph, x, &stage.first)?;
+            x = graph.push(Operation::MaxPool { input: x, kernel: 2, stride: 2, padding: 0 });
+            x = relu(graph, x, &stage.second)?;
+        }
+        Ok(x)
     }
 
     /// The maximum over 2x2 pixels.

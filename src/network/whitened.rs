@@ -3,9 +3,10 @@
 
 use tch::{Kind, Tensor};
 
+use super::graph::{WhitenedNumbers, array};
 use super::weights::{Init, WeightPath};
 use crate::embedding::{EmbeddingHead, EmbeddingScorer, directions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Lengths below this count as this, as in PyTorch's `normalize`.
 const MIN_LENGTH: f64 = 1e-12;
@@ -58,6 +59,24 @@ impl Whitened {
             lengths: self.lengths.shallow_clone(),
             distance_scale: self.distance_scale.shallow_clone(),
         }
+    }
+
+    /// Its numbers.
+    ///
+    /// # Errors
+    /// Whatever libtorch refuses.
+    pub fn numbers(&self) -> Result<WhitenedNumbers> {
+        let number = |tensor: &Tensor| Ok::<_, Error>(tensor.f_double_value(&[0])? as f32);
+        Ok(WhitenedNumbers {
+            head: self.head,
+            centre: array(&self.centre)?,
+            directions: array(&self.directions)?,
+            variances: array(&self.variances)?,
+            rest_variance: number(&self.rest_variance)?,
+            prototypes: array(&self.prototypes)?,
+            lengths: array(&self.lengths)?,
+            distance_scale: number(&self.distance_scale)?,
+        })
     }
 
     /// Features `[B, D]` f32 to logits `[B, C]` f32, before temperature.

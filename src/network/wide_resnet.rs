@@ -4,6 +4,7 @@
 use tch::{Kind, Tensor};
 
 use super::conv::ConvShape;
+use super::graph::{GraphBuilder, Operation, Value};
 use super::layers::{Conv, ConvNorm, Norm, global_average_pool, relu};
 use super::weights::WeightPath;
 use crate::error::Result;
@@ -53,6 +54,28 @@ impl WideResNet {
             x = block.forward(&x, training)?;
         }
         global_average_pool(&relu(self.last.forward(&x, training)?)?)
+    }
+
+    /// Appends the network's operations; returns what the last stage gives.
+    pub fn describe(&self, graph: &mut GraphBuilder) -> Result<Value> {
+        let mut x = graph.conv(Value::IMAGES, &self.stem)?;
+        for (number, block) in self.blocks.iter().enumerate() {
+            if number > 0 && number.is_multiple_of(BLOCKS) {
+                graph.end_stage(x);
+            }
+            let normed = graph.norm(x, &block.norm)?;
+            let normed = graph.relu(normed);
+            let inner = graph.conv_norm(normed, &block.first)?;
+            let inner = graph.relu(inner);
+            let inner = graph.conv(inner, &block.second)?;
+            let shortcut = match &block.projection {
+                Some(projection) => graph.conv(x, projection)?,
+                None => x,
+            };
+            x = graph.push(Operation::Add(inner, shortcut));
+        }
+        let normed = graph.norm(x, &self.last)?;
+        Ok(graph.relu(normed))
     }
 
     /// Computes every convolution and what follows it apart.

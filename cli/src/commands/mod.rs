@@ -8,6 +8,7 @@ mod clean;
 mod completions;
 mod embed;
 mod evaluate;
+mod export;
 mod filter;
 mod import;
 mod info;
@@ -86,6 +87,9 @@ pub enum Command {
     /// Make a model from weights trained elsewhere.
     #[command(after_long_help = import::EXAMPLES)]
     Import(import::Args),
+    /// Write a model for other programs.
+    #[command(after_long_help = export::EXAMPLES)]
+    Export(export::Args),
     /// Print a shell completion script.
     #[command(after_long_help = completions::EXAMPLES)]
     Completions(completions::Args),
@@ -125,6 +129,7 @@ impl Command {
             Self::Worker(_) => left_out::run("cluster"),
             Self::Info(args) => info::run(args, context),
             Self::Import(args) => import::run(args, context),
+            Self::Export(args) => export::run(args, context),
             Self::Completions(args) => completions::run(args, context),
         }
     }

@@ -72,6 +72,15 @@ impl EarlyScore {
         &self.early
     }
 
+    /// Mean `[E]` of the early features, and the inverse `[E, E]`, row by row, of the lower triangular factor of their
+    /// covariance: [`EarlyScore::usualness`] is minus half the squared length of its product with the difference from
+    /// the mean.
+    #[doc(hidden)]
+    pub fn whitening(&self) -> (&[f64], Vec<f64>) {
+        let inverse = self.factor.clone().try_inverse().expect("the diagonal of a Cholesky factor is above 0");
+        (self.mean.as_slice(), inverse.transpose().as_slice().to_vec())
+    }
+
     /// How usual the early ones of the pooled features `[F]` are: minus half their squared Mahalanobis distance from
     /// the mean of the training rows. At most 0; higher is more in-distribution.
     pub fn usualness(&self, features: &[f32]) -> f64 {

@@ -23,6 +23,12 @@ impl FeatureScore {
         Self { early: Arc::clone(early), counts_early, unknown }
     }
 
+    /// What it knows of training rows.
+    #[doc(hidden)]
+    pub fn early(&self) -> &EarlyScore {
+        &self.early
+    }
+
     /// The score of a row; higher is more in-distribution, at most 0. Not finite where logits or features are not, or
     /// where there are no features.
     pub fn of(&self, output: RowOutput<'_>) -> f32 {

@@ -37,6 +37,11 @@ impl LogRanks {
         &self.sorted
     }
 
+    /// By how much the logarithm falls for each 1 below the smallest value.
+    pub fn slope(&self) -> f64 {
+        self.slope
+    }
+
     /// `ln((1 + #{values <= value}) / (n + 1))` at the values themselves, straight between them, falling on in a
     /// straight line below the smallest: at most 0, and the larger the larger the value.
     pub fn of(&self, value: f64) -> f64 {
