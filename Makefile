@@ -17,7 +17,7 @@ EVERYTHING = --workspace --features dismax-udfs/codec
 CARGO_OUTPUT = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 .PHONY: help setup demo test python-test lint wheel report-test fault-test cloud-test cluster-test parts-test \
-    python-integration-test clean
+    python-integration-test fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-23s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ parts-test: setup ## kill runs that score into a folder, and fill their disk
 fault-test: demo ## kill and fail every call that puts results on disk (needs strace)
 	cargo build $(DISMAX) --features audit
 	scripts/fault_test.py target/debug/dismax
+
+fuzz: setup ## feed every reader what nobody wrote, each for a part of MINUTES (10); needs g++
+	scripts/fuzz.sh $(or $(MINUTES),10)
 
 clean: ## remove what was built and the demo's output; .libtorch stays
 	cargo clean

@@ -31,6 +31,8 @@ CRATES = {
     "kernels": "dismax-kernels",
     "charts": "dismax-charts",
     ".": "dismax",
+    "export": "dismax-export",
+    "fuzz": "dismax-fuzz",
     "train": "dismax-train",
     "audit": "dismax-audit",
     "udfs": "dismax-udfs",
@@ -64,7 +66,7 @@ ROOMS = [
     ["evaluate", "score_file", "embed_file", "filter"],
 ]
 # Crates whose messages reach programs as well as the command.
-LIBRARIES = [".", "train", "audit", "udfs", "cluster", "charts", "kernels"]
+LIBRARIES = [".", "export", "train", "audit", "udfs", "cluster", "charts", "kernels"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*\b")
 SQL_FUNCTION = re.compile(r"\bdismax_(?:prediction|confidence|probabilities|top_k|prediction_set|embedding|ood_score|ood_p_value|is_ood|error|score|image_info|hash_distance)\b")
 # Code between `crate`, `self` or `super` and what it names.

@@ -1,0 +1,12 @@
+//! Lets the program find libtorch without `LD_LIBRARY_PATH`; see `build.rs` of `dismax` for the why.
+
+use std::env;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=DEP_DISMAX_LIBTORCH_LIB");
+    if let (Ok(folder), Ok("linux")) = (env::var("DEP_DISMAX_LIBTORCH_LIB"), env::var("CARGO_CFG_TARGET_OS").as_deref())
+    {
+        println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{folder}");
+    }
+}

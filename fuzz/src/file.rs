@@ -1,0 +1,118 @@
+//! Files of datasets, read from disk as every command reads them.
+
+use std::cell::OnceCell;
+use std::fs;
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use dismax::Dataset;
+use dismax::dataset::{EmbeddingColumn, ImageColumn, LabelColumn, LoadOptions, list_columns};
+use dismax::image::Limits;
+use tempfile::TempDir;
+
+/// Small, so that a run is short.
+const LIMITS: Limits = Limits { max_pixels: 1 << 20 };
+/// Rows of a file that are looked at. A few bytes may say that there are thousands of millions.
+const ROWS: usize = 2000;
+
+/// A Parquet file.
+pub fn parquet(bytes: &[u8]) {
+    dataset("data.parquet", bytes);
+}
+
+/// An Arrow IPC file.
+pub fn arrow_file(bytes: &[u8]) {
+    dataset("data.arrow", bytes);
+}
+
+/// An Arrow IPC stream.
+pub fn arrow_stream(bytes: &[u8]) {
+    dataset("data.arrows", bytes);
+}
+
+/// A tar file of images with what belongs to them.
+pub fn tar(bytes: &[u8]) {
+    dataset("data.tar", bytes);
+}
+
+/// The CSV or JSON lines beside the images of a folder: the first byte says which.
+pub fn metadata(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    in_folder(|folder| {
+        let images = folder.join("images");
+        fs::create_dir_all(&images).expect("a folder");
+        fs::write(images.join("a.png"), include_bytes!("../corpus/image/grey.png")).expect("an image");
+        let name = if kind & 1 == 0 { "metadata.csv" } else { "metadata.jsonl" };
+        fs::write(images.join(name), bytes).expect("written");
+        read(&images);
+        fs::remove_file(images.join(name)).expect("removed");
+    });
+}
+
+fn dataset(name: &str, bytes: &[u8]) {
+    in_folder(|folder| {
+        let path = folder.join(name);
+        fs::write(&path, bytes).expect("written");
+        read(&path);
+    });
+}
+
+/// One folder for all runs of a thread.
+pub fn in_folder(work: impl FnOnce(&Path)) {
+    thread_local! {
+        static FOLDER: OnceCell<TempDir> = const { OnceCell::new() };
+    }
+    FOLDER.with(|folder| work(folder.get_or_init(|| tempfile::tempdir().expect("a folder")).path()));
+}
+
+fn read(path: &Path) {
+    let path = path.display().to_string();
+    let Ok(dataset) = Dataset::open(&[&path]) else { return };
+    let _ = dataset.rows();
+    let Ok(chunks) = dataset.read(64, None) else { return };
+    let mut rows = 0;
+    for chunk in chunks {
+        // Whatever is wrong must be said with the file's name.
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                assert!(error.to_string().contains(&path), "an error that names no file: {error}");
+                return;
+            }
+        };
+        assert_eq!(chunk.record_batch.schema().fields(), dataset.schema().fields());
+        read_batch(&chunk.record_batch);
+        rows += chunk.record_batch.num_rows();
+        if rows > ROWS {
+            return;
+        }
+    }
+}
+
+/// Reads images, embeddings and labels of every row.
+pub fn read_batch(record_batch: &RecordBatch) {
+    let schema = record_batch.schema();
+    let columns = schema.fields().iter().map(AsRef::as_ref).enumerate();
+    let _ = list_columns(columns);
+    let options = LoadOptions { limits: LIMITS, ..LoadOptions::default() };
+    for field in schema.fields() {
+        let name = Some(field.name().as_str());
+        if let Ok(images) = ImageColumn::find(&schema, name).and_then(|column| column.images_in(record_batch)) {
+            for row in 0..images.len() {
+                if let Ok(pixels) = options.load(&images, row) {
+                    let count = u64::from(pixels.width) * u64::from(pixels.height);
+                    assert!(count <= LIMITS.max_pixels && pixels.data.len() as u64 == 3 * count);
+                }
+            }
+        }
+        let embeddings = EmbeddingColumn::find(&schema, name).and_then(|column| column.embeddings_in(record_batch));
+        if let Ok(embeddings) = embeddings
+            && let Some(length) = embeddings.first_length().filter(|length| (1..4096).contains(length))
+        {
+            for row in 0..embeddings.len() {
+                let _ = embeddings.digest(row, length);
+            }
+        }
+        let _ = LabelColumn::find(&schema, name).and_then(|column| column.labels(record_batch));
+    }
+}
