@@ -17,7 +17,7 @@ EVERYTHING = --workspace --features dismax-udfs/codec
 CARGO_OUTPUT = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 .PHONY: help setup demo test python-test lint wheel report-test fault-test cloud-test cluster-test parts-test \
-    python-integration-test fuzz clean
+    python-integration-test fuzz dist dist-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-23s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,12 @@ fault-test: demo ## kill and fail every call that puts results on disk (needs st
 
 fuzz: setup ## feed every reader what nobody wrote, each for a part of MINUTES (10); needs g++
 	scripts/fuzz.sh $(or $(MINUTES),10)
+
+dist: setup ## an archive for machines without Rust and Python: program, libtorch, models, manual pages (needs zstd)
+	scripts/dist.sh
+
+dist-test: dist ## unpack it into an empty root folder and use it there (needs the rights to chroot)
+	scripts/dist_test.sh $(or $(CARGO_TARGET_DIR),target)/dist/dismax-*-linux.tar.zst
 
 clean: ## remove what was built and the demo's output; .libtorch stays
 	cargo clean

@@ -16,81 +16,84 @@ const LIMITS: Limits = Limits { max_pixels: 1 << 20 };
 const ROWS: usize = 2000;
 
 /// A Parquet file.
-pub fn parquet(bytes: &[u8]) {
-    dataset("data.parquet", bytes);
+pub fn parquet(bytes: &[u8]) -> bool {
+    dataset("data.parquet", bytes)
 }
 
 /// An Arrow IPC file.
-pub fn arrow_file(bytes: &[u8]) {
-    dataset("data.arrow", bytes);
+pub fn arrow_file(bytes: &[u8]) -> bool {
+    dataset("data.arrow", bytes)
 }
 
 /// An Arrow IPC stream.
-pub fn arrow_stream(bytes: &[u8]) {
-    dataset("data.arrows", bytes);
+pub fn arrow_stream(bytes: &[u8]) -> bool {
+    dataset("data.arrows", bytes)
 }
 
 /// A tar file of images with what belongs to them.
-pub fn tar(bytes: &[u8]) {
-    dataset("data.tar", bytes);
+pub fn tar(bytes: &[u8]) -> bool {
+    dataset("data.tar", bytes)
 }
 
 /// The CSV or JSON lines beside the images of a folder: the first byte says which.
-pub fn metadata(bytes: &[u8]) {
-    let Some((kind, bytes)) = bytes.split_first() else { return };
+pub fn metadata(bytes: &[u8]) -> bool {
+    let Some((kind, bytes)) = bytes.split_first() else { return false };
     in_folder(|folder| {
         let images = folder.join("images");
         fs::create_dir_all(&images).expect("a folder");
         fs::write(images.join("a.png"), include_bytes!("../corpus/image/grey.png")).expect("an image");
         let name = if kind & 1 == 0 { "metadata.csv" } else { "metadata.jsonl" };
         fs::write(images.join(name), bytes).expect("written");
-        read(&images);
+        let is_read = read(&images);
         fs::remove_file(images.join(name)).expect("removed");
-    });
+        is_read
+    })
 }
 
-fn dataset(name: &str, bytes: &[u8]) {
+fn dataset(name: &str, bytes: &[u8]) -> bool {
     in_folder(|folder| {
         let path = folder.join(name);
         fs::write(&path, bytes).expect("written");
-        read(&path);
-    });
+        read(&path)
+    })
 }
 
 /// One folder for all runs of a thread.
-pub fn in_folder(work: impl FnOnce(&Path)) {
+pub fn in_folder<T>(work: impl FnOnce(&Path) -> T) -> T {
     thread_local! {
         static FOLDER: OnceCell<TempDir> = const { OnceCell::new() };
     }
-    FOLDER.with(|folder| work(folder.get_or_init(|| tempfile::tempdir().expect("a folder")).path()));
+    FOLDER.with(|folder| work(folder.get_or_init(|| tempfile::tempdir().expect("a folder")).path()))
 }
 
-fn read(path: &Path) {
+fn read(path: &Path) -> bool {
     let path = path.display().to_string();
-    let Ok(dataset) = Dataset::open(&[&path]) else { return };
+    let Ok(dataset) = Dataset::open(&[&path]) else { return false };
     let _ = dataset.rows();
-    let Ok(chunks) = dataset.read(64, None) else { return };
-    let mut rows = 0;
+    let Ok(chunks) = dataset.read(64, None) else { return false };
+    let (mut rows, mut images) = (0, 0);
     for chunk in chunks {
         // Whatever is wrong must be said with the file's name.
         let chunk = match chunk {
             Ok(chunk) => chunk,
             Err(error) => {
                 assert!(error.to_string().contains(&path), "an error that names no file: {error}");
-                return;
+                return false;
             }
         };
         assert_eq!(chunk.record_batch.schema().fields(), dataset.schema().fields());
-        read_batch(&chunk.record_batch);
+        images += read_batch(&chunk.record_batch);
         rows += chunk.record_batch.num_rows();
         if rows > ROWS {
-            return;
+            break;
         }
     }
+    images > 0
 }
 
-/// Reads images, embeddings and labels of every row.
-pub fn read_batch(record_batch: &RecordBatch) {
+/// Reads images, embeddings and labels of every row; returns how many images there are.
+pub fn read_batch(record_batch: &RecordBatch) -> usize {
+    let mut read = 0;
     let schema = record_batch.schema();
     let columns = schema.fields().iter().map(AsRef::as_ref).enumerate();
     let _ = list_columns(columns);
@@ -102,6 +105,7 @@ pub fn read_batch(record_batch: &RecordBatch) {
                 if let Ok(pixels) = options.load(&images, row) {
                     let count = u64::from(pixels.width) * u64::from(pixels.height);
                     assert!(count <= LIMITS.max_pixels && pixels.data.len() as u64 == 3 * count);
+                    read += 1;
                 }
             }
         }
@@ -115,4 +119,5 @@ pub fn read_batch(record_batch: &RecordBatch) {
         }
         let _ = LabelColumn::find(&schema, name).and_then(|column| column.labels(record_batch));
     }
+    read
 }

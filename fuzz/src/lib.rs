@@ -13,8 +13,8 @@ mod raw_pixels;
 pub struct Target {
     /// Name, which is also that of its folders in `corpus/` and `regressions/`.
     pub name: &'static str,
-    /// Reads bytes.
-    pub run: fn(&[u8]),
+    /// Reads bytes; returns whether they were understood.
+    pub run: fn(&[u8]) -> bool,
 }
 
 /// All targets.

@@ -17,4 +17,6 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
     })
 });
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (TARGET.run)(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    (TARGET.run)(bytes);
+});

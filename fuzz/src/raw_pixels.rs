@@ -11,25 +11,25 @@ use dismax::image::{Layout, raw};
 use crate::file::read_batch;
 
 /// The first bytes say what kind of column it is, the rest are its shape and its values.
-pub fn run(bytes: &[u8]) {
-    let Some((&[kind, a, b, c], data)) = bytes.split_first_chunk::<4>() else { return };
+pub fn run(bytes: &[u8]) -> bool {
+    let Some((&[kind, a, b, c], data)) = bytes.split_first_chunk::<4>() else { return false };
     match kind % 3 {
         0 => {
             let layout = if a & 1 == 0 { Layout::Hwc } else { Layout::Chw };
             let size = |size: u8| u32::from(size) << (kind >> 5);
-            if let Ok(pixels) = raw(data, size(a), size(b), size(c), layout) {
-                assert_eq!(pixels.data.len() as u64, 3 * u64::from(pixels.width) * u64::from(pixels.height));
-            }
+            let Ok(pixels) = raw(data, size(a), size(b), size(c), layout) else { return false };
+            assert_eq!(pixels.data.len() as u64, 3 * u64::from(pixels.width) * u64::from(pixels.height));
+            true
         }
         1 => read_column(tensor(data, a)),
         _ => read_column(nested(data, [a, b, c])),
     }
 }
 
-fn read_column(column: Option<(Field, ArrayRef)>) {
-    let Some((field, array)) = column else { return };
+fn read_column(column: Option<(Field, ArrayRef)>) -> bool {
+    let Some((field, array)) = column else { return false };
     let record_batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]);
-    read_batch(&record_batch.expect("the array has the field's type"));
+    read_batch(&record_batch.expect("the array has the field's type")) > 0
 }
 
 /// One row: values of which the first ones, up to a zero, say what a tensor's shape is.

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import CIFAR10, DIGITS, MIXED, ROOT, run_command
@@ -23,8 +24,8 @@ TRAININGS = {
     "resnet20 mds+early": ["--arch", "resnet20", "--loss", "dismax-dagger", "--score", "mds+early"],
     "vgg8 mirror averages": ["--arch", "vgg8", "--loss", "isomax-plus", "--tta", "flip", "--score", "mds+early"],
     "densenet by class": ["--arch", "densenet-bc100", "--loss", "isomax", "--score", "es", "--per-class", "--alpha", "0.3"],
-    "wide": ["--arch", "wrn28-10", "--loss", "softmax", "--score", "mps", "--image-size", "16"],
-    "bottlenecks": ["--arch", "resnet50", "--loss", "t2fnorm", "--score", "mmleps", "--image-size", "32"],
+    "wide": ["--arch", "wrn-28-10", "--loss", "softmax", "--score", "mps"],
+    "bottlenecks": ["--arch", "resnet50", "--loss", "t2fnorm", "--score", "mmleps"],
     "photographs": ["--arch", "resnet18", "--loss", "dismax", "--score", "mmls", "--image-size", "48"],
 }
 
@@ -71,9 +72,11 @@ def compare(model, table, inputs, session):
 
 @pytest.mark.parametrize("flags", TRAININGS.values(), ids=TRAININGS)
 def test_networks_heads_and_scores(rows, flags, tmp_path):
-    train, _ = sized(pq.read_table(DIGITS / "train.parquet").slice(0, 400), (32, 32))
+    # Two digits are learnt at once, even by a large network.
+    train = pq.read_table(DIGITS / "train.parquet")
+    train, _ = sized(train.filter(pc.less(train["label"], 2)), (16, 16))
     pq.write_table(train, tmp_path / "train.parquet")
-    recipe = ["--epochs", "1", "--no-flip", "--validation", "0.3", "--device", "cpu"]
+    recipe = ["--epochs", "2", "--lr", "0.02", "--batch-size", "32", "--no-flip", "--validation", "0.3", "--device", "cpu"]
     done = run_command("--quiet", "train", tmp_path / "train.parquet", "--out", tmp_path / "model", *recipe, *flags)
     assert done.returncode == 0, done.stderr
     session, metadata = export(tmp_path / "model", tmp_path / "model.onnx")

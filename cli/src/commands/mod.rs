@@ -14,6 +14,7 @@ mod import;
 mod info;
 #[cfg(not(all(feature = "sql", feature = "train", feature = "audit", feature = "cluster")))]
 mod left_out;
+mod man;
 mod score;
 #[cfg(feature = "sql")]
 mod sql;
@@ -93,6 +94,9 @@ pub enum Command {
     /// Print a shell completion script.
     #[command(after_long_help = completions::EXAMPLES)]
     Completions(completions::Args),
+    /// Write manual pages.
+    #[command(after_long_help = man::EXAMPLES)]
+    Man(man::Args),
 }
 
 impl Command {
@@ -131,6 +135,7 @@ impl Command {
             Self::Import(args) => import::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Completions(args) => completions::run(args, context),
+            Self::Man(args) => man::run(args, context),
         }
     }
 }
