@@ -77,7 +77,7 @@ fault-test: demo ## kill and fail every call that puts results on disk (needs st
 	cargo build $(DISMAX) --features audit
 	scripts/fault_test.py target/debug/dismax
 
-fuzz: setup ## feed every reader what nobody wrote, each for a part of MINUTES (10); needs g++
+fuzz: setup ## feed every reader random bytes, MINUTES (10) in all; needs g++
 	scripts/fuzz.sh $(or $(MINUTES),10)
 
 dist: setup ## an archive for machines without Rust and Python: program, libtorch, models, manual pages (needs zstd)

@@ -2,7 +2,8 @@
 # Packs dismax for machines without Rust, Python and compilers:  scripts/dist.sh
 #
 # Writes target/dist/dismax-VERSION-x86_64-linux.tar.zst with the program, which finds libtorch beside itself, the models of CIFAR-10,
-# manual pages, completions, the licences of everything in it, and a bill of materials. Needs zstd.
+# manual pages, completions, the licence texts that come with the crates, and a bill of materials. Needs zstd and binutils.
+# LIBTORCH must be what setup_libtorch.py fetches. Not for publication yet: libtorch's own licence texts are not in it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,16 +12,16 @@ libtorch=${LIBTORCH:-$PWD/.libtorch/torch}
 version=$(cargo pkgid --package dismax-cli | sed 's/.*[#@]//')
 name=dismax-$version-x86_64-linux
 out=$target/dist/$name
-rm -rf "$out" "$out.tar.zst"
+rm -rf "$target/dist"
 mkdir -p "$out/bin" "$out/lib" "$out/models"
 
 # FEATURES leaves commands out of a smaller one.
 DISMAX_RPATH='$ORIGIN/../lib' LIBTORCH=$libtorch cargo build --release --locked --package dismax-cli --bin dismax \
     ${FEATURES:+--no-default-features --features "$FEATURES"}
 strip -o "$out/bin/dismax" "$target/release/dismax"
-cp --dereference "$libtorch"/lib/lib*.so* "$out/lib"
-# Those that setup_libtorch.py puts beside it.
-cp --dereference "$libtorch"/../nvidia/cu13/lib/lib*.so* "$out/lib"
+# What a CPU needs, also where the machine has a GPU.
+cp --dereference "$libtorch"/lib/{libc10.so,libgomp.so.1,libtorch.so,libtorch_cpu.so} "$out/lib"
+cp --dereference "$libtorch"/../nvidia/cu13/lib/{libcudart.so.13,libcupti.so.13} "$out/lib"
 cp -r models/. "$out/models"
 cp README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$out"
 

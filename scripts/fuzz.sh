@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Feeds every fuzz target what nobody wrote, with libFuzzer, and prints how often:  scripts/fuzz.sh MINUTES [TARGET...]
+# Feeds every fuzz target random bytes, with libFuzzer, and prints how often:  scripts/fuzz.sh MINUTES [TARGET...]
 #
 # All targets together take MINUTES on one core; CORES (1) of them run at a time. What reaches new code is kept in target/fuzz/corpus,
 # where the next run begins. What ends a target is written to fuzz/regressions/TARGET, where `cargo test` reads it again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+if ! [[ "${1:-}" =~ ^[1-9][0-9]*$ ]]; then
+    sed -n 's/^# \{0,1\}//; 2p' "$0" >&2
+    exit 2
+fi
 minutes=$1
 shift
 read -r -a targets <<<"${*:-image raw_pixels parquet arrow_file arrow_stream tar metadata bundle}"
@@ -31,10 +35,18 @@ run() {
         /^stat::number_of_executed_units/ { runs = $2 }
         /cov: / { for (field = 1; field < NF; field++) if ($field == "cov:") edges = $(field + 1) }
         /Test unit written to/ { found = found " " $NF }
-        END { printf "%-14s %12d runs %8d edges  %s\n", target, runs, edges, found ? "FOUND" found : "nothing found" }' "$log"
+        END {
+            printf "%-14s %12d runs %8d edges  %s\n", target, runs, edges, found ? "FOUND" found : "nothing found"
+            exit found != "" || runs == 0
+        }' "$log" || touch "$output/failed"
 }
+rm -f "$output/failed"
 for target in "${targets[@]}"; do
     while [ "$(jobs -rp | wc -l)" -ge "${CORES:-1}" ]; do wait -n; done
     run "$target" &
 done
 wait
+if [ -e "$output/failed" ]; then
+    echo "a target found something or did not run; $output/TARGET.log says more" >&2
+    exit 1
+fi

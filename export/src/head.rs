@@ -10,6 +10,17 @@ use crate::proto::Element;
 /// Lengths below this count as this, as in the network.
 const MIN_LENGTH: f64 = 1e-12;
 
+/// Embeddings `[N, D]` at length 1, as scoring takes them. Those that scoring refuses, all zeros or with a number that
+/// is not finite, become NaN.
+pub fn embeddings_at_unit_length(nodes: &mut Nodes, embeddings: &Name) -> Name {
+    // Squares of very large and very small numbers leave the range.
+    let sizes = nodes.op("Abs", &[embeddings]);
+    let largest = nodes.over_last("ReduceMax", &sizes, true);
+    let scaled = nodes.op("Div", &[embeddings, &largest]);
+    let lengths = nodes.over_last("ReduceL2", &scaled, true);
+    nodes.op("Div", &[&scaled, &lengths])
+}
+
 /// Features `[N, D]` to logits `[N, C]`, before temperature.
 pub fn logits(nodes: &mut Nodes, features: &Name, head: &HeadNumbers) -> Name {
     match head {

@@ -41,11 +41,13 @@ const IR_VERSION: i64 = 8;
 /// - `is_ood`, bool `[rows]`: whether the p-value is at most alpha.
 ///
 /// They are those of scoring in single precision, so that a value may differ in its last digits, and a flag where a
-/// score lies that close to the threshold. A row that scoring refuses because its score is not finite is flagged here.
+/// score lies that close to the threshold. A row that scoring refuses, because an embedding or a score is not finite or
+/// an embedding is all zeros, is flagged here; its score is NaN.
 ///
 /// # Errors
-/// [`Error::NotCalibrated`]; [`Error::Config`] for a score that no ONNX graph computes, and where `path` exists and
-/// `overwrite` is not given; [`Error::Io`] where the file cannot be written.
+/// [`Error::NotCalibrated`]; [`Error::Config`] for a score that no ONNX graph computes; [`Error::Model`] for weights that
+/// can no longer be read; [`Error::OutputExists`] where `path` exists and `overwrite` is not given; [`Error::Io`] where
+/// the file cannot be written.
 pub fn export_onnx(model: &Model, path: &Path, overwrite: bool) -> Result<()> {
     let mut file = TextFile::create(path, overwrite)?;
     file.write(to_onnx(model)?)?;
@@ -117,9 +119,12 @@ struct Output {
 fn values(nodes: &mut Nodes, model: &Model, graph: Option<&Graph>, head: &HeadNumbers) -> Result<Output> {
     let Some((graph, input)) = graph.zip(model.input().images()) else {
         let embeddings = EMBEDDINGS.to_owned();
-        // Their own early features are none.
-        let features = model.needs_features().then(|| embeddings.clone());
-        return Ok(Output { logits: head::logits(nodes, &embeddings, head), features });
+        let unit = head::embeddings_at_unit_length(nodes, &embeddings);
+        let logits = head::logits(nodes, &unit, head);
+        // A maximum may turn NaN into a number.
+        let logits = scores::unless_broken(nodes, &unit, &logits, true);
+        let features = model.needs_features().then_some(unit);
+        return Ok(Output { logits, features });
     };
     let mut images = network::images(nodes, &PIXELS.to_owned(), &input.preprocessing);
     let mirrors = !model.tta().is_none();
@@ -155,6 +160,7 @@ fn outputs(nodes: &mut Nodes, model: &Model, calibration: &Calibration, output: 
     let feature_score = model.feature_score(calibration.score)?;
     let early: Option<&EarlyScore> = feature_score.as_ref().map(|score| score.early());
     let score = scores::score(nodes, calibration.score, logits, early.zip(output.features.as_ref()));
+    let score = scores::unless_broken(nodes, logits, &score, false);
     let negative = nodes.op("Neg", &[&score]);
     nodes.name(&negative, "ood_score");
     let verdicts = scores::verdicts(nodes, calibration, model.classes().len(), &predicted, &score);

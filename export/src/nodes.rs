@@ -87,13 +87,13 @@ impl Nodes {
         self.op("Slice", &[value, &start, &end, &axis])
     }
 
-    /// `[N]` as `[N, 1]`.
+    /// A new second dimension of size 1.
     pub fn as_column(&mut self, value: &Name) -> Name {
         let axis = self.integers(&[1]);
         self.op("Unsqueeze", &[value, &axis])
     }
 
-    /// The entries of `table [N]` at `places`, of the shape of these.
+    /// The entries, or rows, of a table at `places [N]`.
     pub fn lookup(&mut self, table: &Name, places: &Name) -> Name {
         self.node("Gather", &[table, places], vec![Attribute::int("axis", 0)])
     }

@@ -63,6 +63,18 @@ fn log_softmax(nodes: &mut Nodes, logits: &Name) -> Name {
     nodes.node("LogSoftmax", &[logits], vec![Attribute::int("axis", -1)])
 }
 
+/// The values `[N]`, or `[N, W]` where they are `wide`, but NaN in the rows of `inputs [N, D]` that hold a number which is
+/// not finite. ONNX does not say what maxima and softmax make of these.
+pub fn unless_broken(nodes: &mut Nodes, inputs: &Name, values: &Name, wide: bool) -> Name {
+    let zero = nodes.float(0.0);
+    // Nothing times a number that is not finite is NaN, and so is a sum with NaN.
+    let zeros = nodes.op("Mul", &[inputs, &zero]);
+    let sums = nodes.over_last("ReduceSum", &zeros, wide);
+    let broken = nodes.op("IsNaN", &[&sums]);
+    let nan = nodes.float(f32::NAN);
+    nodes.op("Where", &[&broken, &nan, values])
+}
+
 /// Minus half the squared Mahalanobis distance `[N]`, f64, of the early ones of the features `[N, F]`.
 fn usualness(nodes: &mut Nodes, early: &EarlyScore, features: &Name) -> Name {
     let (mean, inverse) = early.whitening();
@@ -172,6 +184,7 @@ pub fn verdicts(
             (nodes.lookup(&table, predicted), rows, threshold)
         }
     };
+    // NaN is not above any score, so that its rank is the lowest.
     let below = count_below(nodes, &table, scores, Element::Float);
     let one = nodes.float(1.0);
     let ranks = nodes.op("Add", &[&below, &one]);

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use dismax::Dataset;
 use dismax::dataset::{EmbeddingColumn, ImageColumn, LabelColumn, LoadOptions, list_columns};
 use dismax::image::Limits;
+use dismax::{Dataset, Error};
 use tempfile::TempDir;
 
 /// Small, so that a run is short.
@@ -68,18 +68,20 @@ pub fn in_folder<T>(work: impl FnOnce(&Path) -> T) -> T {
 
 fn read(path: &Path) -> bool {
     let path = path.display().to_string();
-    let Ok(dataset) = Dataset::open(&[&path]) else { return false };
+    let dataset = match Dataset::open(&[&path]) {
+        Ok(dataset) => dataset,
+        Err(error) => return names_the_file(&error, &path),
+    };
     let _ = dataset.rows();
-    let Ok(chunks) = dataset.read(64, None) else { return false };
+    let chunks = match dataset.read(64, None) {
+        Ok(chunks) => chunks,
+        Err(error) => return names_the_file(&error, &path),
+    };
     let (mut rows, mut images) = (0, 0);
     for chunk in chunks {
-        // Whatever is wrong must be said with the file's name.
         let chunk = match chunk {
             Ok(chunk) => chunk,
-            Err(error) => {
-                assert!(error.to_string().contains(&path), "an error that names no file: {error}");
-                return false;
-            }
+            Err(error) => return names_the_file(&error, &path),
         };
         assert_eq!(chunk.record_batch.schema().fields(), dataset.schema().fields());
         images += read_batch(&chunk.record_batch);
@@ -89,6 +91,12 @@ fn read(path: &Path) -> bool {
         }
     }
     images > 0
+}
+
+/// Whatever is wrong must be said with the file's name.
+fn names_the_file(error: &Error, path: &str) -> bool {
+    assert!(error.to_string().contains(path), "an error that names no file: {error}");
+    false
 }
 
 /// Reads images, embeddings and labels of every row; returns how many images there are.

@@ -113,6 +113,15 @@ def test_embeddings(head, model, tmp_path):
     embeddings = np.asarray(pa.table(test)["embedding"].to_pylist(), dtype=np.float32)
     compare(tmp_path / "model", test, {"embeddings": embeddings}, runtime)
 
+    # Lengths do not matter, and what scoring refuses is never in-distribution.
+    given = runtime.run(["ood_score", "is_ood"], {"embeddings": np.stack([embeddings[0] * 1e30, embeddings[0] * 1e-30])})
+    plain = runtime.run(["ood_score", "is_ood"], {"embeddings": embeddings[:1]})
+    np.testing.assert_allclose(given[0], np.repeat(plain[0], 2), rtol=TOLERANCE)
+    broken = np.stack([embeddings[0] * 0, embeddings[0], embeddings[0]])
+    broken[1, 3], broken[2, 5] = np.nan, np.inf
+    scores, flags = runtime.run(["ood_score", "is_ood"], {"embeddings": broken})
+    assert np.isnan(scores).all() and flags.all()
+
 
 def test_what_cannot_be_exported(tmp_path):
     out = tmp_path / "model.onnx"

@@ -3,9 +3,10 @@
 //! An image may take a gigabyte by itself, and every worker decodes one: without a common bound, a few small files could
 //! fill the memory of a machine with many cores.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
-use std::thread::{self, ThreadId};
+use std::thread;
+use std::time::Duration;
 
 /// Bytes up to which an image does not count. Even a hundred workers do not take much with such images.
 const SMALL: u64 = 32 << 20;
@@ -14,6 +15,8 @@ const LEAST: u64 = 2 << 30;
 /// The same for each core, where there are many: a photograph of 16 megapixels, so that no worker waits for ordinary
 /// ones.
 const BY_CORE: u64 = 96 << 20;
+/// How long an image waits at most. Decoding takes seconds; a program that keeps the pixels must not stop others for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(|| {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
@@ -22,7 +25,7 @@ static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(|| {
 
 thread_local! {
     /// Reservations that this thread has made and still has.
-    static OWN: Cell<usize> = const { Cell::new(0) };
+    static OWN: Arc<AtomicUsize> = Arc::default();
 }
 
 /// Bytes that may be reserved.
@@ -44,7 +47,8 @@ pub(super) struct Reserved {
 struct Reservation {
     budget: Arc<Budget>,
     bytes: u64,
-    owner: ThreadId,
+    /// Those of the thread that made it, which may end before.
+    of_thread: Arc<AtomicUsize>,
 }
 
 /// Sets memory aside for an image that takes `bytes`, and waits for it where images of other threads have it all. One
@@ -65,10 +69,13 @@ impl Budget {
         let bytes = bytes.min(budget.most);
         let reserved = budget.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         // Who has an image already does not wait for a second one: all could wait for each other.
-        let must_wait = |reserved: &mut u64| OWN.get() == 0 && *reserved + bytes > budget.most;
-        *budget.freed.wait_while(reserved, must_wait).unwrap_or_else(PoisonError::into_inner) += bytes;
-        OWN.set(OWN.get() + 1);
-        Reservation { budget: Arc::clone(budget), bytes, owner: thread::current().id() }
+        let of_thread = OWN.with(Arc::clone);
+        let is_first = of_thread.fetch_add(1, Ordering::Relaxed) == 0;
+        let must_wait = |reserved: &mut u64| is_first && *reserved + bytes > budget.most;
+        let (mut reserved, _) =
+            budget.freed.wait_timeout_while(reserved, PATIENCE, must_wait).unwrap_or_else(PoisonError::into_inner);
+        *reserved += bytes;
+        Reservation { budget: Arc::clone(budget), bytes, of_thread }
     }
 }
 
@@ -76,9 +83,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         *self.budget.reserved.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
         self.budget.freed.notify_all();
-        if self.owner == thread::current().id() {
-            OWN.set(OWN.get() - 1);
-        }
+        self.of_thread.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -96,9 +101,15 @@ impl PartialEq for Reserved {
 
 impl Eq for Reserved {}
 
+/// Bytes that images have now.
+#[cfg(test)]
+pub(super) fn reserved() -> u64 {
+    *BUDGET.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
 
@@ -129,7 +140,9 @@ mod tests {
         let budget = Arc::new(Budget::new(100));
         let first = Budget::reserve(&budget, 80);
         let second = Budget::reserve(&budget, 80);
-        drop((first, second));
-        assert_eq!((*budget.reserved.lock().expect("no panic"), OWN.get()), (0, 0));
+        // Elsewhere too they go back to who made them.
+        thread::spawn(move || drop((first, second))).join().expect("no panic");
+        let own = OWN.with(|own| own.load(Ordering::Relaxed));
+        assert_eq!((*budget.reserved.lock().expect("no panic"), own), (0, 0));
     }
 }

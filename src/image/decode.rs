@@ -187,8 +187,9 @@ fn decode_as(format: ImageFormat, bytes: &[u8], limits: &Limits, decoding: Decod
         false => 1,
     };
     let pixels = u64::from(width.div_ceil(divisor)) * u64::from(height.div_ceil(divisor));
-    // What the decoder gives, and RGB made of it.
-    let memory = reserve(pixels * (u64::from(decoder.color_type().bytes_per_pixel()) + 3));
+    // What the decoder gives, and RGB made of it, or the same turned.
+    let given = u64::from(decoder.color_type().bytes_per_pixel());
+    let memory = reserve(pixels * (given + if is_turned { given.max(3) } else { 3 }));
     let mut image = match divisor {
         1 => DynamicImage::from_decoder(decoder).map_err(wrap)?,
         _ => {
@@ -271,6 +272,16 @@ mod tests {
 
     fn code(result: Result<Pixels, RowError>) -> &'static str {
         result.expect_err("should be refused").code.as_str()
+    }
+
+    #[test]
+    fn a_large_image_has_its_memory_set_aside() {
+        let (width, height) = (4000, 3000);
+        let mut file = Vec::new();
+        image::GrayImage::new(width, height).write_to(&mut Cursor::new(&mut file), ImageFormat::Png).expect("written");
+        let pixels = decode(&file, &Limits::default(), Decoding::default()).expect("decodes");
+        assert!(crate::image::budget::reserved() >= 4 * 12_000_000, "one byte and three of each pixel");
+        drop(pixels);
     }
 
     #[test]

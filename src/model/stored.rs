@@ -16,7 +16,9 @@ use super::hex::hex;
 const CHUNK: usize = 1 << 20;
 
 /// Weights in a file's form. Those of a bundle stay in its file, which is kept open: a large network's weights are then
-/// not in memory twice, and a bundle that is replaced meanwhile goes on as it was. Clones share them.
+/// not in memory twice, and a bundle that is replaced meanwhile goes on as it was. Bytes that somebody writes into that
+/// very file are found by its length and the time of the last change, which is all there is without reading it twice.
+/// Clones share them.
 #[derive(Clone)]
 pub(super) enum StoredWeights {
     /// Of a model that no folder holds yet.
@@ -64,7 +66,8 @@ impl StoredWeights {
     /// In words, for bytes that are not there, and a file that can no longer be read or was altered in place.
     pub(super) fn part(&self, range: Range<usize>) -> Result<Cow<'_, [u8]>, String> {
         if range.start > range.end || range.end > self.len() {
-            return Err(format!("it has {} bytes, not {}", self.len(), range.end.max(range.start)));
+            let (length, end) = (self.len(), range.end.max(range.start));
+            return Err(format!("model.safetensors has {length} bytes, not {end}; copy the bundle again"));
         }
         match self {
             Self::Memory(bytes) => Ok(Cow::Borrowed(&bytes[range])),
@@ -78,8 +81,10 @@ impl StoredWeights {
                 };
                 match read() {
                     Ok(Some(bytes)) => Ok(Cow::Owned(bytes)),
-                    Ok(None) => Err("its weights were altered while it was in use; load it again".into()),
-                    Err(error) => Err(format!("its weights can no longer be read: {error}")),
+                    Ok(None) => Err("model.safetensors was altered while the model was in use; load it again".into()),
+                    Err(error) => {
+                        Err(format!("model.safetensors can no longer be read: {error}; load the model again"))
+                    }
                 }
             }
         }
@@ -113,8 +118,10 @@ mod tests {
         assert_eq!(*weights.bytes().unwrap(), *b"weights");
 
         let (weights, _) = stored(b"weights");
-        std::fs::write(&path, b"longer than before").unwrap();
-        assert!(weights.bytes().unwrap_err().contains("altered while it was in use"));
+        std::fs::write(&path, b"wEIGHTS").unwrap();
+        let later = SystemTime::now() + std::time::Duration::from_secs(5);
+        File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        assert!(weights.bytes().unwrap_err().contains("altered while the model was in use"));
         std::fs::write(&path, b"short").unwrap();
         assert!(weights.bytes().unwrap_err().contains("can no longer be read"));
     }

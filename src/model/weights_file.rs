@@ -11,6 +11,8 @@ use crate::network::Weights;
 
 /// Bytes of the number with which the file begins: the length of its header.
 const LENGTH_BYTES: usize = 8;
+/// The longest header that is read: that of some hundred thousand tensors.
+const MOST_HEADER_BYTES: usize = 100 << 20;
 
 /// Weights by name, on the host, f32.
 pub type NamedTensors = HashMap<String, Tensor>;
@@ -51,11 +53,13 @@ pub(super) fn load(stored: &StoredWeights, weights: &Weights) -> Result<(), Stri
     let length = stored.part(0..LENGTH_BYTES)?;
     let length = length.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).expect("eight bytes were read");
     let start = usize::try_from(length).ok().and_then(|length| length.checked_add(LENGTH_BYTES));
-    let start = start.ok_or_else(|| format!("it says that its header has {length} bytes"))?;
+    let start = start.filter(|start| *start <= MOST_HEADER_BYTES);
+    let start = start.ok_or_else(|| damaged(format!("its header would have {length} bytes")))?;
     let header = stored.part(LENGTH_BYTES..start)?;
-    let header: Metadata = serde_json::from_slice(&header).map_err(|error| format!("its header: {error}"))?;
+    // Reading it checks that the tensors follow each other from 0 on, each as long as its shape says.
+    let header: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
     if header.data_len().checked_add(start) != Some(stored.len()) {
-        return Err("it is not as long as its header says".into());
+        return Err(damaged("it is not as long as its header says".into()));
     }
     let tensors = header.tensors();
     let names = tensors.iter().filter(|(_, info)| !matches!(kind(info.dtype), Ok(None))).map(|(name, _)| name.as_str());
@@ -67,6 +71,10 @@ pub(super) fn load(stored: &StoredWeights, weights: &Weights) -> Result<(), Stri
         tensor(name, &view)
     };
     weights.load_each(names, value)
+}
+
+fn damaged(what: String) -> String {
+    format!("model.safetensors is no safetensors file: {what}; copy the bundle again")
 }
 
 /// A tensor as f32; none for integers.

@@ -69,7 +69,7 @@ impl DenseNet {
         global_average_pool(&relu(self.last.forward(&x, training)?)?)
     }
 
-    /// Appends the network's operations; returns what the last block gives.
+    /// Appends the network's operations; returns that of which the mean are the features.
     pub fn describe(&self, graph: &mut GraphBuilder) -> Result<Value> {
         let mut x = graph.conv(Value::IMAGES, &self.stem)?;
         for (layers, transition) in &self.blocks {

@@ -162,7 +162,7 @@ pub struct Graph {
     pub operations: Vec<Operation>,
     /// What the stages but the last give, one after the other.
     pub stages: Vec<Value>,
-    /// What the last stage gives: its mean over height and width are the features `[B, D]`.
+    /// The mean of this over height and width are the features `[B, D]`.
     pub last: Value,
 }
 

@@ -56,7 +56,7 @@ impl WideResNet {
         global_average_pool(&relu(self.last.forward(&x, training)?)?)
     }
 
-    /// Appends the network's operations; returns what the last stage gives.
+    /// Appends the network's operations; returns that of which the mean are the features.
     pub fn describe(&self, graph: &mut GraphBuilder) -> Result<Value> {
         let mut x = graph.conv(Value::IMAGES, &self.stem)?;
         for (number, block) in self.blocks.iter().enumerate() {

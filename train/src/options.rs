@@ -121,9 +121,9 @@ impl TrainOptions {
         if !(alpha.is_finite() && alpha >= 0.0) {
             return refuse(format!("the weight of the fractional probability term is 0 or above, not {alpha}"));
         }
-        if self.augmentation.cutout() > self.size.0.max(self.size.1) {
+        if self.augmentation.cutout() >= self.size.0.max(self.size.1) {
             let ((height, width), side) = (self.size, self.augmentation.cutout());
-            return refuse(format!("a cutout of {side} pixels leaves nothing of images of {height}x{width}"));
+            return refuse(format!("a cutout of {side} pixels can black out a whole image of {height}x{width}"));
         }
         if let Augmentation::Crop { padding, fill: Padding::Reflect, .. } = self.augmentation
             && padding >= self.size.0.min(self.size.1)

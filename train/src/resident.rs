@@ -137,7 +137,7 @@ impl ResidentImages {
         let rows = epoch.plan.rows_of(step, 0) as i64;
         let sources = epoch.sources.f_narrow(0, epoch.plan.first_row(step) as i64, rows)?;
         let ((height, width), (target_height, target_width)) = (self.size, self.target);
-        // `[B, H' * W', 4]`: what its quadrant says for each pixel.
+        // `[B, H' * W', fields]`: what its quadrant says for each pixel.
         let each = sources.f_index_select(1, &self.quadrants)?;
         let field = |number: i64| each.f_select(2, number);
         let y = field(1)?.f_add(&self.rows)?;

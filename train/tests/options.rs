@@ -228,8 +228,8 @@ fn options_that_do_not_fit_a_loss_are_refused() {
     assert!(message.contains("label smoothing"), "{message}");
     let message = refusal(Loss::DismaxDagger, &|recipe| recipe.fractional_probability_weight = -1.0);
     assert!(message.contains("0 or above, not -1"), "{message}");
-    let message = refusal(Loss::Dismax, &|recipe| recipe.cutout = 400);
-    assert!(message.contains("a cutout of 400 pixels leaves nothing"), "{message}");
+    let message = refusal(Loss::Dismax, &|recipe| recipe.cutout = 8);
+    assert!(message.contains("a cutout of 8 pixels can black out a whole image"), "{message}");
     // An eighth of 64 is all of 8: there is nothing to reflect so far beyond the edge.
     let message = refusal(Loss::Dismax, &|recipe| (recipe.padding, recipe.size) = (Padding::Reflect, Some((8, 64))));
     assert!(message.contains("8x64 pixels are too narrow"), "{message}");

@@ -16,7 +16,7 @@ Examples:
 /// Flags of `dismax man`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder to write a page for each command to. Pages of before are replaced.
+    /// Folder to write a page for each command to. Existing pages are replaced.
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }
