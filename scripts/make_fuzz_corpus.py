@@ -129,7 +129,7 @@ def main():
             "plain": bytes([0, 0, 3, 3]) + bytes(range(27)),
             "tensor": bytes([1, 18, 0, 0]) + shape + b"\0" + bytes(18),
             "nested": bytes([2, 3, 3, 1]) + bytes(range(27)),
-            "uneven": bytes([2, 4, 2, 7]) + bytes(range(40)),
+            "grey": bytes([2, 5, 0, 0]) + bytes(range(40)),
         },
         "parquet": {
             "plain.parquet": parquet(compression="none"),

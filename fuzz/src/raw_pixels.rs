@@ -46,10 +46,10 @@ fn tensor(data: &[u8], length: u8) -> Option<(Field, ArrayRef)> {
     Some((field, Arc::new(array)))
 }
 
-/// One row: lists of lists of values, and perhaps lists of these, none of which need be equally long.
+/// One row: lists of values, or lists of these, none of which need be equally long.
 fn nested(data: &[u8], [long, short, depth]: [u8; 3]) -> Option<(Field, ArrayRef)> {
     let mut array: ArrayRef = Arc::new(UInt8Array::from(data.to_vec()));
-    for (level, length) in [long, short, long].into_iter().take(2 + usize::from(depth % 2)).enumerate() {
+    for (level, length) in [long, short].into_iter().take(1 + usize::from(depth % 2)).enumerate() {
         // Every fifth list is one longer than the others where the lowest bit says so.
         let (mut lengths, mut rest) = (Vec::new(), array.len());
         while rest > 0 {
