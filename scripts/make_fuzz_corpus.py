@@ -126,7 +126,7 @@ def main():
     corpora = {
         "image": images(),
         "raw_pixels": {
-            "plain": bytes([0, 0, 3, 3]) + bytes(range(27)),
+            "plain": bytes([0, 4, 3, 3]) + bytes(range(36)),
             "tensor": bytes([1, 18, 0, 0]) + shape + b"\0" + bytes(18),
             "nested": bytes([2, 3, 3, 1]) + bytes(range(27)),
             "grey": bytes([2, 5, 0, 0]) + bytes(range(40)),
