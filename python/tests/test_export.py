@@ -23,10 +23,10 @@ COLUMNS = ["prediction", "confidence", "probabilities", "ood_score", "ood_p_valu
 TRAININGS = {
     "resnet20 mds+early": ["--arch", "resnet20", "--loss", "dismax-dagger", "--score", "mds+early"],
     "vgg8 mirror averages": ["--arch", "vgg8", "--loss", "isomax-plus", "--tta", "flip", "--score", "mds+early"],
-    "densenet by class": ["--arch", "densenet-bc100", "--loss", "isomax", "--score", "es", "--per-class", "--alpha", "0.3"],
+    "densenet by class": ["--arch", "densenet-bc100", "--loss", "isomax", "--score", "es", "--per-class"],
     "wide": ["--arch", "wrn-28-10", "--loss", "softmax", "--score", "mps"],
-    "bottlenecks": ["--arch", "resnet50", "--loss", "t2fnorm", "--score", "mmleps"],
-    "photographs": ["--arch", "resnet18", "--loss", "dismax", "--score", "mmls", "--image-size", "48"],
+    "bottlenecks": ["--arch", "resnet50", "--loss", "t2fnorm", "--score", "mmleps", "--image-size", "56"],
+    "photographs": ["--arch", "resnet18", "--loss", "dismax", "--score", "mmls", "--image-size", "56"],
 }
 
 
@@ -76,12 +76,17 @@ def test_networks_heads_and_scores(rows, flags, tmp_path):
     train = pq.read_table(DIGITS / "train.parquet")
     train, _ = sized(train.filter(pc.less(train["label"], 2)), (16, 16))
     pq.write_table(train, tmp_path / "train.parquet")
-    recipe = ["--epochs", "2", "--lr", "0.02", "--batch-size", "32", "--no-flip", "--validation", "0.3", "--device", "cpu"]
+    recipe = ["--epochs", "2", "--lr", "0.02", "--batch-size", "32", "--no-flip", "--validation", "0.3", "--alpha", "0.3", "--device", "cpu"]
     done = run_command("--quiet", "train", tmp_path / "train.parquet", "--out", tmp_path / "model", *recipe, *flags)
     assert done.returncode == 0, done.stderr
     session, metadata = export(tmp_path / "model", tmp_path / "model.onnx")
     _, height, width, _ = session.get_inputs()[0].shape
-    table, pixels = sized(rows.slice(0, 60), (width, height))
+    resize = json.loads(metadata["dismax.preprocessing"])["resize"]
+    # Of photographs the centre is seen. Images of these sizes are not resized.
+    side = resize.get("pixels", height)
+    table, pixels = sized(rows.slice(0, 60), (side, side))
+    top, left = (side - height) // 2, (side - width) // 2
+    pixels = pixels[:, top : top + height, left : left + width]
     compare(tmp_path / "model", table, {"pixels": pixels}, session)
     assert metadata["dismax.score"] == flags[flags.index("--score") + 1]
 
