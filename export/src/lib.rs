@@ -57,14 +57,6 @@ pub fn export_onnx(model: &Model, path: &Path, overwrite: bool) -> Result<()> {
 /// The file's bytes.
 fn to_onnx(model: &Model) -> Result<Vec<u8>> {
     let calibration = model.require_calibration()?;
-    if calibration.score.needs_unknown() {
-        let message = format!(
-            "the score {} needs logarithms of the normal distribution's tail, which ONNX cannot compute; calibrate the \
-             model with another score first",
-            calibration.score
-        );
-        return Err(Error::Config(message));
-    }
     let (graph, head) = model.graph()?;
     let mut nodes = Nodes::default();
     let input = input(model);
@@ -159,7 +151,7 @@ fn outputs(nodes: &mut Nodes, model: &Model, calibration: &Calibration, output: 
 
     let feature_score = model.feature_score(calibration.score)?;
     let early: Option<&EarlyScore> = feature_score.as_ref().map(|score| score.early());
-    let score = scores::score(nodes, calibration.score, logits, early.zip(output.features.as_ref()));
+    let score = scores::score(nodes, calibration.score, logits, early.zip(output.features.as_ref()))?;
     let score = scores::unless_broken(nodes, logits, &score, false);
     let negative = nodes.op("Neg", &[&score]);
     nodes.name(&negative, "ood_score");

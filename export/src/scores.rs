@@ -2,13 +2,17 @@
 
 use dismax::calibration::{Calibration, CalibrationScores, ConformalScores, EarlyScore, LogRanks};
 use dismax::score::Score;
+use dismax::{Error, Result};
 
 use crate::nodes::{Name, Nodes};
 use crate::proto::{Attribute, Element};
 
 /// In-distribution score `[N]`, f32, at temperature 1; higher is more in-distribution. `features [N, F]` are the pooled
 /// ones of all stages, where the score needs them.
-pub fn score(nodes: &mut Nodes, score: Score, logits: &Name, early: Option<(&EarlyScore, &Name)>) -> Name {
+///
+/// # Errors
+/// [`Error::Config`] for a score that no ONNX graph computes.
+pub fn score(nodes: &mut Nodes, score: Score, logits: &Name, early: Option<(&EarlyScore, &Name)>) -> Result<Name> {
     let max = |nodes: &mut Nodes| nodes.over_last("ReduceMax", logits, false);
     let entropy = |nodes: &mut Nodes| {
         let logs = log_softmax(nodes, logits);
@@ -24,34 +28,39 @@ pub fn score(nodes: &mut Nodes, score: Score, logits: &Name, early: Option<(&Ear
         let (max, mean) = (max(nodes), nodes.over_last("ReduceMean", logits, false));
         nodes.op("Add", &[&max, &mean])
     };
-    match (score, early) {
-        (Score::Mps, _) => confidence(nodes),
-        (Score::Es, _) => entropy(nodes),
-        (Score::Mds, _) => max(nodes),
-        (Score::Mmls, _) => max_plus_mean(nodes),
-        (Score::Mmles, _) => {
+    Ok(match score {
+        Score::Mps => confidence(nodes),
+        Score::Es => entropy(nodes),
+        Score::Mds => max(nodes),
+        Score::Mmls => max_plus_mean(nodes),
+        Score::Mmles => {
             let (sum, entropy) = (max_plus_mean(nodes), entropy(nodes));
             nodes.op("Add", &[&sum, &entropy])
         }
-        (Score::Mmleps, _) => {
+        Score::Mmleps => {
             let (sum, entropy, confidence) = (max_plus_mean(nodes), entropy(nodes), confidence(nodes));
             let sum = nodes.op("Add", &[&sum, &entropy]);
             nodes.op("Add", &[&sum, &confidence])
         }
-        (_, Some((early, features))) => {
+        Score::MdsEarly => {
+            let (early, features) = early.ok_or_else(|| Error::Internal(format!("{score} without features")))?;
             let distance = max(nodes);
             let distance = nodes.cast(&distance, Element::Double);
             let mut sum = log_rank(nodes, early.mds_ranks(), &distance);
             // Embeddings have no early features.
-            if !early.whitening().0.is_empty() {
-                let usual = usualness(nodes, early, features);
+            if let Some(usual) = usualness(nodes, early, features) {
                 let usual = log_rank(nodes, early.early_ranks(), &usual);
                 sum = nodes.op("Add", &[&sum, &usual]);
             }
             nodes.cast(&sum, Element::Float)
         }
-        (_, None) => unreachable!("callers give features to a score that needs them"),
-    }
+        Score::MdsUnknown | Score::MdsEarlyUnknown => {
+            return Err(Error::Config(format!(
+                "the score {score} needs logarithms of the normal distribution's tail, which ONNX cannot compute; \
+                 calibrate the model with another score first"
+            )));
+        }
+    })
 }
 
 /// `[N, C]` along the classes.
@@ -75,10 +84,14 @@ pub fn unless_broken(nodes: &mut Nodes, inputs: &Name, values: &Name, wide: bool
     nodes.op("Where", &[&broken, &nan, values])
 }
 
-/// Minus half the squared Mahalanobis distance `[N]`, f64, of the early ones of the features `[N, F]`.
-fn usualness(nodes: &mut Nodes, early: &EarlyScore, features: &Name) -> Name {
+/// Minus half the squared Mahalanobis distance `[N]`, f64, of the early ones of the features `[N, F]`; none where no
+/// feature is an early one.
+fn usualness(nodes: &mut Nodes, early: &EarlyScore, features: &Name) -> Option<Name> {
     let (mean, inverse) = early.whitening();
     let width = mean.len();
+    if width == 0 {
+        return None;
+    }
     let transposed: Vec<f64> =
         (0..width).flat_map(|column| inverse.iter().skip(column).step_by(width).copied()).collect();
     let features = nodes.columns(features, 0..width);
@@ -89,7 +102,7 @@ fn usualness(nodes: &mut Nodes, early: &EarlyScore, features: &Name) -> Name {
     let whitened = nodes.op("MatMul", &[&apart, &matrix]);
     let squared = nodes.over_last("ReduceSumSquare", &whitened, false);
     let factor = nodes.double(-0.5);
-    nodes.op("Mul", &[&squared, &factor])
+    Some(nodes.op("Mul", &[&squared, &factor]))
 }
 
 /// [`LogRanks::of`] of values `[N]` f64.

@@ -51,8 +51,8 @@ struct Reservation {
     of_thread: Arc<AtomicUsize>,
 }
 
-/// Sets memory aside for an image that takes `bytes`, and waits for it where images of other threads have it all. One
-/// larger than everything there is gets it alone.
+/// Sets memory aside for an image that takes `bytes`, and waits for it, up to [`PATIENCE`], where images of other threads
+/// have it all. One larger than everything there is waits until it is alone.
 pub(super) fn reserve(bytes: u64) -> Reserved {
     match bytes > SMALL {
         true => Reserved { _held: Some(Budget::reserve(&BUDGET, bytes)) },

@@ -204,8 +204,7 @@ pub struct Args {
     #[arg(long, value_parser = named::<Padding, _>(Padding::ALL.map(Padding::name)), conflicts_with = "embedding", help_heading = "Recipe")]
     pub padding: Option<Padding>,
 
-    /// Black out a square of this side at a random place of each image [default: none]. Longer trainings generalise better
-    /// with it.
+    /// Black out a square of this side at a random place of each image [default: none].
     #[arg(long, value_name = "PIXELS", conflicts_with = "embedding", help_heading = "Recipe")]
     pub cutout: Option<u32>,
 
